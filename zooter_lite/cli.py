@@ -1,0 +1,96 @@
+"""What every command shares: options from a dataclass, logging, one-line errors.
+
+argparse-dataclass reads real annotations, so a command module must not use
+``from __future__ import annotations``, and an optional number is written
+``Optional[int]`` with ``metadata={"type": int}`` (``option(..., kind=int)`` does that).
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, field
+from typing import Any, TypeVar
+
+from argparse_dataclass import ArgumentParser
+
+from zooter_lite.errors import ZooterError
+
+Options = TypeVar("Options")
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keep the layout of the description; append defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if action.required or default in (None, argparse.SUPPRESS, "") or default is False:
+            return action.help
+        return f"{action.help} (default: %(default)s)"
+
+
+def option(
+    default: Any = MISSING,  # noqa: ANN401 - a dataclass default is of any type
+    *,
+    help: str,
+    kind: Callable[[str], object] | None = None,
+    metavar: str | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:  # noqa: ANN401 - dataclasses.field is typed so, too
+    """One field of an options dataclass, with the help text argparse shows."""
+    metadata: dict[str, object] = {"help": help.replace("%", "%%")}
+    if kind is not None:
+        metadata["type"] = kind
+    if metavar is not None:
+        metadata["metavar"] = metavar
+    if choices is not None:
+        metadata["choices"] = list(choices)
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def parse(
+    options_class: type[Options], command: str, description: str, argv: Sequence[str] | None
+) -> Options:
+    """Parse the command line into the frozen dataclass `options_class`."""
+    parser = ArgumentParser(
+        options_class,
+        prog=f"python -m zooter_lite.{command}",
+        description=description,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    parsed: Options = parser.parse_args(None if argv is None else list(argv))
+    return parsed
+
+
+def run(
+    options_class: type[Options],
+    main: Callable[[Options], None],
+    command: str,
+    description: str,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run one command and return its exit code.
+
+    0 when it did its work, 2 for an error the user can put right (one line on
+    stderr), 130 when interrupted. Any other exception is a bug and keeps its traceback.
+    """
+    options = parse(options_class, command, description, argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    for chatty in ("httpx", "httpx2", "sentence_transformers", "datasets", "faiss"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        main(options)
+        sys.stdout.flush()
+    except ZooterError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,222 @@
+"""Reward tables on disk: .parquet, .jsonl, .csv (and .gz), `datasets` folders, hub names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.data.rows import TEXT_SUFFIXES, RowWriter, atomic_file, atomic_text, open_rows
+from zooter_lite.data.table import Column, RewardTable, build_table
+from zooter_lite.errors import DataError, MissingPackageError
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def sample_path() -> str:
+    """Path of the bundled sample: prompts answered by pocket experts (recipes/pocket)."""
+    return str(resources.files("zooter_lite.data").joinpath("sample.jsonl.gz"))
+
+
+def read_table(source: str) -> RewardTable:
+    """Read and validate a reward table.
+
+    Parameters
+    ----------
+    source
+        A .parquet, .jsonl or .csv file (the last two also .gz), a folder saved by
+        `datasets`, a folder or hub name that `datasets.load_dataset` reads.
+
+    Raises
+    ------
+    DataError
+        With the file, row and column, and what was expected there.
+    MissingPackageError
+        The format needs a package of the `[fit]` extra.
+    """
+    path = Path(source)
+    if source.lower().endswith(TEXT_SUFFIXES):
+        return _read_text(source)
+    if source.lower().endswith(".parquet"):
+        return _read_parquet(path)
+    if path.is_dir():
+        return _read_datasets(source)
+    if path.exists():
+        expected = ", ".join((".parquet", *TEXT_SUFFIXES))
+        raise DataError(f"{source}: unknown format; expected a name ending in {expected}")
+    if _HUB_NAME.fullmatch(source) and not source.startswith("."):
+        return _read_datasets(source)
+    raise DataError(f"{source}: no such file or folder")
+
+
+def _read_text(source: str) -> RewardTable:
+    lines: list[int] = []
+    columns: dict[str, list[Any]] = {}
+    with open_rows(source) as reader:
+        columns = {name: [] for name in reader.columns or []}
+        for row in reader.rows:
+            for name in row.values:
+                if name not in columns:  # a JSON key that first appears here
+                    columns[name] = [None] * len(lines)
+            for name, cells in columns.items():
+                cells.append(row.values.get(name))
+            lines.append(row.line)
+    return build_table(columns, source, lambda row: f"{source}, line {lines[row]}")
+
+
+def _read_parquet(path: Path) -> RewardTable:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingPackageError("pyarrow", "fit", f"{path}: reading Parquet") from error
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty; expected a Parquet file")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable Parquet file ({error})") from error
+    return _from_arrow(table, str(path))
+
+
+def _from_arrow(table: Any, source: str) -> RewardTable:  # noqa: ANN401 - pyarrow has no types
+    names = list(table.column_names)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{source}: column {repeated[0]!r} appears more than once")
+    columns = {
+        name: _arrow_column(table.column(name), f"{source}, column {name!r}") for name in names
+    }
+    return build_table(columns, source, lambda row: f"{source}, row {row + 1}")
+
+
+def _arrow_column(column: Any, where: str) -> Column:  # noqa: ANN401 - pyarrow has no types
+    import pyarrow as pa
+
+    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        numbers: NDArray[Any] = column.to_numpy()
+        return numbers
+    try:
+        cells: list[Any] = column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: text that is not UTF-8") from error
+    return cells
+
+
+def _read_datasets(source: str) -> RewardTable:
+    """Read a saved `datasets` folder, or whatever `load_dataset` finds under a name."""
+    try:
+        import datasets
+        import pyarrow as pa
+    except ImportError as error:
+        raise MissingPackageError(
+            "datasets", "fit", f"{source}: reading a datasets folder"
+        ) from error
+    saved = any((Path(source) / name).exists() for name in ("state.json", "dataset_dict.json"))
+    try:
+        loaded = datasets.load_from_disk(source) if saved else datasets.load_dataset(source)
+    except Exception as error:  # the hub client raises many unrelated classes
+        kind = "a saved datasets folder" if saved else "a dataset on this machine or the hub"
+        raise DataError(f"{source}: not {kind} ({error})") from error
+    if not isinstance(loaded, dict):
+        return _from_arrow(loaded.with_format("arrow")[:], source)
+    parts = []
+    for split, part in loaded.items():
+        table = part.with_format("arrow")[:]
+        if "split" not in table.column_names:
+            table = table.append_column("split", pa.array([str(split)] * len(table), pa.string()))
+        parts.append(table)
+    return _from_arrow(pa.concat_tables(parts, promote_options="default"), source)
+
+
+def write_table(table: RewardTable, path: str) -> None:
+    """Write a reward table as .parquet, .jsonl or .csv (the last two also .gz), atomically.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written, the format is unknown, or a tag holds the
+        ';' that separates tags in CSV.
+    """
+    if path.lower().endswith(".parquet"):
+        _write_parquet(table, path)
+        return
+    names = _column_names(table)
+    is_csv = path.lower().endswith((".csv", ".csv.gz"))
+    if not path.lower().endswith(TEXT_SUFFIXES):
+        expected = ", ".join((".parquet", *TEXT_SUFFIXES))
+        raise DataError(f"{path}: unknown format; expected a name ending in {expected}")
+    cell = _column_cells(table)
+    with atomic_text(path) as stream:
+        writer = RowWriter(stream, "csv" if is_csv else "jsonl", names)
+        for row in range(len(table)):
+            values = {name: cell(name, row) for name in names}
+            if is_csv and table.tags is not None:
+                if any(";" in tag for tag in table.tags[row]):
+                    raise DataError(
+                        f"{path}: a tag of row {row + 1} holds ';', which CSV cannot keep"
+                    )
+                values["tags"] = ";".join(table.tags[row])
+            writer.write([values])
+
+
+def _write_parquet(table: RewardTable, path: str) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingPackageError("pyarrow", "fit", f"{path}: writing Parquet") from error
+    cell = _column_cells(table)
+    arrays: dict[str, Any] = {}
+    for name in _column_names(table):
+        cells = [cell(name, row) for row in range(len(table))]
+        numeric = name.startswith(("reward:", "cost:"))
+        listed = name == "tags"
+        kind = pa.float32() if numeric else pa.list_(pa.string()) if listed else pa.string()
+        arrays[name] = pa.array(cells, kind)
+    with atomic_file(Path(path)) as partial:
+        pq.write_table(pa.table(arrays), partial)
+
+
+def _column_names(table: RewardTable) -> list[str]:
+    names = ["query_id", "query", "subset"]
+    names += ["split"] if table.splits is not None else []
+    names += ["tags"] if table.tags is not None else []
+    names += [f"reward:{expert}" for expert in table.experts]
+    names += [f"cost:{expert}" for expert in table.experts] if table.costs is not None else []
+    names += [f"response:{e}" for e in table.experts] if table.responses is not None else []
+    return names
+
+
+def _column_cells(table: RewardTable) -> Callable[[str, int], Any]:
+    """Return a function from (column name, row) to the cell; None where nothing was observed."""
+    place = {expert: i for i, expert in enumerate(table.experts)}
+    plain: dict[str, list[Any] | None] = {
+        "query_id": table.query_ids,
+        "query": table.queries,
+        "subset": table.subsets,
+        "split": table.splits,
+        "tags": table.tags,
+    }
+
+    def cell(name: str, row: int) -> Any:  # noqa: ANN401 - a number, a text or a list
+        prefix, _, expert = name.partition(":")
+        if not expert:
+            values = plain[name]
+            return None if values is None else values[row]
+        if prefix == "response":
+            return None if table.responses is None else table.responses[row][place[expert]]
+        matrix = table.rewards if prefix == "reward" else table.costs
+        if matrix is None or np.isnan(matrix[row, place[expert]]):
+            return None
+        return json.loads(str(matrix[row, place[expert]]))  # the shortest text that reads back
+
+    return cell

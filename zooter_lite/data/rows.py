@@ -1,0 +1,250 @@
+"""CSV and JSON-lines rows as a stream: read with line numbers, written atomically.
+
+Bounded memory whatever the size of the file; nothing here knows about rewards.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TextIO, cast
+
+from zooter_lite.errors import DataError
+
+STANDARD = "-"
+TEXT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
+_MAX_CELL = 2**31 - 1  # the csv module refuses cells over 128 KiB unless told otherwise
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record of a text file and the line it starts on (counted from 1)."""
+
+    line: int
+    values: dict[str, object]
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """The records of one file: `columns` as the header has them (None for JSON lines)."""
+
+    name: str
+    columns: list[str] | None
+    rows: Iterator[Row]
+
+
+def text_format(path: str) -> str:
+    """Return "csv" or "jsonl" for a path by its suffix; `-` has no suffix and is an error."""
+    for suffix in TEXT_SUFFIXES:
+        if path.lower().endswith(suffix):
+            return suffix.split(".")[1]
+    raise DataError(f"{path}: unknown format; expected a name ending in {', '.join(TEXT_SUFFIXES)}")
+
+
+@contextmanager
+def open_rows(path: str, kind: str | None = None) -> Iterator[RowReader]:
+    """Open a CSV or JSON-lines file (`-` is standard input) as a stream of rows.
+
+    Parameters
+    ----------
+    path
+        A file name; one that ends in .gz is decompressed.
+    kind
+        "csv" or "jsonl"; None takes it from the file name.
+
+    Raises
+    ------
+    DataError
+        Missing, empty, truncated or badly encoded file; a row that does not fit the header.
+    """
+    kind = kind or text_format(path)
+    name = "standard input" if path == STANDARD else path
+    with _open_binary(path) as stream:
+        lines = _Lines(stream, name)
+        if kind == "csv":
+            yield _csv_reader(lines)
+        else:
+            yield RowReader(name, None, _json_rows(lines))
+
+
+@contextmanager
+def _open_binary(path: str) -> Iterator[IO[bytes]]:
+    if path == STANDARD:
+        yield sys.stdin.buffer
+        return
+    opener: Callable[[], AbstractContextManager[object]]
+    if path.endswith(".gz"):
+        opener = lambda: gzip.open(path, "rb")  # noqa: E731, SIM115
+    else:
+        opener = lambda: Path(path).open("rb")  # noqa: E731, SIM115
+    try:
+        stream = opener()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    with stream as opened:
+        yield cast("IO[bytes]", opened)
+
+
+class _Lines:
+    """Decoded lines of a byte stream, counted, with errors that name the line."""
+
+    def __init__(self, stream: IO[bytes], name: str) -> None:
+        self.name = name
+        self.count = 0
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            for raw in self._stream:
+                self.count += 1
+                text = raw[3:] if self.count == 1 and raw.startswith(b"\xef\xbb\xbf") else raw
+                yield text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            bad = error.object[error.start]
+            raise DataError(
+                f"{self.name}, line {self.count}: byte 0x{bad:02x} is not UTF-8; "
+                "expected a UTF-8 file"
+            ) from error
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(
+                f"{self.name}, after line {self.count}: truncated or damaged gzip data ({error})"
+            ) from error
+        except OSError as error:
+            raise DataError(f"{self.name}: {error.strerror or error}") from error
+
+
+def _csv_reader(lines: _Lines) -> RowReader:
+    csv.field_size_limit(_MAX_CELL)
+    reader = csv.reader(iter(lines), strict=True)
+    header = next(_csv_records(lines, reader), None)
+    if header is None:
+        raise DataError(
+            f"{lines.name}: the file is empty; expected a header line with column names"
+        )
+    columns = header[1]
+    repeated = sorted({c for c in columns if columns.count(c) > 1})
+    if repeated:
+        raise DataError(
+            f"{lines.name}, line {header[0]}: column {repeated[0]!r} appears more than once"
+        )
+    return RowReader(lines.name, columns, _csv_rows(lines, reader, columns))
+
+
+def _csv_records(lines: _Lines, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """Yield records with the line each starts on; blank lines are skipped."""
+    while True:
+        start = lines.count + 1
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(f"{lines.name}, line {start}: broken CSV ({error})") from error
+        if record:
+            yield start, record
+
+
+def _csv_rows(lines: _Lines, reader: Iterator[list[str]], columns: list[str]) -> Iterator[Row]:
+    for start, record in _csv_records(lines, reader):
+        if len(record) != len(columns):
+            raise DataError(
+                f"{lines.name}, line {start}: {len(record)} cells, "
+                f"but the header has {len(columns)} columns"
+            )
+        yield Row(start, dict(zip(columns, record, strict=True)))
+
+
+def _json_rows(lines: _Lines) -> Iterator[Row]:
+    for text in lines:
+        if not text.strip():
+            continue
+        where = f"{lines.name}, line {lines.count}"
+        try:
+            value = json.loads(
+                text, object_pairs_hook=_unique_object, parse_constant=_refuse_constant
+            )
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: not a JSON object ({error})") from error
+        if not isinstance(value, dict):
+            raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}")
+        yield Row(lines.count, value)
+    if lines.count == 0:
+        raise DataError(f"{lines.name}: the file is empty; expected one JSON object per line")
+
+
+def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(k for k in keys if keys.count(k) > 1)!r} appears twice")
+    return values
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON; use null")
+
+
+class RowWriter:
+    """Writes rows as CSV (a header line first) or JSON lines to an open text stream."""
+
+    def __init__(self, stream: TextIO, kind: str, columns: Sequence[str] | None) -> None:
+        self._stream = stream
+        self._columns = columns
+        self._csv = csv.writer(stream, lineterminator="\n") if kind == "csv" else None
+        if self._csv is not None and columns is not None:
+            self._csv.writerow(columns)
+
+    def write(self, rows: Iterable[dict[str, object]]) -> None:
+        """Append rows; a CSV row takes its cells in the order of the header."""
+        if self._csv is not None and self._columns is not None:
+            columns = self._columns
+            self._csv.writerows([row[column] for column in columns] for row in rows)
+            return
+        for row in rows:
+            self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def atomic_text(path: str) -> Iterator[TextIO]:
+    """Open `path` for writing so that it appears complete or not at all.
+
+    `-` is standard output. A name that ends in .gz is compressed, without a time
+    stamp, so that equal rows give equal bytes.
+    """
+    if path == STANDARD:
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with atomic_file(Path(path)) as partial, partial.open("wb") as raw:
+        binary: IO[bytes] = raw
+        if path.endswith(".gz"):
+            binary = cast("IO[bytes]", gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
+        text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        yield text
+        text.flush()
+        text.detach()
+        if binary is not raw:
+            binary.close()
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yield a sibling path to write to; it replaces `target` when the block ends well."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise DataError(f"{target}: cannot write ({error.strerror or error})") from error
+    finally:
+        partial.unlink(missing_ok=True)
