@@ -1,0 +1,6 @@
+"""Rewards to soft labels: normalise, smooth by tag, diagnose. Pure numpy."""
+
+from zooter_lite.labels.diagnostics import Diagnostics, diagnose
+from zooter_lite.labels.soft import TagAssignment, normalise, smooth
+
+__all__ = ["Diagnostics", "TagAssignment", "diagnose", "normalise", "smooth"]

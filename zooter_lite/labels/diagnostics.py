@@ -1,0 +1,103 @@
+"""What the rewards say before anything is learned: headroom, ties, entropy, agreement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.labels.soft import TagAssignment, normalise
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """Properties of a reward table, in reward units unless said otherwise.
+
+    Attributes
+    ----------
+    best_single
+        Position of the expert with the highest mean observed reward.
+    best_single_reward
+        That mean.
+    oracle_reward
+        Mean over queries of the best observed reward.
+    tie_share
+        Share of queries whose best reward is reached by more than one expert.
+    entropy
+        Mean entropy of the normalised rewards at temperature 1, as a share of the
+        entropy of the uniform label (the paper's Figure 3 uses the entropy): 1 means
+        that the rewards cannot tell the experts apart.
+    agreement
+        Mean correlation of two experts' rewards over the queries both answered; NaN
+        where no pair varies.
+    """
+
+    best_single: int
+    best_single_reward: float
+    oracle_reward: float
+    tie_share: float
+    entropy: float
+    agreement: float
+
+    @property
+    def headroom(self) -> float:
+        """What a perfect router gains over the best single expert."""
+        return self.oracle_reward - self.best_single_reward
+
+
+def diagnose(rewards: NDArray[np.floating]) -> Diagnostics:
+    """Describe `rewards` (n_queries, n_experts), NaN where not observed."""
+    values = np.asarray(rewards, dtype=np.float64)
+    observed = ~np.isnan(values)
+    means = observed_mean(values)
+    best_rewards = np.nanmax(values, axis=1)
+    best = int(np.nanargmax(means))
+    return Diagnostics(
+        best_single=best,
+        best_single_reward=float(means[best]),
+        oracle_reward=float(best_rewards.mean()),
+        tie_share=float(((values == best_rewards[:, None]).sum(axis=1) > 1).mean()),
+        entropy=float(reward_entropy(values).mean() / np.log(max(2, observed.shape[1]))),
+        agreement=_agreement(values),
+    )
+
+
+def observed_mean(rewards: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(n_experts,) mean observed reward; NaN for an expert never observed."""
+    count = (~np.isnan(rewards)).sum(axis=0)
+    total = np.nansum(rewards, axis=0, dtype=np.float64)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def reward_entropy(rewards: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
+    """(n_queries,) entropy in nats of the softmax over each query's observed rewards."""
+    labels = normalise(rewards, temperature)
+    logs = np.log(labels, where=labels > 0, out=np.zeros_like(labels))
+    return np.asarray(-np.nansum(labels * logs, axis=1))
+
+
+def tag_support(tags: TagAssignment) -> dict[str, float]:
+    """Tags, untagged queries, and the quartiles of how many queries carry a tag."""
+    support = tags.support()
+    untagged = tags.n_queries - len(np.unique(tags.rows))
+    low, middle, high = np.percentile(support, [25, 50, 75]) if len(support) else (0.0, 0.0, 0.0)
+    return {
+        "tags": float(len(tags.names)),
+        "untagged_queries": float(untagged),
+        "support_25": float(low),
+        "support_50": float(middle),
+        "support_75": float(high),
+    }
+
+
+def _agreement(values: NDArray[np.float64]) -> float:
+    n_experts = values.shape[1]
+    correlations = []
+    for first in range(n_experts):
+        for second in range(first + 1, n_experts):
+            both = ~np.isnan(values[:, first]) & ~np.isnan(values[:, second])
+            a, b = values[both, first], values[both, second]
+            if len(a) > 1 and a.std() > 0 and b.std() > 0:
+                correlations.append(float(np.corrcoef(a, b)[0, 1]))
+    return float(np.mean(correlations)) if correlations else float("nan")
