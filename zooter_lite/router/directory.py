@@ -1,0 +1,240 @@
+"""The router directory, format version 1: written whole or not at all, verified on load.
+
+Nothing in it is unpickled, imported by name, or fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from zooter_lite.errors import DataError, RouterError
+from zooter_lite.router.head import Head
+from zooter_lite.router.tags import TagIndex
+
+FORMAT_VERSION = 1
+CONFIG = "config.json"
+REQUIRED = ("head.safetensors", "router.onnx", "tokenizer.json")
+TAG_FILES = ("tags.json", "tags.faiss")
+
+
+@dataclass(frozen=True)
+class RouterFiles:
+    """A verified router directory, in memory.
+
+    Attributes
+    ----------
+    config
+        The content of config.json.
+    experts
+        Expert names in the order of the graph's columns.
+    head
+        The head's arrays.
+    graph, tokenizer
+        Content of router.onnx and tokenizer.json.
+    tags
+        The tag index, or None for a router without tags.
+    """
+
+    config: dict[str, Any]
+    experts: list[str]
+    head: Head
+    graph: bytes
+    tokenizer: str
+    tags: TagIndex | None
+
+    @property
+    def max_length(self) -> int:
+        """Tokens after which a query is truncated."""
+        return int(self.config["encoder"]["max_length"])
+
+
+def write_router(path: Path, config: dict[str, Any], files: dict[str, bytes], head: Head) -> None:
+    """Write a router directory; an older router of that name is replaced in one step.
+
+    Parameters
+    ----------
+    config
+        What config.json says; format_version, sizes and hashes are added here.
+    files
+        Content by bare file name; head.safetensors is made from `head`.
+
+    Raises
+    ------
+    DataError
+        The place cannot be written, or holds something that is no router.
+    """
+    check_replaceable(path)
+    contents = dict(files)
+    contents["head.safetensors"] = save_tensors(head.tensors())
+    sums = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in contents.items()
+    }
+    whole = config | {"format_version": FORMAT_VERSION, "files": sums}
+    text = json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    contents[CONFIG] = text.encode()
+    with _replaced_folder(path) as folder:
+        for name, content in contents.items():
+            with (folder / name).open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise DataError where `path` exists and is neither a router nor an empty folder."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise DataError(
+            f"{path}: exists and is not a folder; expected a router directory or nothing"
+        )
+    if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).is_file():
+        raise DataError(f"{path}: a folder with other files in it; not overwritten")
+
+
+@contextmanager
+def _replaced_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty sibling folder that takes the place of `path` when the block ends well."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+        yield partial
+        if path.exists() and not _exchange(partial, path):
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.rename(old)
+            partial.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        elif not path.exists():
+            partial.rename(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot write ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two folders in one step; False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of renameat2(2)
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None, use_errno=True)
+        return bool(libc.renameat2(here, os.fsencode(first), here, os.fsencode(second), swap) == 0)
+    return False
+
+
+def read_router(path: Path) -> RouterFiles:
+    """Read and verify a router directory.
+
+    Raises
+    ------
+    RouterError
+        A missing file, a wrong size or hash, a wrong shape, an unknown version, or a
+        file name that leaves the folder.
+    """
+    config = _read_config(path)
+    contents = _verified_contents(path, config)
+    experts = config["experts"]
+    try:
+        head = Head.from_tensors(
+            load_tensors(contents["head.safetensors"]), float(config["calibration"]["temperature"])
+        )
+    except (SafetensorError, ValueError, AttributeError) as error:
+        raise RouterError(f"{path}: head.safetensors: {error}") from error
+    dim = config["encoder"]["dim"]
+    if (len(head.bias), head.dim) != (len(experts), dim):
+        raise RouterError(
+            f"{path}: the head takes {head.dim} numbers to {len(head.bias)} experts, "
+            f"but config.json names {dim} and {len(experts)}"
+        )
+    tags = None
+    if TAG_FILES[0] in contents:
+        tags = TagIndex.from_files(contents["tags.json"], contents["tags.faiss"], dim, len(experts))
+    try:
+        tokenizer = contents["tokenizer.json"].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RouterError(f"{path}: tokenizer.json is not UTF-8") from error
+    return RouterFiles(config, experts, head, contents["router.onnx"], tokenizer, tags)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise RouterError(f"{path}: no such router directory")
+    try:
+        config = json.loads((path / CONFIG).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RouterError(f"{path}: no {CONFIG}; expected a router directory") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RouterError(f"{path}: {CONFIG} cannot be read ({error})") from error
+    if not isinstance(config, dict) or "format_version" not in config:
+        raise RouterError(f"{path}: {CONFIG} names no format_version")
+    if config["format_version"] != FORMAT_VERSION:
+        raise RouterError(
+            f"{path}: format_version {config['format_version']!r}, "
+            f"but this release reads {FORMAT_VERSION}"
+        )
+    problem = _config_problem(config)
+    if problem:
+        raise RouterError(f"{path}: {CONFIG}: {problem}")
+    return config
+
+
+def _config_problem(config: dict[str, Any]) -> str:
+    experts, encoder = config.get("experts"), config.get("encoder")
+    if not isinstance(experts, list) or not all(isinstance(e, str) for e in experts):
+        return "'experts' is not a list of names"
+    if len(experts) < 2 or len(set(experts)) != len(experts):
+        return "'experts' are not at least two different names"
+    if not isinstance(encoder, dict):
+        return "'encoder' is missing"
+    for key in ("dim", "max_length"):
+        value = encoder.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1_000_000:
+            return f"encoder {key!r} is {value!r}, expected a positive whole number"
+    calibration = config.get("calibration")
+    temperature = calibration.get("temperature") if isinstance(calibration, dict) else None
+    if not isinstance(temperature, (int, float)) or not 0 < temperature < 1e6:
+        return f"calibration temperature is {temperature!r}, expected a positive number"
+    return ""
+
+
+def _verified_contents(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
+    """Content of the files that routing needs, each as config.json promises it."""
+    listed = config.get("files")
+    if not isinstance(listed, dict):
+        raise RouterError(f"{path}: {CONFIG}: 'files' is missing")
+    for name in listed:
+        if Path(name).name != name or name in (".", "..") or "\\" in name:
+            raise RouterError(f"{path}: {CONFIG} lists {name!r}, which is no bare file name")
+    wanted = [*REQUIRED, *(name for name in TAG_FILES if any(t in listed for t in TAG_FILES))]
+    return {name: _verified(path / name, listed.get(name)) for name in wanted}
+
+
+def _verified(file: Path, promise: object) -> bytes:
+    if not isinstance(promise, dict) or not {"bytes", "sha256"} <= set(promise):
+        raise RouterError(f"{file.parent}: {CONFIG} gives no size and sha256 for {file.name}")
+    if file.is_symlink() or not file.is_file():
+        raise RouterError(f"{file}: missing, or not a plain file")
+    size = file.stat().st_size
+    if size != promise["bytes"]:
+        state = "truncated" if size < promise["bytes"] else "too long"
+        raise RouterError(f"{file}: {state}: {size} bytes, {CONFIG} says {promise['bytes']}")
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != promise["sha256"]:
+        raise RouterError(f"{file}: its sha256 is not the one in {CONFIG}; damaged or changed")
+    return content
