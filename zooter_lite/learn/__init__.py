@@ -1,0 +1,1 @@
+"""Everything that trains: encoders, embeddings, heads, selection, export. torch lives here."""

