@@ -1,0 +1,157 @@
+"""Evaluate a router on a reward table, beside baselines, with bootstrap intervals.
+
+  python -m zooter_lite.evaluate --router exports/mine --data rewards.parquet
+  python -m zooter_lite.evaluate --router exports/mine --data t.parquet --split test --json r.json
+
+Without --split, every split except 'train' is evaluated. Rows of 'train' in the same
+table are what the baselines (best per subset, kNN) learn from; without such rows only
+the best single expert is known, from the router's own training.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from zooter_lite.cli import option, run
+from zooter_lite.data import RewardTable, read_table
+from zooter_lite.data.rows import atomic_text
+from zooter_lite.errors import DataError
+from zooter_lite.evaluation.baselines import TrainedOn
+from zooter_lite.evaluation.compare import Comparison, compare
+from zooter_lite.evaluation.report import text_table, verdict
+from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.router.router import Router
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `python -m zooter_lite.evaluate`."""
+
+    router: str = option(help="router directory", metavar="DIR")
+    data: str = option(help="reward table", metavar="TABLE")
+    split: Optional[str] = option(
+        None, help="evaluate this split alone (default: every one except train)", kind=str
+    )
+    subsets: Optional[str] = option(
+        None, help="evaluate these subsets alone, separated by commas", kind=str
+    )
+    json: Optional[str] = option(
+        None, help="write the same figures to this file", kind=str, metavar="FILE"
+    )
+    seed: int = option(0, help="of the bootstrap")
+
+
+def main(options: Options) -> None:
+    """Load, embed, compare, print."""
+    if options.seed < 0:
+        raise DataError(f"--seed {options.seed}: expected a number from 0")
+    router = Router.load(options.router)
+    table = in_router_order(read_table(options.data), router.experts, options.data)
+    if table.splits is None:
+        table = replace(table, splits=["all"] * len(table))
+    splits = _chosen_splits(table, options)
+    train_rows = table.rows("train")
+    means = np.asarray(router.config["training"]["mean_rewards"], dtype=np.float64)
+    known = TrainedOn(means)
+    needed = [_chosen_rows(table, split, options) for split in splits]
+    total = len(train_rows) + sum(map(len, needed))
+    with tqdm(total=total, desc="routing", disable=None, file=sys.stderr, leave=False) as bar:
+        if len(train_rows):
+            train = table.take(train_rows)
+            embeddings = router.embed(train.queries, bar.update)[1]
+            known = TrainedOn(observed_mean(train.rewards), train, embeddings)
+        comparisons = []
+        for split, rows in zip(splits, needed, strict=True):
+            part = table.take(rows)
+            probs, embeddings = router.embed(part.queries, bar.update)
+            comparisons.append(compare(split, part, probs, embeddings, known, options.seed))
+    for comparison in comparisons:
+        print(text_table(comparison))
+        print(verdict(comparison))
+        print()
+    if options.json is not None:
+        _write_json(options.json, comparisons)
+
+
+def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
+    """Return the table with the router's experts, in its order.
+
+    Raises
+    ------
+    DataError
+        The table has no rewards for one of the router's experts, or some of its
+        rows have none for any of them.
+    """
+    missing = [expert for expert in experts if expert not in table.experts]
+    if missing:
+        raise DataError(
+            f"{source}: no column 'reward:{missing[0]}'; the router chooses among "
+            + ", ".join(repr(expert) for expert in experts)
+        )
+    order = [table.experts.index(expert) for expert in experts]
+    rewards = table.rewards[:, order]
+    empty = np.flatnonzero(np.isnan(rewards).all(axis=1))
+    if len(empty):
+        raise DataError(
+            f"{source}: query {table.query_ids[int(empty[0])]!r} has no reward for any expert "
+            "of the router"
+        )
+    return replace(
+        table,
+        experts=list(experts),
+        rewards=rewards,
+        costs=None if table.costs is None else table.costs[:, order],
+        responses=None
+        if table.responses is None
+        else [[texts[i] for i in order] for texts in table.responses],
+    )
+
+
+def _chosen_splits(table: RewardTable, options: Options) -> list[str]:
+    present = sorted(set(table.splits or []))
+    if options.split is not None:
+        if options.split not in present:
+            raise DataError(
+                f"{options.data}: no row has the split {options.split!r}; "
+                f"found {', '.join(present)}"
+            )
+        return [options.split]
+    splits = [split for split in present if split != "train"]
+    if not splits:
+        raise DataError(
+            f"{options.data}: every row has the split 'train', which the router was fitted on; "
+            "name it with --split train to evaluate there all the same"
+        )
+    return splits
+
+
+def _chosen_rows(table: RewardTable, split: str, options: Options) -> NDArray[np.int64]:
+    rows = table.rows(split)
+    if options.subsets is None:
+        return rows
+    wanted = {name.strip() for name in options.subsets.split(",") if name.strip()}
+    kept = np.asarray([row for row in rows if table.subsets[row] in wanted], dtype=np.int64)
+    unknown = wanted - {table.subsets[row] for row in rows}
+    if unknown or not len(kept):
+        found = ", ".join(sorted({table.subsets[row] for row in rows}))
+        raise DataError(
+            f"{options.data}: split {split!r} has no subset {sorted(unknown)[:1]}; found {found}"
+        )
+    return kept
+
+
+def _write_json(path: str, comparisons: list[Comparison]) -> None:
+    with atomic_text(path) as stream:
+        content = {"comparisons": [comparison.to_json() for comparison in comparisons]}
+        json.dump(content, stream, sort_keys=True, indent=1, ensure_ascii=False)
+        stream.write("\n")
+
+
+if __name__ == "__main__":
+    sys.exit(run(Options, main, "evaluate", __doc__ or ""))

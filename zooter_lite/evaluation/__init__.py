@@ -1,0 +1,1 @@
+"""How good is a router: metrics, baselines, the report. numpy and faiss only."""

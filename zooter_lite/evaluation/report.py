@@ -1,0 +1,112 @@
+"""The comparison in words: a text table, a verdict, and the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zooter_lite.evaluation.compare import CERTAIN, ROUTER, Comparison
+from zooter_lite.evaluation.metrics import Estimate
+
+BAR = 24
+
+
+def text_table(comparison: Comparison) -> str:
+    """Methods as rows: mean over queries and over subsets (x100) with 95% intervals, and a bar."""
+    top = max(score.micro.value for score in comparison.methods) or 1.0
+    width = max(len(score.name) for score in comparison.methods)
+    head = f"{'':{width}}  {'micro':>21}  {'macro':>21}"
+    lines = [
+        f"split {comparison.split}: {comparison.rows} queries, "
+        f"{len(comparison.subset_rows)} subsets; mean reward x100 with 95% interval",
+        head,
+    ]
+    for score in comparison.methods:
+        bar = "█" * max(0, round(BAR * score.micro.value / top))
+        means = f"{_interval(score.micro):>21}  {_interval(score.macro):>21}"
+        lines.append(f"{score.name:{width}}  {means}  {bar}")
+    return "\n".join(lines)
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:6.2f} [{100 * estimate.low:5.1f}, {100 * estimate.high:5.1f}]"
+
+
+def verdict(comparison: Comparison) -> str:
+    """Say in words whether the router beats the best single expert, and best per subset."""
+    router = comparison.method(ROUTER)
+    single = next(s for s in comparison.methods if s.name.startswith("best single"))
+    gap = 100 * (router.micro.value - single.micro.value)
+    chance = comparison.micro_gain
+    if chance >= CERTAIN:
+        words = f"beats the best single expert ({comparison.best_single}) by {gap:.2f} points"
+    elif chance <= 1 - CERTAIN:
+        words = (
+            f"is WORSE than the best single expert ({comparison.best_single}) "
+            f"by {-gap:.2f} points: do not route with it"
+        )
+    else:
+        words = (
+            f"does NOT reliably beat the best single expert ({comparison.best_single}): "
+            f"{gap:+.2f} points, within noise"
+        )
+    text = (
+        f"On {comparison.split} the router {words} "
+        f"(mean over queries; paired probability of a gain {chance:.3f}). "
+        f"It closes {100 * comparison.gap_closed:.0f}% of the gap from random to the oracle."
+    )
+    rivals = [s for s in comparison.methods if s.name.startswith(("best per subset", "kNN"))]
+    ahead = [s.name for s in rivals if s.micro.value > router.micro.value]
+    if ahead:
+        text += f" Ahead of it: {', '.join(ahead)}."
+    if comparison.unobserved:
+        text += (
+            f" {comparison.unobserved} rows are left out of its mean: "
+            "the chosen expert has no observed reward there."
+        )
+    return text
+
+
+def model_card(config: dict[str, Any], comparisons: Sequence[Comparison], command: str) -> str:
+    """README.md of a router directory, from what was measured."""
+    encoder, labels = config["encoder"], config["labels"]
+    lines = [
+        f"# Router over {len(config['experts'])} experts",
+        "",
+        "Sends each prompt to the expert most likely to answer it best. "
+        f"Made by zooter-lite with `{command}`.",
+        "",
+        f"- experts: {', '.join(config['experts'])}",
+        f"- encoder: {encoder['name']} ({encoder['dim']} dimensions, "
+        f"at most {encoder['max_length']} tokens, {encoder['pooling']} pooling)",
+        f"- head: {config['head']['kind']}; tags: {labels['tags'] or 'none'} "
+        f"({labels['n_tags']}); temperature {labels['temperature']:.4g}, beta {labels['beta']}, "
+        f"L2 {config['head']['l2']}",
+        f"- fitted on {config['training']['rows']} queries; settings chosen by "
+        f"{config['training']['folds']}-fold cross-validation on them alone",
+        "",
+    ]
+    for comparison in comparisons:
+        lines += [f"## Measured on `{comparison.split}`", "", verdict(comparison), ""]
+        lines += [*markdown_table(comparison), ""]
+    if not comparisons:
+        lines += ["Not evaluated: the table had no split besides `train`.", ""]
+    lines += ["## Use", "", "```python", "from zooter_lite import Router", ""]
+    lines += [
+        'router = Router.load("path/of/this/folder")',
+        'router.route(["a prompt"])',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def markdown_table(comparison: Comparison) -> list[str]:
+    """Lines of a Markdown table, mean reward x100 with 95% intervals."""
+    lines = ["| method | micro | macro |", "|---|---|---|"]
+    for score in comparison.methods:
+        name = f"**{score.name}**" if score.name == ROUTER else score.name
+        lines.append(
+            f"| {name} | {_interval(score.micro).strip()} | {_interval(score.macro).strip()} |"
+        )
+    return lines

@@ -1,0 +1,282 @@
+"""Fit a router on a reward table, evaluate it, and write the router directory.
+
+  python -m zooter_lite.fit                                 the bundled sample
+  python -m zooter_lite.fit --data rewards.csv              a table of your own
+  python -m zooter_lite.fit --data rewards.parquet --out exports/mine
+
+The table has a column 'query', one column 'reward:<expert>' per expert and, if you
+like, 'split' (rows of 'train' are learned from, every other split is evaluated
+apart), 'subset' and 'tags'. Formats: .csv, .jsonl (also .gz), .parquet, a folder
+saved by datasets, or a hub dataset name.
+"""
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+import numpy as np
+from tqdm import tqdm
+
+from zooter_lite.cli import option, run
+from zooter_lite.data import RewardTable, read_table, sample_path
+from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.evaluation.baselines import TrainedOn
+from zooter_lite.evaluation.compare import Comparison, compare
+from zooter_lite.evaluation.report import model_card, text_table, verdict
+from zooter_lite.labels import diagnose
+from zooter_lite.labels.diagnostics import observed_mean, tag_support
+from zooter_lite.router.directory import check_replaceable, write_router
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `python -m zooter_lite.fit`."""
+
+    data: str = option("", help="reward table; without it, the bundled sample", metavar="TABLE")
+    out: str = option(
+        "", help="router directory to write (default: exports/NAME-OF-TABLE)", metavar="DIR"
+    )
+    encoder: str = option(
+        "all-MiniLM-L6-v2",
+        help="sentence encoder: the bundled default, a folder, or a hub name",
+        metavar="E",
+    )
+    head: Literal["prior", "linear", "mlp"] = option(
+        "prior", help="prior: what the tags say plus a linear residual"
+    )
+    tags: Literal["best", "given", "auto", "none"] = option(
+        "best",
+        help="given: the table's; auto: k-means clusters; best: cross-validation picks from both",
+    )
+    labels: Literal["soft", "hard"] = option("soft", help="softmax of the rewards, or best expert")
+    kl: Literal["label-router", "router-label"] = option(
+        "label-router", help="direction of the KL divergence; the paper writes router-label"
+    )
+    temperature: Optional[float] = option(
+        None, help="label temperature in reward units; without it, cross-validated", kind=float
+    )
+    beta: Optional[float] = option(
+        None, help="share of the sample label, 0 to 1; without it, cross-validated", kind=float
+    )
+    l2: Optional[float] = option(
+        None, help="weight of the L2 penalty; without it, cross-validated", kind=float
+    )
+    folds: int = option(5, help="folds of the cross-validation on train")
+    hold_out: float = option(
+        0.2, help="share of rows kept for the test when the table has no column 'split'"
+    )
+    drop_leaks: bool = option(
+        False, help="drop evaluated rows whose query also stands in train (else only counted)"
+    )
+    seed: int = option(0, help="of clusters, folds and bootstrap")
+    jobs: int = option(-1, help="parallel cross-validation jobs; -1 takes every core")
+    cache: str = option(
+        "", help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)"
+    )
+
+
+def main(options: Options) -> None:
+    """Read, embed, choose, fit, export, evaluate, write."""
+    _check(options)
+    source = options.data or sample_path()
+    out = Path(options.out or f"exports/{_stem(source)}")
+    check_replaceable(out)
+    try:
+        from zooter_lite.learn.assemble import check_parity, router_config, router_files
+        from zooter_lite.learn.cache import EmbeddingCache, default_cache
+        from zooter_lite.learn.encoder import load_encoder
+        from zooter_lite.learn.train import Recipe, fit_head
+    except ImportError as error:
+        raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
+
+    table = _prepared(read_table(source), options)
+    train_rows = table.rows("train")
+    _describe(source, table)
+
+    started = time.perf_counter()
+    cache = Path(options.cache) if options.cache else default_cache()
+    encoder = load_encoder(options.encoder, cache)
+    loaded = time.perf_counter()
+    store = EmbeddingCache(cache, encoder.spec.sha256)
+    session = encoder.session()
+    with _bar(len(set(table.queries)), "embedding") as bar:
+        embeddings = store.embed(
+            table.queries,
+            lambda texts: session.run(texts, ["unit"])[0],
+            encoder.spec.dim,
+            bar.update,
+        )
+    store.close()
+    embedded = time.perf_counter()
+
+    recipe = Recipe(
+        options.head, options.labels, options.kl, options.tags,
+        options.temperature, options.beta, options.l2, options.folds, options.seed, options.jobs,
+    )  # fmt: skip
+    train = table.take(train_rows)
+    with _bar(None, "cross-validation") as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done)
+
+        fitted = fit_head(train, embeddings[train_rows], recipe, advance)
+    print(_choice(fitted.selection, fitted.config(), recipe.folds))
+    if fitted.tagging is not None:
+        support = tag_support(fitted.tagging.assignment)
+        print(
+            f"tags: {support['tags']:.0f}, carried by {support['support_50']:.0f} training "
+            f"queries in the median ({support['support_25']:.0f} to {support['support_75']:.0f} "
+            f"for the middle half)"
+        )
+
+    files = router_files(encoder, train, embeddings[train_rows], fitted)
+    others = np.flatnonzero(np.asarray(table.splits) != "train")
+    probe = others if len(others) else train_rows
+    parity = check_parity(
+        files, fitted.head, encoder.spec.max_length,
+        [table.queries[i] for i in probe], embeddings[probe],
+    )  # fmt: skip
+    known = TrainedOn(observed_mean(train.rewards), train, embeddings[train_rows])
+    comparisons = []
+    for split in sorted(set(table.splits or []) - {"train"}):
+        rows = table.rows(split)
+        part = table.take(rows)
+        probs = fitted.head.probs(embeddings[rows])
+        comparisons.append(compare(split, part, probs, embeddings[rows], known, options.seed))
+    config = router_config(encoder, train, fitted, recipe) | {"parity": parity}
+    files |= _documents(config, comparisons, fitted.selection.scores, options)
+    write_router(out, config, files, fitted.head)
+    _conclude(out, comparisons, parity)
+    done = time.perf_counter()
+    print(
+        f"time: encoder {loaded - started:.1f} s, embedding {embedded - loaded:.1f} s, "
+        f"the rest {done - embedded:.1f} s"
+    )
+
+
+def _check(options: Options) -> None:
+    """Refuse numbers out of their range before anything is read."""
+    ranges = (
+        ("--temperature", options.temperature, 1e-6, 1e6),
+        ("--beta", options.beta, 0.0, 1.0),
+        ("--l2", options.l2, 0.0, 1e6),
+        ("--hold-out", options.hold_out, 0.01, 0.9),
+        ("--folds", options.folds, 2, 100),
+        ("--seed", options.seed, 0, 2**32 - 1),
+    )
+    for name, value, low, high in ranges:
+        if value is not None and not low <= value <= high:
+            raise DataError(f"{name} {value}: expected a number from {low} to {high}")
+    if options.jobs == 0 or options.jobs < -1:
+        raise DataError(f"--jobs {options.jobs}: expected -1 or a positive number")
+
+
+def _stem(source: str) -> str:
+    name = Path(source).name
+    for suffix in (".gz", ".csv", ".jsonl", ".parquet"):
+        name = name.removesuffix(suffix)
+    return name or "router"
+
+
+def _prepared(table: RewardTable, options: Options) -> RewardTable:
+    """Make sure of splits; count, and drop if asked, queries that stand in train and outside."""
+    if table.splits is None:
+        table = table.hold_out(options.hold_out)
+        print(f"no column 'split': {options.hold_out:.0%} of the queries are held out as 'test'")
+    if not len(table.rows("train")):
+        found = ", ".join(sorted(set(table.splits or [])))
+        raise DataError(f"no row has the split 'train'; found {found}")
+    leaks = table.leaks()
+    if len(leaks):
+        done = "dropped" if options.drop_leaks else "kept; --drop-leaks removes them"
+        print(f"{len(leaks)} evaluated rows have a query that also stands in train ({done})")
+    return table.drop(leaks) if options.drop_leaks and len(leaks) else table
+
+
+def _describe(source: str, table: RewardTable) -> None:
+    splits = np.asarray(table.splits)
+    counts = ", ".join(f"{name} {int((splits == name).sum())}" for name in sorted(set(splits)))
+    train = diagnose(table.rewards[table.rows("train")])
+    missing = float(np.isnan(table.rewards).mean())
+    print(
+        f"{source}: {len(table)} queries ({counts}), {len(table.experts)} experts, "
+        f"{len(set(table.subsets))} subsets, {missing:.1%} of the rewards not observed"
+    )
+    print(
+        f"on train (x100): best single expert {table.experts[train.best_single]} "
+        f"{100 * train.best_single_reward:.2f}, oracle {100 * train.oracle_reward:.2f}, "
+        f"headroom {100 * train.headroom:.2f}; ties for the best {train.tie_share:.0%}, "
+        f"reward entropy {train.entropy:.2f} of 1, expert agreement {train.agreement:.2f}"
+    )
+    sys.stdout.flush()
+
+
+def _choice(selection: Any, config: dict[str, Any], folds: int) -> str:  # noqa: ANN401 - Selection, without importing torch
+    best = selection.scores[0]
+    chosen = next(s for s in selection.scores if s.setting == selection.chosen)
+    labels = config["labels"]
+    why = (
+        "the best of all"
+        if chosen is best
+        else f"the smoothest within one standard error of the best, {100 * best.mean:.2f}"
+    )
+    return (
+        f"chosen of {len(selection.scores)} settings by {folds}-fold cross-validation on train: "
+        f"{config['head']['kind']} head, tags {labels['tags'] or 'none'}, "
+        f"temperature {labels['temperature']:.3g}, beta {labels['beta']}, "
+        f"L2 {config['head']['l2']}: {100 * chosen.mean:.2f} ({why})"
+    )
+
+
+def _documents(
+    config: dict[str, Any], comparisons: list[Comparison], scores: list[Any], options: Options
+) -> dict[str, bytes]:
+    """report.json and README.md of the router directory."""
+    unused = ("cache", "jobs", "out")  # they decide nothing
+    given = {
+        k: v for k, v in asdict(options).items() if v not in (None, "", False) and k not in unused
+    }
+    name = _stem(options.data or sample_path())
+    report = {
+        "comparisons": [comparison.to_json() for comparison in comparisons],
+        "cross_validation": [asdict(score) for score in scores],
+        "options": given | {"data": name},
+    }
+    defaults = Options()
+    changed = [
+        f"--{key.replace('_', '-')} {value}" if value is not True else f"--{key.replace('_', '-')}"
+        for key, value in given.items()
+        if key != "data" and value != getattr(defaults, key)
+    ]
+    command = " ".join(["python -m zooter_lite.fit", f"--data {name}", *changed])
+    return {
+        "report.json": (json.dumps(report, sort_keys=True, indent=1) + "\n").encode(),
+        "README.md": model_card(config, comparisons, command).encode(),
+    }
+
+
+def _conclude(out: Path, comparisons: list[Comparison], parity: dict[str, float]) -> None:
+    for comparison in comparisons:
+        print()
+        print(text_table(comparison))
+        shares = sorted(comparison.shares.items(), key=lambda item: -item[1])
+        print("sent to: " + ", ".join(f"{name} {share:.0%}" for name, share in shares))
+        print(verdict(comparison))
+    print()
+    print(
+        f"router: {out}  (graph against fitted head on {parity['queries']:.0f} queries: "
+        f"largest difference {parity['max_difference']:.1e}, "
+        f"{parity['changed_decisions']:.1%} decisions changed)"
+    )
+
+
+def _bar(total: int | None, label: str) -> Any:  # noqa: ANN401 - tqdm has no types
+    return tqdm(total=total, desc=label, disable=None, file=sys.stderr, leave=False)
+
+
+if __name__ == "__main__":
+    sys.exit(run(Options, main, "fit", __doc__ or ""))
