@@ -1,0 +1,1 @@
+"""Pocket experts: a demonstration reward table made by small programs that really ran."""
