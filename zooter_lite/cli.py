@@ -30,13 +30,13 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def option(
-    default: Any = MISSING,  # noqa: ANN401 - a dataclass default is of any type
+    default: Any = MISSING,
     *,
     help: str,
     kind: Callable[[str], object] | None = None,
     metavar: str | None = None,
     choices: Sequence[str] | None = None,
-) -> Any:  # noqa: ANN401 - dataclasses.field is typed so, too
+) -> Any:
     """One field of an options dataclass, with the help text argparse shows."""
     metadata: dict[str, object] = {"help": help.replace("%", "%%")}
     if kind is not None:

@@ -215,7 +215,7 @@ def _describe(source: str, table: RewardTable) -> None:
     sys.stdout.flush()
 
 
-def _choice(selection: Any, config: dict[str, Any], folds: int) -> str:  # noqa: ANN401 - Selection, without importing torch
+def _choice(selection: Any, config: dict[str, Any], folds: int) -> str:
     best = selection.scores[0]
     chosen = next(s for s in selection.scores if s.setting == selection.chosen)
     labels = config["labels"]
@@ -274,7 +274,7 @@ def _conclude(out: Path, comparisons: list[Comparison], parity: dict[str, float]
     )
 
 
-def _bar(total: int | None, label: str) -> Any:  # noqa: ANN401 - tqdm has no types
+def _bar(total: int | None, label: str) -> Any:
     return tqdm(total=total, desc=label, disable=None, file=sys.stderr, leave=False)
 
 

@@ -59,13 +59,15 @@ def _read_text(source: str) -> RewardTable:
     lines: list[int] = []
     columns: dict[str, list[Any]] = {}
     with open_rows(source) as reader:
+        is_csv = reader.columns is not None
         columns = {name: [] for name in reader.columns or []}
         for row in reader.rows:
             for name in row.values:
                 if name not in columns:  # a JSON key that first appears here
                     columns[name] = [None] * len(lines)
             for name, cells in columns.items():
-                cells.append(row.values.get(name))
+                cell = row.values.get(name)
+                cells.append(None if is_csv and cell == "" else cell)
             lines.append(row.line)
     return build_table(columns, source, lambda row: f"{source}, line {lines[row]}")
 
@@ -81,13 +83,14 @@ def _read_parquet(path: Path) -> RewardTable:
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; expected a Parquet file")
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # pq.read_table trips over repeated column names
+            table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file ({error})") from error
     return _from_arrow(table, str(path))
 
 
-def _from_arrow(table: Any, source: str) -> RewardTable:  # noqa: ANN401 - pyarrow has no types
+def _from_arrow(table: Any, source: str) -> RewardTable:
     names = list(table.column_names)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -98,10 +101,11 @@ def _from_arrow(table: Any, source: str) -> RewardTable:  # noqa: ANN401 - pyarr
     return build_table(columns, source, lambda row: f"{source}, row {row + 1}")
 
 
-def _arrow_column(column: Any, where: str) -> Column:  # noqa: ANN401 - pyarrow has no types
+def _arrow_column(column: Any, where: str) -> Column:
     import pyarrow as pa
 
-    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+    whole = pa.types.is_integer(column.type) and not column.null_count
+    if pa.types.is_floating(column.type) or whole:
         numbers: NDArray[Any] = column.to_numpy()
         return numbers
     try:
@@ -134,7 +138,11 @@ def _read_datasets(source: str) -> RewardTable:
         if "split" not in table.column_names:
             table = table.append_column("split", pa.array([str(split)] * len(table), pa.string()))
         parts.append(table)
-    return _from_arrow(pa.concat_tables(parts, promote_options="default"), source)
+    try:
+        table = pa.concat_tables(parts, promote_options="permissive")  # int beside float is float
+    except pa.ArrowException as error:
+        raise DataError(f"{source}: the splits do not fit together ({error})") from error
+    return _from_arrow(table, source)
 
 
 def write_table(table: RewardTable, path: str) -> None:
@@ -181,7 +189,10 @@ def _write_parquet(table: RewardTable, path: str) -> None:
         numeric = name.startswith(("reward:", "cost:"))
         listed = name == "tags"
         kind = pa.float32() if numeric else pa.list_(pa.string()) if listed else pa.string()
-        arrays[name] = pa.array(cells, kind)
+        try:
+            arrays[name] = pa.array(cells, kind)
+        except UnicodeEncodeError as error:
+            raise DataError(f"{path}: column {name!r} cannot be written ({error})") from error
     with atomic_file(Path(path)) as partial:
         pq.write_table(pa.table(arrays), partial)
 
@@ -207,7 +218,7 @@ def _column_cells(table: RewardTable) -> Callable[[str, int], Any]:
         "tags": table.tags,
     }
 
-    def cell(name: str, row: int) -> Any:  # noqa: ANN401 - a number, a text or a list
+    def cell(name: str, row: int) -> Any:
         prefix, _, expert = name.partition(":")
         if not expert:
             values = plain[name]

@@ -13,7 +13,7 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TextIO, cast
@@ -82,7 +82,7 @@ def _open_binary(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     opener: Callable[[], AbstractContextManager[object]]
-    if path.endswith(".gz"):
+    if path.lower().endswith(".gz"):
         opener = lambda: gzip.open(path, "rb")  # noqa: E731, SIM115
     else:
         opener = lambda: Path(path).open("rb")  # noqa: E731, SIM115
@@ -107,6 +107,10 @@ class _Lines:
             for raw in self._stream:
                 self.count += 1
                 text = raw[3:] if self.count == 1 and raw.startswith(b"\xef\xbb\xbf") else raw
+                if b"\0" in raw:
+                    raise DataError(
+                        f"{self.name}, line {self.count}: a NUL byte; expected a UTF-8 text file"
+                    )
                 yield text.decode("utf-8")
         except UnicodeDecodeError as error:
             bad = error.object[error.start]
@@ -164,6 +168,7 @@ def _csv_rows(lines: _Lines, reader: Iterator[list[str]], columns: list[str]) ->
 
 
 def _json_rows(lines: _Lines) -> Iterator[Row]:
+    empty = True
     for text in lines:
         if not text.strip():
             continue
@@ -176,8 +181,9 @@ def _json_rows(lines: _Lines) -> Iterator[Row]:
             raise DataError(f"{where}: not a JSON object ({error})") from error
         if not isinstance(value, dict):
             raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}")
+        empty = False
         yield Row(lines.count, value)
-    if lines.count == 0:
+    if empty:
         raise DataError(f"{lines.name}: the file is empty; expected one JSON object per line")
 
 
@@ -198,19 +204,51 @@ class RowWriter:
 
     def __init__(self, stream: TextIO, kind: str, columns: Sequence[str] | None) -> None:
         self._stream = stream
-        self._columns = columns
-        self._csv = csv.writer(stream, lineterminator="\n") if kind == "csv" else None
-        if self._csv is not None and columns is not None:
-            self._csv.writerow(columns)
+        self._columns = columns if kind == "csv" else None
+        self._csv = csv.writer(_Echo())  # its rows end in \r\n, so it quotes cells with either
+        self._count = 0
+        if self._columns is not None:
+            stream.write(self._csv_line(self._columns))
 
     def write(self, rows: Iterable[dict[str, object]]) -> None:
-        """Append rows; a CSV row takes its cells in the order of the header."""
-        if self._csv is not None and self._columns is not None:
-            columns = self._columns
-            self._csv.writerows([row[column] for column in columns] for row in rows)
-            return
+        """Append rows; a CSV row takes its cells in the order of the header.
+
+        Raises
+        ------
+        DataError
+            A row that the format cannot hold, such as infinity in JSON.
+        """
         for row in rows:
-            self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._count += 1
+            try:
+                if self._columns is not None:
+                    line = self._csv_line([row[column] for column in self._columns])
+                else:
+                    line = _json_line(row)
+                self._stream.write(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(
+                    f"row {self._count} of the output cannot be written ({error})"
+                ) from error
+
+    def _csv_line(self, cells: Sequence[object]) -> str:
+        line: str = self._csv.writerow(cells)
+        if "\0" in line:
+            raise ValueError("CSV cannot hold a NUL character")
+        return line[:-2] + "\n"
+
+
+class _Echo:
+    """A stream for csv.writer, whose writerow returns what the stream's write returns."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _json_line(row: dict[str, object]) -> str:
+    """One line of JSON in UTF-8; a lone surrogate, which UTF-8 cannot hold, stays escaped."""
+    text = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextmanager
@@ -227,7 +265,7 @@ def atomic_text(path: str) -> Iterator[TextIO]:
         return
     with atomic_file(Path(path)) as partial, partial.open("wb") as raw:
         binary: IO[bytes] = raw
-        if path.endswith(".gz"):
+        if path.lower().endswith(".gz"):
             binary = cast("IO[bytes]", gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
         text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
         yield text
@@ -247,4 +285,5 @@ def atomic_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(f"{target}: cannot write ({error.strerror or error})") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()

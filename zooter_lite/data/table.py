@@ -209,7 +209,8 @@ def _numbers(name: str, cells: Column, where: Callable[[int], str]) -> FloatArra
     if infinite:
         first = infinite[0]
         raise DataError(
-            f"{where(first)}, column {name!r}: {cells[first]!r} is not finite; expected a number"
+            f"{where(first)}, column {name!r}: {cells[first]} is not finite in 32 bits; "
+            "expected a number"
         )
     return single
 
@@ -253,8 +254,8 @@ def _tags(cells: Column, where: Callable[[int], str]) -> list[list[str]]:
     """Tags per row, from a list of texts or from one text separated by ';'."""
     tags = []
     for row, cell in enumerate(cells):
-        names = [] if cell is None else cell.split(";") if isinstance(cell, str) else list(cell)
-        if not all(isinstance(name, str) for name in names):
+        names = [] if cell is None else cell.split(";") if isinstance(cell, str) else cell
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise DataError(
                 f"{where(row)}, column 'tags': expected a list of texts, found {cell!r}"
             )

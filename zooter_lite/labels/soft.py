@@ -60,8 +60,10 @@ class TagAssignment:
 
 
 def _sum_groups(values: Array, groups: NDArray[np.int64], n_groups: int) -> Array:
-    columns = [np.bincount(groups, weights=column, minlength=n_groups) for column in values.T]
-    return np.stack(columns, axis=1) if columns else np.zeros((n_groups, 0))
+    sums = np.zeros((n_groups, values.shape[1]))  # bincount of nothing would be whole numbers
+    for place, column in enumerate(values.T):
+        sums[:, place] = np.bincount(groups, weights=column, minlength=n_groups)
+    return sums
 
 
 def normalise(rewards: NDArray[np.floating], temperature: float = 1.0) -> Array:
@@ -154,10 +156,10 @@ def shrunk_tag_means(values: NDArray[np.floating], tags: TagAssignment, strength
 
     Returns
     -------
-    (n_tags, n_experts) float64.
+    (n_tags, n_experts) float64; 0 for an expert that was never observed.
     """
     observed = ~np.isnan(values)
-    overall = np.nanmean(values, axis=0)
+    overall = np.nansum(values, axis=0) / observed.sum(axis=0).clip(1)
     total = tags.sum_by_tag(np.where(observed, values, 0.0))
     count = tags.sum_by_tag(observed.astype(np.float64))
     return np.asarray((total + strength * overall) / (count + strength))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zooter_lite.router.head import Head, Hidden, TagPrior
+from zooter_lite.router.head import Head, Hidden
 
 Array = NDArray[np.floating]
 Direction = Literal["label-router", "router-label"]
@@ -70,7 +70,7 @@ def distil(
     embeddings: Array,
     labels: Array,
     how: Distillation,
-    prior: TagPrior | None = None,
+    offset: Array | None = None,
     start: Head | None = None,
 ) -> Head:
     """Fit a head to soft labels.
@@ -83,21 +83,20 @@ def distil(
         (n_queries, n_experts), NaN where not observed.
     how
         Kind of head, regularisation, direction of the divergence, seed.
-    prior
-        For kind "prior": the fixed tag prior that the linear residual is added to.
+    offset
+        (n_queries, n_experts) fixed logits that the head is added to: for kind "prior",
+        those of the tag prior.
     start
         A head of the same kind to start from (a neighbouring setting); it changes
         how fast the convex heads are found, not what is found.
 
     Returns
     -------
-    A float64 head with temperature 1. Equal inputs give equal bytes.
+    A float64 head with temperature 1 and no prior. Equal inputs give equal bytes.
     """
     inputs = torch.as_tensor(embeddings, dtype=torch.float64)
     target = torch.as_tensor(labels, dtype=torch.float64)
-    offset = torch.zeros_like(target)
-    if prior is not None:
-        offset = torch.as_tensor(prior.logits(np.asarray(embeddings, dtype=np.float64)))
+    fixed = torch.zeros_like(target) if offset is None else torch.as_tensor(offset)
     parameters = _start(inputs.shape[1], target.shape[1], how, start)
     weights = [p for p in parameters if p.ndim == 2]
     optimiser = torch.optim.LBFGS(
@@ -111,7 +110,7 @@ def distil(
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        divergence = kl_divergence(_forward(inputs, parameters) + offset, target, how.direction)
+        divergence = kl_divergence(_forward(inputs, parameters) + fixed, target, how.direction)
         penalty = torch.stack([w.square().sum() for w in weights]).sum()
         loss = divergence + how.l2 / 2 * penalty
         loss.backward()  # type: ignore[no-untyped-call]
@@ -120,7 +119,7 @@ def distil(
     optimiser.step(closure)  # type: ignore[no-untyped-call]
     arrays = [p.detach().numpy() for p in parameters]
     hidden = Hidden(arrays[2], arrays[3]) if how.kind == "mlp" else None
-    return Head(arrays[0], arrays[1], prior, hidden)
+    return Head(arrays[0], arrays[1], hidden=hidden)
 
 
 def _forward(inputs: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tensor:

@@ -222,12 +222,12 @@ def _export(folder: Path, name: str, key: str) -> tuple[bytes, str, EncoderSpec]
     return graph, exported.tokenizer, spec
 
 
-def _pooling(encoder: Any) -> str:  # noqa: ANN401 - a SentenceTransformer
+def _pooling(encoder: Any) -> str:
     modes = [getattr(module, "pooling_mode", None) for module in encoder]
     return next((str(mode) for mode in modes if mode), "none")
 
 
-def _to_onnx(encoder: Any) -> bytes:  # noqa: ANN401 - a SentenceTransformer
+def _to_onnx(encoder: Any) -> bytes:
     """Export token ids to unit embeddings, without traces of this machine in the graph."""
     import torch
     from onnx import compose
@@ -267,7 +267,7 @@ def _to_onnx(encoder: Any) -> bytes:  # noqa: ANN401 - a SentenceTransformer
     return bytes(named.SerializeToString(deterministic=True))
 
 
-def _check_parity(encoder: Any, exported: Encoder) -> None:  # noqa: ANN401 - a SentenceTransformer
+def _check_parity(encoder: Any, exported: Encoder) -> None:
     """Refuse an export whose embeddings differ from torch's."""
     expected = encoder.encode(list(_PROBES), normalize_embeddings=True, show_progress_bar=False)
     (found,) = exported.session().run(_PROBES, ["unit"])

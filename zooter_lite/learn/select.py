@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -116,16 +116,17 @@ def fit_setting(
     if tagging is None:
         return distil(embeddings, labels, how, start=start)
     smoothed = smooth(labels, tagging.assignment, setting.beta)
-    prior = None
-    if method.kind == "prior":
-        prior = tag_prior(labels, tagging.assignment, tagging.centroids)
-    return distil(embeddings, smoothed, how, prior, start)
+    if method.kind != "prior":
+        return distil(embeddings, smoothed, how, start=start)
+    prior = TagPrior(tagging.centroids, prior_table(labels, tagging.assignment))
+    offset = np.log(tagging.membership @ prior.table)
+    return replace(distil(embeddings, smoothed, how, offset, start), prior=prior)
 
 
-def tag_prior(labels: Array, assignment: TagAssignment, centroids: Array) -> TagPrior:
-    """Make the prior's table: mean labels per tag, shrunk by support, rows summing to 1."""
+def prior_table(labels: Array, assignment: TagAssignment) -> Array:
+    """(n_tags, n_experts) mean label per tag, shrunk by support; rows sum to 1."""
     table = shrunk_tag_means(labels, assignment, SHRINKAGE).clip(1e-6)
-    return TagPrior(centroids, table / table.sum(axis=1, keepdims=True))
+    return np.asarray(table / table.sum(axis=1, keepdims=True))
 
 
 def fold_ids(n_rows: int, folds: int, seed: int) -> NDArray[np.int64]:
@@ -146,8 +147,8 @@ def select(
     """Choose the setting by the mean reward of the expert chosen out of fold.
 
     Among the settings whose gap to the best is within one standard error of the
-    paired difference, the smoothest wins: fewest tags, then largest L2, then most
-    tag share, then highest temperature. Labels, tag means and tables of a fold are
+    paired difference, the smoothest wins: fewest tags, then highest temperature, then
+    largest L2, then most tag share. Labels, tag means and tables of a fold are
     made from its training rows alone; tags themselves do not look at rewards.
 
     `progress` is called with 1 for each of `n_jobs(candidates, folds)` finished jobs.
@@ -216,15 +217,16 @@ def _path_logits(
 ) -> list[Array]:
     """Logits of the held-out `rows` under each setting of the path, fitted on `train`."""
     inside = np.flatnonzero(train)
-    tagging = None
-    if path[0].tagging is not None:
-        whole = candidates.taggings[path[0].tagging]
-        tagging = Tagging(whole.name, whole.assignment.take(inside), whole.centroids)
+    tagging = None if path[0].tagging is None else candidates.taggings[path[0].tagging]
+    own = None if tagging is None else tagging.take(inside)
     head: Head | None = None
     logits = []
     for setting in path:
-        head = fit_setting(embeddings[inside], rewards[inside], tagging, setting, method, head)
-        logits.append(np.asarray(head.logits(embeddings[rows]), dtype=np.float64))
+        head = fit_setting(embeddings[inside], rewards[inside], own, setting, method, head)
+        residual = replace(head, prior=None).logits(embeddings[rows])
+        if head.prior is not None and tagging is not None:
+            residual = residual + np.log(tagging.membership[rows] @ head.prior.table)
+        logits.append(np.asarray(residual, dtype=np.float64))
     return logits
 
 
@@ -249,7 +251,7 @@ def _smoothest(scores: list[Score], candidates: Candidates) -> Setting:
 
     def roughness(setting: Setting) -> tuple[float, ...]:
         n_tags = 0 if setting.tagging is None else candidates.taggings[setting.tagging].n_tags
-        return (n_tags, -setting.l2, setting.beta, -setting.temperature)
+        return (n_tags, -setting.temperature, -setting.l2, setting.beta)
 
     return min(near, key=roughness)
 

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.router.head import soft_membership
 from zooter_lite.router.tags import TagIndex
 
 FloatArray = NDArray[np.float32]
 
 ROWS_PER_CLUSTER = 10  # fewer rows than this per cluster make a granularity useless
+REPEATS = 3  # k-means runs per size, each from its own start: their mean is steadier
 MIN_SUPPORT = 10  # a given tag carried by fewer training queries is left out
 
 
@@ -29,11 +31,18 @@ class Tagging:
         Which training query carries which tag.
     centroids
         (n_tags, dim) float64 unit vectors: the mean embedding of each tag's queries.
+    membership
+        (n_queries, n_tags) soft membership of the same queries.
     """
 
     name: str
     assignment: TagAssignment
     centroids: NDArray[np.float64]
+    membership: NDArray[np.float64]
+
+    def take(self, rows: NDArray[np.int64]) -> Tagging:
+        """Return the tags of these queries; the centroids stay."""
+        return Tagging(self.name, self.assignment.take(rows), self.centroids, self.membership[rows])
 
     @property
     def n_tags(self) -> int:
@@ -44,14 +53,14 @@ class Tagging:
 def cluster_tags(
     embeddings: FloatArray, granularities: Sequence[Sequence[int]], seed: int
 ) -> list[Tagging]:
-    """Tag each query with its k-means clusters, at several sizes at once.
+    """Tag each query with its k-means clusters, at several sizes at once, `REPEATS` times each.
 
     Parameters
     ----------
     embeddings
         (n_queries, dim) unit vectors.
     granularities
-        Each a set of cluster counts: (8, 16, 32) gives every query three tags. Counts
+        Each a set of cluster counts: (8, 16, 32) gives every query nine tags. Counts
         with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out.
 
     Returns
@@ -65,14 +74,19 @@ def cluster_tags(
         for sizes in granularities
     } - {()}
     clusters = {
-        size: KMeans(size, n_init=1, random_state=seed).fit_predict(embeddings).tolist()
+        (size, repeat): KMeans(size, n_init=1, random_state=seed + repeat)
+        .fit_predict(embeddings)
+        .tolist()
         for size in sorted({size for sizes in usable for size in sizes})
+        for repeat in range(REPEATS)
     }
     taggings = []
     for sizes in sorted(usable):
+        runs = [(size, repeat) for size in sizes for repeat in range(REPEATS)]
+        names = [f"cluster-{size}{'abc'[repeat]}" for size, repeat in runs]
         lists = [
-            [f"cluster-{size}-{cluster}" for size, cluster in zip(sizes, row, strict=True)]
-            for row in zip(*(clusters[size] for size in sizes), strict=True)
+            [f"{run}-{cluster}" for run, cluster in zip(names, row, strict=True)]
+            for row in zip(*(clusters[run] for run in runs), strict=True)
         ]
         name = "clusters " + "+".join(str(size) for size in sizes)
         taggings.append(_tagging(name, embeddings, lists))
@@ -113,4 +127,5 @@ def _tagging(name: str, embeddings: FloatArray, lists: list[list[str]]) -> Taggi
     assignment = TagAssignment.from_lists(lists)
     totals = assignment.sum_by_tag(embeddings.astype(np.float64))
     centroids = totals / np.linalg.norm(totals, axis=1, keepdims=True).clip(1e-12)
-    return Tagging(name, assignment, centroids)
+    membership = np.asarray(soft_membership(embeddings, centroids), dtype=np.float64)
+    return Tagging(name, assignment, centroids, membership)

@@ -32,7 +32,7 @@ class TagPrior:
 
     def membership(self, embeddings: Array) -> Array:
         """(n, n_tags) soft membership of unit embeddings (n, dim); rows sum to 1."""
-        return softmax(SHARPNESS * (embeddings @ self.centroids.T))
+        return soft_membership(embeddings, self.centroids)
 
     def logits(self, embeddings: Array) -> Array:
         """(n, n_experts) log of the membership-weighted mean label."""
@@ -138,6 +138,11 @@ class Head:
     def dim(self) -> int:
         """Length of the embedding that the head takes."""
         return int((self.weight if self.hidden is None else self.hidden.weight).shape[1])
+
+
+def soft_membership(embeddings: Array, centroids: Array) -> Array:
+    """(n, n_tags) softmax of `SHARPNESS` times the cosine similarity to each centroid."""
+    return softmax(SHARPNESS * (embeddings @ centroids.T))
 
 
 def softmax(logits: Array) -> Array:

@@ -1,0 +1,60 @@
+"""Write the results table from the reports that quality.sh left in a folder.
+
+`python -m recipes.bench.quality exports` writes recipes/bench/quality.md and the same
+table between the markers in README.md.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGIN, END = "<!-- quality: written by recipes/bench/quality.sh -->", "<!-- /quality -->"
+ROWS = (
+    ("routerdc, in-distribution", "bench-routerdc/report.json", "test", "macro"),
+    ("routerdc, in-distribution", "bench-routerdc/report.json", "test", "micro"),
+    ("routerdc, three OOD sets", "bench-routerdc-ood.json", "ood", "macro"),
+    ("mmlu_pro", "bench-mmlu_pro/report.json", "test", "micro"),
+    ("llmrouter", "bench-llmrouter/report.json", "test", "micro"),
+    ("code_tags", "bench-code_tags/report.json", "test", "micro"),
+)
+COLUMNS = ("router", "best single", "best per subset", "kNN", "random", "oracle")
+
+
+def main(folder: str) -> None:
+    """Read the reports under `folder`, write the table."""
+    lines = [
+        "| table, mean | queries | zooter-lite | best single expert | best expert per subset "
+        "| kNN | random | oracle | gain over best single |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for label, file, split, mean in ROWS:
+        report = json.loads((Path(folder) / file).read_text("utf-8"))
+        comparison = next(c for c in report["comparisons"] if c["split"] == split)
+        lines.append(_line(f"{label}, {mean}", comparison, mean))
+    table = "\n".join(lines)
+    (ROOT / "recipes/bench/quality.md").write_text(table + "\n", "utf-8")
+    readme = ROOT / "README.md"
+    before, _, rest = readme.read_text("utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", "utf-8")
+    print(table)
+
+
+def _line(label: str, comparison: dict[str, Any], mean: str) -> str:
+    cells = []
+    for column in COLUMNS:
+        method = next(m for m in comparison["methods"] if m["name"].startswith(column))
+        estimate = method[mean]
+        cell = f"{100 * estimate['value']:.2f}"
+        if column == "router":
+            cell = f"**{cell}** [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+        cells.append(cell)
+    chance = comparison[f"{mean}_gain"]
+    words = "yes" if chance >= 0.975 else "no: worse" if chance <= 0.025 else "within noise"
+    return f"| {label} | {comparison['rows']:,} | {' | '.join(cells)} | {words} ({chance:.3f}) |"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Fit with default settings on each real reward table, evaluate, and write the results table.
+# Usage: recipes/bench/quality.sh [FOLDER-WITH-THE-TABLES]
+set -eu
+cd "$(dirname "$0")/../.."
+data=${1:-../shared/data}
+for table in routerdc mmlu_pro llmrouter code_tags; do
+  if [ ! -f "$data/$table.parquet" ]; then
+    echo "skipped: $data/$table.parquet is not there (the tables are not part of this repository)" >&2
+    exit 0
+  fi
+done
+for table in routerdc mmlu_pro llmrouter code_tags; do
+  python -m zooter_lite.fit --data "$data/$table.parquet" --out "exports/bench-$table"
+done
+python -m zooter_lite.evaluate --router exports/bench-routerdc --data "$data/routerdc.parquet" \
+  --split ood --subsets math_prealgebra,mbpp,ceval --json exports/bench-routerdc-ood.json
+python -m recipes.bench.quality exports

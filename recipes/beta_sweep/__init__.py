@@ -1,0 +1,1 @@
+"""How much of the label should come from the query's tags: the paper's beta sweep."""

@@ -1,0 +1,83 @@
+"""What the tests share: no network but loopback, one cache, one router fitted by the command."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("ZOOTER_CACHE", None)
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections to anything but loopback and local sockets."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else "localhost"
+        if host not in ("localhost", "127.0.0.1", "::1"):
+            raise RuntimeError(f"a test tried to reach {address!r}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cache of exports and embeddings, shared by the whole run and by nothing else."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def command(cache: Path) -> Command:
+    """Run `python -m zooter_lite.NAME ARGS...` as a user would; returns the finished process."""
+
+    def run(name: str, *args: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"ZOOTER_CACHE": str(cache), "PYTHONIOENCODING": "utf-8"}
+        return subprocess.run(
+            [sys.executable, "-m", f"zooter_lite.{name}", *map(str, args)],
+            **(dict[str, Any](capture_output=True, text=True, cwd=ROOT, env=environment) | options),
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fitted(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A router fitted on the bundled sample by the command, and what the command printed."""
+    path = tmp_path_factory.mktemp("routers") / "sample"
+    done = command("fit", "--out", path)
+    assert done.returncode == 0, done.stderr
+    return path, done.stdout
+
+
+@pytest.fixture(scope="session")
+def router_path(fitted: tuple[Path, str]) -> Path:
+    """Directory of the router fitted on the bundled sample; not to be changed by a test."""
+    return fitted[0]
+
+
+@pytest.fixture
+def shared_table() -> Callable[[str], Path]:
+    """Path of a real reward table, or a skip that says where it was looked for."""
+
+    def find(name: str) -> Path:
+        path = SHARED_DATA / f"{name}.parquet"
+        if not path.is_file():
+            pytest.skip(f"real reward table {name}.parquet is not at {path.parent}")
+        return path
+
+    return find
