@@ -15,20 +15,25 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import TYPE_CHECKING, Any, Literal, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from zooter_lite.cli import option, run
 from zooter_lite.data import RewardTable, read_table, sample_path
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.evaluation.baselines import TrainedOn
+from zooter_lite.evaluation.chart import bar_chart
 from zooter_lite.evaluation.compare import Comparison, compare
 from zooter_lite.evaluation.report import model_card, text_table, verdict
 from zooter_lite.labels import diagnose
-from zooter_lite.labels.diagnostics import observed_mean, tag_support
+from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.router.directory import check_replaceable, write_router
+
+if TYPE_CHECKING:
+    from zooter_lite.learn.train import Fitted, Recipe
 
 
 @dataclass(frozen=True)
@@ -85,77 +90,82 @@ def main(options: Options) -> None:
     out = Path(options.out or f"exports/{_stem(source)}")
     check_replaceable(out)
     try:
-        from zooter_lite.learn.assemble import check_parity, router_config, router_files
-        from zooter_lite.learn.cache import EmbeddingCache, default_cache
+        from zooter_lite.learn import assemble
         from zooter_lite.learn.encoder import load_encoder
-        from zooter_lite.learn.train import Recipe, fit_head
+        from zooter_lite.learn.train import fit_head
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
 
     table = _prepared(read_table(source), options)
-    train_rows = table.rows("train")
-    _describe(source, table)
+    rows = table.rows("train")
+    train = table.take(rows)
+    _describe(source, table, train)
 
-    started = time.perf_counter()
-    cache = Path(options.cache) if options.cache else default_cache()
-    encoder = load_encoder(options.encoder, cache)
-    loaded = time.perf_counter()
-    store = EmbeddingCache(cache, encoder.spec.sha256)
-    session = encoder.session()
+    clock = [time.perf_counter()]
+    encoder = load_encoder(options.encoder, _cache(options))
+    clock.append(time.perf_counter())
     with _bar(len(set(table.queries)), "embedding") as bar:
-        embeddings = store.embed(
-            table.queries,
-            lambda texts: session.run(texts, ["unit"])[0],
-            encoder.spec.dim,
-            bar.update,
-        )
-    store.close()
-    embedded = time.perf_counter()
-
-    recipe = Recipe(
-        options.head, options.labels, options.kl, options.tags,
-        options.temperature, options.beta, options.l2, options.folds, options.seed, options.jobs,
-    )  # fmt: skip
-    train = table.take(train_rows)
+        embeddings = encoder.embed(table.queries, _cache(options), bar.update)
+    clock.append(time.perf_counter())
+    recipe = _recipe(options)
     with _bar(None, "cross-validation") as bar:
+        fitted = fit_head(train, embeddings[rows], recipe, bar.update, bar.reset)
+    print(fitted.summary(recipe.folds))
 
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done)
+    files = assemble.router_files(encoder, train, embeddings[rows], fitted)
+    probe = np.flatnonzero(np.asarray(table.splits) != "train")[: assemble.PARITY_ROWS]
+    probe = probe if len(probe) else rows[: assemble.PARITY_ROWS]
+    parity = assemble.check_parity(
+        files, fitted.head, encoder.spec.max_length, table.take(probe).queries, embeddings[probe]
+    )
+    comparisons = _evaluate(table, embeddings, train, fitted, options.seed)
+    config = assemble.router_config(encoder, train, fitted, recipe) | {"parity": parity}
+    files |= _documents(config, comparisons, fitted, options)
+    write_router(out, config, files, fitted.head)
+    clock.append(time.perf_counter())
+    _conclude(out, comparisons, parity)
+    first, second, third = np.diff(clock)
+    print(f"time: encoder {first:.1f} s, embedding {second:.1f} s, the rest {third:.1f} s")
 
-        fitted = fit_head(train, embeddings[train_rows], recipe, advance)
-    print(_choice(fitted.selection, fitted.config(), recipe.folds))
-    if fitted.tagging is not None:
-        support = tag_support(fitted.tagging.assignment)
-        print(
-            f"tags: {support['tags']:.0f}, carried by {support['support_50']:.0f} training "
-            f"queries in the median ({support['support_25']:.0f} to {support['support_75']:.0f} "
-            f"for the middle half)"
-        )
 
-    files = router_files(encoder, train, embeddings[train_rows], fitted)
-    others = np.flatnonzero(np.asarray(table.splits) != "train")
-    probe = others if len(others) else train_rows
-    parity = check_parity(
-        files, fitted.head, encoder.spec.max_length,
-        [table.queries[i] for i in probe], embeddings[probe],
-    )  # fmt: skip
-    known = TrainedOn(observed_mean(train.rewards), train, embeddings[train_rows])
+def _cache(options: Options) -> Path:
+    from zooter_lite.learn.cache import default_cache
+
+    return Path(options.cache) if options.cache else default_cache()
+
+
+def _recipe(options: Options) -> "Recipe":
+    from zooter_lite.learn.train import Recipe
+
+    return Recipe(
+        head=options.head,
+        labels=options.labels,
+        direction=options.kl,
+        tags=options.tags,
+        temperature=options.temperature,
+        beta=options.beta,
+        l2=options.l2,
+        folds=options.folds,
+        seed=options.seed,
+        jobs=options.jobs,
+    )
+
+
+def _evaluate(
+    table: RewardTable,
+    embeddings: NDArray[np.float32],
+    train: RewardTable,
+    fitted: "Fitted",
+    seed: int,
+) -> list[Comparison]:
+    """Compare with the baselines on every split but train."""
+    known = TrainedOn(observed_mean(train.rewards), train, embeddings[table.rows("train")])
     comparisons = []
     for split in sorted(set(table.splits or []) - {"train"}):
         rows = table.rows(split)
-        part = table.take(rows)
         probs = fitted.head.probs(embeddings[rows])
-        comparisons.append(compare(split, part, probs, embeddings[rows], known, options.seed))
-    config = router_config(encoder, train, fitted, recipe) | {"parity": parity}
-    files |= _documents(config, comparisons, fitted.selection.scores, options)
-    write_router(out, config, files, fitted.head)
-    _conclude(out, comparisons, parity)
-    done = time.perf_counter()
-    print(
-        f"time: encoder {loaded - started:.1f} s, embedding {embedded - loaded:.1f} s, "
-        f"the rest {done - embedded:.1f} s"
-    )
+        comparisons.append(compare(split, table.take(rows), probs, embeddings[rows], known, seed))
+    return comparisons
 
 
 def _check(options: Options) -> None:
@@ -197,10 +207,10 @@ def _prepared(table: RewardTable, options: Options) -> RewardTable:
     return table.drop(leaks) if options.drop_leaks and len(leaks) else table
 
 
-def _describe(source: str, table: RewardTable) -> None:
+def _describe(source: str, table: RewardTable, train_table: RewardTable) -> None:
     splits = np.asarray(table.splits)
     counts = ", ".join(f"{name} {int((splits == name).sum())}" for name in sorted(set(splits)))
-    train = diagnose(table.rewards[table.rows("train")])
+    train = diagnose(train_table.rewards)
     missing = float(np.isnan(table.rewards).mean())
     print(
         f"{source}: {len(table)} queries ({counts}), {len(table.experts)} experts, "
@@ -215,47 +225,29 @@ def _describe(source: str, table: RewardTable) -> None:
     sys.stdout.flush()
 
 
-def _choice(selection: Any, config: dict[str, Any], folds: int) -> str:
-    best = selection.scores[0]
-    chosen = next(s for s in selection.scores if s.setting == selection.chosen)
-    labels = config["labels"]
-    why = (
-        "the best of all"
-        if chosen is best
-        else f"the smoothest within one standard error of the best, {100 * best.mean:.2f}"
-    )
-    return (
-        f"chosen of {len(selection.scores)} settings by {folds}-fold cross-validation on train: "
-        f"{config['head']['kind']} head, tags {labels['tags'] or 'none'}, "
-        f"temperature {labels['temperature']:.3g}, beta {labels['beta']}, "
-        f"L2 {config['head']['l2']}: {100 * chosen.mean:.2f} ({why})"
-    )
-
-
 def _documents(
-    config: dict[str, Any], comparisons: list[Comparison], scores: list[Any], options: Options
+    config: dict[str, Any], comparisons: list[Comparison], fitted: "Fitted", options: Options
 ) -> dict[str, bytes]:
-    """report.json and README.md of the router directory."""
-    unused = ("cache", "jobs", "out")  # they decide nothing
-    given = {
-        k: v for k, v in asdict(options).items() if v not in (None, "", False) and k not in unused
-    }
-    name = _stem(options.data or sample_path())
+    """report.json, report.svg and README.md of the router directory."""
+    undecisive = ("cache", "jobs", "out")
+    given = {k: v for k, v in asdict(options).items() if k not in undecisive}
+    if options.data:
+        given["data"] = Path(options.data).name
     report = {
         "comparisons": [comparison.to_json() for comparison in comparisons],
-        "cross_validation": [asdict(score) for score in scores],
-        "options": given | {"data": name},
+        "cross_validation": [asdict(score) for score in fitted.selection.scores],
+        "options": given,
     }
-    defaults = Options()
     changed = [
-        f"--{key.replace('_', '-')} {value}" if value is not True else f"--{key.replace('_', '-')}"
+        f"--{key.replace('_', '-')}" + ("" if value is True else f" {value}")
         for key, value in given.items()
-        if key != "data" and value != getattr(defaults, key)
+        if value != getattr(Options(), key)
     ]
-    command = " ".join(["python -m zooter_lite.fit", f"--data {name}", *changed])
+    command = " ".join(["python -m zooter_lite.fit", *changed])
     return {
         "report.json": (json.dumps(report, sort_keys=True, indent=1) + "\n").encode(),
         "README.md": model_card(config, comparisons, command).encode(),
+        "report.svg": bar_chart(comparisons).encode(),
     }
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.data import RewardTable, read_table
 from zooter_lite.evaluation.metrics import macro_mean, micro_mean, reward_of
-from zooter_lite.learn.cache import EmbeddingCache, default_cache
+from zooter_lite.learn.cache import default_cache
 from zooter_lite.learn.encoder import DEFAULT, load_encoder
 from zooter_lite.learn.train import Recipe, fit_head
 
@@ -30,7 +30,7 @@ def main(folder: str) -> None:
         return
     for name, splits in TABLES.items():
         table = read_table(f"{folder}/{name}.parquet")
-        embeddings = _embed(table)
+        embeddings = load_encoder(DEFAULT, default_cache()).embed(table.queries, default_cache())
         for head in ("linear", "prior"):
             columns = [f"{split} {mean}" for split in splits for mean in ("macro", "micro")]
             print(f"\n### {name}, {head} head\n")
@@ -43,17 +43,6 @@ def main(folder: str) -> None:
                 cells = _row(table, embeddings, recipe, splits)
                 print(f"| {label} | " + " | ".join(f"{100 * c:.2f}" for c in cells) + " |")
                 sys.stdout.flush()
-
-
-def _embed(table: RewardTable) -> NDArray[np.float32]:
-    encoder = load_encoder(DEFAULT, default_cache())
-    session = encoder.session()
-    store = EmbeddingCache(default_cache(), encoder.spec.sha256)
-    embeddings = store.embed(
-        table.queries, lambda texts: session.run(texts, ["unit"])[0], encoder.spec.dim
-    )
-    store.close()
-    return embeddings
 
 
 def _row(

@@ -86,8 +86,12 @@ def _read_parquet(path: Path) -> RewardTable:
         with pq.ParquetFile(path) as file:  # pq.read_table trips over repeated column names
             table = file.read()
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({error})") from error
+        raise DataError(f"{path}: not a readable Parquet file ({_flat(error)})") from error
     return _from_arrow(table, str(path))
+
+
+def _flat(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _from_arrow(table: Any, source: str) -> RewardTable:
@@ -129,7 +133,7 @@ def _read_datasets(source: str) -> RewardTable:
         loaded = datasets.load_from_disk(source) if saved else datasets.load_dataset(source)
     except Exception as error:  # the hub client raises many unrelated classes
         kind = "a saved datasets folder" if saved else "a dataset on this machine or the hub"
-        raise DataError(f"{source}: not {kind} ({error})") from error
+        raise DataError(f"{source}: not {kind} ({_flat(error)})") from error
     if not isinstance(loaded, dict):
         return _from_arrow(loaded.with_format("arrow")[:], source)
     parts = []
@@ -141,7 +145,7 @@ def _read_datasets(source: str) -> RewardTable:
     try:
         table = pa.concat_tables(parts, promote_options="permissive")  # int beside float is float
     except pa.ArrowException as error:
-        raise DataError(f"{source}: the splits do not fit together ({error})") from error
+        raise DataError(f"{source}: the splits do not fit together ({_flat(error)})") from error
     return _from_arrow(table, source)
 
 

@@ -134,10 +134,12 @@ def build_table(
     if "query" not in columns:
         raise DataError(f"{source}: no column 'query'; found {_listed(columns)}")
     experts = [name.removeprefix("reward:") for name in columns if name.startswith("reward:")]
-    if len(experts) < 2 or "" in experts:
+    if "" in experts:
+        raise DataError(f"{source}: column 'reward:' names no expert; expected 'reward:<expert>'")
+    if len(experts) < 2:
         raise DataError(
             f"{source}: expected at least two columns named 'reward:<expert>', "
-            f"found {len([e for e in experts if e])} among {_listed(columns)}"
+            f"found {len(experts)} among {_listed(columns)}"
         )
     n_queries = len(columns["query"])
     if n_queries == 0:

@@ -61,7 +61,7 @@ def macro_mean(values: Array, subsets: Sequence[str]) -> float:
     >>> macro_mean(np.array([1.0, 0.0, 0.5]), ["a", "a", "b"])
     0.5
     """
-    return float(np.nanmean(list(subset_means(values, subsets).values())))
+    return micro_mean(np.asarray(list(subset_means(values, subsets).values())))
 
 
 def resample(
@@ -98,7 +98,10 @@ def resample(
         count += seen
         means.append(np.divide(sums, seen, out=np.full_like(sums, np.nan), where=seen > 0))
     micro = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    macro = np.nanmean(np.stack(means), axis=0)
+    by_subset = np.stack(means)
+    known = (~np.isnan(by_subset)).sum(axis=0)
+    summed = np.nansum(by_subset, axis=0)
+    macro = np.divide(summed, known, out=np.full_like(summed, np.nan), where=known > 0)
     return Resampled(
         {name: micro[:, i] for i, name in enumerate(names)},
         {name: macro[:, i] for i, name in enumerate(names)},
@@ -107,10 +110,15 @@ def resample(
 
 def estimate(value: float, resampled: Array) -> Estimate:
     """Attach the percentile interval of the resampled means to a value."""
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    known = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
     return Estimate(value, float(low), float(high))
 
 
 def probability_of_gain(first: Array, second: Array) -> float:
-    """Share of the paired resamples in which the first mean is higher; ties count half."""
-    return float(np.mean((first > second) + 0.5 * (first == second)))
+    """Share of the paired resamples in which the first mean is higher; ties count half.
+
+    Resamples without an observed reward of either count nowhere; NaN where all are such.
+    """
+    gap = first - second
+    return micro_mean(np.where(np.isnan(gap), np.nan, (gap > 0) + 0.5 * (gap == 0)))

@@ -13,7 +13,7 @@ BAR = 24
 
 def text_table(comparison: Comparison) -> str:
     """Methods as rows: mean over queries and over subsets (x100) with 95% intervals, and a bar."""
-    top = max(score.micro.value for score in comparison.methods) or 1.0
+    top = max((s.micro.value for s in comparison.methods if s.micro.value > 0), default=1.0)
     width = max(len(score.name) for score in comparison.methods)
     head = f"{'':{width}}  {'micro':>21}  {'macro':>21}"
     lines = [
@@ -22,7 +22,8 @@ def text_table(comparison: Comparison) -> str:
         head,
     ]
     for score in comparison.methods:
-        bar = "█" * max(0, round(BAR * score.micro.value / top))
+        value = score.micro.value if score.micro.value > 0 else 0.0  # may be NaN
+        bar = "█" * round(BAR * value / top)
         means = f"{_interval(score.micro):>21}  {_interval(score.macro):>21}"
         lines.append(f"{score.name:{width}}  {means}  {bar}")
     return "\n".join(lines)
@@ -86,6 +87,8 @@ def model_card(config: dict[str, Any], comparisons: Sequence[Comparison], comman
         f"{config['training']['folds']}-fold cross-validation on them alone",
         "",
     ]
+    if comparisons:
+        lines += ["![mean rewards](report.svg)", ""]
     for comparison in comparisons:
         lines += [f"## Measured on `{comparison.split}`", "", verdict(comparison), ""]
         lines += [*markdown_table(comparison), ""]

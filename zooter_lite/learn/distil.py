@@ -87,8 +87,9 @@ def distil(
         (n_queries, n_experts) fixed logits that the head is added to: for kind "prior",
         those of the tag prior.
     start
-        A head of the same kind to start from (a neighbouring setting); it changes
-        how fast the convex heads are found, not what is found.
+        A head of the same kind to start from (a neighbouring setting): it changes how
+        fast a convex head is found, not what is found. The MLP always starts anew, since
+        a strongly regularised one is a saddle that it would not leave.
 
     Returns
     -------
@@ -130,19 +131,17 @@ def _forward(inputs: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tens
 
 def _start(dim: int, n_experts: int, how: Distillation, start: Head | None) -> list[torch.Tensor]:
     """Parameters in the order weight, bias and, for the MLP, hidden weight, hidden bias."""
-    if start is not None:
-        arrays = [start.weight, start.bias]
-        if start.hidden is not None:
-            arrays += [start.hidden.weight, start.hidden.bias]
-        begin = [torch.tensor(a, dtype=torch.float64) for a in arrays]
-    elif how.kind == "mlp":
+    if how.kind == "mlp":
         random = torch.Generator().manual_seed(how.seed)
+        hidden = torch.randn(MLP_WIDTH, dim, generator=random, dtype=torch.float64)
         begin = [
             torch.zeros(n_experts, MLP_WIDTH, dtype=torch.float64),
             torch.zeros(n_experts, dtype=torch.float64),
-            torch.randn(MLP_WIDTH, dim, generator=random, dtype=torch.float64),
+            hidden * (2 / dim) ** 0.5,  # He et al. 2015
             torch.zeros(MLP_WIDTH, dtype=torch.float64),
         ]
+    elif start is not None:
+        begin = [torch.tensor(a, dtype=torch.float64) for a in (start.weight, start.bias)]
     else:
         begin = [
             torch.zeros(n_experts, dim, dtype=torch.float64),

@@ -12,16 +12,18 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from zooter_lite.data.rows import atomic_file
 from zooter_lite.errors import MissingPackageError, ZooterError
+from zooter_lite.learn.cache import EmbeddingCache
 from zooter_lite.router.session import TextSession
 
 DEFAULT = "all-MiniLM-L6-v2"
@@ -80,6 +82,22 @@ class Encoder:
     def session(self) -> TextSession:
         """Start onnxruntime on the graph."""
         return TextSession(self.graph, self.tokenizer, self.spec.max_length)
+
+    def embed(
+        self,
+        queries: Sequence[str],
+        cache: Path,
+        progress: Callable[[int], object] = lambda _: None,
+    ) -> NDArray[np.float32]:
+        """(n_queries, dim) unit embeddings; those that `cache` holds are not computed again."""
+        session = self.session()
+        store = EmbeddingCache(cache, self.spec.sha256)
+        try:
+            return store.embed(
+                queries, lambda texts: session.run(texts, ["unit"])[0], self.spec.dim, progress
+            )
+        finally:
+            store.close()
 
 
 def load_encoder(name: str, cache: Path) -> Encoder:
@@ -182,8 +200,8 @@ def _sha256(file: Path) -> str:
 def _fingerprint(folder: Path) -> str:
     """sha256 over the names and contents of the files that decide an embedding."""
     digest = hashlib.sha256()
-    files = [*folder.rglob("*.json"), *folder.rglob("*.safetensors"), *folder.rglob("*.txt")]
-    for file in sorted(files):
+    kinds = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin")
+    for file in sorted(file for kind in kinds for file in folder.rglob(kind)):
         digest.update(f"{file.relative_to(folder).as_posix()}\0{_sha256(file)}\0".encode())
     return digest.hexdigest()
 

@@ -68,18 +68,20 @@ def cluster_tags(
     One tagging for each different set that is left; none where the queries are too few.
     """
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     usable = {
         tuple(size for size in sizes if size * ROWS_PER_CLUSTER <= len(embeddings))
         for sizes in granularities
     } - {()}
-    clusters = {
-        (size, repeat): KMeans(size, n_init=1, random_state=seed + repeat)
-        .fit_predict(embeddings)
-        .tolist()
-        for size in sorted({size for sizes in usable for size in sizes})
-        for repeat in range(REPEATS)
-    }
+    with threadpool_limits(1):  # threads would finish, and so add up, in an order of their own
+        clusters = {
+            (size, repeat): KMeans(size, n_init=1, random_state=(seed + repeat) % 2**32)
+            .fit_predict(embeddings)
+            .tolist()
+            for size in sorted({size for sizes in usable for size in sizes})
+            for repeat in range(REPEATS)
+        }
     taggings = []
     for sizes in sorted(usable):
         runs = [(size, repeat) for size in sizes for repeat in range(REPEATS)]

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from zooter_lite.data.table import RewardTable
 from zooter_lite.errors import DataError
+from zooter_lite.labels.diagnostics import tag_support
 from zooter_lite.learn.distil import Direction, HeadKind
 from zooter_lite.learn.export import as_float32
 from zooter_lite.learn.select import (
@@ -103,6 +104,31 @@ class Fitted:
             "calibration": {"temperature": self.head.temperature},
         }
 
+    def summary(self, folds: int) -> str:
+        """Say what cross-validation chose, and why."""
+        scores, config = self.selection.scores, self.config()
+        chosen = next(s for s in scores if s.setting == self.selection.chosen)
+        labels, head = config["labels"], config["head"]
+        why = (
+            "the best of all"
+            if chosen is scores[0]
+            else f"the smoothest within one standard error of the best, {100 * scores[0].mean:.2f}"
+        )
+        text = (
+            f"chosen of {len(scores)} settings by {folds}-fold cross-validation on train: "
+            f"{head['kind']} head, tags {labels['tags'] or 'none'}, "
+            f"temperature {labels['temperature']:.3g}, beta {labels['beta']}, L2 {head['l2']}: "
+            f"{100 * chosen.mean:.2f} ({why})"
+        )
+        if self.tagging is None:
+            return text
+        support = tag_support(self.tagging.assignment)
+        return (
+            f"{text}\ntags: {support['tags']:.0f}, carried by {support['support_50']:.0f} training "
+            f"queries in the median ({support['support_25']:.0f} to {support['support_75']:.0f} "
+            f"for the middle half)"
+        )
+
 
 def candidates_for(train: RewardTable, embeddings: FloatArray, recipe: Recipe) -> Candidates:
     """Build the grid that the recipe leaves open on these training rows.
@@ -139,7 +165,8 @@ def fit_head(
     train: RewardTable,
     embeddings: FloatArray,
     recipe: Recipe,
-    progress: Callable[[int, int], object] = lambda _done, _total: None,
+    progress: Callable[[int], object] = lambda _: None,
+    announce: Callable[[int], object] = lambda _: None,
 ) -> Fitted:
     """Choose the setting by cross-validation, fit on all training rows, calibrate.
 
@@ -151,8 +178,9 @@ def fit_head(
         (n_queries, dim) unit embeddings of the same rows.
     recipe
         What is fixed and what is left to cross-validation.
-    progress
-        Called with (jobs done since the last call, jobs in all).
+    progress, announce
+        Called with the number of jobs done since the last call; once before, with that
+        of all jobs.
 
     Raises
     ------
@@ -172,7 +200,7 @@ def fit_head(
     method = Method(kind, recipe.labels == "hard", recipe.direction, recipe.seed)
     inputs = embeddings.astype(np.float64)
     rewards = train.rewards.astype(np.float64)
-    total = n_jobs(candidates, recipe.folds)
+    announce(n_jobs(candidates, recipe.folds))
     selection = select(
         inputs,
         rewards,
@@ -180,7 +208,7 @@ def fit_head(
         method,
         folds=recipe.folds,
         jobs=recipe.jobs,
-        progress=lambda done: progress(done, total),
+        progress=progress,
     )
     chosen = selection.chosen
     tagging = None if chosen.tagging is None else candidates.taggings[chosen.tagging]

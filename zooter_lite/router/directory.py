@@ -102,16 +102,27 @@ def check_replaceable(path: Path) -> None:
         raise DataError(
             f"{path}: exists and is not a folder; expected a router directory or nothing"
         )
-    if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).is_file():
+    if path.is_dir() and any(path.iterdir()) and not _is_router(path):
         raise DataError(f"{path}: a folder with other files in it; not overwritten")
+
+
+def _is_router(path: Path) -> bool:
+    """Tell a router from other folders with a config.json, such as an encoder's."""
+    try:
+        config = json.loads((path / CONFIG).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and "format_version" in config
 
 
 @contextmanager
 def _replaced_folder(path: Path) -> Iterator[Path]:
     """Yield an empty sibling folder that takes the place of `path` when the block ends well."""
+    path = path.absolute()  # "." has no name
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this number
         partial.mkdir()
         yield partial
         if path.exists() and not _exchange(partial, path):
@@ -154,6 +165,8 @@ def read_router(path: Path) -> RouterFiles:
         head = Head.from_tensors(
             load_tensors(contents["head.safetensors"]), float(config["calibration"]["temperature"])
         )
+    except KeyError as error:  # a number type that numpy lacks, such as BF16
+        raise RouterError(f"{path}: head.safetensors: {error} is not float32") from error
     except (SafetensorError, ValueError, AttributeError) as error:
         raise RouterError(f"{path}: head.safetensors: {error}") from error
     dim = config["encoder"]["dim"]
@@ -164,7 +177,12 @@ def read_router(path: Path) -> RouterFiles:
         )
     tags = None
     if TAG_FILES[0] in contents:
-        tags = TagIndex.from_files(contents["tags.json"], contents["tags.faiss"], dim, len(experts))
+        try:
+            tags = TagIndex.from_files(
+                contents["tags.json"], contents["tags.faiss"], dim, len(experts)
+            )
+        except RouterError as error:
+            raise RouterError(f"{path}: {error}") from error
     try:
         tokenizer = contents["tokenizer.json"].decode("utf-8")
     except UnicodeDecodeError as error:
@@ -219,14 +237,14 @@ def _verified_contents(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
     if not isinstance(listed, dict):
         raise RouterError(f"{path}: {CONFIG}: 'files' is missing")
     for name in listed:
-        if Path(name).name != name or name in (".", "..") or "\\" in name:
+        if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
             raise RouterError(f"{path}: {CONFIG} lists {name!r}, which is no bare file name")
     wanted = [*REQUIRED, *(name for name in TAG_FILES if any(t in listed for t in TAG_FILES))]
     return {name: _verified(path / name, listed.get(name)) for name in wanted}
 
 
 def _verified(file: Path, promise: object) -> bytes:
-    if not isinstance(promise, dict) or not {"bytes", "sha256"} <= set(promise):
+    if not isinstance(promise, dict) or not isinstance(promise.get("bytes"), int):
         raise RouterError(f"{file.parent}: {CONFIG} gives no size and sha256 for {file.name}")
     if file.is_symlink() or not file.is_file():
         raise RouterError(f"{file}: missing, or not a plain file")
@@ -235,6 +253,6 @@ def _verified(file: Path, promise: object) -> bytes:
         state = "truncated" if size < promise["bytes"] else "too long"
         raise RouterError(f"{file}: {state}: {size} bytes, {CONFIG} says {promise['bytes']}")
     content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != promise["sha256"]:
+    if hashlib.sha256(content).hexdigest() != promise.get("sha256"):
         raise RouterError(f"{file}: its sha256 is not the one in {CONFIG}; damaged or changed")
     return content

@@ -125,10 +125,10 @@ class Head:
         shapes = {"weight": (n_experts, width), "bias": (n_experts,)}
         dim = width
         if self.hidden is not None:
-            dim = self.hidden.weight.shape[-1]
+            dim = np.atleast_1d(self.hidden.weight).shape[-1]
             shapes |= {"hidden.weight": (width, dim), "hidden.bias": (width,)}
         if self.prior is not None:
-            n_tags = len(self.prior.table)
+            n_tags = len(np.atleast_1d(self.prior.table))
             shapes |= {"centroids": (n_tags, dim), "table": (n_tags, n_experts)}
         for name, array in self.tensors().items():
             if array.shape != shapes[name] or 0 in array.shape:

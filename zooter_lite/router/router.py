@@ -60,6 +60,8 @@ class Router:
             )
         if session.metadata.get("zooter.experts") != json.dumps(files.experts, ensure_ascii=False):
             raise RouterError(f"{folder}: router.onnx and config.json name different experts")
+        if session.metadata.get("zooter.max_length") != str(files.max_length):
+            raise RouterError(f"{folder}: router.onnx and config.json name different max_lengths")
         return cls(files, session)
 
     @property

@@ -130,7 +130,7 @@ class TagIndex:
             means = np.asarray(content["mean_rewards"], dtype=np.float64)
             names, support = list(content["names"]), list(content["support"])
             query_tags = [[int(tag) for tag in tags] for tags in content["query_tags"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise RouterError(f"tags.json is not what a router holds ({error!r})") from error
         if not all(0 <= tag < len(names) for tags in query_tags for tag in tags) or (
             means.shape != (len(names), n_experts) or len(support) != len(names)
@@ -144,6 +144,7 @@ class TagIndex:
 def _check_flat_header(content: bytes, dim: int, rows: int) -> None:
     size = struct.calcsize(_FLAT_HEADER)
     header = struct.unpack(_FLAT_HEADER, content[:size]) if len(content) >= size else ()
-    expected = (_FLAT_INNER_PRODUCT, dim, rows)
-    if header[:3] != expected or header[-1] != dim * rows or len(content) != size + 4 * dim * rows:
+    fixed = (*header[:3], *header[5:])  # all but the two unused
+    expected = (_FLAT_INNER_PRODUCT, dim, rows, True, faiss.METRIC_INNER_PRODUCT, dim * rows)
+    if fixed != expected or len(content) != size + 4 * dim * rows:
         raise RouterError(f"tags.faiss is not a flat inner-product index of {rows} rows by {dim}")
