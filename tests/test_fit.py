@@ -1,0 +1,156 @@
+"""`python -m zooter_lite.fit` as a user drives it, and how it fails."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Command
+from zooter_lite import Router
+from zooter_lite.data import read_table, sample_path
+
+COLOURS = ("red", "blue", "green", "amber", "white", "black", "violet", "grey", "pink", "teal")
+
+
+def write_planted(path: Path, rows: int = 60, split: bool = True) -> None:
+    """Write a table in which expert `sums` is right on sums and `words` on words."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["query", "reward:sums", "reward:words"] + (["split"] if split else []))
+        for i in range(rows):
+            colour = COLOURS[i % len(COLOURS)]
+            held = ["test" if i % 4 == 0 else "train"] if split else []
+            writer.writerow([f"What is {i} plus {i * 7 + 3}?", 1, 0, *held])
+            writer.writerow([f"Write a poem, number {i}, about {colour} flowers.", 0, 1, *held])
+
+
+def digest(path: Path) -> dict[str, str]:
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(path.iterdir())}
+
+
+def test_the_sample_is_fitted_reported_and_routed(fitted: tuple[Path, str]) -> None:
+    path, printed = fitted
+    table = read_table(sample_path())
+    assert f"{len(table)} queries" in printed
+    assert "chosen of" in printed
+    assert "one standard error" in printed or "the best of all" in printed
+    assert str(path) in printed
+    report = json.loads((path / "report.json").read_text("utf-8"))
+    assert {c["split"] for c in report["comparisons"]} == {"test", "shift"}
+    test = next(c for c in report["comparisons"] if c["split"] == "test")
+    scores = {m["name"].split(" (")[0]: m["micro"]["value"] for m in test["methods"]}
+
+    # the same mean, from the router itself and the table, by hand
+    rows = table.rows("test")
+    router = Router.load(path)
+    decisions = router.route([table.queries[i] for i in rows])
+    rewards = [
+        table.rewards[row, table.experts.index(decision.expert)]
+        for row, decision in zip(rows, decisions, strict=True)
+    ]
+    assert scores["router"] == pytest.approx(float(np.mean(rewards)), abs=2e-3)
+    assert scores["oracle"] == pytest.approx(float(table.rewards[rows].max(axis=1).mean()))
+    assert scores["random"] == pytest.approx(float(table.rewards[rows].mean()))
+    assert scores["router"] > scores["best single on train"] + 0.3
+    assert f"{100 * scores['router']:.2f}" in printed
+    assert f"{100 * scores['router']:.2f}" in (path / "README.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_two_fits_give_the_same_bytes(
+    command: Command, fitted: tuple[Path, str], tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    done = command("fit", "--out", again, "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert digest(again) == digest(fitted[0])
+
+
+def test_a_planted_table_without_splits_is_learned(command: Command, tmp_path: Path) -> None:
+    write_planted(tmp_path / "planted.csv", split=False)
+    done = command("fit", "--data", tmp_path / "planted.csv", "--out", tmp_path / "r")
+    assert done.returncode == 0, done.stderr
+    assert "20% of the queries are held out as 'test'" in done.stdout
+    router = Router.load(tmp_path / "r")
+    prompts = ["What is 1000 plus 41?", "Write a poem, number 99, about orange flowers."]
+    assert [d.expert for d in router.route(prompts)] == ["sums", "words"]
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+@pytest.mark.parametrize("kl", ["label-router", "router-label"])
+def test_every_head_and_direction_learns_the_planted_table(
+    command: Command, tmp_path: Path, head: str, kl: str
+) -> None:
+    write_planted(tmp_path / "planted.csv")
+    options = ("--head", head, "--kl", kl, "--labels", "hard", "--tags", "none")
+    done = command("fit", "--data", tmp_path / "planted.csv", "--out", tmp_path / "r", *options)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r" / "report.json").read_text("utf-8"))
+    router = report["comparisons"][0]["methods"][0]
+    assert router["name"] == "router"
+    assert router["micro"]["value"] == 1.0
+    config = json.loads((tmp_path / "r" / "config.json").read_text("utf-8"))
+    assert config["head"]["kind"] == head
+    assert not (tmp_path / "r" / "tags.faiss").exists()
+
+
+def test_leaks_are_counted_and_dropped_on_request(command: Command, tmp_path: Path) -> None:
+    write_planted(tmp_path / "planted.csv")
+    with (tmp_path / "planted.csv").open("a", encoding="utf-8") as stream:
+        stream.write("What is 1  plus 10?,1,0,test\n")
+    common = ("fit", "--data", tmp_path / "planted.csv", "--head", "linear", "--tags", "none")
+    kept = command(*common, "--out", tmp_path / "kept")
+    dropped = command(*common, "--out", tmp_path / "dropped", "--drop-leaks")
+    assert "1 evaluated rows have a query that also stands in train (kept" in kept.stdout
+    assert "(dropped)" in dropped.stdout
+    assert "split test: 31 queries" in kept.stdout
+    assert "split test: 30 queries" in dropped.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--data", "nowhere.csv"), "nowhere.csv"),
+        (("--beta", "1.5"), "--beta 1.5: expected a number from 0.0 to 1.0"),
+        (("--temperature", "0"), "--temperature 0.0"),
+        (("--folds", "1"), "--folds 1"),
+        (("--jobs", "0"), "--jobs 0"),
+        (("--encoder", "./no-such-encoder"), "encoder './no-such-encoder': no such folder"),
+        (("--tags", "given", "--data", "PLANTED"), "the table has no column 'tags'"),
+    ],
+)
+def test_bad_options_are_one_line(
+    command: Command, tmp_path: Path, options: tuple[str, ...], expected: str
+) -> None:
+    write_planted(tmp_path / "planted.csv")
+    named = [str(tmp_path / "planted.csv") if o == "PLANTED" else o for o in options]
+    done = command("fit", "--out", tmp_path / "r", *named)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert expected in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_old_router_stays_when_the_new_fit_fails(
+    command: Command, router_path: Path, tmp_path: Path
+) -> None:
+    before = digest(router_path)
+    (tmp_path / "bad.csv").write_text("query,reward:a,reward:b\nhi,1,n/a\n", "utf-8")
+    done = command("fit", "--data", tmp_path / "bad.csv", "--out", router_path)
+    assert done.returncode == 2
+    assert "bad.csv, line 2, column 'reward:b': 'n/a' is not a number" in done.stderr
+    assert digest(router_path) == before
+
+
+def test_a_folder_with_other_files_is_not_overwritten(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep", "utf-8")
+    done = command("fit", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "not overwritten" in done.stderr
+    assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]

@@ -1,0 +1,63 @@
+"""What the README shows works, and its figures are the ones the recipes wrote."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT, Command
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_first_screen_shows_the_two_commands() -> None:
+    first_screen = README[:1200]
+    assert "make quickstart" in first_screen
+    assert "make test" in first_screen
+
+
+def test_the_python_snippet_prints_what_the_readme_says(router_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(router_path, tmp_path / "exports" / "sample")
+    (snippet,) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", snippet], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    said = re.search(r"This prints `(.*?)`", README)
+    assert said is not None
+    assert done.stdout.strip() == said.group(1)
+
+
+def test_the_table_and_the_commands_of_the_readme_run(command: Command, tmp_path: Path) -> None:
+    table, commands = blocks("")[1:3]
+    header, *rows = table.strip().splitlines()
+    lines = [header]
+    for number in range(20):
+        lines += [row.replace("?", f" number {number}?") + "" for row in rows]
+        lines += [f"Add {number} and 3,1,0,maths,train", f"Sing song {number},0,1,writing,train"]
+    (tmp_path / "rewards.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    (tmp_path / "prompts.csv").write_text("query\nAdd 9 and 9\n", "utf-8")
+    for line in commands.strip().splitlines():
+        _, _, module, *arguments = line.split()
+        done = command(module.removeprefix("zooter_lite."), *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    routed = (tmp_path / "routed.csv").read_text("utf-8").splitlines()
+    assert routed[0] == "query,expert,probability"
+    assert routed[1].startswith("Add 9 and 9,small,")
+
+
+def test_the_results_table_is_the_one_the_bench_wrote() -> None:
+    written = (ROOT / "recipes/bench/quality.md").read_text("utf-8").strip()
+    assert written
+    assert written in README
+
+
+def test_every_recipe_of_the_readme_exists() -> None:
+    for folder in re.findall(r"\| `(recipes/\w+)` \|", README):
+        assert (ROOT / folder / "run.sh").exists() or list((ROOT / folder).glob("*.sh")), folder
