@@ -38,10 +38,14 @@ def main(router: str) -> None:
             seconds = time.perf_counter() - started
             # of the largest child so far: the sizes ascend, so growth would show
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-            megabytes = source.stat().st_size / 1e6
-            print(
-                f"| {size:,} | {megabytes:.1f} | {seconds:.1f} | {size / seconds:.0f} | {peak:.0f} |"
+            cells = (
+                f"{size:,}",
+                f"{source.stat().st_size / 1e6:.1f}",
+                f"{seconds:.1f}",
+                f"{size / seconds:.0f}",
+                f"{peak:.0f}",
             )
+            print("| " + " | ".join(cells) + " |")
             sys.stdout.flush()
 
 
