@@ -18,7 +18,7 @@ def comparison() -> Comparison:
         MethodScore(name, Estimate(value, value - 0.1, value + 0.1), Estimate(0, 0, 0), {})
         for name, value in (("router", 0.6), ("a <b> & c", 0.3), ("oracle", 0.9))
     ]
-    return Comparison("test", 10, {"all": 10}, "a", methods, 1.0, 1.0, {"a": 1.0}, 0)
+    return Comparison("test", 10, {"all": 10}, "a", methods, 0.3, 1.0, 1.0, {"a": 1.0}, 0)
 
 
 def test_bars_are_as_long_as_their_values() -> None:

@@ -45,9 +45,13 @@ def read_table(source: str) -> RewardTable:
         return _read_text(source)
     if source.lower().endswith(".parquet"):
         return _read_parquet(path)
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise DataError(f"{source}: {error.strerror}") from error
+    if is_folder:
         return _read_datasets(source)
-    if path.exists():
+    if exists:
         expected = ", ".join((".parquet", *TEXT_SUFFIXES))
         raise DataError(f"{source}: unknown format; expected a name ending in {expected}")
     if _HUB_NAME.fullmatch(source) and not source.startswith("."):

@@ -129,7 +129,7 @@ class _Lines:
 def _csv_reader(lines: _Lines) -> RowReader:
     csv.field_size_limit(_MAX_CELL)
     reader = csv.reader(iter(lines), strict=True)
-    header = next(_csv_records(lines, reader), None)
+    header = next(_csv_records(lines, reader, blank_is_row=False), None)
     if header is None:
         raise DataError(
             f"{lines.name}: the file is empty; expected a header line with column names"
@@ -143,8 +143,10 @@ def _csv_reader(lines: _Lines) -> RowReader:
     return RowReader(lines.name, columns, _csv_rows(lines, reader, columns))
 
 
-def _csv_records(lines: _Lines, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield records with the line each starts on; blank lines are skipped."""
+def _csv_records(
+    lines: _Lines, reader: Iterator[list[str]], *, blank_is_row: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield records with the line each starts on; a blank line is one empty cell, or nothing."""
     while True:
         start = lines.count + 1
         try:
@@ -153,12 +155,12 @@ def _csv_records(lines: _Lines, reader: Iterator[list[str]]) -> Iterator[tuple[i
             return
         except csv.Error as error:
             raise DataError(f"{lines.name}, line {start}: broken CSV ({error})") from error
-        if record:
-            yield start, record
+        if record or blank_is_row:
+            yield start, record or [""]
 
 
 def _csv_rows(lines: _Lines, reader: Iterator[list[str]], columns: list[str]) -> Iterator[Row]:
-    for start, record in _csv_records(lines, reader):
+    for start, record in _csv_records(lines, reader, blank_is_row=len(columns) == 1):
         if len(record) != len(columns):
             raise DataError(
                 f"{lines.name}, line {start}: {len(record)} cells, "

@@ -39,8 +39,12 @@ class Comparison:
         Name of the expert that was best on train.
     methods
         The router first, then the baselines, each single expert, the oracle last.
+    gap
+        Router minus best single expert: mean difference over the queries where the
+        rewards of both were observed.
     micro_gain, macro_gain
-        Paired probability that the router's mean is above that of the best single expert.
+        Paired probability, over the same queries, that the router's mean is above that
+        of the best single expert.
     shares
         Share of the queries that the router sends to each expert.
     unobserved
@@ -52,6 +56,7 @@ class Comparison:
     subset_rows: dict[str, int]
     best_single: str
     methods: list[MethodScore]
+    gap: float
     micro_gain: float
     macro_gain: float
     shares: dict[str, float]
@@ -69,8 +74,17 @@ class Comparison:
         return (self.method(ROUTER).micro.value - low) / span if span > 0 else float("nan")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers and texts."""
-        return asdict(self) | {"gap_closed": self.gap_closed}
+        """Plain numbers and texts; None for a mean over nothing."""
+        plain: dict[str, Any] = _without_nan(asdict(self) | {"gap_closed": self.gap_closed})
+        return plain
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def compare(
@@ -109,8 +123,10 @@ def compare(
     values[RANDOM] = np.nanmean(rewards, axis=1)
     values |= {f"always {expert}": rewards[:, i] for i, expert in enumerate(table.experts)}
     values[ORACLE] = np.nanmax(rewards, axis=1)
-    drawn = metrics.resample(values, table.subsets, seed)
-    single = f"always {best}"
+    difference = values[ROUTER] - values[f"always {best}"]
+    both = np.where(np.isnan(difference), np.nan, 0.0)
+    paired = {"first": values[ROUTER] + both, "second": values[f"always {best}"] + both}
+    drawn = metrics.resample(values | paired, table.subsets, seed)
     return Comparison(
         split=split,
         rows=len(table),
@@ -128,8 +144,9 @@ def compare(
             )
             for name, reward in values.items()
         ],
-        micro_gain=metrics.probability_of_gain(drawn.micro[ROUTER], drawn.micro[single]),
-        macro_gain=metrics.probability_of_gain(drawn.macro[ROUTER], drawn.macro[single]),
+        gap=metrics.micro_mean(difference),
+        micro_gain=metrics.probability_of_gain(drawn.micro["first"], drawn.micro["second"]),
+        macro_gain=metrics.probability_of_gain(drawn.macro["first"], drawn.macro["second"]),
         shares={e: float((choices == i).mean()) for i, e in enumerate(table.experts)},
         unobserved=int(np.isnan(values[ROUTER]).sum()),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +37,7 @@ def _interval(estimate: Estimate) -> str:
 def verdict(comparison: Comparison) -> str:
     """Say in words whether the router beats the best single expert, and best per subset."""
     router = comparison.method(ROUTER)
-    single = next(s for s in comparison.methods if s.name.startswith("best single"))
-    gap = 100 * (router.micro.value - single.micro.value)
+    gap = 100 * comparison.gap
     chance = comparison.micro_gain
     if chance >= CERTAIN:
         words = f"beats the best single expert ({comparison.best_single}) by {gap:.2f} points"
@@ -53,10 +53,14 @@ def verdict(comparison: Comparison) -> str:
         )
     text = (
         f"On {comparison.split} the router {words} "
-        f"(mean over queries; paired probability of a gain {chance:.3f}). "
-        f"It closes {100 * comparison.gap_closed:.0f}% of the gap from random to the oracle."
+        f"(mean over queries; paired probability of a gain {chance:.3f})."
     )
-    rivals = [s for s in comparison.methods if s.name.startswith(("best per subset", "kNN"))]
+    if not math.isnan(comparison.gap_closed):
+        text += (
+            f" It closes {100 * comparison.gap_closed:.0f}% of the gap from random to the oracle."
+        )
+    names = ("best per subset", "kNN", "always")
+    rivals = [s for s in comparison.methods if s.name.startswith(names)]
     ahead = [s.name for s in rivals if s.micro.value > router.micro.value]
     if ahead:
         text += f" Ahead of it: {', '.join(ahead)}."

@@ -13,7 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,8 @@ def load_encoder(name: str, cache: Path) -> Encoder:
     spec_file, graph_file, tokenizer_file = (
         kept / part for part in ("encoder.json", "encoder.onnx", "tokenizer.json")
     )
-    if not spec_file.exists():  # written last
+    spec = _kept_spec(spec_file)
+    if spec is None:
         log.info("encoder %s: exporting to ONNX (once per encoder)", name)
         graph, tokenizer, spec = _export(folder, name, key)
         kept.mkdir(parents=True, exist_ok=True)
@@ -134,8 +135,17 @@ def load_encoder(name: str, cache: Path) -> Encoder:
         for file, content in contents:
             with atomic_file(file) as partial:
                 partial.write_bytes(content)
-    spec = EncoderSpec(**(json.loads(spec_file.read_text("utf-8")) | {"name": name}))
-    return Encoder(spec, graph_file.read_bytes(), tokenizer_file.read_text("utf-8"))
+    return Encoder(
+        replace(spec, name=name), graph_file.read_bytes(), tokenizer_file.read_text("utf-8")
+    )
+
+
+def _kept_spec(file: Path) -> EncoderSpec | None:
+    """Read the last file of a kept export; None where it is missing or damaged."""
+    try:
+        return EncoderSpec(**json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def find_encoder(name: str) -> Path:

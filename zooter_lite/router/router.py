@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,16 @@ class Router:
             session = TextSession(files.graph, files.tokenizer, files.max_length)
         except RouterError as error:
             raise RouterError(f"{folder}: {error}") from error
-        if not {"probs", "embedding"} <= set(session.outputs):
+        widths = {"probs": len(files.experts), "embedding": files.head.dim}
+        if not widths.items() <= session.widths.items():
             raise RouterError(
-                f"{folder}: router.onnx has the outputs {session.outputs}, "
-                "expected probs and embedding"
+                f"{folder}: router.onnx has the outputs {session.widths}, expected {widths}"
             )
         if session.metadata.get("zooter.experts") != json.dumps(files.experts, ensure_ascii=False):
             raise RouterError(f"{folder}: router.onnx and config.json name different experts")
         if session.metadata.get("zooter.max_length") != str(files.max_length):
             raise RouterError(f"{folder}: router.onnx and config.json name different max_lengths")
-        return cls(files, session)
+        return cls(replace(files, graph=b"", tokenizer=""), session)  # the session has its own
 
     @property
     def experts(self) -> list[str]:

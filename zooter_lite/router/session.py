@@ -41,7 +41,9 @@ class TextSession:
             self._session = onnxruntime.InferenceSession(model, options, providers=_providers())
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise RouterError(f"onnxruntime cannot load the graph ({error})") from error
-        self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
+        self.widths: dict[str, object] = {
+            output.name: output.shape[-1] for output in self._session.get_outputs()
+        }
         inputs = sorted(node.name for node in self._session.get_inputs())
         if inputs != ["attention_mask", "input_ids"]:
             raise RouterError(

@@ -1,0 +1,188 @@
+"""Small stand-ins that the tests share: tables, a toy encoder with a numpy twin, a toy router."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+
+from zooter_lite.data.table import RewardTable
+from zooter_lite.learn.encoder import Encoder, EncoderSpec
+from zooter_lite.learn.export import router_graph
+from zooter_lite.router.directory import write_router
+from zooter_lite.router.head import Head, Hidden, TagPrior
+from zooter_lite.router.tags import TagIndex
+
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    *["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"],
+]
+DIM = 6
+EXPERTS = ["ant", "bee", "cat"]
+NAN = float("nan")
+
+
+def table(
+    rewards: Sequence[Sequence[float]] | NDArray[np.floating],
+    *,
+    queries: list[str] | None = None,
+    subsets: list[str] | None = None,
+    tags: list[list[str]] | None = None,
+) -> RewardTable:
+    """Make a reward table of these rewards (n_queries, n_experts); experts are e0, e1, ..."""
+    values = np.asarray(rewards, dtype=np.float32)
+    n = len(values)
+    return RewardTable(
+        queries=queries or [f"query {i}" for i in range(n)],
+        experts=[f"e{i}" for i in range(values.shape[1])],
+        rewards=values,
+        subsets=subsets or ["all"] * n,
+        splits=None,
+        tags=tags,
+        costs=None,
+        responses=None,
+        query_ids=[str(i) for i in range(n)],
+    )
+
+
+def units(n: int, dim: int, seed: int) -> NDArray[np.float64]:
+    """Random unit vectors (n, dim)."""
+    values = np.random.default_rng(seed).normal(size=(n, dim))
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Softmax of each row, written out."""
+    return np.asarray([[np.exp(x) / sum(np.exp(row)) for x in row] for row in logits])
+
+
+def toy_tokenizer() -> Tokenizer:
+    """One token per known word, [CLS] and [SEP] around them."""
+    vocabulary = {word: i for i, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return tokenizer
+
+
+def toy_vectors() -> NDArray[np.float32]:
+    """One vector per token: (n_words, DIM)."""
+    return np.random.default_rng(5).normal(size=(len(WORDS), DIM)).astype(np.float32)
+
+
+def toy_embedding(text: str, max_length: int = 16) -> NDArray[np.float64]:
+    """What the toy graph computes for a text, in numpy: the direction of the sum of its tokens."""
+    inner = [WORDS.index(word) if word in WORDS else 1 for word in text.split()]
+    total = toy_vectors()[[2, *inner[: max_length - 2], 3]].astype(np.float64).sum(axis=0)
+    return np.asarray(total / np.linalg.norm(total))
+
+
+def toy_encoder(max_length: int = 16) -> Encoder:
+    """Encoder whose graph adds up the vectors of the tokens; no torch involved."""
+    vectors = numpy_helper.from_array(toy_vectors(), "encoder.vectors")
+    one = numpy_helper.from_array(np.asarray([1], dtype=np.int64), "encoder.axis")
+    two = numpy_helper.from_array(np.asarray([2], dtype=np.int64), "encoder.last")
+    nodes = [
+        helper.make_node("Gather", ["encoder.vectors", "input_ids"], ["encoder.tokens"]),
+        helper.make_node("Cast", ["attention_mask"], ["encoder.mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["encoder.mask", "encoder.last"], ["encoder.wide"]),
+        helper.make_node("Mul", ["encoder.tokens", "encoder.wide"], ["encoder.kept"]),
+        helper.make_node(
+            "ReduceSum", ["encoder.kept", "encoder.axis"], ["encoder.sum"], keepdims=0
+        ),
+        helper.make_node("LpNormalization", ["encoder.sum"], ["unit"], axis=-1, p=2),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    output = helper.make_tensor_value_info("unit", TensorProto.FLOAT, ["batch", DIM])
+    graph = helper.make_graph(nodes, "toy", inputs, [output], [vectors, one, two])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    spec = EncoderSpec("toy", "0" * 64, DIM, max_length, "sum")
+    return Encoder(spec, model.SerializeToString(), toy_tokenizer().to_str())
+
+
+def toy_head(kind: str, *, dim: int = DIM, n_experts: int = 3, temperature: float = 0.7) -> Head:
+    """Random float32 head of one kind: linear, prior or mlp."""
+    random = np.random.default_rng(11)
+
+    def array(*shape: int) -> NDArray[np.float32]:
+        return random.normal(size=shape).astype(np.float32)
+
+    if kind == "mlp":
+        hidden = Hidden(array(8, dim), array(8))
+        return Head(array(n_experts, 8), array(n_experts), None, hidden, temperature)
+    prior = None
+    if kind == "prior":
+        shares = random.dirichlet(np.ones(n_experts), size=4).astype(np.float32)
+        prior = TagPrior(units(4, dim, 3).astype(np.float32), shares)
+    return Head(array(n_experts, dim), array(n_experts), prior, None, temperature)
+
+
+def toy_files(
+    head: Head, experts: Sequence[str] = EXPERTS, *, tagged: bool = True
+) -> dict[str, bytes]:
+    """Content of router.onnx, tokenizer.json and the tag index of a toy router."""
+    encoder = toy_encoder()
+    files = {
+        "router.onnx": router_graph(encoder, head, experts),
+        "tokenizer.json": encoder.tokenizer.encode(),
+    }
+    if tagged:
+        rewards = np.random.default_rng(2).random((12, len(experts)))
+        tags = [[i % 4] for i in range(12)]
+        index = TagIndex.build(
+            units(12, DIM, 8).astype(np.float32), ["a", "b", "c", "d"], tags, rewards
+        )
+        files |= index.to_files()
+    return files
+
+
+def toy_config(head: Head, experts: Sequence[str] = EXPERTS) -> dict[str, Any]:
+    """What config.json of a toy router says before writing adds the sums."""
+    return {
+        "calibration": {"temperature": head.temperature},
+        "encoder": asdict(toy_encoder().spec),
+        "experts": list(experts),
+    }
+
+
+def toy_router(path: Path, kind: str = "prior", experts: Sequence[str] = EXPERTS) -> Head:
+    """Write a whole, valid router directory of a few kilobytes and return its head."""
+    head = toy_head(kind, n_experts=len(experts))
+    write_router(path, toy_config(head, experts), toy_files(head, experts), head)
+    return head
+
+
+def edit_config(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change config.json of a router in place."""
+    file = path / "config.json"
+    config = json.loads(file.read_text("utf-8"))
+    change(config)
+    file.write_text(json.dumps(config), "utf-8")
+
+
+def replace_file(path: Path, name: str, content: bytes) -> None:
+    """Replace one file of a router and promise the new content in config.json."""
+    (path / name).write_bytes(content)
+    promise = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    edit_config(path, lambda config: config["files"].update({name: promise}))

@@ -1,0 +1,125 @@
+"""The baselines: hand-made tables, and neighbours against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.neighbors import KNeighborsRegressor
+
+from tests.helpers import table, units
+from zooter_lite.evaluation.baselines import (
+    NEIGHBOURS,
+    TrainedOn,
+    best_per_subset,
+    nearest_neighbours,
+)
+from zooter_lite.labels.diagnostics import observed_mean
+
+FloatArray = NDArray[np.float32]
+NAN = float("nan")
+
+
+def trained(rewards: NDArray[np.floating], embeddings: FloatArray) -> TrainedOn:
+    return TrainedOn(observed_mean(rewards), table(rewards), embeddings)
+
+
+def by_hand(
+    rewards: NDArray[np.floating], known: FloatArray, queries: FloatArray, k: int
+) -> NDArray[np.int64]:
+    """Arg max of scikit-learn's mean reward of the k nearest by Euclidean distance."""
+    regressor = KNeighborsRegressor(k, algorithm="brute").fit(known, rewards)
+    return np.asarray(regressor.predict(queries).argmax(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("means", "best"), [([0.1, 0.9, 0.5], 1), ([NAN, 0.2, 0.1], 1), ([0.5, 0.5, NAN], 0)]
+)
+def test_best_single(means: list[float], best: int) -> None:
+    assert TrainedOn(np.array(means)).best_single == best
+
+
+def test_best_per_subset_by_hand() -> None:
+    rewards = [[1.0, 0, NAN], [1, 0, 0.2], [0, 0.5, NAN], [0, 0.5, 0.9], [NAN, NAN, 0.1]]
+    train = table(rewards, subsets=["math", "math", "code", "code", "odd"])
+    known = TrainedOn(observed_mean(train.rewards), train)
+    assert known.best_single == 0  # 0.5 against 0.25 and 0.4
+    found = best_per_subset(known, ["code", "unseen", "math", "odd"])
+    assert found.tolist() == [2, 0, 0, 2]
+
+
+def test_without_training_rows_there_is_no_such_baseline() -> None:
+    known = TrainedOn(np.array([0.5, 0.4]))
+    with pytest.raises(ValueError, match="needs the training rows"):
+        best_per_subset(known, ["a"])
+    with pytest.raises(ValueError, match="need the training rows"):
+        nearest_neighbours(known, np.zeros((1, 2), dtype=np.float32))
+
+
+def test_neighbours_are_scikit_learns() -> None:
+    known, queries = (units(n, 4, seed).astype(np.float32) for n, seed in ((150, 0), (60, 1)))
+    rewards = known[:, :3] + 0.5 * np.random.default_rng(0).normal(size=(150, 3))
+    choices, k = nearest_neighbours(trained(rewards, known), queries)
+    assert k in NEIGHBOURS
+    np.testing.assert_array_equal(choices, by_hand(rewards, known, queries, k))
+
+
+def test_k_is_the_one_whose_leave_one_out_choices_earn_most() -> None:
+    known = units(150, 4, 0).astype(np.float32)
+    rewards = (known[:, :3] + 0.3 * np.random.default_rng(0).normal(size=(150, 3))).astype("f4")
+    earned = {}
+    for k in (10, 30, 100):
+        total = 0.0
+        for row in range(150):
+            rest = np.delete(np.arange(150), row)
+            total += rewards[row, by_hand(rewards[rest], known[rest], known[[row]], k)[0]]
+        earned[k] = total
+    _, found = nearest_neighbours(trained(rewards, known), known[:1])
+    assert len({round(value, 4) for value in earned.values()}) == 3
+    assert found == max(earned, key=lambda k: earned[k])
+
+
+def test_leave_one_out_never_uses_the_row_itself() -> None:
+    # pure noise but for a slight lead of expert 1: a row that sees its own reward among ten
+    # earns about 0.27, and k = 10 would win; the honest choice follows the best single expert
+    random = np.random.default_rng(2)
+    known = units(1000, 8, 0).astype(np.float32)
+    rewards = random.normal(size=(1000, 3)) + np.array([0.0, 0.15, 0.0])
+    _, k = nearest_neighbours(trained(rewards, known), known[:1])
+    assert k >= 100
+
+
+def test_duplicates_that_crowd_a_row_out_are_not_the_row() -> None:
+    # all rows stand at one point, so a row may be missing from its own neighbours
+    known = np.tile(units(1, 4, 0), (30, 1)).astype(np.float32)
+    rewards = np.tile([0.0, 1.0], (30, 1))
+    choices, k = nearest_neighbours(trained(rewards, known), known[:3])
+    assert k == 10
+    assert choices.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("n", [2, 5, 11])
+def test_few_rows_bound_k(n: int) -> None:
+    known = units(n, 3, 0).astype(np.float32)
+    rewards = np.tile([0.0, 1.0], (n, 1))
+    choices, k = nearest_neighbours(trained(rewards, known), known)
+    assert k == min(n - 1, 10)
+    assert choices.tolist() == [1] * n
+
+
+def test_missing_rewards_count_for_nobody() -> None:
+    known = np.tile(units(1, 3, 0), (12, 1)).astype(np.float32)
+    rewards = np.full((12, 3), NAN)
+    rewards[:, 0] = 0.4
+    rewards[0:11, 1] = 0.5  # seen in eleven of twelve, mean 0.5
+    choices, _ = nearest_neighbours(trained(rewards, known), known[:1])
+    assert choices.tolist() == [1]
+
+
+def test_exact_ties_go_to_the_best_single_expert() -> None:
+    known = np.concatenate([np.tile([[1.0, 0]], (40, 1)), np.tile([[0, 1.0]], (40, 1))])
+    rewards = np.concatenate([np.tile([0.5, 0.5], (40, 1)), np.tile([0.0, 1.0], (40, 1))])
+    choices, _ = nearest_neighbours(
+        trained(rewards, known.astype(np.float32)), np.array([[1, 0]], dtype=np.float32)
+    )
+    assert choices.tolist() == [1]

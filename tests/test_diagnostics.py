@@ -1,0 +1,89 @@
+"""Reward diagnostics against hand-worked tables and numpy's correlation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from zooter_lite.labels.diagnostics import (
+    diagnose,
+    observed_mean,
+    reward_entropy,
+    tag_support,
+)
+from zooter_lite.labels.soft import TagAssignment
+
+NAN = float("nan")
+
+
+def test_diagnose_by_hand() -> None:
+    # column means 0.5, 0.75, 0.25; best of each row 1, 1, 1, 0; the last row ties three ways
+    rewards = np.array([[1.0, 1, 0], [0, 1, 0], [1, 1, 1], [0, 0, 0]])
+    found = diagnose(rewards)
+    assert found.best_single == 1
+    assert found.best_single_reward == 0.75
+    assert found.oracle_reward == 0.75
+    assert found.headroom == 0.0
+    assert found.tie_share == 0.75
+    pairs = [np.corrcoef(rewards[:, a], rewards[:, b])[0, 1] for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert found.agreement == pytest.approx(np.mean(pairs))
+
+
+def test_diagnose_where_rewards_are_missing() -> None:
+    rewards = np.array([[1.0, NAN], [NAN, 0.4], [0.0, 0.6], [0.2, 0.2]])
+    found = diagnose(rewards)
+    assert found.best_single == 0  # both means are 0.4: the first
+    assert found.best_single_reward == pytest.approx(0.4)
+    assert found.oracle_reward == pytest.approx((1.0 + 0.4 + 0.6 + 0.2) / 4)
+    assert found.headroom == pytest.approx(0.15)
+    assert found.tie_share == 0.25
+    # only the last two rows have both experts; there they oppose each other
+    assert found.agreement == pytest.approx(-1.0)
+
+
+def test_agreement_is_nan_where_nothing_varies() -> None:
+    assert math.isnan(diagnose(np.ones((3, 2))).agreement)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "expected"),
+    [
+        ([[0.0, math.log(3.0)]], -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))),
+        ([[2.0, 2.0]], math.log(2.0)),
+        ([[2.0, NAN]], 0.0),
+        ([[1000.0, 0.0]], 0.0),  # a label of exactly zero adds nothing
+        ([[1.0, 1.0, NAN]], math.log(2.0)),
+    ],
+)
+def test_reward_entropy_by_hand(rewards: list[list[float]], expected: float) -> None:
+    assert reward_entropy(np.array(rewards))[0] == pytest.approx(expected)
+
+
+def test_entropy_is_a_share_of_the_uniform_one() -> None:
+    assert diagnose(np.zeros((4, 3))).entropy == pytest.approx(1.0)
+    assert diagnose(np.array([[900.0, 0, 0]])).entropy == pytest.approx(0.0)
+
+
+def test_entropy_falls_with_the_temperature() -> None:
+    rewards = np.array([[0.0, 1.0, 2.0]])
+    hot, cold = reward_entropy(rewards, 10.0)[0], reward_entropy(rewards, 0.1)[0]
+    assert cold < 0.001 < 1.0 < hot < math.log(3.0)
+
+
+def test_observed_mean_by_hand() -> None:
+    rewards = np.array([[1.0, NAN, NAN], [2.0, 5.0, NAN]], dtype=np.float32)
+    np.testing.assert_array_equal(observed_mean(rewards), [1.5, 5.0, NAN])
+
+
+def test_tag_support_by_hand() -> None:
+    tags = TagAssignment.from_lists([["a", "b"], ["a"], ["a", "c"], [], ["a"], ["b"]])
+    assert tag_support(tags) == {  # supports 4, 2, 1
+        "tags": 3.0,
+        "untagged_queries": 1.0,
+        "support_25": 1.5,
+        "support_50": 2.0,
+        "support_75": 3.0,
+    }
+    assert tag_support(TagAssignment.from_lists([[], []]))["untagged_queries"] == 2.0

@@ -1,0 +1,178 @@
+"""Distillation against numpy's KL formulas, scipy's optimiser and torch's own kl_div."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from tests.helpers import softmax, units
+from zooter_lite.learn.distil import Direction, Distillation, distil, kl_divergence
+
+Array = NDArray[np.float64]
+DIRECTIONS: list[Direction] = ["label-router", "router-label"]
+NAN = float("nan")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As cross-validation runs it; threads only get in each other's way on small arrays."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def labels_of(n: int, n_experts: int, seed: int) -> Array:
+    return np.asarray(np.random.default_rng(seed).dirichlet(np.ones(n_experts), size=n))
+
+
+def numpy_kl(logits: Array, labels: Array, direction: str) -> float:
+    """Mean over rows of KL(label || router) or KL(router || label), over the observed experts."""
+    seen = ~np.isnan(labels)
+    exp = np.where(seen, np.exp(logits), 0.0)
+    router, label = exp / exp.sum(axis=1, keepdims=True), np.where(seen, labels, 0.0)
+    p, q = (label, router) if direction == "label-router" else (router, label)
+    terms = p * np.log(np.where(p > 0, p, 1) / np.where(p > 0, q, 1))
+    return float(terms.sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_kl_divergence_equals_the_numpy_formula(direction: Direction) -> None:
+    logits = np.random.default_rng(0).normal(size=(20, 4))
+    labels = labels_of(20, 4, 1)
+    labels[3, 2] = labels[4, 0] = NAN
+    labels[4, 1:] = [NAN, 0.25, 0.75]
+    found = kl_divergence(torch.tensor(logits), torch.tensor(labels), direction)
+    assert found.item() == pytest.approx(numpy_kl(logits, labels, direction), rel=1e-12)
+
+
+def test_the_directions_by_hand_and_as_torch_names_them() -> None:
+    # label (1/4, 3/4), router (1/2, 1/2)
+    logits, label = torch.zeros((1, 2), dtype=torch.float64), torch.tensor([[0.25, 0.75]]).double()
+    label_router = 0.25 * np.log(0.5) + 0.75 * np.log(1.5)
+    router_label = 0.5 * np.log(2.0) + 0.5 * np.log(2 / 3)
+    assert kl_divergence(logits, label, "label-router").item() == pytest.approx(label_router)
+    assert kl_divergence(logits, label, "router-label").item() == pytest.approx(router_label)
+    # torch's kl_div(log_q, p) is KL(p || q), so the label goes second for KL(label || router)
+    log_router = torch.log_softmax(logits, dim=1)
+    torch_kl = torch.nn.functional.kl_div(log_router, label, reduction="batchmean").item()
+    assert torch_kl == pytest.approx(label_router)
+    assert torch_kl != pytest.approx(router_label, abs=0.01)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_hard_labels_keep_value_and_gradient_finite(direction: Direction) -> None:
+    logits = torch.zeros((1, 3), dtype=torch.float64, requires_grad=True)
+    loss = kl_divergence(logits, torch.tensor([[1.0, 0.0, NAN]]).double(), direction)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    if direction == "label-router":
+        assert loss.item() == pytest.approx(np.log(2.0))
+        np.testing.assert_allclose(logits.grad.numpy(), [[-0.5, 0.5, 0.0]])
+    assert np.isfinite(loss.item())
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_missing_expert_is_one_that_is_not_there(direction: Direction) -> None:
+    inputs, labels = units(40, 5, 0), labels_of(40, 2, 1)
+    holes = np.column_stack([labels, np.full(40, NAN)])
+    how = Distillation("linear", 0.01, direction)
+    with_holes, without = distil(inputs, holes, how), distil(inputs, labels, how)
+    np.testing.assert_allclose(
+        softmax(with_holes.logits(inputs)[:, :2]), softmax(without.logits(inputs)), atol=1e-6
+    )
+    np.testing.assert_array_equal(with_holes.weight[2], np.zeros(5))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("l2", [0.1, 0.003])
+@pytest.mark.parametrize("with_offset", [False, True])
+def test_the_linear_head_is_scipys_optimum(
+    direction: Direction, l2: float, with_offset: bool
+) -> None:
+    n, dim, n_experts = 60, 4, 3
+    inputs, labels = units(n, dim, 0), labels_of(n, n_experts, 1)
+    labels[:10, 0] = NAN
+    labels[:10] /= np.nansum(labels[:10], axis=1, keepdims=True)
+    offset = np.random.default_rng(3).normal(size=(n, n_experts)) if with_offset else None
+    fixed = 0.0 if offset is None else offset
+
+    def objective(flat: Array) -> float:
+        weight, bias = flat[: dim * n_experts].reshape(n_experts, dim), flat[dim * n_experts :]
+        divergence = numpy_kl(inputs @ weight.T + bias + fixed, labels, direction)
+        return divergence + l2 / 2 * float((weight**2).sum())
+
+    best = minimize(objective, np.zeros((dim + 1) * n_experts), method="BFGS", tol=1e-8)
+    weight = best.x[: dim * n_experts].reshape(n_experts, dim)
+    expected = softmax(inputs @ weight.T + best.x[dim * n_experts :] + fixed)
+    head = distil(inputs, labels, Distillation("linear", l2, direction), offset)
+    found = softmax(head.logits(inputs) + fixed)
+    assert np.abs(found - expected).max() <= 1e-4
+    flat = np.concatenate([np.ravel(head.weight), head.bias])
+    assert objective(flat) <= best.fun + 1e-8
+    steps = 1e-5 * np.eye(len(flat))
+    gradient = [(objective(flat + s) - objective(flat - s)) / 2e-5 for s in steps]
+    assert np.abs(gradient).max() < 2e-4
+    # not a trivial problem: the start is far from the optimum
+    assert objective(np.zeros_like(flat)) > best.fun + 1e-3
+
+
+def test_a_warm_start_ends_at_the_same_optimum() -> None:
+    inputs, labels = units(80, 5, 0), labels_of(80, 3, 1)
+    how = Distillation("linear", 0.003)
+    cold = distil(inputs, labels, how)
+    strong = distil(inputs, labels, Distillation("linear", 0.3))
+    warm = distil(inputs, labels, how, start=strong)
+    distance = np.abs(softmax(cold.logits(inputs)) - softmax(strong.logits(inputs))).max()
+    assert distance > 0.01
+    assert np.abs(softmax(warm.logits(inputs)) - softmax(cold.logits(inputs))).max() <= 1e-4
+    # the start itself is not written to
+    np.testing.assert_array_equal(
+        strong.weight, distil(inputs, labels, Distillation("linear", 0.3)).weight
+    )
+
+
+def test_more_l2_gives_a_smaller_head_and_leaves_the_bias_free() -> None:
+    inputs, labels = units(80, 5, 0), labels_of(80, 3, 1)
+    sizes = [
+        float(np.square(distil(inputs, labels, Distillation("linear", l2)).weight).sum())
+        for l2 in (0.001, 0.1, 1e4)
+    ]
+    assert sizes[0] > 2 * sizes[1] > 100 * sizes[2]
+    crushed = distil(inputs, labels, Distillation("linear", 1e4))
+    np.testing.assert_allclose(
+        softmax(crushed.logits(inputs)), np.tile(labels.mean(axis=0), (80, 1)), atol=1e-3
+    )
+
+
+def test_the_mlp_learns_xor_and_the_linear_head_cannot() -> None:
+    corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]) / np.sqrt(2)
+    inputs = np.repeat(corners, 10, axis=0)
+    labels = np.repeat([[0.95, 0.05], [0.05, 0.95], [0.05, 0.95], [0.95, 0.05]], 10, axis=0)
+    linear = distil(inputs, labels, Distillation("linear", 0.001))
+    mlp = distil(inputs, labels, Distillation("mlp", 0.001))
+    np.testing.assert_allclose(softmax(linear.logits(inputs)), 0.5, atol=1e-3)
+    np.testing.assert_allclose(softmax(mlp.logits(inputs)), labels, atol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_two_runs_are_byte_identical(kind: Any) -> None:
+    inputs, labels = units(50, 5, 0), labels_of(50, 3, 1)
+    runs = [distil(inputs, labels, Distillation(kind, 0.01)).tensors() for _ in range(2)]
+    assert {n: a.tobytes() for n, a in runs[0].items()} == {
+        n: a.tobytes() for n, a in runs[1].items()
+    }
+    assert np.abs(runs[0]["weight"]).max() > 0.01
+
+
+def test_the_seed_starts_the_mlp() -> None:
+    inputs, labels = units(50, 5, 0), labels_of(50, 3, 1)
+    first, second = (distil(inputs, labels, Distillation("mlp", 0.01, seed=s)) for s in (0, 1))
+    assert np.abs(first.weight - second.weight).max() > 0.01

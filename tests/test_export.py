@@ -1,0 +1,173 @@
+"""The router's graph against the head in numpy, and the parity gate that guards it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from tests.helpers import (
+    DIM,
+    EXPERTS,
+    WORDS,
+    table,
+    toy_embedding,
+    toy_encoder,
+    toy_files,
+    toy_head,
+)
+from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.learn.assemble import ParityError, check_parity, router_config, router_files
+from zooter_lite.learn.export import router_graph
+from zooter_lite.learn.select import Method, Score, Selection, Setting
+from zooter_lite.learn.tagging import Tagging
+from zooter_lite.learn.train import Fitted, Recipe
+from zooter_lite.router.head import Head, TagPrior
+from zooter_lite.router.session import TextSession
+from zooter_lite.router.tags import TagIndex
+
+KINDS = ["linear", "prior", "mlp"]
+QUERIES = ["one two three", "", "eight", "four five " * 40, "nine unknown words", "one two three"]
+
+
+def embeddings() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    return np.stack([toy_embedding(query) for query in QUERIES]).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 7.0])
+def test_the_graph_computes_head_probs(kind: str, temperature: float) -> None:
+    head = toy_head(kind, temperature=temperature)
+    session = TextSession(router_graph(toy_encoder(), head, EXPERTS), toy_encoder().tokenizer, 16)
+    probs, embedding = session.run(QUERIES, ["probs", "embedding"])
+    np.testing.assert_allclose(embedding, embeddings(), atol=1e-6)
+    expected = head.probs(embeddings().astype(np.float64))
+    np.testing.assert_allclose(probs, expected, atol=1e-5)
+    np.testing.assert_allclose(probs.sum(axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1.0, atol=1e-6)
+    assert np.ptp(probs, axis=0).max() > 0.02  # it does tell the queries apart
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_querys_probs_do_not_depend_on_its_batch(kind: str) -> None:
+    graph = router_graph(toy_encoder(), toy_head(kind), EXPERTS)
+    session = TextSession(graph, toy_encoder().tokenizer, 16)
+    others = [f"{word} " * length for word in WORDS[4:] for length in (1, 5, 12, 40)][:31]
+    assert len(others) == 31
+    for query in QUERIES:
+        (alone,) = session.run([query], ["probs"])
+        (among,) = session.run([*others[:16], query, *others[16:]], ["probs"])
+        np.testing.assert_allclose(among[16], alone[0], atol=1e-5)
+
+
+def test_names_types_and_axes_are_the_contract() -> None:
+    graph = router_graph(toy_encoder(), toy_head("prior"), EXPERTS)
+    model = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    inputs = {node.name: (node.type, node.shape) for node in model.get_inputs()}
+    assert inputs == {
+        name: ("tensor(int64)", ["batch", "length"]) for name in ("input_ids", "attention_mask")
+    }
+    outputs = {node.name: (node.type, node.shape) for node in model.get_outputs()}
+    assert outputs == {
+        "probs": ("tensor(float)", ["batch", 3]),
+        "embedding": ("tensor(float)", ["batch", DIM]),
+    }
+
+
+def test_metadata_names_the_experts_in_order() -> None:
+    experts = ["zwölf", "a;b", "専門家"]
+    graph = router_graph(toy_encoder(max_length=9), toy_head("linear"), experts)
+    found = {p.key: p.value for p in onnx.load_model_from_string(graph).metadata_props}
+    assert json.loads(found["zooter.experts"]) == experts
+    assert found["zooter.max_length"] == "9"
+    assert found["zooter.format_version"] == "1"
+    assert set(found) == {"zooter.experts", "zooter.max_length", "zooter.format_version"}
+
+
+def test_the_same_head_gives_the_same_bytes() -> None:
+    graphs = [router_graph(toy_encoder(), toy_head("prior"), EXPERTS) for _ in range(2)]
+    assert graphs[0] == graphs[1]
+
+
+def test_parity_of_what_was_exported() -> None:
+    head = toy_head("prior")
+    found = check_parity(toy_files(head), head, 16, QUERIES, embeddings())
+    assert found["queries"] == len(QUERIES)
+    assert 0.0 <= found["max_difference"] < 1e-5
+    assert found["changed_decisions"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda head: replace(head, temperature=head.temperature * 1.01),
+        lambda head: replace(head, bias=head.bias + np.array([0.01, 0.0, 0.0], dtype=np.float32)),
+        lambda head: replace(head, weight=head.weight[::-1].copy()),
+        lambda head: replace(head, prior=None),
+        lambda head: replace(head, bias=head.bias * np.float32(np.nan)),
+    ],
+)
+def test_another_head_than_the_graphs_fails_the_gate(other: object) -> None:
+    head = toy_head("prior")
+    changed = other(head)  # type: ignore[operator]
+    with pytest.raises(ParityError, match="differ from the fitted head's by"):
+        check_parity(toy_files(head), changed, 16, QUERIES, embeddings())
+
+
+def fitted_by_hand() -> Fitted:
+    tagging = Tagging(
+        "given",
+        TagAssignment.from_lists([["x"], ["x", "y"], ["y"]]),
+        np.eye(DIM)[:2],
+        np.full((3, 2), 0.5),
+    )
+    setting = Setting(0, 0.25, 0.3, 0.01)
+    head = Head(
+        np.zeros((2, DIM), dtype=np.float32),
+        np.zeros(2, dtype=np.float32),
+        TagPrior(np.eye(DIM, dtype=np.float32)[:2], np.full((2, 2), 0.5, dtype=np.float32)),
+        temperature=0.5,
+    )
+    selection = Selection(setting, setting, [Score(setting, 0.5, 0.0)], np.zeros((3, 2)))
+    return Fitted(head, tagging, Method("prior"), selection)
+
+
+def test_router_config_by_hand() -> None:
+    train = table([[1.0, 0.0], [0.5, np.nan], [0.0, 1.0]])
+    config = router_config(toy_encoder(), train, fitted_by_hand(), Recipe(seed=4))
+    assert config["experts"] == ["e0", "e1"]
+    assert config["labels"] == {
+        "beta": 0.3,
+        "direction": "label-router",
+        "hard": False,
+        "n_tags": 2,
+        "tags": "given",
+        "temperature": 0.25,
+    }
+    assert config["calibration"] == {"temperature": 0.5}
+    assert config["head"] == {"kind": "prior", "l2": 0.01}
+    assert config["training"] == {
+        "folds": 5, "mean_rewards": [0.5, 0.5], "rows": 3, "seed": 4,
+    }  # fmt: skip
+    assert config["encoder"]["dim"] == DIM
+    json.dumps(config)
+
+
+def test_router_files_hold_the_tag_index_of_the_training_queries() -> None:
+    train = table([[1.0, 0.0], [0.5, np.nan], [0.0, 1.0]])
+    rows = embeddings()[:3]
+    fitted = fitted_by_hand()
+    files = router_files(toy_encoder(), train, rows, fitted)
+    assert set(files) == {"router.onnx", "tokenizer.json", "tags.json", "tags.faiss"}
+    index = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM, 2)
+    assert index.names == ["x", "y"]
+    assert index.support == [2, 2]
+    np.testing.assert_allclose(index.mean_rewards, [[0.75, 0.0], [0.25, 1.0]])
+    assert index.query_tags == [[0], [0, 1], [1]]
+    np.testing.assert_allclose(index.distance(rows), 0.0, atol=1e-6)
+    untagged = router_files(toy_encoder(), train, rows, replace(fitted, tagging=None))
+    assert set(untagged) == {"router.onnx", "tokenizer.json"}

@@ -1,0 +1,501 @@
+"""Reward tables on disk: the same contents from every format, round trips, refusals."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zooter_lite.data import RewardTable, read_table, sample_path, write_table
+from zooter_lite.errors import DataError, MissingPackageError
+
+NAN = float("nan")
+SUFFIXES = (".csv", ".jsonl", ".csv.gz", ".jsonl.gz", ".parquet")
+
+ROWS: list[dict[str, Any]] = [
+    {
+        "query_id": "q-1",
+        "query": 'one, "two"\nthree; é🙂',
+        "subset": "maths",
+        "split": "train",
+        "tags": ["algebra", "two words"],
+        "reward:small": 0.1,
+        'reward:big, "best"': 1.0,
+        "cost:small": None,
+        'cost:big, "best"': 2e-07,
+        "response:small": " x\r\ny ",
+        'response:big, "best"': None,
+    },
+    {
+        "query_id": "q-2",
+        "query": "  =1+1 ",
+        "subset": None,
+        "split": "odd one",
+        "tags": [],
+        "reward:small": None,
+        'reward:big, "best"': -3.25,
+        "cost:small": 5.0,
+        'cost:big, "best"': None,
+        "response:small": None,
+        'response:big, "best"': "2",
+    },
+]
+EXPECTED = RewardTable(
+    queries=['one, "two"\nthree; é🙂', "  =1+1 "],
+    experts=["small", 'big, "best"'],
+    rewards=np.array([[0.1, 1.0], [NAN, -3.25]], dtype=np.float32),
+    subsets=["maths", "(none)"],
+    splits=["train", "odd one"],
+    tags=[["algebra", "two words"], []],
+    costs=np.array([[NAN, 2e-07], [5.0, NAN]], dtype=np.float32),
+    responses=[[" x\r\ny ", None], [None, "2"]],
+    query_ids=["q-1", "q-2"],
+)
+
+
+@pytest.fixture(autouse=True)
+def datasets_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what `load_dataset` caches out of the home folder, and its bars off the screen."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets cache")
+    datasets.disable_progress_bars()
+
+
+def assert_same(found: RewardTable, expected: RewardTable) -> None:
+    for name in ("queries", "experts", "subsets", "splits", "tags", "responses", "query_ids"):
+        assert getattr(found, name) == getattr(expected, name), name
+    for name in ("rewards", "costs"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
+    assert found.rewards.dtype == np.float32
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, list(rows[0]))
+    writer.writeheader()
+    writer.writerows([row | {"tags": "; ".join(row["tags"])} for row in rows])
+    return stream.getvalue()
+
+
+def as_jsonl(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def save_csv(folder: Path) -> Path:
+    (folder / "t.csv").write_bytes(as_csv(ROWS).encode("utf-8-sig"))
+    return folder / "t.csv"
+
+
+def save_csv_gz(folder: Path) -> Path:
+    (folder / "T.CSV.GZ").write_bytes(gzip.compress(as_csv(ROWS).encode()))
+    return folder / "T.CSV.GZ"
+
+
+def save_jsonl(folder: Path) -> Path:
+    sparse = [{name: cell for name, cell in row.items() if cell is not None} for row in ROWS]
+    first = {"query_id": "q-1", "reward:small": sparse[0].pop("reward:small")} | sparse[0]
+    (folder / "t.jsonl").write_text(as_jsonl([first, *sparse[1:]]))
+    return folder / "t.jsonl"
+
+
+def save_jsonl_gz(folder: Path) -> Path:
+    (folder / "t.jsonl.gz").write_bytes(gzip.compress(as_jsonl(ROWS).encode()))
+    return folder / "t.jsonl.gz"
+
+
+def save_parquet(folder: Path) -> Path:
+    pq.write_table(pa.Table.from_pylist(ROWS), folder / "t.parquet")
+    return folder / "t.parquet"
+
+
+def save_hive_parquet(folder: Path) -> Path:
+    (folder / "split=none").mkdir()  # not a column: the file has one
+    return save_parquet(folder / "split=none")
+
+
+def save_dataset(folder: Path) -> Path:
+    datasets.Dataset.from_list(ROWS).save_to_disk(folder / "saved")
+    return folder / "saved"
+
+
+def without_split(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: cell for name, cell in row.items() if name != "split"}
+
+
+def save_dataset_dict(folder: Path) -> Path:
+    # the first part has the split as its name, the second as its column
+    parts = {"train": datasets.Dataset.from_list([without_split(ROWS[0])])}
+    parts["test"] = datasets.Dataset.from_list([ROWS[1]])
+    datasets.DatasetDict(parts).save_to_disk(folder / "saved")
+    return folder / "saved"
+
+
+def save_shuffled_dataset(folder: Path) -> Path:
+    datasets.Dataset.from_list(ROWS[::-1]).select([1, 0]).save_to_disk(folder / "saved")
+    return folder / "saved"
+
+
+def save_data_folder(folder: Path) -> Path:
+    (folder / "mine").mkdir()
+    pq.write_table(pa.Table.from_pylist(ROWS), folder / "mine" / "test.parquet")
+    return folder / "mine"
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        save_csv,
+        save_csv_gz,
+        save_jsonl,
+        save_jsonl_gz,
+        save_parquet,
+        save_hive_parquet,
+        save_dataset,
+        save_dataset_dict,
+        save_shuffled_dataset,
+        save_data_folder,
+    ],
+)
+def test_every_format_reads_to_the_same_table(tmp_path: Path, save: Callable[[Path], Path]) -> None:
+    assert_same(read_table(str(save(tmp_path))), EXPECTED)
+
+
+def test_files_of_a_folder_give_the_splits(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text(as_jsonl([without_split(ROWS[0])]))
+    (tmp_path / "test.jsonl").write_text(as_jsonl([without_split(ROWS[0])] * 2))
+    table = read_table(str(tmp_path))
+    assert table.splits == ["train", "test", "test"]
+    assert table.queries == [ROWS[0]["query"]] * 3
+
+
+def test_parts_of_a_dataset_with_whole_and_broken_numbers(tmp_path: Path) -> None:
+    whole = datasets.Dataset.from_dict({"query": ["p"], "reward:a": [1], "reward:b": [0]})
+    broken = datasets.Dataset.from_dict({"query": ["q"], "reward:a": [0.5], "reward:b": [2.5]})
+    datasets.DatasetDict(train=whole, test=broken).save_to_disk(tmp_path / "saved")
+    assert read_table(str(tmp_path / "saved")).rewards.tolist() == [[1.0, 0.0], [0.5, 2.5]]
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float16(), pa.float32(), pa.string()])
+def test_a_parquet_column_of_any_number_type(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "t.parquet"
+    rewards = pa.array([1, None, 3]).cast(kind)
+    columns = {"query_id": pa.array([7, None, 9]), "query": ["p", "q", "r"]}
+    pq.write_table(pa.table(columns | {"reward:a": rewards, "reward:b": [0.5, 1.5, 2.5]}), path)
+    table = read_table(str(path))
+    np.testing.assert_array_equal(table.rewards[:, 0], [1, NAN, 3])
+    assert table.query_ids == ["7", "1", "9"]
+
+
+def test_the_bundled_sample_is_a_table() -> None:
+    with gzip.open(sample_path(), "rt", encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream]
+    table = read_table(sample_path())
+    assert table.queries == [row["query"] for row in rows]
+    assert table.rewards.tolist() == [
+        [np.float32(row[f"reward:{expert}"]) for expert in table.experts] for row in rows
+    ]
+
+
+text = st.text(
+    st.sampled_from("\",;'\r\n\t \ufeff\u2028é🙂")
+    | st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+)
+word = text.filter(lambda value: bool(value.strip()))
+tag = text.map(lambda value: value.replace(";", "").strip()).filter(bool)
+number = st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> RewardTable:
+    experts = draw(st.lists(text.filter(bool), min_size=2, max_size=3, unique=True))
+    n = draw(st.integers(1, 3))
+
+    def some(cell: st.SearchStrategy[Any]) -> list[Any]:
+        return draw(st.lists(cell, min_size=n, max_size=n))
+
+    def matrix() -> Any:
+        rows = some(st.tuples(*[number] * len(experts)))
+        return np.array([[NAN if x is None else x for x in row] for row in rows], dtype=np.float32)
+
+    rewards = matrix()
+    rewards[np.isnan(rewards).all(axis=1), 0] = 0.5
+    costs = matrix() if draw(st.booleans()) else None
+    optional = st.lists(st.none() | text.filter(bool), min_size=len(experts), max_size=len(experts))
+    return RewardTable(
+        queries=some(word),
+        experts=experts,
+        rewards=rewards,
+        subsets=some(word),
+        splits=some(word) if draw(st.booleans()) else None,
+        tags=some(st.lists(tag, max_size=3, unique=True)) if draw(st.booleans()) else None,
+        costs=costs,
+        responses=some(optional) if draw(st.booleans()) else None,
+        query_ids=some(text.filter(bool)),
+    )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@settings(max_examples=60, deadline=None)
+@given(table=tables())
+def test_a_table_reads_back_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, table: RewardTable
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"round trip{suffix}"
+    write_table(table, str(path))
+    written = path.read_bytes()
+    found = read_table(str(path))
+    assert_same(found, table)
+    write_table(found, str(path))
+    assert path.read_bytes() == written
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
+def test_json_lines_keep_what_other_formats_cannot(tmp_path: Path, suffix: str) -> None:
+    odd = read_table(str(save_jsonl(tmp_path))).take([0, 0])
+    odd.queries[:] = ["a lone \ud83d", "a\0b"]
+    odd.tags[0][:] = ["a;b"]  # type: ignore[index]
+    odd.responses[0][:] = ["", None]  # type: ignore[index]
+    write_table(odd, str(tmp_path / f"odd{suffix}"))
+    assert_same(read_table(str(tmp_path / f"odd{suffix}")), odd)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("t.csv", {"tags": [["x"], ["a;b"]]}, "{}: a tag of row 2 holds ';', which CSV cannot"),
+        ("t.csv", {"queries": ["a", "b\0"]}, "row 2 of the output cannot be written (CSV cannot"),
+        ("t.csv", {"queries": ["a", "\ud83d"]}, "row 2 of the output cannot be written ('utf-8'"),
+        ("t.parquet", {"queries": ["a", "\ud83d"]}, "{}: column 'query' cannot be written ("),
+        ("t.tsv", {}, "{}: unknown format; expected a name ending in .parquet, .csv, .csv.gz,"),
+        ("t.parquet.gz", {}, "{}: unknown format; expected a name ending in .parquet, .csv"),
+        ("none/t.csv", {}, "{}: cannot write (No such file or directory)"),
+        ("none/t.parquet", {}, "{}: cannot write ("),
+    ],
+)
+def test_a_table_that_cannot_be_written(
+    tmp_path: Path, name: str, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / name
+    table = RewardTable(**(vars(EXPECTED) | change))
+    with pytest.raises(DataError, match=re.escape(message.format(path))):
+        write_table(table, str(path))
+    assert list(tmp_path.iterdir()) == []
+
+
+HEADER = b"query,reward:a,reward:b\n"
+PARQUET: dict[str, Any] = {"query": ["p", "q"], "reward:a": [1.0, 2.0], "reward:b": [3.0, 4.0]}
+
+
+def parquet(**changed: Any) -> bytes:
+    columns = PARQUET | {name.replace("__", ":"): cells for name, cells in changed.items()}
+    return packed(pa.table({name: cells for name, cells in columns.items() if cells is not None}))
+
+
+def packed(table: pa.Table) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(table, stream)
+    return stream.getvalue()
+
+
+def line(**changed: Any) -> bytes:
+    row = {"query": "q", "reward:a": 1, "reward:b": 2}
+    row |= {name.replace("__", ":"): cell for name, cell in changed.items()}
+    return b"\n" + json.dumps(row).encode() + b"\n"
+
+
+NOT_UTF8 = pa.array([b"caf\xe9", b"q"]).cast(pa.binary()).view(pa.string())
+TWICE = pa.table([["q"], [1.0], [2.0], [3.0]], names=["query", "reward:a", "reward:b", "reward:a"])
+BROKEN: list[tuple[str, str, bytes, str]] = [
+    ("header only", "t.csv", HEADER, "{}: no rows; expected one row per query"),
+    ("no byte", "t.csv", b"", "{}: the file is empty; expected a header line"),
+    ("blank lines", "t.jsonl", b"\n\n", "{}: the file is empty; expected one JSON object"),
+    ("other columns", "t.csv", b"prompt,a\nx,1\n", "{}: no column 'query'; found 'prompt', 'a'"),
+    ("one expert", "t.csv", b"query,reward:a\nq,1\n", "{}: expected at least two columns named '"),
+    ("no reward", "t.csv", HEADER + b'"p\n\np",1,2\n\nq,,\n', "{}, line 6: no reward at all; exp"),
+    ("n/a", "t.csv", HEADER + b"q,1,n/a\n", "{}, line 2, column 'reward:b': 'n/a' is not a numb"),
+    ("1e400", "t.csv", HEADER + b"q,1e400,1\n", "{}, line 2, column 'reward:a': 1e400 is not fin"),
+    ("empty query", "t.csv", HEADER + b"p,1,1\n,1,1\n", "{}, line 3, column 'query': empty; exp"),
+    ("ragged", "t.csv", HEADER + b"q,1\n", "{}, line 2: 2 cells, but the header has 3 columns"),
+    ("twice", "t.csv", b"query,reward:a,reward:a\n", "{}, line 1: column 'reward:a' appears more"),
+    ("lone cost", "t.csv", b"query,reward:a,reward:b,cost:c\nq,1,2,3\n", "{}: column 'cost:c' has"),
+    ("empty split", "t.csv", b"query,reward:a,reward:b,split\nq,1,2,\n", "{}, line 2, column 'spl"),
+    ("latin-1", "t.csv", HEADER + b"caf\xe9,1,2\n", "{}, line 2: byte 0xe9 is not UTF-8"),
+    ("cut", "t.csv.gz", gzip.compress(HEADER * 99)[:-4], "{}, after line "),
+    ("number as query", "t.jsonl", line(query=5), "{}, line 2, column 'query': expected text, fou"),
+    ("no query", "t.jsonl", line() + b'{"reward:a": 1}', "{}, line 3, column 'query': empty; expe"),
+    (
+        "true",
+        "t.jsonl",
+        line(reward__a=True),
+        "{}, line 2, column 'reward:a': True is not a number",
+    ),
+    ("list", "t.jsonl", line(reward__a=[1]), "{}, line 2, column 'reward:a': [1] is not a number"),
+    ("NaN", "t.jsonl", line(reward__a=NAN), "{}, line 2: not a JSON object (NaN is not JSON; use"),
+    (
+        "1e400",
+        "t.jsonl",
+        line().replace(b"1", b"1e400"),
+        "{}, line 2, column 'reward:a': inf is no",
+    ),
+    ("1e39", "t.jsonl", line(reward__a=1e39), "{}, line 2, column 'reward:a': 1e+39 is not finite"),
+    ("number as tags", "t.jsonl", line(tags=5), "{}, line 2, column 'tags': expected a list of t"),
+    ("object as tags", "t.jsonl", line(tags={"a": 1}), "{}, line 2, column 'tags': expected a lis"),
+    (
+        "key twice",
+        "t.jsonl",
+        b'{"query": "q", "query": "p"}',
+        "line 1: not a JSON object (key 'que",
+    ),
+    ("lone response", "t.jsonl", line(response__c=""), "{}: column 'response:c' has no column '"),
+    ("no byte", "t.parquet", b"", "{}: the file is empty; expected a Parquet file"),
+    ("cut", "t.parquet", parquet()[:-30], "{}: not a readable Parquet file ("),
+    ("cut in front", "t.parquet", parquet()[40:], "{}: not a readable Parquet file ("),
+    ("CSV", "t.parquet", HEADER + b"q,1,2\n", "{}: not a readable Parquet file ("),
+    ("twice", "t.parquet", packed(TWICE), "{}: column 'reward:a' appears more than once"),
+    ("no rows", "t.parquet", packed(pa.table(PARQUET).slice(2)), "{}: no rows; expected one row"),
+    ("no query", "t.parquet", parquet(query=None), "{}: no column 'query'; found 'reward:a', 'rew"),
+    ("null query", "t.parquet", parquet(query=["p", None]), "{}, row 2, column 'query': empty; ex"),
+    ("number as query", "t.parquet", parquet(query=[1, 2]), "{}, row 1, column 'query': expected"),
+    (
+        "infinity",
+        "t.parquet",
+        parquet(reward__a=[0, -np.inf]),
+        "{}, row 2, column 'reward:a': -inf",
+    ),
+    ("1e39", "t.parquet", parquet(reward__b=[1e39, 0]), "{}, row 1, column 'reward:b': 1e+39 is n"),
+    (
+        "text",
+        "t.parquet",
+        parquet(reward__b=["1", "nan"]),
+        "{}, row 2, column 'reward:b': 'nan' is",
+    ),
+    (
+        "true",
+        "t.parquet",
+        parquet(reward__b=[True, False]),
+        "row 1, column 'reward:b': True is not",
+    ),
+    ("number as tags", "t.parquet", parquet(tags=[[1], []]), "{}, row 1, column 'tags': expected"),
+    ("no reward", "t.parquet", parquet(reward__a=[1, NAN], reward__b=[1, None]), "{}, row 2: no r"),
+    ("latin-1", "t.parquet", parquet(query=NOT_UTF8), "{}, column 'query': text that is not UTF-8"),
+    ("unknown suffix", "t.tsv", HEADER, "{}: unknown format; expected a name ending in .parquet, "),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [case[1:] for case in BROKEN],
+    ids=[f"{what} in {name}" for what, name, _, _ in BROKEN],
+)
+def test_a_broken_table_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(message.format(path))) as caught:
+        read_table(str(path))
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def save_nothing(_: Path) -> None:
+    """Leave an empty folder."""
+
+
+def save_text_file(folder: Path) -> None:
+    (folder / "notes.bin").write_bytes(b"\0")
+
+
+def save_unfit_parts(folder: Path) -> None:
+    parts = {
+        "train": datasets.Dataset.from_dict(PARQUET),
+        "test": datasets.Dataset.from_dict(PARQUET | {"reward:a": ["x", "y"]}),
+    }
+    datasets.DatasetDict(parts).save_to_disk(folder)
+
+
+def save_damaged(folder: Path) -> None:
+    datasets.Dataset.from_dict(PARQUET).save_to_disk(folder)
+    next(folder.glob("*.arrow")).write_bytes(b"damaged")
+
+
+def save_infinite(folder: Path) -> None:
+    datasets.Dataset.from_dict(PARQUET | {"reward:a": [1.0, np.inf]}).save_to_disk(folder)
+
+
+@pytest.mark.parametrize(
+    ("save", "message"),
+    [
+        (save_nothing, "{}: not a dataset on this machine or the hub ("),
+        (save_text_file, "{}: not a dataset on this machine or the hub ("),
+        (save_unfit_parts, "{}: the splits do not fit together ("),
+        (save_damaged, "{}: not a saved datasets folder ("),
+        (save_infinite, "{}, row 2, column 'reward:a': inf is not finite"),
+    ],
+)
+def test_a_folder_that_is_no_table(
+    tmp_path: Path, save: Callable[[Path], None], message: str
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    save(folder)
+    with pytest.raises(DataError, match=re.escape(message.format(folder))):
+        read_table(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{}/none.csv", "{}/none.csv: No such file or directory"),
+        ("{}/none.parquet", "{}/none.parquet: no such file"),
+        ("{}/none", "{}/none: no such file or folder"),
+        ("./none", "./none: no such file or folder"),
+        ("a b", "a b: no such file or folder"),
+    ],
+)
+def test_a_missing_file(tmp_path: Path, source: str, message: str) -> None:
+    with pytest.raises(DataError, match=f"^{re.escape(message.format(tmp_path))}$"):
+        read_table(source.format(tmp_path))
+
+
+def test_a_hub_name_without_network_is_one_clean_error(
+    tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    done = command("fit", "--data", "someone/rewards", "--out", tmp_path / "router")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: someone/rewards: not a dataset on this machine or the hu")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("t.parquet", "pyarrow"), ("mine", "datasets"), ("a/hub", "datasets")]
+)
+def test_a_missing_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    source = name if "/" in name else str(tmp_path / name)
+    monkeypatch.setitem(sys.modules, package, None)
+    expected = f"needs the package '{package}': pip install 'zooter-lite[fit]'"
+    with pytest.raises(MissingPackageError, match=re.escape(expected)) as caught:
+        read_table(source)
+    assert str(caught.value).startswith(source)
+
+
+def test_writing_parquet_without_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingPackageError, match="writing Parquet needs the package 'pyarrow'"):
+        write_table(EXPECTED, str(tmp_path / "t.parquet"))

@@ -1,0 +1,257 @@
+"""Soft labels: numbers worked by hand, a naive loop of the paper's formula, properties."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from zooter_lite.labels.soft import (
+    TagAssignment,
+    harden,
+    normalise,
+    shrunk_tag_means,
+    smooth,
+)
+
+Array = NDArray[np.float64]
+NAN = float("nan")
+LOG3 = math.log(3.0)
+
+
+def naive_smooth(labels: Array, lists: list[list[str]], beta: float) -> Array:
+    """The paper's s* with loops; experts that were not observed are left out of every mean."""
+    n_queries, n_experts = labels.shape
+    result = np.full_like(labels, np.nan)
+    for query in range(n_queries):
+        seen = [e for e in range(n_experts) if not math.isnan(labels[query, e])]
+        share = dict.fromkeys(seen, 0.0)
+        for tag in set(lists[query]):
+            for expert in seen:
+                carriers = [
+                    labels[other, expert]
+                    for other in range(n_queries)
+                    if tag in lists[other] and not math.isnan(labels[other, expert])
+                ]
+                share[expert] += sum(carriers) / len(carriers)
+        mass = sum(share.values())
+        for expert in seen:
+            own = labels[query, expert]
+            mixed = beta * own + (1 - beta) * share[expert] / mass if mass else own
+            result[query, expert] = mixed
+    return result
+
+
+@st.composite
+def reward_tables(draw: st.DrawFn) -> Array:
+    """Rewards with holes, at least one observed per query."""
+    n, experts = draw(st.integers(1, 7)), draw(st.integers(2, 4))
+    values = draw(arrays(np.float64, (n, experts), elements=st.floats(-5, 5, width=32)))
+    holes = draw(arrays(np.bool_, (n, experts)))
+    holes[np.arange(n), draw(arrays(np.int64, n, elements=st.integers(0, experts - 1)))] = False
+    return np.where(holes, np.nan, values)
+
+
+@st.composite
+def tagged_rewards(draw: st.DrawFn) -> tuple[Array, list[list[str]]]:
+    rewards = draw(reward_tables())
+    names = st.lists(st.sampled_from("abc"), max_size=3, unique=True)
+    return rewards, [draw(names) for _ in range(len(rewards))]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "temperature", "expected"),
+    [
+        ([0.0, LOG3, NAN], 1.0, [0.25, 0.75, NAN]),
+        ([0.0, LOG3], 0.5, [0.1, 0.9]),  # the odds are squared: 1 to 9
+        ([0.0, 2 * LOG3], 2.0, [0.25, 0.75]),
+        ([NAN, -7.0, NAN], 1.0, [NAN, 1.0, NAN]),
+        ([5.0, 5.0, 5.0, 5.0], 1.0, [0.25, 0.25, 0.25, 0.25]),
+        ([1000.0, -1000.0], 1.0, [1.0, 0.0]),  # no overflow
+    ],
+)
+def test_normalise_by_hand(rewards: list[float], temperature: float, expected: list[float]) -> None:
+    np.testing.assert_allclose(
+        normalise(np.array([rewards]), temperature), [expected], rtol=1e-12, atol=1e-300
+    )
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, NAN])
+def test_normalise_refuses_a_temperature_that_is_not_positive(temperature: float) -> None:
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        normalise(np.zeros((1, 2)), temperature)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "expected"),
+    [
+        ([1.0, 3.0, 2.0], [0.0, 1.0, 0.0]),
+        ([2.0, 2.0, 1.0], [0.5, 0.5, 0.0]),
+        ([NAN, 0.0, -1.0], [NAN, 1.0, 0.0]),
+        ([NAN, 0.0, 0.0], [NAN, 0.5, 0.5]),
+    ],
+)
+def test_harden_by_hand(rewards: list[float], expected: list[float]) -> None:
+    np.testing.assert_array_equal(harden(np.array([rewards])), [expected])
+
+
+@given(reward_tables(), st.floats(-3, 3), st.floats(0.2, 5.0))
+def test_normalise_properties(rewards: Array, shift: float, temperature: float) -> None:
+    labels = normalise(rewards, temperature)
+    np.testing.assert_array_equal(np.isnan(labels), np.isnan(rewards))
+    np.testing.assert_allclose(np.nansum(labels, axis=1), 1.0, atol=1e-12)
+    # a constant added to all rewards of a query changes nothing
+    shifts = shift * np.arange(len(rewards))[:, None]
+    np.testing.assert_allclose(normalise(rewards + shifts, temperature), labels, atol=1e-9)
+    np.testing.assert_array_equal(normalise(rewards[::-1], temperature), labels[::-1])
+    # where a reward is higher, so is the label; the ratio is the exponential of the difference
+    first, second = rewards[:, 0], rewards[:, 1]
+    np.testing.assert_allclose(
+        np.log(labels[:, 0] / labels[:, 1]), (first - second) / temperature, atol=1e-6
+    )
+
+
+TAGS = TagAssignment.from_lists([["x"], ["x", "y"], ["y"], []])
+LABELS = np.array([[0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0.3, 0.7]])
+
+
+def test_tag_assignment_by_hand() -> None:
+    assert TAGS.names == ["x", "y"]
+    assert list(zip(TAGS.rows, TAGS.tags, strict=True)) == [(0, 0), (1, 0), (1, 1), (2, 1)]
+    assert TAGS.support().tolist() == [2, 2]
+    np.testing.assert_allclose(TAGS.sum_by_tag(LABELS), [[1.4, 0.6], [0.6, 1.4]])
+    np.testing.assert_allclose(
+        TAGS.sum_by_query(np.array([[1.0, 10.0], [2.0, 20.0]])),
+        [[1.0, 10.0], [3.0, 30.0], [2.0, 20.0], [0.0, 0.0]],
+    )
+
+
+def test_tag_assignment_counts_a_repeated_tag_once() -> None:
+    repeated = TagAssignment.from_lists([["x", "x", "y"]])
+    assert repeated.support().tolist() == [1, 1]
+
+
+def test_take_renumbers_the_queries_and_keeps_every_name() -> None:
+    taken = TAGS.take(np.array([2, 3, 0]))
+    assert taken.names == ["x", "y"]
+    assert taken.n_queries == 3
+    assert sorted(zip(taken.rows.tolist(), taken.tags.tolist(), strict=True)) == [(0, 1), (2, 0)]
+    assert TAGS.take(np.array([0])).support().tolist() == [1, 0]
+
+
+def test_no_tags_at_all() -> None:
+    empty = TagAssignment.from_lists([[], []])
+    assert empty.names == []
+    np.testing.assert_array_equal(smooth(LABELS[:2], empty, 0.0), LABELS[:2])
+
+
+@pytest.mark.parametrize(
+    ("beta", "expected"),
+    [
+        # tag means: x (0.7, 0.3), y (0.3, 0.7); the second query carries both: (0.5, 0.5)
+        (0.0, [[0.7, 0.3], [0.5, 0.5], [0.3, 0.7], [0.3, 0.7]]),
+        (0.3, [[0.76, 0.24], [0.5, 0.5], [0.24, 0.76], [0.3, 0.7]]),
+        (1.0, [[0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0.3, 0.7]]),
+    ],
+)
+def test_smooth_by_hand(beta: float, expected: list[list[float]]) -> None:
+    np.testing.assert_allclose(smooth(LABELS, TAGS, beta), expected, rtol=1e-12)
+
+
+def test_smooth_by_hand_where_experts_are_missing() -> None:
+    # tag mean over those who observed: (0.8, (0.2 + 0.6) / 2 = 0.4, 0.4)
+    labels = np.array([[0.8, 0.2, NAN], [NAN, 0.6, 0.4]])
+    tags = TagAssignment.from_lists([["t"], ["t"]])
+    np.testing.assert_allclose(
+        smooth(labels, tags, 0.0), [[0.8 / 1.2, 0.4 / 1.2, NAN], [NAN, 0.5, 0.5]], rtol=1e-12
+    )
+
+
+def test_smooth_leaves_its_input_alone() -> None:
+    labels = LABELS.copy()
+    smooth(labels, TAGS, 0.0)
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+@pytest.mark.parametrize("beta", [-0.1, 1.1, NAN])
+def test_smooth_refuses_beta_out_of_range(beta: float) -> None:
+    with pytest.raises(ValueError, match="beta must lie in"):
+        smooth(LABELS, TAGS, beta)
+
+
+@settings(deadline=None)
+@given(tagged_rewards(), st.sampled_from([0.0, 0.3, 1.0]))
+def test_smooth_equals_the_naive_formula(
+    tagged: tuple[Array, list[list[str]]], beta: float
+) -> None:
+    rewards, lists = tagged
+    labels = normalise(rewards)
+    found = smooth(labels, TagAssignment.from_lists(lists), beta)
+    np.testing.assert_allclose(found, naive_smooth(labels, lists, beta), atol=1e-12)
+    np.testing.assert_allclose(np.nansum(found, axis=1), 1.0, atol=1e-12)
+    if beta == 1.0:
+        np.testing.assert_allclose(found, labels, atol=1e-12)
+
+
+@given(tagged_rewards(), st.randoms())
+def test_smooth_commutes_with_a_permutation_of_the_queries(
+    tagged: tuple[Array, list[list[str]]], random: object
+) -> None:
+    rewards, lists = tagged
+    order = np.arange(len(rewards))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    whole = smooth(normalise(rewards), TagAssignment.from_lists(lists), 0.3)
+    permuted = smooth(
+        normalise(rewards[order]), TagAssignment.from_lists([lists[i] for i in order]), 0.3
+    )
+    np.testing.assert_allclose(permuted, whole[order], atol=1e-12)
+
+
+@given(tagged_rewards(), st.data())
+def test_rewards_of_a_held_out_query_change_no_label_of_the_fold(
+    tagged: tuple[Array, list[list[str]]], data: st.DataObject
+) -> None:
+    rewards, lists = tagged
+    held_out = data.draw(st.integers(0, len(rewards) - 1))
+    inside = np.delete(np.arange(len(rewards)), held_out)
+    tags = TagAssignment.from_lists(lists).take(inside)
+    before = smooth(normalise(rewards)[inside], tags, 0.0)
+    changed = rewards.copy()
+    changed[held_out] = -3.0 * np.nan_to_num(changed[held_out]) + 1.0
+    np.testing.assert_array_equal(smooth(normalise(changed)[inside], tags, 0.0), before)
+    # and the fold's labels are those of a table that never had the row
+    alone = TagAssignment.from_lists([lists[i] for i in inside])
+    np.testing.assert_allclose(smooth(normalise(rewards[inside]), alone, 0.0), before, atol=1e-12)
+
+
+def test_shrunk_tag_means_by_hand() -> None:
+    # overall means 0.45 and 0.55; x: (1.4 + 2 * 0.45) / 4
+    np.testing.assert_allclose(
+        shrunk_tag_means(LABELS, TAGS, 2.0),
+        [[2.3 / 4, 1.7 / 4], [1.5 / 4, 2.5 / 4]],
+        rtol=1e-12,
+    )
+    np.testing.assert_allclose(shrunk_tag_means(LABELS, TAGS, 0.0), [[0.7, 0.3], [0.3, 0.7]])
+
+
+def test_shrunk_tag_means_where_rewards_are_missing() -> None:
+    values = np.array([[1.0, NAN], [0.0, 4.0], [NAN, 2.0]])
+    tags = TagAssignment.from_lists([["x"], ["x"], ["y"]])
+    # overall 0.5 and 3; y has no first expert: wholly the overall mean
+    np.testing.assert_allclose(
+        shrunk_tag_means(values, tags, 1.0),
+        [[(1.0 + 0.5) / 3, (4.0 + 3.0) / 2], [0.5, (2.0 + 3.0) / 2]],
+    )
+
+
+def test_shrunk_tag_means_of_an_expert_that_nobody_observed_are_finite() -> None:
+    values = np.array([[1.0, NAN], [0.5, NAN]])
+    tags = TagAssignment.from_lists([["x"], ["y"]])
+    np.testing.assert_allclose(
+        shrunk_tag_means(values, tags, 1.0), [[(1 + 0.75) / 2, 0.0], [(0.5 + 0.75) / 2, 0.0]]
+    )

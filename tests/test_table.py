@@ -1,0 +1,237 @@
+"""The reward table in memory: validation of every column, splits, leaks, selection of rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zooter_lite.data.table import RewardTable, build_table
+from zooter_lite.errors import DataError
+
+NAN = float("nan")
+
+
+def build(**changed: Any) -> RewardTable:
+    """A valid table of two rows with columns replaced, added, or (None) left out."""
+    columns: dict[str, Any] = {
+        "query": ["one", "two"],
+        "reward:a": [0.5, "1"],
+        "reward:b": ["", 2],
+    }
+    columns |= {name.replace("__", ":"): cells for name, cells in changed.items()}
+    kept = {name: cells for name, cells in columns.items() if cells is not None}
+    return build_table(kept, "t.csv", lambda row: f"t.csv, line {row + 2}")
+
+
+def table_of(queries: Sequence[str], splits: list[str] | None = None) -> RewardTable:
+    n = len(queries)
+    columns: dict[str, Any] = {
+        "query": list(queries),
+        "reward:a": np.arange(n, dtype=np.float64),
+        "reward:b": -np.arange(n, dtype=np.float64),
+        "cost:b": np.arange(n, dtype=np.float64) * 10,
+        "response:a": [f"answer {i}" for i in range(n)],
+        "tags": [[f"tag {i}"] for i in range(n)],
+        "subset": [f"subset {i}" for i in range(n)],
+    }
+    return build_table(columns | ({} if splits is None else {"split": splits}), "made", str)
+
+
+def test_columns_left_out_have_their_defaults() -> None:
+    table = build()
+    assert table.queries == ["one", "two"]
+    assert table.experts == ["a", "b"]
+    np.testing.assert_array_equal(table.rewards, np.array([[0.5, NAN], [1, 2]], dtype=np.float32))
+    assert table.rewards.dtype == np.float32
+    assert table.subsets == ["all", "all"]
+    assert table.query_ids == ["0", "1"]
+    assert (table.splits, table.tags, table.costs, table.responses) == (None, None, None, None)
+
+
+def test_every_column_is_kept() -> None:
+    table = build(
+        query_id=["x", ""],
+        subset=["maths", None],
+        split=["train", "odd"],
+        tags=["b; a;b;;", None],
+        cost__b=[" 3.5 ", None],
+        response__b=["yes", None],
+        unknown=["left", "out"],
+    )
+    assert table.query_ids == ["x", "1"]
+    assert table.subsets == ["maths", "(none)"]
+    assert table.splits == ["train", "odd"]
+    assert table.tags == [["b", "a"], []]
+    assert table.responses == [[None, "yes"], [None, None]]
+    assert table.costs is not None
+    np.testing.assert_array_equal(table.costs, [[NAN, 3.5], [NAN, NAN]])
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        (".5", 0.5),
+        ("+1.", 1.0),
+        ("-1E-3", -0.001),
+        (" 7 ", 7.0),
+        (3, 3.0),
+        ("", NAN),
+        (None, NAN),
+        (NAN, NAN),
+        (3.4e38, 3.4e38),
+    ],
+)
+def test_a_number_is_read(cell: object, value: float) -> None:
+    table = build(reward__a=[cell, 1], reward__b=[0, 0])
+    np.testing.assert_equal(table.rewards[0, 0], np.float32(value))
+
+
+HERE = "t.csv, line 3"
+FAILURES: list[tuple[str, dict[str, Any], str]] = [
+    ("no query column", {"query": None}, "t.csv: no column 'query'; found 'reward:a', 'reward:b'"),
+    (
+        "one expert",
+        {"reward__b": None},
+        "t.csv: expected at least two columns named 'reward:<expert>', "
+        "found 1 among 'query', 'reward:a'",
+    ),
+    ("nameless expert", {"reward__": [1, 1]}, "t.csv: column 'reward:' names no expert"),
+    ("no rows", {"query": [], "reward__a": [], "reward__b": []}, "t.csv: no rows; expected one"),
+    ("no reward in a row", {"reward__a": [1, ""], "reward__b": [1, None]}, f"{HERE}: no reward at"),
+    ("lone cost", {"cost__c": [1, 1]}, "t.csv: column 'cost:c' has no column 'reward:c' beside"),
+    ("lone response", {"response__c": ["", ""]}, "column 'response:c' has no column 'reward:c'"),
+    ("empty query", {"query": ["one", " \t"]}, f"{HERE}, column 'query': empty; expected text"),
+    ("null query", {"query": ["one", None]}, f"{HERE}, column 'query': empty; expected text"),
+    ("number as query", {"query": ["one", 2]}, f"{HERE}, column 'query': expected text, found int"),
+    ("empty split", {"split": ["train", ""]}, f"{HERE}, column 'split': empty; expected text"),
+    ("list as subset", {"subset": ["s", []]}, f"{HERE}, column 'subset': expected text, found lis"),
+    ("number as response", {"response__b": ["x", 1.5]}, "'response:b': expected text, found float"),
+    ("infinite cost", {"cost__b": [1, "-Infinity"]}, f"{HERE}, column 'cost:b': -Infinity is not"),
+    ("text as cost", {"cost__a": [1, "$3"]}, f"{HERE}, column 'cost:a': '$3' is not a number"),
+]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"), [f[1:] for f in FAILURES], ids=[f[0] for f in FAILURES]
+)
+def test_a_column_that_cannot_be_used_is_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
+        build(**changed)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "cell", ["n/a", "nan", "NaN", "-", "1,5", "0x10", "1_000", " ", "1e", ".", True, [1.0], {}]
+)
+def test_a_reward_that_is_no_number_is_refused(cell: object) -> None:
+    expected = f"{HERE}, column 'reward:a': {cell!r} is not a number (leave the cell empty if"
+    with pytest.raises(DataError, match=re.escape(expected)):
+        build(reward__a=[1, cell])
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("inf", "inf"),
+        ("-INF", "-INF"),
+        ("1e400", "1e400"),
+        (1e39, "1e+39"),
+        pytest.param(10**400, "1000000", id="huge"),
+    ],
+)
+def test_an_infinite_reward_is_refused(cell: object, shown: str) -> None:
+    with pytest.raises(DataError, match=re.escape(f"{HERE}, column 'reward:a': {shown}")) as caught:
+        build(reward__a=[1, cell])
+    assert str(caught.value).endswith(" is not finite in 32 bits; expected a number")
+
+
+@pytest.mark.parametrize("cell", [1e39, -np.inf])
+def test_an_infinite_reward_in_an_array_is_refused(cell: float) -> None:
+    expected = f"{HERE}, column 'reward:a': {cell} is not finite"
+    with pytest.raises(DataError, match=re.escape(expected)):
+        build(reward__a=np.array([1, cell]))
+
+
+@pytest.mark.parametrize("cell", [5, 1.5, True, {"x": 1}, ["x", 1], [None], [["x"]]])
+def test_tags_of_a_wrong_type_are_refused(cell: object) -> None:
+    expected = f"{HERE}, column 'tags': expected a list of texts, found {cell!r}"
+    with pytest.raises(DataError, match=re.escape(expected)):
+        build(tags=[["x"], cell])
+
+
+def test_take_moves_every_field_of_a_row_together() -> None:
+    table = table_of(["p", "q", "r"], ["train", "test", "dev"]).take([2, 0, 2])
+    assert table.queries == ["r", "p", "r"]
+    assert table.experts == ["a", "b"]
+    assert table.rewards.tolist() == [[2, -2], [0, 0], [2, -2]]
+    assert table.subsets == ["subset 2", "subset 0", "subset 2"]
+    assert table.splits == ["dev", "train", "dev"]
+    assert table.tags == [["tag 2"], ["tag 0"], ["tag 2"]]
+    assert table.costs is not None
+    assert table.costs[:, 1].tolist() == [20, 0, 20]
+    assert table.responses == [["answer 2", None], ["answer 0", None], ["answer 2", None]]
+    assert table.query_ids == ["2", "0", "2"]
+
+
+def test_take_of_no_row_and_of_missing_columns() -> None:
+    none = build().take([])
+    assert len(none) == 0
+    assert none.rewards.shape == (0, 2)
+    one = build().take([1])
+    assert (one.splits, one.tags, one.costs, one.responses) == (None, None, None, None)
+
+
+def test_rows_of_a_split() -> None:
+    table = table_of(["p", "q", "r", "s"], ["train", "test", "train", "Test"])
+    assert table.rows("train").tolist() == [0, 2]
+    assert table.rows("test").tolist() == [1]
+    assert table.rows("dev").tolist() == []
+    assert table_of(["p", "q"]).rows("train").tolist() == []
+
+
+def test_leaks_are_rows_whose_query_stands_in_train_with_white_space_folded() -> None:
+    queries = ["a  b", " a b\n", "a\tb", "ab", "A b", "a  b", "c", "c"]
+    splits = ["train", "test", "dev", "test", "test", "train", "test", "dev"]
+    table = table_of(queries, splits)
+    assert table.leaks().tolist() == [1, 2]
+    left = table.drop(table.leaks())
+    assert left.queries == ["a  b", "ab", "A b", "a  b", "c", "c"]
+    assert left.leaks().tolist() == []
+    assert table_of(queries).leaks().tolist() == []
+
+
+def test_drop_keeps_the_other_rows_in_order() -> None:
+    table = table_of(["p", "q", "r", "s"])
+    assert table.drop(np.array([3, 1])).query_ids == ["0", "2"]
+    assert table.drop(np.array([], dtype=np.int64)).queries == table.queries
+
+
+def test_hold_out_depends_on_each_query_alone() -> None:
+    queries = [f"query number {i}" for i in range(4000)]
+    table = table_of(queries).hold_out()
+    assert table.splits is not None
+    split = dict(zip(queries, table.splits, strict=True))
+    assert set(split.values()) == {"train", "test"}
+    assert 0.17 < len(table.rows("test")) / 4000 < 0.23  # 0.2 and five standard errors
+    backwards = table_of(queries[::-1][:1500]).hold_out()
+    assert backwards.splits == [split[query] for query in backwards.queries]
+    spaced = table_of([f"  {query.replace(' ', '  ')}\n" for query in queries]).hold_out()
+    assert spaced.splits == table.splits
+    assert table.leaks().tolist() == []
+
+
+def test_hold_out_is_the_same_on_every_machine_and_nests_by_share() -> None:
+    # sha256 of "alpha" begins with 8ed3f6ad: 0x8ed3f6ad / 2**32 = 0.558
+    # and of "beta" with f44e64e7: 0.954
+    table = table_of(["alpha", "beta"])
+    assert table.hold_out(0.55).splits == ["train", "train"]
+    assert table.hold_out(0.56).splits == ["test", "train"]
+    assert table_of(["\ud800", "beta"]).hold_out(1.0).splits == ["test", "test"]
+    small, large = (
+        set(table_of([*map(str, range(500))]).hold_out(s).rows("test").tolist()) for s in (0.1, 0.3)
+    )
+    assert small < large
