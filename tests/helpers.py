@@ -163,6 +163,7 @@ def toy_config(head: Head, experts: Sequence[str] = EXPERTS) -> dict[str, Any]:
         "calibration": {"temperature": head.temperature},
         "encoder": asdict(toy_encoder().spec),
         "experts": list(experts),
+        "training": {"mean_rewards": [0.5] * len(experts)},
     }
 
 

@@ -21,6 +21,10 @@ def test_help_explains_every_option(command: Command, name: str) -> None:
     assert f"python -m zooter_lite.{name}" in done.stdout
     options = [line for line in done.stdout.splitlines() if line.startswith("  --")]
     assert len(options) >= 6
+    assert "MISSING" not in done.stdout
+    if name == "fit":
+        assert "(default: 5)" in done.stdout
+        assert "(default: all-MiniLM-L6-v2)" in done.stdout
 
 
 def test_the_package_lists_its_commands() -> None:

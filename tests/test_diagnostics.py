@@ -37,7 +37,7 @@ def test_diagnose_where_rewards_are_missing() -> None:
     assert found.best_single == 0  # both means are 0.4: the first
     assert found.best_single_reward == pytest.approx(0.4)
     assert found.oracle_reward == pytest.approx((1.0 + 0.4 + 0.6 + 0.2) / 4)
-    assert found.headroom == pytest.approx(0.15)
+    assert found.headroom == pytest.approx((0.0 + 0.6 + 0.0) / 3)  # where the first was observed
     assert found.tie_share == 0.25
     # only the last two rows have both experts; there they oppose each other
     assert found.agreement == pytest.approx(-1.0)

@@ -176,7 +176,7 @@ DAMAGE = {
     "experts numbers": (config(experts=[1, 2, 3]), "'experts' is not a list of names"),
     "experts twice": (config(experts=["ant", "ant", "bee"]), "at least two different names"),
     "one expert": (config(experts=["ant"]), "at least two different names"),
-    "too many experts": (config(experts=[*EXPERTS, "dog"]), "but config.json names 6 and 4"),
+    "too many experts": (config(experts=[*EXPERTS, "dog"]), "has 3 numbers for 4 experts"),
     "no encoder": (without("encoder"), "'encoder' is missing"),
     "other dim": (config(encoder__dim=7), "the head takes 6 numbers to 3 experts"),
     **{
@@ -184,6 +184,8 @@ DAMAGE = {
         for dim in (0, -6, "6", 6.5, True, None, 10**9)
     },
     "max_length": (config(encoder__max_length=0), "encoder 'max_length' is 0"),
+    "no training": (without("training"), "training 'mean_rewards' is not a list of numbers"),
+    "other training": (config(training__mean_rewards=[0.5]), "has 1 numbers for 3 experts"),
     "no calibration": (without("calibration"), "calibration temperature is None"),
     **{
         f"temperature {value!r}": (
@@ -298,8 +300,11 @@ def test_nothing_that_is_unlisted_is_read(router: Path) -> None:
 
 def test_a_router_is_replaced_whole(router: Path) -> None:
     old = content_of(router)
-    (router / "left over.txt").write_text("of the old one")
     head = toy_head("linear", temperature=2.0)
+    (router / "notes.txt").write_text("the user's own")
+    with pytest.raises(DataError, match="a folder with other files in it; not overwritten"):
+        write_router(router, toy_config(head), toy_files(head, tagged=False), head)
+    (router / "notes.txt").unlink()
     write_router(router, toy_config(head), toy_files(head, tagged=False), head)
     assert read_router(router).head.temperature == 2.0
     assert set(content_of(router)) == set(old) - {"tags.json", "tags.faiss"}

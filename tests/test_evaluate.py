@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command
+from tests.test_fit import write_planted
 from zooter_lite.data import read_table, sample_path, write_table
 
 
@@ -87,3 +88,18 @@ def test_a_table_of_other_experts_is_refused(
     done = command("evaluate", "--router", router_path, "--data", tmp_path / "t.csv")
     assert done.returncode == 2
     assert "no column 'reward:calculator'" in done.stderr
+
+
+def test_queries_of_the_fit_are_not_evaluated_in_a_table_without_splits(
+    command: Command, tmp_path: Path
+) -> None:
+    write_planted(tmp_path / "planted.csv", split=False)
+    options = ("--data", tmp_path / "planted.csv")
+    fitted = command("fit", *options, "--out", tmp_path / "r")
+    assert fitted.returncode == 0, fitted.stderr
+    held_out = next(line for line in fitted.stdout.splitlines() if line.startswith("split test: "))
+    done = command("evaluate", "--router", tmp_path / "r", *options)
+    assert done.returncode == 0, done.stderr
+    rows = int(held_out.split()[2])
+    assert f"{120 - rows} of 120 queries are among those the router was fitted on" in done.stdout
+    assert f"split all: {rows} queries" in done.stdout

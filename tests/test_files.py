@@ -437,8 +437,8 @@ def save_infinite(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("save", "message"),
     [
-        (save_nothing, "{}: not a dataset on this machine or the hub ("),
-        (save_text_file, "{}: not a dataset on this machine or the hub ("),
+        (save_nothing, "{}: no such file, folder or hub dataset ("),
+        (save_text_file, "{}: no such file, folder or hub dataset ("),
         (save_unfit_parts, "{}: the splits do not fit together ("),
         (save_damaged, "{}: not a saved datasets folder ("),
         (save_infinite, "{}, row 2, column 'reward:a': inf is not finite"),
@@ -474,7 +474,7 @@ def test_a_hub_name_without_network_is_one_clean_error(
 ) -> None:
     done = command("fit", "--data", "someone/rewards", "--out", tmp_path / "router")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: someone/rewards: not a dataset on this machine or the hu")
+    assert done.stderr.startswith("error: someone/rewards: no such file, folder or hub dataset")
     assert done.stderr.count("\n") == 1
 
 

@@ -14,7 +14,8 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    return [content for kind, content in fences if kind == language]
 
 
 def test_the_first_screen_shows_the_two_commands() -> None:
@@ -39,7 +40,7 @@ def test_the_table_and_the_commands_of_the_readme_run(command: Command, tmp_path
     header, *rows = table.strip().splitlines()
     lines = [header]
     for number in range(20):
-        lines += [row.replace("?", f" number {number}?") + "" for row in rows]
+        lines += [row.replace("?", f" number {number}?") for row in rows]
         lines += [f"Add {number} and 3,1,0,maths,train", f"Sing song {number},0,1,writing,train"]
     (tmp_path / "rewards.csv").write_text("\n".join(lines) + "\n", "utf-8")
     (tmp_path / "prompts.csv").write_text("query\nAdd 9 and 9\n", "utf-8")

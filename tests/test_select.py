@@ -143,19 +143,30 @@ def test_no_tags_are_smoother_than_any() -> None:
 
 
 def test_prior_table_by_hand() -> None:
-    # overall (0.75, 0.25); tag a: (1 + 20 * 0.75) / 21
-    labels = np.array([[1.0, 0.0], [0.5, 0.5]])
-    table = prior_table(labels, TagAssignment.from_lists([["a"], ["b"]]))
-    np.testing.assert_allclose(table, [[16 / 21, 5 / 21], [15.5 / 21, 5.5 / 21]])
-    one_sided = prior_table(np.array([[1.0, 0.0]]), TagAssignment.from_lists([["a"]]))
-    assert one_sided[0, 1] == pytest.approx(1e-6, rel=1e-3)
-    np.testing.assert_allclose(one_sided.sum(axis=1), 1.0)
+    # mean rewards overall (0.75, 0.25); tag a shrinks (1, 0) to (16, 5) / 21
+    rewards = np.array([[1.0, 0.0], [0.5, 0.5]])
+    table = prior_table(rewards, TagAssignment.from_lists([["a"], ["b"]]), 0.5)
+    odds = np.exp([11 / 21 / 0.5, 10 / 21 / 0.5])
+    np.testing.assert_allclose(table[:, 0] / table[:, 1], odds)
+    np.testing.assert_allclose(table.sum(axis=1), 1.0)
+
+
+def test_an_expert_observed_alone_on_poor_rewards_does_not_win_the_prior() -> None:
+    rewards = np.array([[0.9, 0.8, NAN]] * 30 + [[NAN, NAN, 0.05]] * 30)
+    embeddings = np.tile([1.0, 0.0], (60, 1))
+    assignment = TagAssignment.from_lists([["t"]] * 60)
+    tagging = Tagging("t", assignment, np.array([[1.0, 0.0]]), np.ones((60, 1)))
+    for beta in (0.0, 1.0):
+        setting = Setting(0, 0.1, beta, 0.1)
+        head = fit_setting(embeddings, rewards, tagging, setting, Method("prior"))
+        assert head.probs(embeddings[:1]).argmax() == 0
+        assert head.probs(embeddings[:1])[0, 2] < 0.01
 
 
 def test_the_prior_heads_logits_are_residual_plus_log_mean_label() -> None:
     embeddings, rewards, tagging = problem()
     head = fit_setting(embeddings, rewards, tagging, Setting(0, 0.3, 0.3, 0.01), Method("prior"))
-    table = prior_table(np.asarray(softmax(rewards / 0.3)), tagging.assignment)
+    table = prior_table(rewards, tagging.assignment, 0.3)
     expected = (
         embeddings @ np.asarray(head.weight).T + head.bias + np.log(tagging.membership @ table)
     )

@@ -25,7 +25,7 @@ LOG3 = math.log(3.0)
 
 
 def naive_smooth(labels: Array, lists: list[list[str]], beta: float) -> Array:
-    """The paper's s* with loops; experts that were not observed are left out of every mean."""
+    """The paper's s* with loops; experts observed not, or alone, are in no mean."""
     n_queries, n_experts = labels.shape
     result = np.full_like(labels, np.nan)
     for query in range(n_queries):
@@ -36,9 +36,11 @@ def naive_smooth(labels: Array, lists: list[list[str]], beta: float) -> Array:
                 carriers = [
                     labels[other, expert]
                     for other in range(n_queries)
-                    if tag in lists[other] and not math.isnan(labels[other, expert])
+                    if tag in lists[other]
+                    and not math.isnan(labels[other, expert])
+                    and (~np.isnan(labels[other])).sum() > 1
                 ]
-                share[expert] += sum(carriers) / len(carriers)
+                share[expert] += sum(carriers) / len(carriers) if carriers else 0.0
         mass = sum(share.values())
         for expert in seen:
             own = labels[query, expert]

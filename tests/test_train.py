@@ -138,7 +138,7 @@ def test_summary_says_what_was_chosen_and_why() -> None:
 def test_too_few_rows() -> None:
     train, embeddings = planted(5)
     with pytest.raises(
-        DataError, match="5 training rows; 3-fold cross-validation needs at least 6"
+        DataError, match="5 different training queries; 3-fold cross-validation needs at least 6"
     ):
         fit_head(train, embeddings, FAST)
 

@@ -1,13 +1,25 @@
 """`python -m zooter_lite` lists the commands."""
 
+import sys
+
 COMMANDS = {
     "fit": "fit a router on a reward table, evaluate it, write the router directory",
     "evaluate": "evaluate a router on a reward table beside baselines",
     "route": "route a CSV or JSON-lines file of prompts",
 }
 
-if __name__ == "__main__":
+
+def main(arguments: list[str]) -> int:
+    """Print the list; a command given as an argument is pointed to."""
+    if arguments and arguments not in (["-h"], ["--help"]):
+        print(f"error: run python -m zooter_lite.{arguments[0]} instead", file=sys.stderr)
+        return 2
     print("zooter-lite: route each prompt to the LLM that answers it best.\n")
     for name, purpose in COMMANDS.items():
         print(f"  python -m zooter_lite.{name:10} {purpose}")
     print("\nEach explains itself with --help.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -19,16 +19,6 @@ from zooter_lite.errors import ZooterError
 Options = TypeVar("Options")
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keep the layout of the description; append defaults that say something."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        default = action.default
-        if action.required or default in (None, argparse.SUPPRESS, "") or default is False:
-            return action.help
-        return f"{action.help} (default: %(default)s)"
-
-
 def option(
     default: Any = MISSING,
     *,
@@ -38,7 +28,8 @@ def option(
     choices: Sequence[str] | None = None,
 ) -> Any:
     """One field of an options dataclass, with the help text argparse shows."""
-    metadata: dict[str, object] = {"help": help.replace("%", "%%")}
+    text = help if default in (MISSING, None, "", False) else f"{help} (default: {default})"
+    metadata: dict[str, object] = {"help": text.replace("%", "%%")}
     if kind is not None:
         metadata["type"] = kind
     if metavar is not None:
@@ -58,7 +49,7 @@ def parse(
         options_class,
         prog=f"python -m zooter_lite.{command}",
         description=description,
-        formatter_class=_HelpFormatter,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parsed: Options = parser.parse_args(None if argv is None else list(argv))

@@ -5,7 +5,8 @@
 
 Without --split, every split except 'train' is evaluated. Rows of 'train' in the same
 table are what the baselines (best per subset, kNN) learn from; without such rows only
-the best single expert is known, from the router's own training.
+the best single expert is known, from the router's own training. In a table without a
+column 'split', the queries that the router was fitted on count as 'train'.
 """
 
 import json
@@ -27,6 +28,8 @@ from zooter_lite.evaluation.compare import Comparison, compare
 from zooter_lite.evaluation.report import text_table, verdict
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.router.router import Router
+
+SAME = 1e-5  # cosine distance below which two queries are one
 
 
 @dataclass(frozen=True)
@@ -53,30 +56,76 @@ def main(options: Options) -> None:
         raise DataError(f"--seed {options.seed}: expected a number from 0")
     router = Router.load(options.router)
     table = in_router_order(read_table(options.data), router.experts, options.data)
+    outputs = _Outputs(router, table)
     if table.splits is None:
-        table = replace(table, splits=["all"] * len(table))
-    splits = _chosen_splits(table, options)
+        table = _unseen_apart(table, outputs)
+    elif len(table.leaks()):
+        print(f"{len(table.leaks())} evaluated rows have a query that also stands in train")
+    chosen = {split: _chosen_rows(table, split, options) for split in _splits(table, options)}
+    known = TrainedOn(np.asarray(router.config["training"]["mean_rewards"], dtype=np.float64))
     train_rows = table.rows("train")
-    means = np.asarray(router.config["training"]["mean_rewards"], dtype=np.float64)
-    known = TrainedOn(means)
-    needed = [_chosen_rows(table, split, options) for split in splits]
-    total = len(train_rows) + sum(map(len, needed))
-    with tqdm(total=total, desc="routing", disable=None, file=sys.stderr, leave=False) as bar:
-        if len(train_rows):
-            train = table.take(train_rows)
-            embeddings = router.embed(train.queries, bar.update)[1]
-            known = TrainedOn(observed_mean(train.rewards), train, embeddings)
-        comparisons = []
-        for split, rows in zip(splits, needed, strict=True):
-            part = table.take(rows)
-            probs, embeddings = router.embed(part.queries, bar.update)
-            comparisons.append(compare(split, part, probs, embeddings, known, options.seed))
+    outputs.compute(np.concatenate([train_rows, *chosen.values()]))
+    if len(train_rows):
+        train = table.take(train_rows)
+        known = TrainedOn(observed_mean(train.rewards), train, outputs.embeddings[train_rows])
+    comparisons = [
+        compare(
+            split,
+            table.take(rows),
+            outputs.probs[rows],
+            outputs.embeddings[rows],
+            known,
+            options.seed,
+        )
+        for split, rows in chosen.items()
+    ]
     for comparison in comparisons:
         print(text_table(comparison))
         print(verdict(comparison))
         print()
     if options.json is not None:
         _write_json(options.json, comparisons)
+
+
+class _Outputs:
+    """The router's outputs for the rows of a table, each computed at most once."""
+
+    def __init__(self, router: Router, table: RewardTable) -> None:
+        self.router = router
+        self._queries = table.queries
+        self._done = np.zeros(len(table), dtype=bool)
+        self.probs = np.zeros((len(table), len(router.experts)), dtype=np.float32)
+        self.embeddings = np.zeros((len(table), router.head.dim), dtype=np.float32)
+
+    def compute(self, rows: NDArray[np.int64]) -> None:
+        """Fill in the outputs of these rows."""
+        todo = np.unique(rows[~self._done[rows]])
+        with tqdm(
+            total=len(todo), desc="routing", disable=None, file=sys.stderr, leave=False
+        ) as bar:
+            queries = [self._queries[row] for row in todo]
+            self.probs[todo], self.embeddings[todo] = self.router.embed(queries, bar.update)
+        self._done[todo] = True
+
+
+def _unseen_apart(table: RewardTable, outputs: _Outputs) -> RewardTable:
+    """Split a table without splits: queries that the router was fitted on are `train`.
+
+    They are told by an embedding equal to one in the router's tag index.
+    """
+    index = outputs.router.tag_index
+    seen = np.zeros(len(table), dtype=bool)
+    if index is None:
+        print("no column 'split', and a router without tags cannot tell what it was fitted on")
+    else:
+        outputs.compute(np.arange(len(table)))
+        seen = index.distance(outputs.embeddings) < SAME
+    if seen.any():
+        print(
+            f"{int(seen.sum())} of {len(table)} queries are among those the router was fitted on: "
+            "they count as 'train' and are not evaluated"
+        )
+    return replace(table, splits=["train" if s else "all" for s in seen])
 
 
 def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
@@ -113,7 +162,7 @@ def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> 
     )
 
 
-def _chosen_splits(table: RewardTable, options: Options) -> list[str]:
+def _splits(table: RewardTable, options: Options) -> list[str]:
     present = sorted(set(table.splits or []))
     if options.split is not None:
         if options.split not in present:

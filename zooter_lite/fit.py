@@ -11,6 +11,7 @@ saved by datasets, or a hub dataset name.
 """
 
 import json
+import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -239,11 +240,12 @@ def _documents(
         "options": given,
     }
     changed = [
-        f"--{key.replace('_', '-')}" + ("" if value is True else f" {value}")
+        word
         for key, value in given.items()
         if value != getattr(Options(), key)
+        for word in (f"--{key.replace('_', '-')}", *([] if value is True else [str(value)]))
     ]
-    command = " ".join(["python -m zooter_lite.fit", *changed])
+    command = shlex.join(["python", "-m", "zooter_lite.fit", *changed])
     return {
         "report.json": (json.dumps(report, sort_keys=True, indent=1) + "\n").encode(),
         "README.md": model_card(config, comparisons, command).encode(),

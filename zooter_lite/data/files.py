@@ -113,6 +113,8 @@ def _arrow_column(column: Any, where: str) -> Column:
     import pyarrow as pa
 
     whole = pa.types.is_integer(column.type) and not column.null_count
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
     if pa.types.is_floating(column.type) or whole:
         numbers: NDArray[Any] = column.to_numpy()
         return numbers
@@ -136,8 +138,8 @@ def _read_datasets(source: str) -> RewardTable:
     try:
         loaded = datasets.load_from_disk(source) if saved else datasets.load_dataset(source)
     except Exception as error:  # the hub client raises many unrelated classes
-        kind = "a saved datasets folder" if saved else "a dataset on this machine or the hub"
-        raise DataError(f"{source}: not {kind} ({_flat(error)})") from error
+        kind = "not a saved datasets folder" if saved else "no such file, folder or hub dataset"
+        raise DataError(f"{source}: {kind} ({_flat(error)})") from error
     if not isinstance(loaded, dict):
         return _from_arrow(loaded.with_format("arrow")[:], source)
     parts = []

@@ -81,7 +81,7 @@ class RewardTable:
         """Rows outside `train` whose query also stands in `train` (white space folded)."""
         if self.splits is None:
             return np.zeros(0, dtype=np.int64)
-        keys = [" ".join(query.split()) for query in self.queries]
+        keys = [query_key(query) for query in self.queries]
         train = {key for key, split in zip(keys, self.splits, strict=True) if split == "train"}
         leaked = [
             split != "train" and k in train for k, split in zip(keys, self.splits, strict=True)
@@ -102,10 +102,14 @@ class RewardTable:
         """
         limit = int(share * 2**32)
         splits = [
-            "test" if _hash32(" ".join(query.split())) < limit else "train"
-            for query in self.queries
+            "test" if _hash32(query_key(query)) < limit else "train" for query in self.queries
         ]
         return replace(self, splits=splits)
+
+
+def query_key(query: str) -> str:
+    """Fold white space: queries with one key count as the same query."""
+    return " ".join(query.split())
 
 
 def _hash32(text: str) -> int:

@@ -41,8 +41,8 @@ def _panel(comparison: Comparison, top: int) -> str:
     title = (
         f"split {comparison.split}: mean reward x100 over {comparison.rows} queries, 95% interval"
     )
-    highest = max(score.micro.high for score in comparison.methods)
-    scale = (WIDTH - LABELS - 70) / (highest if highest > 0 else 1.0)
+    highest = max((s.micro.high for s in comparison.methods if s.micro.high > 0), default=1.0)
+    scale = (WIDTH - LABELS - 70) / highest
     lines = [f'<text class="title" x="12" y="{top + 16}">{escape(title)}</text>']
     for place, score in enumerate(comparison.methods):
         lines.append(_bar(score, top + HEAD - 20 + place * ROW, scale))
@@ -52,7 +52,7 @@ def _panel(comparison: Comparison, top: int) -> str:
 def _bar(score: MethodScore, y: int, scale: float) -> str:
     kind = "router" if score.name == ROUTER else "bar"
     low, value, high = (
-        max(0.0, number) * scale
+        (number if number > 0 else 0.0) * scale
         for number in (score.micro.low, score.micro.value, score.micro.high)
     )
     middle = y + 9

@@ -125,7 +125,10 @@ def compare(
     values[ORACLE] = np.nanmax(rewards, axis=1)
     difference = values[ROUTER] - values[f"always {best}"]
     both = np.where(np.isnan(difference), np.nan, 0.0)
-    paired = {"first": values[ROUTER] + both, "second": values[f"always {best}"] + both}
+    paired = {
+        "paired router": values[ROUTER] + both,
+        "paired single": values[f"always {best}"] + both,
+    }
     drawn = metrics.resample(values | paired, table.subsets, seed)
     return Comparison(
         split=split,
@@ -145,8 +148,8 @@ def compare(
             for name, reward in values.items()
         ],
         gap=metrics.micro_mean(difference),
-        micro_gain=metrics.probability_of_gain(drawn.micro["first"], drawn.micro["second"]),
-        macro_gain=metrics.probability_of_gain(drawn.macro["first"], drawn.macro["second"]),
+        micro_gain=metrics.probability_of_gain(*(drawn.micro[name] for name in paired)),
+        macro_gain=metrics.probability_of_gain(*(drawn.macro[name] for name in paired)),
         shares={e: float((choices == i).mean()) for i, e in enumerate(table.experts)},
         unobserved=int(np.isnan(values[ROUTER]).sum()),
     )

@@ -39,7 +39,12 @@ def verdict(comparison: Comparison) -> str:
     router = comparison.method(ROUTER)
     gap = 100 * comparison.gap
     chance = comparison.micro_gain
-    if chance >= CERTAIN:
+    if math.isnan(chance):
+        words = (
+            f"cannot be compared with the best single expert ({comparison.best_single}): "
+            "no query has an observed reward for both"
+        )
+    elif chance >= CERTAIN:
         words = f"beats the best single expert ({comparison.best_single}) by {gap:.2f} points"
     elif chance <= 1 - CERTAIN:
         words = (
@@ -51,15 +56,14 @@ def verdict(comparison: Comparison) -> str:
             f"does NOT reliably beat the best single expert ({comparison.best_single}): "
             f"{gap:+.2f} points, within noise"
         )
-    text = (
-        f"On {comparison.split} the router {words} "
-        f"(mean over queries; paired probability of a gain {chance:.3f})."
+    text = f"By the mean over the queries of {comparison.split}, the router {words}" + (
+        "." if math.isnan(chance) else f" (paired probability of a gain {chance:.3f})."
     )
     if not math.isnan(comparison.gap_closed):
         text += (
             f" It closes {100 * comparison.gap_closed:.0f}% of the gap from random to the oracle."
         )
-    names = ("best per subset", "kNN", "always")
+    names = ("best per subset", "kNN", "random", "always")
     rivals = [s for s in comparison.methods if s.name.startswith(names)]
     ahead = [s.name for s in rivals if s.micro.value > router.micro.value]
     if ahead:
@@ -112,7 +116,7 @@ def markdown_table(comparison: Comparison) -> list[str]:
     """Lines of a Markdown table, mean reward x100 with 95% intervals."""
     lines = ["| method | micro | macro |", "|---|---|---|"]
     for score in comparison.methods:
-        name = f"**{score.name}**" if score.name == ROUTER else score.name
+        name = f"**{score.name}**" if score.name == ROUTER else score.name.replace("|", "\\|")
         lines.append(
             f"| {name} | {_interval(score.micro).strip()} | {_interval(score.macro).strip()} |"
         )

@@ -28,6 +28,9 @@ class Diagnostics:
         Mean entropy of the normalised rewards at temperature 1, as a share of the
         entropy of the uniform label (the paper's Figure 3 uses the entropy): 1 means
         that the rewards cannot tell the experts apart.
+    headroom
+        What a perfect router gains over the best single expert, on the queries where
+        that expert was observed.
     agreement
         Mean correlation of two experts' rewards over the queries both answered; NaN
         where no pair varies.
@@ -38,12 +41,8 @@ class Diagnostics:
     oracle_reward: float
     tie_share: float
     entropy: float
+    headroom: float
     agreement: float
-
-    @property
-    def headroom(self) -> float:
-        """What a perfect router gains over the best single expert."""
-        return self.oracle_reward - self.best_single_reward
 
 
 def diagnose(rewards: NDArray[np.floating]) -> Diagnostics:
@@ -59,6 +58,7 @@ def diagnose(rewards: NDArray[np.floating]) -> Diagnostics:
         oracle_reward=float(best_rewards.mean()),
         tie_share=float(((values == best_rewards[:, None]).sum(axis=1) > 1).mean()),
         entropy=float(reward_entropy(values).mean() / np.log(max(2, observed.shape[1]))),
+        headroom=float(np.nanmean(best_rewards - values[:, best])),
         agreement=_agreement(values),
     )
 

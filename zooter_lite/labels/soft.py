@@ -107,8 +107,9 @@ def smooth(labels: Array, tags: TagAssignment, beta: float) -> Array:
     query without tags keeps its own. A tag's mean is taken over exactly the queries
     passed in, so a fold that passes only its training rows leaks nothing.
 
-    Where experts are missing, means run over the queries that observed the expert,
-    and a query's tag label is rescaled to sum to 1 over the experts it observed.
+    Where experts are missing, means run over the queries that observed the expert
+    and at least one other (a label over one expert is 1 whatever its reward), and a
+    query's tag label is rescaled to sum to 1 over the experts it observed.
 
     Parameters
     ----------
@@ -126,8 +127,9 @@ def smooth(labels: Array, tags: TagAssignment, beta: float) -> Array:
     if not 0 <= beta <= 1:
         raise ValueError(f"beta must lie in [0, 1], not {beta}")
     observed = ~np.isnan(labels)
-    total = tags.sum_by_tag(np.where(observed, labels, 0.0))
-    count = tags.sum_by_tag(observed.astype(np.float64))
+    telling = observed & (observed.sum(axis=1, keepdims=True) > 1)
+    total = tags.sum_by_tag(np.where(telling, labels, 0.0))
+    count = tags.sum_by_tag(telling.astype(np.float64))
     tag_means = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
     tag_label = np.where(observed, tags.sum_by_query(tag_means), 0.0)
     mass = tag_label.sum(axis=1, keepdims=True)

@@ -91,7 +91,7 @@ class Encoder:
     ) -> NDArray[np.float32]:
         """(n_queries, dim) unit embeddings; those that `cache` holds are not computed again."""
         session = self.session()
-        store = EmbeddingCache(cache, self.spec.sha256)
+        store = EmbeddingCache(cache, f"{self.spec.sha256}-v{EXPORT_VERSION}")
         try:
             return store.embed(
                 queries, lambda texts: session.run(texts, ["unit"])[0], self.spec.dim, progress
@@ -123,10 +123,13 @@ def load_encoder(name: str, cache: Path) -> Encoder:
         kept / part for part in ("encoder.json", "encoder.onnx", "tokenizer.json")
     )
     spec = _kept_spec(spec_file)
-    if spec is None:
+    if spec is None or not (graph_file.is_file() and tokenizer_file.is_file()):
         log.info("encoder %s: exporting to ONNX (once per encoder)", name)
         graph, tokenizer, spec = _export(folder, name, key)
-        kept.mkdir(parents=True, exist_ok=True)
+        try:
+            kept.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EncoderError(f"cache {cache}: cannot be written ({error.strerror})") from error
         contents = (
             (graph_file, graph),
             (tokenizer_file, tokenizer.encode()),

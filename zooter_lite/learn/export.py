@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from zooter_lite.learn.encoder import Encoder
+from zooter_lite.router.directory import FORMAT_VERSION
 from zooter_lite.router.head import SHARPNESS, Head
-
-FORMAT_VERSION = 1
 
 
 def router_graph(encoder: Encoder, head: Head, experts: Sequence[str]) -> bytes:

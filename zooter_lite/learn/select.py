@@ -87,7 +87,10 @@ class Selection:
 def reward_spread(rewards: NDArray[np.floating]) -> float:
     """Root mean squared deviation of rewards from their query's mean; 1 where nothing varies."""
     values = np.asarray(rewards, dtype=np.float64)
-    deviations = values - np.nanmean(values, axis=1, keepdims=True)
+    compared = values[(~np.isnan(values)).sum(axis=1) > 1]
+    if not len(compared):
+        return 1.0
+    deviations = compared - np.nanmean(compared, axis=1, keepdims=True)
     spread = float(np.sqrt(np.nanmean(deviations**2)))
     return spread if spread > 0 else 1.0
 
@@ -118,15 +121,20 @@ def fit_setting(
     smoothed = smooth(labels, tagging.assignment, setting.beta)
     if method.kind != "prior":
         return distil(embeddings, smoothed, how, start=start)
-    prior = TagPrior(tagging.centroids, prior_table(labels, tagging.assignment))
+    table = prior_table(rewards, tagging.assignment, setting.temperature)
+    prior = TagPrior(tagging.centroids, table)
     offset = np.log(tagging.membership @ prior.table)
     return replace(distil(embeddings, smoothed, how, offset, start), prior=prior)
 
 
-def prior_table(labels: Array, assignment: TagAssignment) -> Array:
-    """(n_tags, n_experts) mean label per tag, shrunk by support; rows sum to 1."""
-    table = shrunk_tag_means(labels, assignment, SHRINKAGE).clip(1e-6)
-    return np.asarray(table / table.sum(axis=1, keepdims=True))
+def prior_table(rewards: Array, assignment: TagAssignment, temperature: float) -> Array:
+    """(n_tags, n_experts) label of each tag: softmax of its mean rewards, shrunk by support.
+
+    Of mean rewards and not, as in smoothing, the mean of labels: a label says how an
+    expert did beside the others observed on the same query, so labels over different
+    experts do not average.
+    """
+    return normalise(shrunk_tag_means(rewards, assignment, SHRINKAGE), temperature).clip(1e-6)
 
 
 def fold_ids(n_rows: int, folds: int, seed: int) -> NDArray[np.int64]:
@@ -140,6 +148,7 @@ def select(
     candidates: Candidates,
     method: Method,
     *,
+    groups: NDArray[np.int64] | None = None,
     folds: int = 5,
     jobs: int = -1,
     progress: Callable[[int], object] = lambda _: None,
@@ -149,14 +158,19 @@ def select(
     Among the settings whose gap to the best is within one standard error of the
     paired difference, the smoothest wins: fewest tags, then highest temperature, then
     largest L2, then most tag share. Labels, tag means and tables of a fold are
-    made from its training rows alone; tags themselves do not look at rewards.
+    made from its training rows alone; tags themselves do not look at rewards. Where a
+    row's choice was not observed, its best observed expert's reward stands for it.
+
+    `groups` (n_queries,) numbers the rows that must share a fold, such as equal
+    queries; without it every row is its own.
 
     `progress` is called with 1 for each of `n_jobs(candidates, folds)` finished jobs.
     """
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
 
-    held_out = fold_ids(len(rewards), folds, method.seed)
+    groups = np.arange(len(rewards)) if groups is None else groups
+    held_out = fold_ids(int(groups.max()) + 1, folds, method.seed)[groups]
     paths = _paths(candidates)
 
     def job(path: list[Setting], fold: int) -> list[Array]:

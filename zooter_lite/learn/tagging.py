@@ -67,6 +67,7 @@ def cluster_tags(
     -------
     One tagging for each different set that is left; none where the queries are too few.
     """
+    from joblib import Parallel, delayed
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
@@ -74,21 +75,28 @@ def cluster_tags(
         tuple(size for size in sizes if size * ROWS_PER_CLUSTER <= len(embeddings))
         for sizes in granularities
     } - {()}
-    with threadpool_limits(1):  # threads would finish, and so add up, in an order of their own
-        clusters = {
-            (size, repeat): KMeans(size, n_init=1, random_state=(seed + repeat) % 2**32)
-            .fit_predict(embeddings)
-            .tolist()
-            for size in sorted({size for sizes in usable for size in sizes})
-            for repeat in range(REPEATS)
-        }
+    runs = [
+        (size, repeat)
+        for size in sorted({size for sizes in usable for size in sizes})
+        for repeat in range(REPEATS)
+    ]
+
+    def labels(size: int, repeat: int) -> list[int]:
+        clustering = KMeans(size, n_init=1, random_state=(seed + repeat) % 2**32)
+        with threadpool_limits(1):  # OpenMP's limit holds for the thread that sets it
+            found: list[int] = clustering.fit_predict(embeddings).tolist()
+        return found
+
+    with threadpool_limits(1):  # several threads in a run would add up in an order of their own
+        found = Parallel(n_jobs=-1, prefer="threads")(delayed(labels)(*run) for run in runs)
+    clusters = dict(zip(runs, found, strict=True))
     taggings = []
     for sizes in sorted(usable):
-        runs = [(size, repeat) for size in sizes for repeat in range(REPEATS)]
-        names = [f"cluster-{size}{'abc'[repeat]}" for size, repeat in runs]
+        own = [run for run in runs if run[0] in sizes]
+        names = [f"cluster-{size}{'abc'[repeat]}" for size, repeat in own]
         lists = [
-            [f"{run}-{cluster}" for run, cluster in zip(names, row, strict=True)]
-            for row in zip(*(clusters[run] for run in runs), strict=True)
+            [f"{name}-{cluster}" for name, cluster in zip(names, row, strict=True)]
+            for row in zip(*(clusters[run] for run in own), strict=True)
         ]
         name = "clusters " + "+".join(str(size) for size in sizes)
         taggings.append(_tagging(name, embeddings, lists))

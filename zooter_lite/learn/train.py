@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from zooter_lite.data.table import RewardTable
+from zooter_lite.data.table import RewardTable, query_key
 from zooter_lite.errors import DataError
 from zooter_lite.labels.diagnostics import tag_support
 from zooter_lite.learn.distil import Direction, HeadKind
@@ -187,10 +187,12 @@ def fit_head(
     DataError
         Too few rows, an expert that was never rewarded, tags that are not there.
     """
-    if len(train) < 2 * recipe.folds:
+    keys = [query_key(query) for query in train.queries]
+    place = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    if len(place) < 2 * recipe.folds:
         raise DataError(
-            f"{len(train)} training rows; {recipe.folds}-fold cross-validation needs at least "
-            f"{2 * recipe.folds}"
+            f"{len(place)} different training queries; {recipe.folds}-fold cross-validation "
+            f"needs at least {2 * recipe.folds}"
         )
     silent = [train.experts[i] for i in never_rewarded(train.rewards)]
     if silent:
@@ -206,6 +208,7 @@ def fit_head(
         rewards,
         candidates,
         method,
+        groups=np.asarray([place[key] for key in keys]),
         folds=recipe.folds,
         jobs=recipe.jobs,
         progress=progress,

@@ -112,7 +112,10 @@ def _is_router(path: Path) -> bool:
         config = json.loads((path / CONFIG).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(config, dict) and "format_version" in config
+    if not isinstance(config, dict) or not isinstance(config.get("files"), dict):
+        return False
+    ours = {CONFIG, *config["files"]}
+    return "format_version" in config and all(file.name in ours for file in path.iterdir())
 
 
 @contextmanager
@@ -224,6 +227,12 @@ def _config_problem(config: dict[str, Any]) -> str:
         value = encoder.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1_000_000:
             return f"encoder {key!r} is {value!r}, expected a positive whole number"
+    training = config.get("training")
+    means = training.get("mean_rewards") if isinstance(training, dict) else None
+    if not isinstance(means, list) or not all(isinstance(m, (int, float)) for m in means):
+        return "training 'mean_rewards' is not a list of numbers"
+    if len(means) != len(experts):
+        return f"training 'mean_rewards' has {len(means)} numbers for {len(experts)} experts"
     calibration = config.get("calibration")
     temperature = calibration.get("temperature") if isinstance(calibration, dict) else None
     if not isinstance(temperature, (int, float)) or not 0 < temperature < 1e6:

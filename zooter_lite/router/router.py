@@ -119,7 +119,10 @@ class Router:
     ) -> list[FloatArray]:
         if isinstance(queries, str):
             raise DataError("expected a list of prompts, found one text; put it in a list")
-        if not queries:
+        for place, query in enumerate(queries):
+            if not isinstance(query, str):
+                raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
+        if not len(queries):
             widths = {"probs": len(self.experts), "embedding": self.head.dim}
             return [np.zeros((0, widths[name]), dtype=np.float32) for name in names]
         return self._session.run(queries, names, progress)
