@@ -22,13 +22,8 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from zooter_lite.learn.encoder import (
-    Encoder,
-    EncoderError,
-    _fingerprint,
-    find_encoder,
-    load_encoder,
-)
+from zooter_lite.learn.encoder import Encoder, load_encoder
+from zooter_lite.learn.find import EncoderError, find_encoder, fingerprint
 
 ROOT = Path(__file__).resolve().parent.parent
 DIM, MAX_LENGTH = 32, 24
@@ -181,9 +176,9 @@ def test_every_file_that_decides_an_embedding_is_in_the_key(tmp_path: Path, name
     keys = set()
     for content in (b"one", b"two"):
         file.write_bytes(content)
-        keys.add(_fingerprint(tmp_path))
+        keys.add(fingerprint(tmp_path))
     file.rename(file.with_stem("other"))
-    assert len(keys | {_fingerprint(tmp_path)}) == 3
+    assert len(keys | {fingerprint(tmp_path)}) == 3
 
 
 @pytest.mark.slow

