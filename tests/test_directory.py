@@ -250,16 +250,6 @@ DAMAGE = {
         ),
         "'hidden.weight' has shape",
     ),
-    "tags not JSON": (lambda path: replace_file(path, "tags.json", b"{"), "router: tags.json is"),
-    "tags nested": (
-        lambda path: replace_file(path, "tags.json", b"[" * 200_000), "router: tags.json is"
-    ),
-    "faiss of another kind": (
-        lambda path: replace_file(
-            path, "tags.faiss", b"IwFl" + (path / "tags.faiss").read_bytes()[4:]
-        ),
-        "tags.faiss is not a flat",
-    ),
     "tokenizer not UTF-8": (
         lambda path: replace_file(path, "tokenizer.json", b"\xff"), "tokenizer.json is not UTF-8"
     ),
@@ -276,6 +266,41 @@ def test_damage_is_one_clear_error(router: Path, kind: str) -> None:
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(router))
     assert "\n" not in str(caught.value)
+
+
+TAG_DAMAGE = {
+    "tags not JSON": (lambda path: replace_file(path, "tags.json", b"{"), "router: tags.json is"),
+    "tags nested": (
+        lambda path: replace_file(path, "tags.json", b"[" * 200_000), "router: tags.json is"
+    ),
+    "faiss of another kind": (
+        lambda path: replace_file(
+            path, "tags.faiss", b"IwFl" + (path / "tags.faiss").read_bytes()[4:]
+        ),
+        "tags.faiss is not a flat",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TAG_DAMAGE)
+def test_malformed_tags_with_the_right_hash_are_one_clear_error_when_asked_for(
+    router: Path, kind: str
+) -> None:
+    damage, message = TAG_DAMAGE[kind]
+    damage(router)  # type: ignore[no-untyped-call]
+    files = read_router(router)
+    with pytest.raises(RouterError) as caught:
+        files.tags  # noqa: B018
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(router))
+    assert "\n" not in str(caught.value)
+
+
+def test_tags_that_changed_after_the_load_are_refused(router: Path) -> None:
+    files = read_router(router)
+    flip("tags.json", 3)(router)
+    with pytest.raises(RouterError, match=r"tags\.json: its sha256 is not the one"):
+        files.tags  # noqa: B018
 
 
 @pytest.mark.slow

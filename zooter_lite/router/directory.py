@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from safetensors.numpy import save as save_tensors
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.head import Head
 from zooter_lite.router.tags import TagIndex
+from zooter_lite.router.verified import check_file, map_file, read_file
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -46,8 +48,8 @@ class RouterFiles:
         The head's arrays.
     graph, tokenizer
         Content of router.onnx and tokenizer.json.
-    tags
-        The tag index, or None for a router without tags.
+    folder
+        Where the files that only some questions need are read from later.
     """
 
     config: dict[str, Any]
@@ -55,12 +57,30 @@ class RouterFiles:
     head: Head
     graph: bytes
     tokenizer: str
-    tags: TagIndex | None
+    folder: Path
 
     @property
     def max_length(self) -> int:
         """Tokens after which a query is truncated."""
         return int(self.config["encoder"]["max_length"])
+
+    @cached_property
+    def tags(self) -> TagIndex | None:
+        """The tag index, read when first asked for; None for a router without tags.
+
+        Raises
+        ------
+        RouterError
+            Its files changed since the router was loaded, or are not what they should be.
+        """
+        listed = self.config["files"]
+        if TAG_FILES[0] not in listed:
+            return None
+        tags, index = (map_file(self.folder / name, listed[name]) for name in TAG_FILES)
+        try:
+            return TagIndex.from_files(tags, index, self.head.dim, len(self.experts))
+        except RouterError as error:
+            raise RouterError(f"{self.folder}: {error}") from error
 
 
 def write_router(path: Path, config: dict[str, Any], files: dict[str, bytes], head: Head) -> None:
@@ -178,19 +198,11 @@ def read_router(path: Path) -> RouterFiles:
             f"{path}: the head takes {head.dim} numbers to {len(head.bias)} experts, "
             f"but config.json names {dim} and {len(experts)}"
         )
-    tags = None
-    if TAG_FILES[0] in contents:
-        try:
-            tags = TagIndex.from_files(
-                contents["tags.json"], contents["tags.faiss"], dim, len(experts)
-            )
-        except RouterError as error:
-            raise RouterError(f"{path}: {error}") from error
     try:
         tokenizer = contents["tokenizer.json"].decode("utf-8")
     except UnicodeDecodeError as error:
         raise RouterError(f"{path}: tokenizer.json is not UTF-8") from error
-    return RouterFiles(config, experts, head, contents["router.onnx"], tokenizer, tags)
+    return RouterFiles(config, experts, head, contents["router.onnx"], tokenizer, path.absolute())
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -241,27 +253,13 @@ def _config_problem(config: dict[str, Any]) -> str:
 
 
 def _verified_contents(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
-    """Content of the files that routing needs, each as config.json promises it."""
+    """Check every file that is ever read; return the content of those that routing needs."""
     listed = config.get("files")
     if not isinstance(listed, dict):
         raise RouterError(f"{path}: {CONFIG}: 'files' is missing")
     for name in listed:
         if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
             raise RouterError(f"{path}: {CONFIG} lists {name!r}, which is no bare file name")
-    wanted = [*REQUIRED, *(name for name in TAG_FILES if any(t in listed for t in TAG_FILES))]
-    return {name: _verified(path / name, listed.get(name)) for name in wanted}
-
-
-def _verified(file: Path, promise: object) -> bytes:
-    if not isinstance(promise, dict) or not isinstance(promise.get("bytes"), int):
-        raise RouterError(f"{file.parent}: {CONFIG} gives no size and sha256 for {file.name}")
-    if file.is_symlink() or not file.is_file():
-        raise RouterError(f"{file}: missing, or not a plain file")
-    size = file.stat().st_size
-    if size != promise["bytes"]:
-        state = "truncated" if size < promise["bytes"] else "too long"
-        raise RouterError(f"{file}: {state}: {size} bytes, {CONFIG} says {promise['bytes']}")
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != promise.get("sha256"):
-        raise RouterError(f"{file}: its sha256 is not the one in {CONFIG}; damaged or changed")
-    return content
+    for name in TAG_FILES if any(name in listed for name in TAG_FILES) else ():
+        check_file(path / name, listed.get(name))
+    return {name: read_file(path / name, listed.get(name)) for name in REQUIRED}

@@ -1,0 +1,70 @@
+"""Files as config.json promises them: checked on load, read whole only where they are needed."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from pathlib import Path
+from typing import BinaryIO
+
+from zooter_lite.errors import RouterError
+
+# Larger files are memory-mapped. Smaller ones are not: a file that is cut short in place
+# while it is mapped kills the process that reads it.
+MAP_FROM = 64 * 2**20
+_CHUNK = 2**20
+
+
+def check_file(file: Path, promise: object) -> None:
+    """Compare size and sha256 of a file with what is promised, without keeping the content.
+
+    Parameters
+    ----------
+    promise
+        {"bytes": size, "sha256": hexadecimal digest}, as config.json lists it.
+
+    Raises
+    ------
+    RouterError
+        No promise, no plain file, or another size or hash.
+    """
+    sha256 = hashlib.sha256()
+    with _open(file, promise) as stream:
+        while chunk := stream.read(_CHUNK):
+            sha256.update(chunk)
+    _compare(file, sha256.hexdigest(), promise)
+
+
+def read_file(file: Path, promise: object) -> bytes:
+    """Return the content of a file after the checks of `check_file`."""
+    with _open(file, promise) as stream:
+        content = stream.read()
+    _compare(file, hashlib.sha256(content).hexdigest(), promise)
+    return content
+
+
+def map_file(file: Path, promise: object) -> bytes | mmap.mmap:
+    """Return `read_file`; a file of `MAP_FROM` bytes or more is memory-mapped instead."""
+    with _open(file, promise) as stream:
+        if file.stat().st_size < MAP_FROM:
+            return read_file(file, promise)
+        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    _compare(file, hashlib.sha256(content).hexdigest(), promise)
+    return content
+
+
+def _open(file: Path, promise: object) -> BinaryIO:
+    if not isinstance(promise, dict) or not isinstance(promise.get("bytes"), int):
+        raise RouterError(f"{file.parent}: config.json gives no size and sha256 for {file.name}")
+    if file.is_symlink() or not file.is_file():
+        raise RouterError(f"{file}: missing, or not a plain file")
+    size = file.stat().st_size
+    if size != promise["bytes"]:
+        state = "truncated" if size < promise["bytes"] else "too long"
+        raise RouterError(f"{file}: {state}: {size} bytes, config.json says {promise['bytes']}")
+    return file.open("rb")
+
+
+def _compare(file: Path, digest: str, promise: object) -> None:
+    if not isinstance(promise, dict) or digest != promise.get("sha256"):
+        raise RouterError(f"{file}: its sha256 is not the one in config.json; damaged or changed")
