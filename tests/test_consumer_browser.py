@@ -1,0 +1,171 @@
+"""exports/browser in headless Chromium, used as a user would, against the Python router."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.chromium import Page, opened
+from tests.consumers import (
+    EXPORTS,
+    PROMPTS,
+    TOLERANCE,
+    TOY_EXPERTS,
+    TOY_PROMPTS,
+    check_answers,
+    expected,
+    packages,
+    program,
+    toy_consumed,
+)
+from tests.helpers import replace_file
+from zooter_lite import Router
+
+FOLDER = EXPORTS / "browser"
+LOADED = "!document.getElementById('answer').hidden || !document.getElementById('error').hidden"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    packages(FOLDER)
+    browser = program("chromium", "chromium-browser", "google-chrome")
+    with opened(browser, tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A static file server, which is all that the page needs."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, router_path: Path) -> Path:
+    """The folder that is served: the page and the routers beside it."""
+    root = tmp_path_factory.mktemp("site")
+    (root / "browser").symlink_to(FOLDER)
+    (root / "sample").symlink_to(router_path)
+    for name, framed in (("framed", True), ("bare", False)):
+        toy_consumed(root / name, framed=framed)
+    shutil.copytree(root / "framed", root / "approximate")
+    content = (root / "framed" / "tags.faiss").read_bytes()
+    replace_file(root / "approximate", "tags.faiss", b"IwSq" + content[4:])
+    return root
+
+
+@pytest.fixture(scope="module")
+def site(root: Path) -> Iterator[str]:
+    """Address of the page."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/browser/index.html"
+    server.shutdown()
+    server.server_close()
+
+
+def routed(page: Page, prompts: list[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = page.evaluate(f"zooter.route({json.dumps(prompts)})")
+    return found
+
+
+def text(page: Page, selector: str) -> list[str]:
+    found: list[str] = page.evaluate(
+        f"[...document.querySelectorAll({json.dumps(selector)})].map((e) => e.textContent)"
+    )
+    return found
+
+
+@pytest.mark.slow
+def test_it_answers_as_the_router_does(page: Page, site: str, router_path: Path) -> None:
+    page.open(f"{site}?router=../sample")
+    prompts = [*PROMPTS, "half an emoji: \ud83d"]
+    router = Router.load(router_path)
+    found = routed(page, prompts)
+    check_answers(found, expected(router_path, prompts), router.experts)
+    assert router.tag_index is not None
+    nearest = router.tag_index.nearest_tags(router.embed(prompts)[1])
+    for answer, pairs in zip(found, nearest, strict=True):
+        weights = [weight for _, weight in answer["tags"]]
+        np.testing.assert_allclose(weights, [weight for _, weight in pairs], atol=TOLERANCE)
+        theirs = dict(pairs)
+        for name, weight in answer["tags"]:  # one that is tied with the last may replace it
+            assert abs(theirs.get(name, pairs[-1][1]) - weight) <= TOLERANCE
+
+
+def test_typing_a_prompt_shows_the_decision(page: Page, site: str, router_path: Path) -> None:
+    router = Router.load(router_path)
+    prompt = "How many kilometres are 26.2 miles?"
+    decision = router.route([prompt])[0]
+    page.open(f"{site}?router=../sample")
+    page.wait_for(LOADED)
+    assert text(page, "#decision") == ["Type a prompt to see where it goes."]
+    page.evaluate("document.getElementById('prompt').focus()")
+    page.call("Input.insertText", text=prompt)
+    page.wait_for("document.querySelector('.chosen')")
+    share = f"{100 * decision.probability:.1f}%"
+    assert text(page, "#decision") == [f"Goes to {decision.expert} ({share})"]
+    assert text(page, "#experts .name") == router.experts
+    assert text(page, ".chosen .name") == [decision.expert]
+    shares = [float(found.rstrip("%")) for found in text(page, "#experts .share")]
+    np.testing.assert_allclose(shares, 100 * router.predict_proba([prompt])[0], atol=0.15)
+    widths = page.evaluate(
+        "[...document.querySelectorAll('.bar')].map((bar) => parseFloat(bar.style.width))"
+    )
+    assert widths == shares
+    assert len(text(page, "#tags .tag")) == 4
+    (latency,) = text(page, "#latency")
+    number = r"\d+\.\d"
+    assert re.fullmatch(
+        rf"{number} ms \(tokenise {number}, route {number}, tags {number}\) for 11 tokens", latency
+    )
+    page.evaluate("document.querySelector('.example').click()")
+    page.wait_for("document.getElementById('decision').textContent.includes('calculator')")
+
+
+def test_nothing_comes_from_another_place(page: Page, site: str) -> None:
+    page.open(f"{site}?router=../framed")
+    page.wait_for(LOADED)
+    loaded = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert any(name.endswith("framed/router.onnx") for name in loaded)
+    origin = site.removesuffix("browser/index.html")
+    assert all(name.startswith((origin, "data:")) for name in loaded)
+    with pytest.raises(AssertionError, match="fetch"):  # the content security policy
+        page.evaluate("fetch('http://127.0.0.2/')")
+
+
+@pytest.mark.parametrize("name", ["framed", "bare"])
+def test_empty_and_long_prompts_and_odd_names(page: Page, site: str, root: Path, name: str) -> None:
+    page.open(f"{site}?router=../{name}/")
+    check_answers(routed(page, TOY_PROMPTS), expected(root / name, TOY_PROMPTS), TOY_EXPERTS)
+
+
+def test_int8_reads_the_other_graph(page: Page, site: str) -> None:
+    page.open(f"{site}?router=../framed")
+    plain = routed(page, ["one"])[0]["probabilities"]
+    page.open(f"{site}?router=../framed&precision=int8")
+    assert routed(page, ["one"])[0]["probabilities"] != plain
+
+
+def test_an_index_that_is_not_flat_shows_no_tags(page: Page, site: str) -> None:
+    page.open(f"{site}?router=../approximate")
+    page.wait_for(LOADED)
+    assert page.evaluate("document.getElementById('no-tags').checkVisibility()")
+    assert routed(page, ["one"])[0]["tags"] is None
+
+
+def test_a_missing_router_is_named(page: Page, site: str) -> None:
+    page.open(f"{site}?router=../none")
+    page.wait_for(LOADED)
+    (message,) = text(page, "#error")
+    assert message.endswith("/none/config.json: the server answers 404")
