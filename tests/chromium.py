@@ -1,4 +1,7 @@
-"""Drive headless Chromium over the DevTools protocol, on a pipe: no port, no package."""
+"""Drive headless Chromium over the DevTools protocol, on a pipe: no port, no package.
+
+And serve a folder to it, which is all that a page without server code needs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 FLAGS = (
@@ -111,3 +117,18 @@ def opened(browser: str, profile: Path) -> Iterator[Page]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve the files of a folder on loopback and yield the address, which ends in "/"."""
+    handler = partial(_Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +24,13 @@ from zooter_lite.learn.export import router_graph
 EXPORTS = ROOT / "exports"
 PROMPTS: list[str] = json.loads((EXPORTS / "prompts.json").read_text("utf-8"))
 TOLERANCE = 1e-3  # of a probability, between two runtimes
+# int8: a last bit of a float that differs turns one level of 127 into the next, and the
+# layers after it carry that on, so two runtimes differ by about the noise of int8 itself.
+INT8_TOLERANCE = 0.1
 TOY_EXPERTS = ["10", "2", "専門家"]  # an object of JavaScript would sort the first two
 TOY_PROMPTS = ["", "one", "two three", "four five six " * 20, "[SEP] nine [CLS]"]
+
+PYTHON = (sys.executable, str(EXPORTS / "python" / "route.py"))
 
 Answers = Sequence[Mapping[str, Any]]
 
@@ -55,17 +62,58 @@ def expected(router_path: Path, prompts: Sequence[str]) -> NDArray[np.float32]:
     return Router.load(router_path).predict_proba(prompts)
 
 
-def check_answers(answers: Answers, probs: NDArray[np.float32], experts: Sequence[str]) -> None:
+def run(
+    command: Sequence[str], *arguments: object, stdin: str = ""
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a consumer of the command line and wait for it."""
+    return subprocess.run(
+        [*command, *map(str, arguments)], input=stdin.encode(), capture_output=True, timeout=600
+    )
+
+
+def answers_of(command: Sequence[str], *arguments: object, stdin: str = "") -> Answers:
+    """Run a consumer of the command line and return what it printed."""
+    done = run(command, *arguments, stdin=stdin)
+    assert done.returncode == 0, done.stderr.decode()
+    answers: Answers = json.loads(done.stdout)
+    return answers
+
+
+def probabilities(answers: Answers, experts: Sequence[str]) -> NDArray[np.float64]:
+    """(n_prompts, n_experts) probabilities of the answers, which name these experts alone."""
+    assert all(set(answer["probabilities"]) == set(experts) for answer in answers)
+    return np.array([[answer["probabilities"][name] for name in experts] for answer in answers])
+
+
+def check_answers(
+    answers: Answers,
+    probs: NDArray[np.floating],
+    experts: Sequence[str],
+    tolerance: float = TOLERANCE,
+) -> None:
     """Fail unless every answer holds these probabilities and chooses their best expert.
 
     Another expert is accepted only where the two are tied within the tolerance.
     """
-    assert len(answers) == len(probs)
-    found = np.array([[answer["probabilities"][name] for name in experts] for answer in answers])
-    assert all(set(answer["probabilities"]) == set(experts) for answer in answers)
-    np.testing.assert_allclose(found, probs, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(probabilities(answers, experts), probs, atol=tolerance, rtol=0)
     for answer, row in zip(answers, probs, strict=True):
-        assert row[experts.index(answer["expert"])] >= row.max() - TOLERANCE
+        assert row[experts.index(answer["expert"])] >= row.max() - tolerance
+
+
+def check_int8(answers: Answers, router_path: Path, prompts: Sequence[str]) -> None:
+    """Fail unless the answers to `prompts` are those that Python gives in int8."""
+    reference = answers_of(PYTHON, "--int8", router_path, stdin=json.dumps(prompts))
+    experts = list(reference[0]["probabilities"])
+    probs = probabilities(reference, experts)
+    check_answers(answers, probs, experts, INT8_TOLERANCE)
+    difference = np.abs(probabilities(answers, experts) - probs).max(axis=1)
+    assert np.median(difference) <= TOLERANCE
+
+
+def need_int8(router_path: Path) -> None:
+    """Skip the test where the fit left the int8 graph out."""
+    if not (router_path / "router.int8.onnx").is_file():
+        pytest.skip("the router has no router.int8.onnx")
 
 
 def toy_consumed(path: Path, *, framed: bool) -> Path:

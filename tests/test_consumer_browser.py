@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import shutil
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.chromium import Page, opened
+from tests.chromium import Page, opened, served
 from tests.consumers import (
     EXPORTS,
     PROMPTS,
@@ -23,7 +20,9 @@ from tests.consumers import (
     TOY_EXPERTS,
     TOY_PROMPTS,
     check_answers,
+    check_int8,
     expected,
+    need_int8,
     packages,
     program,
     toy_consumed,
@@ -43,13 +42,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield tab
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """A static file server, which is all that the page needs."""
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, router_path: Path) -> Path:
     """The folder that is served: the page and the routers beside it."""
@@ -67,11 +59,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, router_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def site(root: Path) -> Iterator[str]:
     """Address of the page."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/browser/index.html"
-    server.shutdown()
-    server.server_close()
+    with served(root) as address:
+        yield f"{address}browser/index.html"
 
 
 def routed(page: Page, prompts: list[str]) -> list[dict[str, Any]]:
@@ -155,6 +144,12 @@ def test_int8_reads_the_other_graph(page: Page, site: str) -> None:
     plain = routed(page, ["one"])[0]["probabilities"]
     page.open(f"{site}?router=../framed&precision=int8")
     assert routed(page, ["one"])[0]["probabilities"] != plain
+
+
+def test_int8_agrees_with_python(page: Page, site: str, router_path: Path) -> None:
+    need_int8(router_path)
+    page.open(f"{site}?router=../sample&precision=int8")
+    check_int8(routed(page, PROMPTS), router_path, PROMPTS)
 
 
 def test_an_index_that_is_not_flat_shows_no_tags(page: Page, site: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,14 @@ from tests.consumers import (
     PROMPTS,
     TOY_EXPERTS,
     TOY_PROMPTS,
-    Answers,
+    answers_of,
     check_answers,
+    check_int8,
     expected,
+    need_int8,
     packages,
     program,
+    run,
     toy_consumed,
 )
 from tests.helpers import toy_router
@@ -26,51 +28,47 @@ from zooter_lite import Router
 FOLDER = EXPORTS / "node"
 
 
-@pytest.fixture(autouse=True)
-def installed() -> None:
-    program("node")
+@pytest.fixture
+def node() -> list[str]:
+    """The command, where what it needs is installed."""
+    found = program("node")
     packages(FOLDER)
+    return [found, str(FOLDER / "route.js")]
 
 
-def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [program("node"), FOLDER / "route.js", *map(str, arguments)],
-        input=stdin.encode(),
-        capture_output=True,
-        timeout=600,
-    )
-
-
-def answers(*arguments: object, stdin: str = "") -> Answers:
-    done = run(*arguments, stdin=stdin)
-    assert done.returncode == 0, done.stderr.decode()
-    found: Answers = json.loads(done.stdout)
-    return found
-
-
-def test_it_answers_as_the_router_does(router_path: Path) -> None:
+def test_it_answers_as_the_router_does(node: list[str], router_path: Path) -> None:
     prompts = [*PROMPTS, "half an emoji: \ud83d"]
-    found = answers(router_path, stdin=json.dumps(prompts))
+    found = answers_of(node, router_path, stdin=json.dumps(prompts))
     check_answers(found, expected(router_path, prompts), Router.load(router_path).experts)
     assert all(answer["ms"] > 0 for answer in found)
 
 
 @pytest.mark.parametrize("framed", [True, False])
-def test_empty_and_long_prompts_and_odd_names(tmp_path: Path, framed: bool) -> None:
+def test_empty_and_long_prompts_and_odd_names(
+    node: list[str], tmp_path: Path, framed: bool
+) -> None:
     router = toy_consumed(tmp_path / "toy", framed=framed)
-    found = answers(router, *TOY_PROMPTS)
+    found = answers_of(node, router, *TOY_PROMPTS)
     check_answers(found, expected(router, TOY_PROMPTS), TOY_EXPERTS)
 
 
-def test_int8_reads_the_other_graph(tmp_path: Path) -> None:
+def test_int8_reads_the_other_graph(node: list[str], tmp_path: Path) -> None:
     router = toy_consumed(tmp_path / "toy", framed=True)
-    (plain,), (other,) = answers(router, "one"), answers("--int8", router, "one")
+    (plain,), (other,) = answers_of(node, router, "one"), answers_of(node, "--int8", router, "one")
     assert plain["probabilities"] != other["probabilities"]
 
 
-def test_a_tokenizer_that_the_library_does_not_know_is_refused(tmp_path: Path) -> None:
+def test_int8_agrees_with_python(node: list[str], router_path: Path) -> None:
+    need_int8(router_path)
+    found = answers_of(node, "--int8", router_path, stdin=json.dumps(PROMPTS))
+    check_int8(found, router_path, PROMPTS)
+
+
+def test_a_tokenizer_that_the_library_does_not_know_is_refused(
+    node: list[str], tmp_path: Path
+) -> None:
     toy_router(tmp_path / "toy")
-    done = run(tmp_path / "toy", "one")
+    done = run(node, tmp_path / "toy", "one")
     assert done.returncode == 2
     assert b"does not know WordLevel models" in done.stderr
 
@@ -79,17 +77,19 @@ def test_a_tokenizer_that_the_library_does_not_know_is_refused(tmp_path: Path) -
     ("stdin", "message"),
     [("{", "JSON"), ('{"a": 1}', "is not a JSON list of texts"), ("[1]", "list of texts")],
 )
-def test_what_is_no_list_of_texts_is_refused(tmp_path: Path, stdin: str, message: str) -> None:
+def test_what_is_no_list_of_texts_is_refused(
+    node: list[str], tmp_path: Path, stdin: str, message: str
+) -> None:
     router = toy_consumed(tmp_path / "toy", framed=True)
-    done = run(router, stdin=stdin)
+    done = run(node, router, stdin=stdin)
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("route.js: ")
     assert message in line
 
 
-def test_a_missing_router_is_named(tmp_path: Path) -> None:
-    done = run(tmp_path / "none", "a prompt")
+def test_a_missing_router_is_named(node: list[str], tmp_path: Path) -> None:
+    done = run(node, tmp_path / "none", "a prompt")
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
     assert str(tmp_path / "none" / "router.onnx") in line

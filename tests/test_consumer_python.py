@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.consumers import (
-    EXPORTS,
     PROMPTS,
+    PYTHON,
     TOY_EXPERTS,
     TOY_PROMPTS,
-    Answers,
+    answers_of,
     check_answers,
     expected,
+    run,
     toy_consumed,
 )
 from zooter_lite import Router
-
-PROGRAM = EXPORTS / "python" / "route.py"
-
-
-def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, PROGRAM, *map(str, arguments)],
-        input=stdin.encode(),
-        capture_output=True,
-        timeout=600,
-    )
-
-
-def answers(*arguments: object, stdin: str = "") -> Answers:
-    done = run(*arguments, stdin=stdin)
-    assert done.returncode == 0, done.stderr.decode()
-    found: Answers = json.loads(done.stdout)
-    return found
 
 
 def test_the_prompts_are_200_and_hold_the_hard_cases() -> None:
@@ -55,7 +37,7 @@ def test_the_prompts_are_200_and_hold_the_hard_cases() -> None:
 
 def test_it_answers_as_the_router_does(router_path: Path) -> None:
     prompts = [*PROMPTS, "half an emoji: \ud83d"]
-    found = answers(router_path, stdin=json.dumps(prompts))
+    found = answers_of(PYTHON, router_path, stdin=json.dumps(prompts))
     check_answers(found, expected(router_path, prompts), Router.load(router_path).experts)
     assert all(answer["ms"] > 0 for answer in found)
 
@@ -63,19 +45,22 @@ def test_it_answers_as_the_router_does(router_path: Path) -> None:
 @pytest.mark.parametrize("framed", [True, False])
 def test_empty_and_long_prompts_and_odd_names(tmp_path: Path, framed: bool) -> None:
     router = toy_consumed(tmp_path / "toy", framed=framed)
-    found = answers(router, *TOY_PROMPTS)
+    found = answers_of(PYTHON, router, *TOY_PROMPTS)
     check_answers(found, expected(router, TOY_PROMPTS), TOY_EXPERTS)
 
 
 def test_int8_reads_the_other_graph(tmp_path: Path) -> None:
     router = toy_consumed(tmp_path / "toy", framed=True)
-    (plain,), (other,) = answers(router, "one"), answers("--int8", router, "one")
+    (plain,), (other,) = (
+        answers_of(PYTHON, router, "one"),
+        answers_of(PYTHON, "--int8", router, "one"),
+    )
     assert plain["probabilities"] != other["probabilities"]
 
 
 def test_it_imports_onnxruntime_tokenizers_and_numpy_alone() -> None:
     imported = set()
-    for node in ast.walk(ast.parse(PROGRAM.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(Path(PYTHON[1]).read_text("utf-8"))):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -90,12 +75,12 @@ def test_it_imports_onnxruntime_tokenizers_and_numpy_alone() -> None:
 )
 def test_what_is_no_list_of_texts_is_refused(tmp_path: Path, stdin: str, message: str) -> None:
     router = toy_consumed(tmp_path / "toy", framed=True)
-    done = run(router, stdin=stdin)
+    done = run(PYTHON, router, stdin=stdin)
     assert done.returncode == 2
     assert message in done.stderr.decode()
 
 
 def test_a_missing_router_is_named(tmp_path: Path) -> None:
-    done = run(tmp_path / "none", "a prompt")
+    done = run(PYTHON, tmp_path / "none", "a prompt")
     assert done.returncode == 2
     assert f"{tmp_path / 'none' / 'router.onnx'}: no such file" in done.stderr.decode()
