@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,14 +27,15 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # loopback and nothing else
     "--remote-debugging-pipe",  # reads commands from descriptor 3, writes answers to 4
 )
+PATIENCE = 300  # seconds for one answer
 
 
 class Page:
     """One tab of a running browser."""
 
     def __init__(self, commands: int, answers: int) -> None:
-        self._commands = os.fdopen(commands, "wb", buffering=0)
-        self._answers = os.fdopen(answers, "rb")
+        self._commands, self._answers = commands, answers
+        self._unread = b""
         self._count = 0
         self._session = ""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -46,7 +48,7 @@ class Page:
         message: dict[str, Any] = {"id": self._count, "method": method, "params": parameters}
         if self._session:
             message["sessionId"] = self._session
-        self._commands.write(json.dumps(message).encode() + b"\0")
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
         while True:
             answer = json.loads(self._read())
             if answer.get("id") == self._count:
@@ -80,17 +82,15 @@ class Page:
         )
         assert held, f"after {seconds} s not yet: {condition}"
 
-    def close(self) -> None:
-        """Close the pipe, which ends the browser."""
-        self._commands.close()
-        self._answers.close()
-
     def _read(self) -> bytes:
-        message = bytearray()
-        while (byte := self._answers.read(1)) != b"\0":
-            assert byte, "the browser ended"
-            message += byte
-        return bytes(message)
+        while b"\0" not in self._unread:
+            ready, _, _ = select.select([self._answers], [], [], PATIENCE)
+            assert ready, f"no answer from the browser within {PATIENCE} s"
+            part = os.read(self._answers, 1 << 16)
+            assert part, "the browser ended"
+            self._unread += part
+        message, _, self._unread = self._unread.partition(b"\0")
+        return message
 
 
 @contextmanager
@@ -107,11 +107,11 @@ def opened(browser: str, profile: Path) -> Iterator[Page]:
     )
     os.close(read_commands)
     os.close(write_answers)
-    page = Page(write_commands, read_answers)
     try:
-        yield page
+        yield Page(write_commands, read_answers)
     finally:
-        page.close()
+        os.close(write_commands)  # which ends the browser
+        os.close(read_answers)
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:
