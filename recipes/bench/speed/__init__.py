@@ -1,0 +1,1 @@
+"""Speed of routing, beside the peers, the raw session and the machine's own limit."""

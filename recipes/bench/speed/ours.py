@@ -1,0 +1,95 @@
+"""zooter-lite, the raw session under it, and sentence-transformers as contestants."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from recipes.bench.speed.protocol import Contestant
+
+THREADS = 2  # for everyone but ours, which chooses for itself
+GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
+
+
+def precisions(folder: Path) -> list[str]:
+    """Precisions that a router directory offers: fp32, and int8 and auto where it has both."""
+    offered = [name for name, graph in GRAPHS.items() if (folder / graph).is_file()]
+    return [*offered, "auto"] if len(offered) > 1 else offered
+
+
+def load(folder: str, precision: str) -> Any:
+    """Load the router in one precision; "static" names a tier, whose directory has only one."""
+    from zooter_lite import Router
+
+    if precision != "static" and "precision" in inspect.signature(Router.load).parameters:
+        return Router.load(folder, **{"precision": precision})
+    return Router.load(folder)
+
+
+def ours(folder: str, precision: str) -> Contestant:
+    """Text to Decision, default settings."""
+    router = load(folder, precision)
+    return Contestant(
+        decide=lambda prompt: router.route([prompt])[0],
+        decide_many=router.route,
+        about=versions("onnxruntime", "tokenizers", "numpy"),
+    )
+
+
+def raw(folder: str, precision: str, threads: str, tokenise: str) -> Contestant:
+    """Time the bare onnxruntime session on the router's graph.
+
+    `threads` is the session's intra-op threads; with `tokenise` "yes" the timed call
+    begins with the text, otherwise with token ids.
+    """
+    import numpy as np
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    config = json.loads((Path(folder) / "config.json").read_text("utf-8"))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(threads)
+    session = onnxruntime.InferenceSession(
+        str(Path(folder) / GRAPHS[precision]), options, providers=["CPUExecutionProvider"]
+    )
+    tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(config["encoder"]["max_length"])
+
+    def inputs(prompt: str) -> dict[str, Any]:
+        ids = np.asarray([tokenizer.encode(prompt).ids], dtype=np.int64)
+        return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
+    if tokenise == "yes":
+        return Contestant(decide=lambda prompt: session.run(["probs"], inputs(prompt)))
+    return Contestant(
+        decide=lambda ready: session.run(["probs"], ready),
+        prepare=lambda prompts, _: [inputs(prompt) for prompt in prompts],
+    )
+
+
+def sentence_transformers(encoder: str) -> Contestant:
+    """Text to embedding with torch."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(THREADS)
+    body = SentenceTransformer(encoder, device="cpu", local_files_only=True)
+
+    def encode(prompts: Sequence[str]) -> object:
+        return body.encode(list(prompts), show_progress_bar=False)
+
+    return Contestant(
+        decide=lambda prompt: encode([prompt]),
+        decide_many=encode,
+        about=versions("sentence-transformers", "transformers", "torch"),
+    )
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions of `packages`."""
+    return {package: version(package) for package in packages}
