@@ -41,7 +41,12 @@ def options() -> argparse.Namespace:
         help="router whose precisions take part (default: exports/sample)",
     )
     parser.add_argument("--static", type=Path, help="router fitted with --encoder static")
-    parser.add_argument("--work", type=Path, required=True, help="folder of the environments")
+    parser.add_argument(
+        "--work",
+        type=lambda text: Path(text).resolve(),
+        required=True,
+        help="folder of the environments",
+    )
     parser.add_argument(
         "--data",
         type=Path,
