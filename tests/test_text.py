@@ -296,7 +296,7 @@ def test_names_types_axes_and_metadata() -> None:
 def test_parity_says_what_differs() -> None:
     graph, other = toy_router_graph(len(WORDS)), small_tokenizer()
     text = text_graph(graph, small_tokenizer(), 16)
-    same = check_text_parity(text, graph, other, 16, ["one", "two", ""])
+    same = check_text_parity(text, graph, other, 16, ["one", "two", "\ud83d"])
     assert same["queries"] == 3
     assert same["changed_tokens"] == same["changed_decisions"] == 0.0
     assert same["max_difference"] < 1e-6
