@@ -277,7 +277,7 @@ TAG_DAMAGE = {
         lambda path: replace_file(
             path, "tags.faiss", b"IwFl" + (path / "tags.faiss").read_bytes()[4:]
         ),
-        "tags.faiss is not a flat",
+        "tags.faiss is not an index of 12 vectors",
     ),
 }  # fmt: skip
 

@@ -138,17 +138,19 @@ def test_a_damaged_faiss_file_is_refused_before_faiss_reads_it(
     files = index.to_files()
     content = damage(files["tags.faiss"])
     assert content != files["tags.faiss"]
-    with pytest.raises(RouterError, match=r"tags\.faiss is not a flat inner-product index"):
+    with pytest.raises(
+        RouterError, match=r"tags\.faiss is not an index of 32 vectors of 5 numbers"
+    ):
         TagIndex.from_files(files["tags.json"], content, DIM, 2)
 
 
 def test_the_faiss_file_must_fit_the_router_and_tags_json(index: TagIndex) -> None:
     files = index.to_files()
-    with pytest.raises(RouterError, match=f"{len(TAGGED)} rows by {DIM + 1}"):
+    with pytest.raises(RouterError, match=f"{len(TAGGED)} vectors of {DIM + 1} numbers"):
         TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM + 1, 2)
     fewer = json.loads(files["tags.json"])
     fewer["query_tags"].pop()
-    with pytest.raises(RouterError, match=f"{len(TAGGED) - 1} rows by {DIM}"):
+    with pytest.raises(RouterError, match=f"{len(TAGGED) - 1} vectors of {DIM} numbers"):
         TagIndex.from_files(json.dumps(fewer).encode(), files["tags.faiss"], DIM, 2)
 
 

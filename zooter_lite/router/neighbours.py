@@ -1,0 +1,162 @@
+"""The nearest training queries: which FAISS index is built, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+FLAT_UP_TO = 50_000  # rows searched exactly; recipes/bench/tag_index.md has the crossover
+RECALL = 0.98  # least share of the true nearest neighbours that any other index finds
+NEIGHBOURS = 16  # at this many
+PROBES = (8, 16, 32, 64, 128)  # inverted lists searched per query: the first that is enough
+STORAGES = ("SQ8", "SQfp16", "Flat")  # of vectors, smallest first
+SAMPLE = 500  # rows whose neighbours are compared with the exact ones
+_TRAIN_PER_LIST = 100  # rows per inverted list that the centroids are learned from
+_MARGIN = 0.003  # about two standard errors of a recall measured on the sample
+_SAME = 1e-6  # difference of similarity below which two neighbours are equally near
+
+
+@dataclass(frozen=True)
+class IndexChoice:
+    """What was built, and what was measured when it was chosen.
+
+    Attributes
+    ----------
+    kind
+        The FAISS factory's name of the index, such as "Flat" or "IVF1024,SQ8".
+    probes
+        Inverted lists searched per query; 0 for a flat index.
+    recall
+        Share of the `NEIGHBOURS` exact nearest neighbours that it finds, 1 for flat.
+        Measured on `SAMPLE` indexed rows, each without itself.
+    scanned
+        Share of the vectors that a query is compared with, centroids included.
+    error
+        Largest difference of a similarity from the exact one, in the same sample.
+    """
+
+    kind: str = "Flat"
+    probes: int = 0
+    recall: float = 1.0
+    scanned: float = 1.0
+    error: float = 0.0
+
+
+def build_index(
+    embeddings: FloatArray, flat_up_to: int = FLAT_UP_TO, storages: Sequence[str] = STORAGES
+) -> tuple[Any, IndexChoice]:
+    """Index unit `embeddings` (n, dim) by inner product: exactly while few, else approximately.
+
+    Of more than `flat_up_to` rows, an inverted file of about sqrt(n) lists is tried with
+    each of `storages` and with more and more `PROBES`; the first that reaches `RECALL`
+    against exact search is taken, and a flat index where none does. Centroids and sample
+    depend on the rows alone, so the same rows give the same index.
+
+    Returns
+    -------
+    The FAISS index, and what it is.
+    """
+    import faiss
+
+    if len(embeddings) > flat_up_to:
+        found = _build_inverted(embeddings, storages)
+        if found is not None:
+            return found
+    index = faiss.IndexFlatIP(embeddings.shape[1])
+    index.add(embeddings)
+    return index, IndexChoice()
+
+
+def _build_inverted(
+    embeddings: FloatArray, storages: Sequence[str]
+) -> tuple[Any, IndexChoice] | None:
+    """Return the first inverted file that reaches `RECALL`, or None."""
+    import faiss
+
+    rows, dim = embeddings.shape
+    n_lists = 2 ** max(1, round(float(np.log2(rows)) / 2))
+    train = embeddings[_spread(rows, _TRAIN_PER_LIST * n_lists)]
+    truth = _Truth.of(embeddings)
+    centroids = None
+    for storage in storages:
+        kind = f"IVF{n_lists},{storage}"
+        index: Any = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
+        if centroids is not None:  # they do not depend on the storage
+            index.quantizer.add(centroids)
+        index.train(train)
+        centroids = index.quantizer.reconstruct_n(0, n_lists)
+        index.add(embeddings)
+        for probes in PROBES:
+            index.nprobe = min(probes, n_lists)
+            recall, scanned, error = truth.compare(index)
+            if recall >= RECALL + _MARGIN:
+                return index, IndexChoice(
+                    kind, index.nprobe, round(recall, 4), round(scanned, 4), round(error, 6)
+                )
+    return None
+
+
+def _spread(rows: int, wanted: int) -> NDArray[np.int64]:
+    """At most `wanted` row numbers, evenly spaced."""
+    return np.linspace(0, rows - 1, min(rows, wanted)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """Sampled rows with the exact similarity of the farthest of their nearest neighbours.
+
+    Attributes
+    ----------
+    embeddings
+        (n, dim) all rows.
+    sample
+        (n_sample,) row numbers.
+    limits
+        (n_sample,) similarity that a neighbour must have to be among the nearest.
+    """
+
+    embeddings: FloatArray
+    sample: NDArray[np.int64]
+    limits: FloatArray
+
+    @classmethod
+    def of(cls, embeddings: FloatArray) -> _Truth:
+        """Search exactly, without a copy of the embeddings."""
+        import faiss
+
+        sample = _spread(len(embeddings), SAMPLE)
+        found, _ = faiss.knn(
+            embeddings[sample], embeddings, NEIGHBOURS + 1, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        return cls(embeddings, sample, found[:, -1])  # one of them is the row itself
+
+    def compare(self, index: Any) -> tuple[float, float, float]:
+        """Recall, share of the vectors compared, and largest error of a similarity.
+
+        A neighbour is true where its exact similarity reaches the limit: equally near
+        rows may stand in for one another.
+        """
+        import faiss
+
+        counters: Any = faiss.cvar
+        statistics = counters.indexIVF_stats
+        statistics.reset()
+        similarities, positions = index.search(self.embeddings[self.sample], NEIGHBOURS + 1)
+        compared = statistics.ndis / len(self.sample) + index.nlist
+        hits, error = 0, 0.0
+        for row, told, found, limit in zip(
+            self.sample, similarities, positions, self.limits, strict=True
+        ):
+            told, found = told[found >= 0], found[found >= 0]  # a short list ends with -1
+            exact = self.embeddings[found] @ self.embeddings[row]
+            others = exact[found != row][:NEIGHBOURS]
+            hits += int((others >= limit - _SAME).sum())
+            error = max(error, float(np.abs(told - exact).max(initial=0.0)))
+        recall = hits / (min(NEIGHBOURS, len(self.embeddings) - 1) * len(self.sample))
+        return recall, min(1.0, compared / len(self.embeddings)), error
