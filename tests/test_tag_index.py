@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import mmap
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.conftest import ROOT
 from tests.helpers import units
 from zooter_lite.errors import RouterError
+from zooter_lite.router import neighbours, tags
+from zooter_lite.router.neighbours import NEIGHBOURS, RECALL, IndexChoice, build_index
 from zooter_lite.router.tags import TagIndex
 
 FloatArray = NDArray[np.float32]
@@ -186,3 +194,201 @@ def test_tags_json_that_does_not_fit_is_refused(index: TagIndex, change: dict[st
 def test_tags_json_that_is_no_such_json_is_refused(index: TagIndex, content: bytes) -> None:
     with pytest.raises(RouterError, match=r"tags\.json is not what a router holds"):
         TagIndex.from_files(content, faiss_file(index), DIM, 2)
+
+
+N_MANY, DIM_MANY = 3_000, 16
+
+
+def clumps(n: int, seed: int) -> FloatArray:
+    """Unit vectors around 40 centres, as queries lie around topics: (n, DIM_MANY)."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(7).normal(size=(40, DIM_MANY))
+    values = centres[random.integers(40, size=n)] + random.normal(size=(n, DIM_MANY))
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), dtype=np.float32)
+
+
+def large_index(storage: str) -> TagIndex:
+    """Build a tag index of an inverted file, as a fit builds one of many more queries."""
+    index, choice = build_index(clumps(N_MANY, 1), 100, [storage])
+    assert choice.kind == f"IVF64,{storage}"
+    tags = [[i % 3] for i in range(N_MANY)]
+    support = [N_MANY // 3] * 3
+    observed = np.full((3, 2), N_MANY // 3)
+    return TagIndex(NAMES, support, np.full((3, 2), 0.5), tags, index, observed, choice)
+
+
+def test_few_rows_are_searched_exactly() -> None:
+    index, choice = build_index(clumps(N_MANY, 1))
+    assert type(index).__name__ == "IndexFlatIP"
+    assert choice == IndexChoice("Flat", 0, 1.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(("storage", "bytes_per_number"), [("SQ8", 1), ("SQfp16", 2), ("Flat", 4)])
+def test_an_inverted_file_finds_the_neighbours_that_it_promises(
+    storage: str, bytes_per_number: int
+) -> None:
+    index = large_index(storage)
+    assert index.choice.recall >= RECALL
+    assert 0 < index.choice.scanned < 1
+    queries, rows = clumps(400, 2), clumps(N_MANY, 1)
+    similarity = queries @ rows.T
+    limits = np.sort(similarity, axis=1)[:, -NEIGHBOURS]
+    _, positions = index.search(queries, NEIGHBOURS)
+    found = np.take_along_axis(similarity, positions, axis=1)
+    assert (found >= limits[:, None] - 1e-6).mean() >= RECALL
+    told, same = index.search(rows[::100], 1)
+    np.testing.assert_array_equal(same[:, 0], np.arange(0, N_MANY, 100))
+    np.testing.assert_allclose(told, 1.0, atol=index.choice.error + 1e-6)
+    codes = N_MANY * DIM_MANY * bytes_per_number
+    fixed = N_MANY * 8 + 64 * (DIM_MANY * 4 + 8) + 2 * DIM_MANY * 4 + 300  # ids, lists, fields
+    assert codes < len(index.to_files()["tags.faiss"]) < codes + fixed
+
+
+def test_where_no_storage_is_near_enough_the_index_is_flat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(neighbours, "RECALL", 1.1)
+    assert build_index(clumps(500, 1), 100)[1] == IndexChoice()
+
+
+def test_the_next_storage_is_taken_where_the_first_is_not_near_enough() -> None:
+    rows = units(2_000, 3, 4).astype(np.float32)  # so near one another that 8 bits blur them
+    assert build_index(rows, 100)[1].kind == "IVF32,SQfp16"
+
+
+@pytest.mark.parametrize("storage", ["SQ8", "SQfp16", "Flat"])
+def test_the_same_rows_give_the_same_file_and_the_file_the_same_answers(storage: str) -> None:
+    index = large_index(storage)
+    files = index.to_files()
+    assert large_index(storage).to_files() == files
+    again = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM_MANY, 2)
+    assert again.choice == index.choice
+    assert again.to_files() == files
+    queries = clumps(50, 3)
+    for found, expected in zip(again.search(queries, 9), index.search(queries, 9), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_mapped_file_answers_as_one_in_memory(tmp_path: Path) -> None:
+    index = large_index("SQ8")
+    files = index.to_files()
+    (tmp_path / "tags.faiss").write_bytes(files["tags.faiss"])
+    with (tmp_path / "tags.faiss").open("rb") as stream:
+        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    again = TagIndex.from_files(files["tags.json"], content, DIM_MANY, 2)
+    del content  # the index itself keeps it
+    gc.collect()
+    queries = clumps(50, 3)
+    np.testing.assert_array_equal(again.search(queries, 9)[1], index.search(queries, 9)[1])
+
+
+def test_counts_behind_the_means_survive_the_files(index: TagIndex) -> None:
+    expected = [
+        [sum(tag in TAGS[i] and not np.isnan(rewards()[i, e]) for i in range(N)) for e in (0, 1)]
+        for tag in range(3)
+    ]
+    files = index.to_files()
+    again = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM, 2)
+    assert index.observed.tolist() == again.observed.tolist() == expected
+
+
+def test_a_tags_json_of_before_says_flat_and_counts_by_support(index: TagIndex) -> None:
+    files = index.to_files()
+    content = json.loads(files["tags.json"])
+    del content["index"], content["observed"]
+    again = TagIndex.from_files(json.dumps(content).encode(), files["tags.faiss"], DIM, 2)
+    assert again.choice == IndexChoice()
+    assert again.observed.tolist() == [[n, n] for n in index.support]
+
+
+def test_an_index_of_not_a_number_finds_nothing_and_says_so(index: TagIndex) -> None:
+    files = index.to_files()
+    content = files["tags.faiss"][:45] + b"\xff" * (4 * DIM * len(TAGGED))
+    again = TagIndex.from_files(files["tags.json"], content, DIM, 2)
+    assert again.nearest_tags(points(2, 0)) == [[], []]
+
+
+@pytest.mark.parametrize("probes", [0, -1, 65, 2**40])
+def test_probes_that_the_index_lacks_are_refused(probes: int) -> None:
+    files = large_index("SQ8").to_files()
+    content = json.loads(files["tags.json"])
+    content["index"]["probes"] = probes
+    with pytest.raises(RouterError, match=f"{probes} probes of an index of 64 lists"):
+        TagIndex.from_files(json.dumps(content).encode(), files["tags.faiss"], DIM_MANY, 2)
+
+
+@pytest.mark.parametrize("sign", [b"[],", b"{},", b'"",', b"1,"])
+def test_json_that_would_fill_the_memory_is_refused(
+    sign: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tags, "MAX_JSON_MEMORY", 2**20)
+    content = b"[" + sign * (2**20 // 40) + b"1]"
+    with pytest.raises(RouterError, match=r"x\.json would take more than 1 MiB"):
+        tags.parse_json("x.json", content)
+
+
+HOSTILE = """
+import random, resource, struct, sys
+import numpy as np
+from zooter_lite.errors import RouterError
+from zooter_lite.router.tags import TagIndex
+
+resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))  # threads reserve most of it
+folder, dim, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+tags = open(f"{folder}/tags.json", "rb").read()
+whole = open(f"{folder}/tags.faiss", "rb").read()
+queries = np.eye(dim, dtype=np.float32)
+values = (0, 1, 2, 255, dim + 1, rows + 1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63, 2**64 - 1)
+pick = random.Random(0)
+counts = {"refused": 0, "harmless": 0}
+for turn in range(int(sys.argv[4])):
+    content = bytearray(whole)
+    for _ in range(pick.randint(1, 3)):
+        # fields stand at the front, and before and after the centroids and the list sizes
+        place = pick.choice((pick.randrange(200), pick.randrange(len(content)),
+                             pick.randrange(len(content))))
+        kind = pick.randrange(6)
+        if kind == 0:
+            content[place] ^= 1 << pick.randrange(8)
+        elif kind == 1:
+            content[place:place + 8] = struct.pack("<Q", pick.choice(values))
+        elif kind == 2:
+            content[place:place + 4] = struct.pack("<I", pick.choice(values) % 2**32)
+        elif kind == 3:
+            del content[place:place + pick.choice((1, 8, 1000))]
+        elif kind == 4:
+            content[place:place] = bytes(pick.choice((1, 8, 1000)))
+        else:
+            other = pick.randrange(len(content) - 8)
+            content[place:place + 8] = content[other:other + 8]
+    try:
+        index = TagIndex.from_files(tags, bytes(content), dim, 2)
+        index.nearest_tags(queries)
+        index.distance(queries)
+        counts["harmless"] += 1
+    except RouterError as error:
+        assert "\\n" not in str(error)
+        counts["refused"] += 1
+print(counts["refused"], counts["harmless"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory limit is one of Linux")
+@pytest.mark.parametrize("storage", ["SQ8", "SQfp16", "Flat", ""])
+def test_hostile_bytes_are_refused_or_harmless(
+    index: TagIndex, storage: str, tmp_path: Path
+) -> None:
+    attacked = large_index(storage) if storage else index
+    for name, content in attacked.to_files().items():
+        (tmp_path / name).write_bytes(content)
+    rows = attacked.index.ntotal
+    size = [str(n) for n in (attacked.index.d, rows, 600)]
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE, str(tmp_path), *size],
+        capture_output=True, text=True, cwd=ROOT, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    refused, harmless = map(int, done.stdout.split())
+    assert refused + harmless == 600
+    assert refused > 150

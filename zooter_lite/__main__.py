@@ -5,6 +5,7 @@ import sys
 COMMANDS = {
     "fit": "fit a router on a reward table, evaluate it, write the router directory",
     "evaluate": "evaluate a router on a reward table beside baselines",
+    "explain": "tell why queries go where they go",
     "route": "route a CSV or JSON-lines file of prompts",
 }
 

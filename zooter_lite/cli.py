@@ -26,8 +26,13 @@ def option(
     kind: Callable[[str], object] | None = None,
     metavar: str | None = None,
     choices: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Any:
-    """One field of an options dataclass, with the help text argparse shows."""
+    """One field of an options dataclass, with the help text argparse shows.
+
+    `names` replaces the name --FIELD: ("-k", "--neighbours"), or ("query",) for an
+    argument told by its place.
+    """
     text = help if default in (MISSING, None, "", False) else f"{help} (default: {default})"
     metadata: dict[str, object] = {"help": text.replace("%", "%%")}
     if kind is not None:
@@ -36,6 +41,8 @@ def option(
         metadata["metavar"] = metavar
     if choices is not None:
         metadata["choices"] = list(choices)
+    if names is not None:
+        metadata["args"] = list(names)
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)

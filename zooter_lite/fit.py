@@ -77,6 +77,11 @@ class Options:
     drop_leaks: bool = option(
         False, help="drop evaluated rows whose query also stands in train (else only counted)"
     )
+    keep_queries: bool = option(
+        False,
+        help="keep the texts of the training queries in the router directory, for explain to show "
+        "(off by default: whoever gets the router can read them)",
+    )
     seed: int = option(0, help="of clusters, folds and bootstrap")
     jobs: int = option(-1, help="parallel cross-validation jobs; -1 takes every core")
     cache: str = option(
@@ -114,6 +119,8 @@ def main(options: Options) -> None:
     print(fitted.summary(recipe.folds))
 
     files = assemble.router_files(encoder, train, embeddings[rows], fitted)
+    if options.keep_queries:
+        files |= assemble.kept_queries(train, fitted)
     probe = np.flatnonzero(np.asarray(table.splits) != "train")[: assemble.PARITY_ROWS]
     probe = probe if len(probe) else rows[: assemble.PARITY_ROWS]
     parity = assemble.check_parity(
@@ -182,6 +189,8 @@ def _check(options: Options) -> None:
     for name, value, low, high in ranges:
         if value is not None and not low <= value <= high:
             raise DataError(f"{name} {value}: expected a number from {low} to {high}")
+    if options.keep_queries and options.tags == "none":
+        raise DataError("--keep-queries with --tags none: no query is indexed without tags")
     if options.jobs == 0 or options.jobs < -1:
         raise DataError(f"--jobs {options.jobs}: expected -1 or a positive number")
 

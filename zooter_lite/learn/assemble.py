@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +16,7 @@ from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.learn.encoder import Encoder
 from zooter_lite.learn.export import router_graph
 from zooter_lite.learn.train import Fitted, Recipe
+from zooter_lite.router.directory import QUERIES
 from zooter_lite.router.head import Head
 from zooter_lite.router.session import TextSession
 from zooter_lite.router.tags import TagIndex
@@ -62,6 +64,15 @@ def router_files(
         index = TagIndex.build(embeddings, assignment.names, query_tags, train.rewards)
         files |= index.to_files()
     return files
+
+
+def kept_queries(train: RewardTable, fitted: Fitted) -> dict[str, bytes]:
+    """Content of queries.json: the texts of the queries in the tag index; nothing without tags."""
+    if fitted.tagging is None:
+        return {}
+    tagged = np.unique(fitted.tagging.assignment.rows).tolist()
+    text = json.dumps([train.queries[row] for row in tagged], ensure_ascii=False)
+    return {QUERIES: text.encode("utf-8", "replace")}  # lone surrogates become "?"
 
 
 def check_parity(

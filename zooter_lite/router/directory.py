@@ -25,13 +25,14 @@ from safetensors.numpy import save as save_tensors
 
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.head import Head
-from zooter_lite.router.tags import TagIndex
+from zooter_lite.router.tags import TagIndex, parse_json
 from zooter_lite.router.verified import check_file, map_file, read_file
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
 REQUIRED = ("head.safetensors", "router.onnx", "tokenizer.json")
 TAG_FILES = ("tags.json", "tags.faiss")
+QUERIES = "queries.json"  # texts of the indexed training queries, where the user kept them
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,32 @@ class RouterFiles:
             return TagIndex.from_files(tags, index, self.head.dim, len(self.experts))
         except RouterError as error:
             raise RouterError(f"{self.folder}: {error}") from error
+
+    @cached_property
+    def kept_queries(self) -> list[str] | None:
+        """The indexed training queries, read when first asked for; None where not kept.
+
+        Raises
+        ------
+        RouterError
+            As for `tags`.
+        """
+        listed = self.config["files"]
+        if QUERIES not in listed:
+            return None
+        rows = 0 if self.tags is None else len(self.tags.query_tags)
+        content = map_file(self.folder / QUERIES, listed[QUERIES])
+        try:
+            queries = parse_json(QUERIES, content)
+        except RouterError as error:
+            raise RouterError(f"{self.folder}: {error}") from error
+        if not isinstance(queries, list) or not all(isinstance(q, str) for q in queries):
+            raise RouterError(f"{self.folder}: {QUERIES} is not a list of texts")
+        if len(queries) != rows:
+            raise RouterError(
+                f"{self.folder}: {QUERIES} has {len(queries)} texts for {rows} indexed queries"
+            )
+        return queries
 
 
 def write_router(path: Path, config: dict[str, Any], files: dict[str, bytes], head: Head) -> None:
@@ -260,6 +287,7 @@ def _verified_contents(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
     for name in listed:
         if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
             raise RouterError(f"{path}: {CONFIG} lists {name!r}, which is no bare file name")
-    for name in TAG_FILES if any(name in listed for name in TAG_FILES) else ():
+    later = TAG_FILES if any(name in listed for name in TAG_FILES) else ()
+    for name in (*later, *(name for name in (QUERIES,) if name in listed)):
         check_file(path / name, listed.get(name))
     return {name: read_file(path / name, listed.get(name)) for name in REQUIRED}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.directory import RouterFiles, read_router
+from zooter_lite.router.explain import Explanation, explain_decision
 from zooter_lite.router.head import Head
 from zooter_lite.router.session import TextSession
 from zooter_lite.router.tags import TagIndex
@@ -114,6 +115,44 @@ class Router:
         """Choose one expert for each query, in order."""
         return arg_max(self.predict_proba(queries), self.experts)
 
+    def tags(
+        self, queries: Sequence[str], k: int = 16, top: int = 4
+    ) -> list[list[tuple[str, float]]]:
+        """Tags of each query by its `k` nearest training queries.
+
+        Returns
+        -------
+        For each query up to `top` pairs (tag, weight), heaviest first; the weight is the
+        similarity-weighted share of the neighbours that carry the tag.
+
+        Raises
+        ------
+        RouterError
+            The router was fitted without tags.
+        """
+        _check_neighbours(k)
+        index = self.tag_index
+        if index is None:
+            raise RouterError(
+                f"{self._files.folder}: fitted without tags; expected a router with tags"
+            )
+        return index.nearest_tags(self.embed(queries)[1], k, top)
+
+    def explain(self, query: str, k: int = 16) -> Explanation:
+        """Tell why `query` goes where it goes, by its `k` nearest training queries.
+
+        A router without tags, or without kept queries, tells what it can and names what
+        is missing.
+        """
+        _check_neighbours(k)
+        if not isinstance(query, str):
+            raise DataError(f"expected one prompt, found {type(query).__name__}")
+        probs, embeddings = self.embed([query])
+        decision = arg_max(probs, self.experts)[0]
+        return explain_decision(
+            query, decision, embeddings[0], self.tag_index, self._files.kept_queries, k
+        )
+
     def _outputs(
         self, queries: Sequence[str], names: list[str], progress: Callable[[int], object]
     ) -> list[FloatArray]:
@@ -126,3 +165,8 @@ class Router:
             widths = {"probs": len(self.experts), "embedding": self.head.dim}
             return [np.zeros((0, widths[name]), dtype=np.float32) for name in names]
         return self._session.run(queries, names, progress)
+
+
+def _check_neighbours(k: int) -> None:
+    if k < 1:
+        raise DataError(f"{k} neighbours: expected at least 1")

@@ -1,0 +1,280 @@
+"""Explanations against hand-worked numbers, and the command as a user would run it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from tests.conftest import Command
+from tests.helpers import (
+    EXPERTS,
+    NAN,
+    replace_file,
+    toy_config,
+    toy_embedding,
+    toy_files,
+    toy_head,
+    toy_router,
+)
+from zooter_lite import Router
+from zooter_lite.errors import DataError, RouterError
+from zooter_lite.router.decision import Decision
+from zooter_lite.router.directory import write_router
+from zooter_lite.router.explain import (
+    NO_TAGS,
+    NO_TEXTS,
+    Agreement,
+    Explanation,
+    agreement,
+    explain_decision,
+    kendall_tau_b,
+)
+from zooter_lite.router.explain_text import shown
+from zooter_lite.router.tags import TagIndex
+
+TEXTS = [f"training query {i}" for i in range(12)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    toy_router(tmp_path / "router")
+    return tmp_path / "router"
+
+
+@pytest.fixture
+def keeping(folder: Path) -> Path:
+    replace_file(folder, "queries.json", json.dumps(TEXTS).encode())
+    return folder
+
+
+def example(texts: list[str] | None = None) -> Explanation:
+    """Two tags on two axes; expert z was never observed on tag 'right'."""
+    embeddings = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
+    rewards = np.array([[1.0, 0.0, NAN], [0.5, NAN, NAN], [0.0, 0.8, 0.3]])
+    index = TagIndex.build(embeddings, ["right", "up"], [[0], [0], [1]], rewards)
+    decision = Decision("x", 0.5, {"x": 0.5, "y": 0.2, "z": 0.3})
+    query = np.array([0.8, 0.6], dtype=np.float32)
+    return explain_decision("which way?", decision, query, index, texts, 3)
+
+
+def test_neighbours_tags_and_rewards_worked_by_hand() -> None:
+    found = example(["a", "b", "c"])
+    assert [n.similarity for n in found.neighbours] == pytest.approx([0.8, 0.8, 0.6])
+    assert [n.tags for n in found.neighbours] == [["right"], ["right"], ["up"]]
+    assert {n.text for n in found.neighbours[:2]} == {"a", "b"}  # equally near
+    assert found.neighbours[2].text == "c"
+    right, up = found.tags
+    assert (right.tag, right.support, up.tag, up.support) == ("right", 2, "up", 1)
+    assert (right.weight, up.weight) == pytest.approx((1.6 / 2.2, 0.6 / 2.2))
+    assert right.mean_rewards == {"x": 0.75, "y": 0.0, "z": None}
+    assert right.observed == {"x": 2, "y": 1, "z": 0}
+    expected = {"x": 0.75 * 1.6 / 2.2, "y": 0.8 * 0.6 / 2.2, "z": 0.3}  # z: 'up' alone knows it
+    assert found.tag_rewards == pytest.approx(expected)
+    # the head ranks x z y, the tags x z y
+    assert found.agreement == Agreement(1.0, True, "x")
+    assert found.missing == []
+    assert example().missing == [NO_TEXTS]
+
+
+def test_agreement_of_opposites_ties_and_nothing() -> None:
+    head = {"a": 0.5, "b": 0.3, "c": 0.2}
+    assert agreement(head, {"a": 0.1, "b": 0.2, "c": 0.3}) == Agreement(-1.0, False, "c")
+    assert agreement(head, {"a": 0.4, "b": 0.4, "c": 0.4}) == Agreement(None, True, "a")
+    assert agreement(head, {"a": 0.4, "b": 0.5, "c": 0.5}).tag_choice == "b"
+    assert agreement(head, {"a": None, "b": 0.5, "c": 0.4}) == Agreement(1.0, None, "b")
+    assert agreement(head, dict.fromkeys(head)) == Agreement(None, None, None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=0, max_size=9))
+def test_tau_b_is_scipys(pairs: list[tuple[int, int]]) -> None:
+    first, second = [float(x) for x, _ in pairs], [float(y) for _, y in pairs]
+    found = kendall_tau_b(first, second)
+    if found is None:
+        assert len(set(first)) < 2 or len(set(second)) < 2
+    else:
+        assert found == pytest.approx(kendalltau(first, second, variant="b").statistic)
+
+
+def test_text_is_aligned_short_and_free_of_control_characters() -> None:
+    text = example(["a", "\x1b[31mred\x07\nline", "c" * 500]).to_text()
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert len(text.splitlines()) <= 40
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("expert"))
+    assert lines[start : start + 4] == [
+        "expert  probability  tag reward        [1]    [2]",
+        "x             0.500       0.545      0.750  0.000",
+        "z             0.300       0.300      - (0)  0.300",
+        "y             0.200       0.218  0.000 (1)  0.800",
+    ]
+    assert "the head and the tags choose the same expert; rank agreement (tau-b) 1.00" in text
+
+
+def test_text_of_many_experts_tags_and_neighbours_stays_short() -> None:
+    n = 60
+    vectors = np.random.default_rng(0).normal(size=(n, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = [f"expert-{'long' * 20}-{i}" for i in range(30)]
+    rewards = np.random.default_rng(1).random((n, 30))
+    tags = [f"t{i}" for i in range(n)]
+    index = TagIndex.build(vectors, tags, [[i] for i in range(n)], rewards)
+    probs = np.random.default_rng(2).dirichlet(np.ones(30)).tolist()
+    decision = Decision(names[0], probs[0], dict(zip(names, probs, strict=True)))
+    text = explain_decision("q" * 9999, decision, vectors[0], index, None, 50).to_text()
+    assert len(text.splitlines()) <= 45
+    assert "and 18 more experts" in text
+    assert "and 45 lighter tags" in text
+    assert "and 42 farther ones" in text
+
+
+def test_shown_keeps_scripts_and_shortens() -> None:
+    assert shown("標籤 \u202e\n x\ud800", 20) == "標籤 x"
+    assert shown("abcdefgh", 6) == "abc..."
+
+
+def test_router_explains_as_it_routes(keeping: Path) -> None:
+    router = Router.load(keeping)
+    found = router.explain("one two", k=5)
+    (decision,) = router.route(["one two"])
+    assert found.decision.expert == decision.expert
+    assert list(found.decision.probabilities) == EXPERTS
+    assert len(found.neighbours) == 5
+    index = router.tag_index
+    assert index is not None
+    similarities, positions = index.search(toy_embedding("one two")[None].astype(np.float32), 5)
+    assert [n.similarity for n in found.neighbours] == pytest.approx(similarities[0], abs=1e-5)
+    assert [n.text for n in found.neighbours] == [TEXTS[i] for i in positions[0]]
+    assert [(t.tag, t.weight) for t in found.tags] == router.tags(["one two"], k=5, top=9)[0]
+    assert json.loads(json.dumps(found.to_json()))["tags"][0]["tag"] == found.tags[0].tag
+
+
+def test_router_tags(folder: Path) -> None:
+    router = Router.load(folder)
+    both = router.tags(["one two", "three"], k=4, top=1)
+    assert [len(found) for found in both] == [1, 1]
+    assert both[1] == router.tags(["three"], k=4)[0][:1]
+    assert router.tags([]) == []
+    for call in (lambda: router.tags(["one"], k=0), lambda: router.explain("one", k=0)):
+        with pytest.raises(DataError, match="0 neighbours: expected at least 1"):
+            call()
+    with pytest.raises(DataError, match="expected one prompt, found list"):
+        router.explain(["one"])  # type: ignore[arg-type]
+
+
+def test_a_router_without_tags_says_so(tmp_path: Path) -> None:
+    head = toy_head("linear")
+    write_router(tmp_path / "r", toy_config(head), toy_files(head, tagged=False), head)
+    router = Router.load(tmp_path / "r")
+    found = router.explain("one two")
+    assert found.missing == [NO_TAGS]
+    assert (found.neighbours, found.tags, found.tag_rewards) == ([], [], {})
+    assert NO_TAGS in found.to_text()
+    assert found.to_text().count(found.decision.expert) == 2
+    with pytest.raises(RouterError, match=r"r: fitted without tags"):
+        router.tags(["one"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (json.dumps(TEXTS[:-1]), "queries.json has 11 texts for 12 indexed queries"),
+        (json.dumps([*TEXTS[:-1], 3]), "queries.json is not a list of texts"),
+        ('{"0": "x"}', "queries.json is not a list of texts"),
+        ("[", "queries.json is not what a router holds"),
+    ],
+)
+def test_kept_queries_that_do_not_fit_are_refused(folder: Path, content: str, message: str) -> None:
+    replace_file(folder, "queries.json", content.encode())
+    router = Router.load(folder)
+    assert router.route(["one"])
+    with pytest.raises(RouterError) as caught:
+        router.explain("one")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(folder))
+
+
+def test_damaged_kept_queries_are_refused_on_load(keeping: Path) -> None:
+    content = (keeping / "queries.json").read_bytes()
+    (keeping / "queries.json").write_bytes(content[::-1])
+    with pytest.raises(RouterError, match=r"queries\.json: its sha256 is not the one"):
+        Router.load(keeping)
+
+
+def test_the_command_prints_text_json_and_lines(command: Command, keeping: Path) -> None:
+    text = command("explain", "--router", keeping, "-k", 3, "one two")
+    assert text.returncode == 0, text.stderr
+    assert text.stdout == Router.load(keeping).explain("one two", 3).to_text() + "\n"
+    assert "training query" in text.stdout
+    lines = command("explain", "--router", keeping, "--json", "-", input="one two\n\nthree\n")
+    assert lines.returncode == 0, lines.stderr
+    found = [json.loads(line) for line in lines.stdout.splitlines()]
+    assert [content["query"] for content in found] == ["one two", "three"]
+    assert len(found[0]["neighbours"]) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("--router", "ROUTER", "  "), {}, "error: the query is empty; expected text"),
+        (("--router", "ROUTER", "-"), {"input": "\n\n"}, "error: standard input holds no query"),
+        (("--router", "ROUTER", "-k", "0", "x"), {}, "error: --neighbours 0: expected at least 1"),
+        (("--router", "nowhere", "x"), {}, "error: nowhere: no such router directory"),
+        (("--router", "tests", "x"), {}, "error: tests: no config.json"),
+    ],
+)
+def test_the_command_refuses_in_one_line(
+    command: Command,
+    folder: Path,
+    arguments: tuple[str, ...],
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    given = [str(folder) if word == "ROUTER" else word for word in arguments]
+    done = command("explain", *given, **options)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
+def test_input_that_is_not_utf8_is_one_line(command: Command, folder: Path) -> None:
+    done: Any = command("explain", "--router", folder, "-", input=b"one\n\xff\xfe\n", text=False)
+    assert done.returncode == 2
+    assert done.stderr == b"error: standard input, line 2: not UTF-8\n"
+
+
+@pytest.mark.slow
+def test_fit_keeps_the_queries_only_when_told(
+    command: Command, router_path: Path, tmp_path: Path
+) -> None:
+    assert not (router_path / "queries.json").exists()
+    without = command("explain", "--router", router_path, "What is 17 * 23?")
+    assert without.returncode == 0, without.stderr
+    assert NO_TEXTS in without.stdout
+    rows = [f"Add {i} and 3,1,0" for i in range(30)] + [f"Sing song {i},0,1" for i in range(30)]
+    header = "query,reward:small,reward:large,split,tags"
+    lines = [f"{row},train,{'maths' if row[0] == 'A' else 'music'}" for row in rows]
+    (tmp_path / "t.csv").write_text("\n".join([header, *lines]) + "\n")
+    fit = ("fit", "--data", tmp_path / "t.csv", "--out", tmp_path / "r", "--tags", "given")
+    done = command(*fit, "--keep-queries")
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((tmp_path / "r" / "queries.json").read_text("utf-8"))
+    assert kept == [row.split(",")[0] for row in rows]
+    explained = command("explain", "--router", tmp_path / "r", "--json", "Add 7 and 3")
+    assert explained.returncode == 0, explained.stderr
+    found = json.loads(explained.stdout)
+    assert found["neighbours"][0]["text"] == "Add 7 and 3"
+    assert found["neighbours"][0]["similarity"] == pytest.approx(1.0, abs=1e-5)
+    assert found["tags"][0]["tag"] == "maths"
+    assert found["agreement"]["tag_choice"] == "small"
+    refused = command("fit", "--keep-queries", "--tags", "none")
+    assert refused.returncode == 2
+    assert "--keep-queries with --tags none" in refused.stderr
