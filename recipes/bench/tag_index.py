@@ -41,7 +41,8 @@ is not real (recipes/bench/tag_index.py says how). Queries: {held_out:,} real on
 no set; recall against exact search, equally near neighbours counted as one. Times: one query at \
 a time, one thread, median over {timed} queries of the best of {rounds} interleaved rounds. \
 **Bold**: what a fit chooses; the others were built to compare. HNSW32 (efSearch 64) is not \
-among the candidates: its file cannot be checked by walking it, and it stores every vector whole."""
+among the candidates: its links would have to be checked one by one before faiss may follow them, \
+and it stores every vector whole."""
 
 
 def main(data: str) -> None:
