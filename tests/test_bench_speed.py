@@ -35,7 +35,7 @@ from recipes.bench.speed.picture import dot_plot
 from recipes.bench.speed.prompts import mixed_lengths, prompts_of, vocabulary
 from recipes.bench.speed.protocol import ROOT
 from recipes.bench.speed.start import Start, directory_mb, packages_mb
-from recipes.bench.speed.write import Results, check_table, floor_table, page
+from recipes.bench.speed.write import Results, Timing, check_table, floor_table, page
 from zooter_lite.learn.find import DEFAULT, find_encoder
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -215,7 +215,7 @@ def test_everyone_takes_part(tmp_path: Path) -> None:
     offered = {"fp32": tmp_path, "int8": tmp_path, "auto": tmp_path, "static": tmp_path}
     entries = lineup(offered, "encoder", tmp_path, peers=True)
     groups = [entry.group for entry in entries]
-    assert [groups.count(g) for g in (OURS, BARE, TOKENISED, TORCH, PEER)] == [4, 2, 4, 1, 6]
+    assert [groups.count(g) for g in (OURS, BARE, TOKENISED, TORCH, PEER)] == [4, 2, 6, 1, 6]
     assert len({entry.label for entry in entries}) == len(entries)
     assert PEER not in {entry.group for entry in lineup(offered, "e", tmp_path, peers=False)}
 
@@ -245,15 +245,27 @@ def test_the_fastest_floor_of_each_precision_is_bold() -> None:
 
 
 def test_the_page_holds_every_part() -> None:
-    results = Results(machine=["CPU: x"], timed=field(), flops=dict.fromkeys((20, 60, 200), 1))
-    results.starts = {"fp32": Start(0.3, 0.4, 200.0, 9)}
-    results.directories_mb = {"fp32": 93.0}
-    results.checks = speed_checks(results.timed)
-    results.skipped = ["SetFit: gone"]
+    timing = Timing(field(), flops=dict.fromkeys((20, 60, 200), 1), skipped=["SetFit: gone"])
+    results = Results(
+        machine=["CPU: x"],
+        timing=timing,
+        starts={"fp32": Start(0.3, 0.4, 200.0, 9)},
+        packages_mb=268.0,
+        directories_mb={"fp32": 93.0},
+        invariance={
+            "fp32": {"prompts": 5000, "router": {"changed": 2, "difference": 1e-7}},
+            "auto": {"repeated": 0.113},
+        },
+        prompts_from="5,000 real prompts",
+        checks=speed_checks(timing.timed),
+    )
     text = page(results)
     assert "| zooter-lite fp32 | 2.00 | 2.00 | 4.00 | 4.00 | 12.0 | 12.0 |" in text
     assert "| zooter-lite int8 | 500 | 500 to 500 |" in text
     assert "| fp32 | 0.300 | 0.400 | 200 | 93 |" in text
+    assert "| fp32 | router | 5,000 | 2 | 1.0e-07 |" in text
+    assert "auto repeated 11.3% of them in fp32." in text
+    assert "Serving environment: 268 MB" in text
     assert "- SetFit: gone" in text
     tables = [part for part in text.split("\n\n") if part.startswith("|")]
     assert len(tables) == 6

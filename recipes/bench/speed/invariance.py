@@ -72,12 +72,17 @@ def main(folder: str, precision: str, prompts_file: str) -> None:
     """Compare through the Router and, where the precision is one graph, through the graph."""
     prompts = json.loads(Path(prompts_file).read_text("utf-8"))
     # a router of its own for each way: one may remember the answers that it gave
-    alone, batched = (load(folder, precision).predict_proba for _ in range(2))
-    result = {"router": compare(alone, batched, prompts)}
+    one, other = load(folder, precision), load(folder, precision)
+    result: dict[str, Any] = {
+        "prompts": len(prompts),
+        "router": compare(one.predict_proba, other.predict_proba, prompts),
+    }
+    if precision == "auto":
+        result["repeated"] = one.repeat_share
     if (Path(folder) / GRAPHS.get(precision, "")).is_file():
         predict = graph_predictor(Path(folder), precision)
         result["graph"] = compare(predict, predict, prompts)
-    print(json.dumps({"prompts": len(prompts), **result}))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

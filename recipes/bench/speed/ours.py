@@ -40,11 +40,12 @@ def ours(folder: str, precision: str) -> Contestant:
     )
 
 
-def raw(folder: str, precision: str, threads: str, tokenise: str) -> Contestant:
+def raw(folder: str, precision: str, threads: str, tokenise: str, fusion: str) -> Contestant:
     """Time the bare onnxruntime session on the router's graph.
 
     `threads` is the session's intra-op threads; with `tokenise` "yes" the timed call
-    begins with the text, otherwise with token ids.
+    begins with the text, otherwise with token ids; with `fusion` "no" onnxruntime leaves
+    SkipLayerNormalization in parts, which is faster on many processors.
     """
     import numpy as np
     import onnxruntime
@@ -54,7 +55,10 @@ def raw(folder: str, precision: str, threads: str, tokenise: str) -> Contestant:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(threads)
     session = onnxruntime.InferenceSession(
-        str(Path(folder) / GRAPHS[precision]), options, providers=["CPUExecutionProvider"]
+        str(Path(folder) / GRAPHS[precision]),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["SkipLayerNormFusion"] if fusion == "no" else [],
     )
     tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
     tokenizer.no_padding()

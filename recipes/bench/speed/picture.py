@@ -9,7 +9,7 @@ from html import escape
 from recipes.bench.speed.figures import FLOOR, LENGTHS, OURS, Timed
 from recipes.bench.speed.write import number
 
-LABELS, PANEL, GAP, ROW, TOP, FOOT = 290, 250, 26, 22, 66, 40
+LABELS, PANEL, GAP, ROW, TOP, FOOT = 370, 250, 26, 22, 66, 40
 _STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #1f2430; }
   .title { font-weight: 600; font-size: 13px; }

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -24,7 +25,7 @@ from recipes.bench.speed.prompts import prompts_of, vocabulary
 from recipes.bench.speed.protocol import ROOT
 from recipes.bench.speed.rounds import FULL, QUICK, Plan, latencies, rates, started
 from recipes.bench.speed.start import directory_mb, packages_mb, start
-from recipes.bench.speed.write import Results, check_table, page
+from recipes.bench.speed.write import Results, Timing, check_table, page
 from zooter_lite.data import read_table, sample_path
 from zooter_lite.learn.find import DEFAULT, find_encoder
 
@@ -73,33 +74,38 @@ def main(chosen: argparse.Namespace) -> None:
     began = time.perf_counter()
     plan = QUICK if chosen.quick else FULL
     target = chosen.work / "quick" if chosen.quick else Path(__file__).parent
-    results = Results(machine=describe())
+    machine = describe()
     offered = routers(chosen.router, chosen.static)
     base = chosen.work / "base" / "bin" / "python"
-    for precision, folder in offered.items():
-        results.starts[precision] = start(base, folder, precision, plan.starts)
-        results.directories_mb[precision] = directory_mb(folder, precision, GRAPHS)
-    results.packages_mb = packages_mb(base)
-    _time(results, plan, chosen, offered)
-    prompts, results.prompts_from = _real_prompts(chosen.data, plan.invariance)
-    for precision, folder in offered.items():
-        results.invariance[precision] = _invariance(folder, precision, prompts, chosen.work)
+    starts = {p: start(base, folder, p, plan.starts) for p, folder in offered.items()}
+    packages = packages_mb(base)
+    timing = _time(plan, chosen, offered)
+    prompts, prompts_from = _real_prompts(chosen.data, plan.invariance)
+    invariance = {p: _invariance(folder, p, prompts, chosen.work) for p, folder in offered.items()}
     reward = json.loads(chosen.reward.read_text("utf-8")) if chosen.reward.is_file() else {}
-    results.checks = [
-        *speed_checks(results.timed), *invariance_checks(results.invariance),
-        *start_checks(results.starts, results.packages_mb), *reward_checks(reward),
-    ]  # fmt: skip
-    results.how.append(f"the whole run took {(time.perf_counter() - began) / 60:.1f} minutes")
+    checks = [
+        *(*speed_checks(timing.timed), *invariance_checks(invariance)),
+        *(*start_checks(starts, packages), *reward_checks(reward)),
+    ]
+    took = f"the whole run took {(time.perf_counter() - began) / 60:.1f} minutes"
+    results = Results(
+        [*machine, took],
+        timing,
+        starts,
+        packages,
+        {p: directory_mb(folder, p, GRAPHS) for p, folder in offered.items()},
+        invariance,
+        prompts_from,
+        checks,
+    )
     target.mkdir(parents=True, exist_ok=True)
     (target / "results.md").write_text(page(results), "utf-8")
-    (target / "results.svg").write_text(dot_plot(results.timed), "utf-8")
-    print(check_table(results.checks))
+    (target / "results.svg").write_text(dot_plot(timing.timed), "utf-8")
+    print(check_table(checks))
     print(f"\nwritten: {target / 'results.md'} and results.svg")
 
 
-def _time(
-    results: Results, plan: Plan, chosen: argparse.Namespace, offered: dict[str, Path]
-) -> None:
+def _time(plan: Plan, chosen: argparse.Namespace, offered: dict[str, Path]) -> Timing:
     encoder = find_encoder(DEFAULT)
     tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
     tokenizer.no_truncation()
@@ -110,25 +116,32 @@ def _time(
         return prompts_of(tokenizer, words, lengths, seed)
 
     entries = lineup(offered, str(encoder), chosen.work, peers=not chosen.no_peers)
-    with started(entries, chosen.work / "logs", results.skipped) as alive:
+    skipped: list[str] = []
+    with started(entries, chosen.work / "logs", skipped) as alive:
         pairs = [pair for _, pair in alive]
         latencies(pairs, plan, make)
         mixed = rates([pair for entry, pair in alive if entry.rates], plan, make)
-    results.timed = [timed for timed, _ in pairs]
-    for timed, worker in pairs:
-        if worker.about:
-            told = ", ".join(f"{name} {value}".strip() for name, value in worker.about.items())
-            results.versions[timed.label] = told
+    versions = {
+        timed.label: ", ".join(f"{name} {told}".strip() for name, told in worker.about.items())
+        for timed, worker in pairs
+        if worker.about
+    }
     body = Body.read(str(encoder))
-    results.flops = {tokens: body.flops(tokens) for tokens in LENGTHS}
+    flops = {tokens: body.flops(tokens) for tokens in LENGTHS}
+    return Timing([timed for timed, _ in pairs], versions, _how(plan, mixed), flops, skipped)
+
+
+def _how(plan: Plan, mixed: Sequence[int]) -> list[str]:
+    """Tell rounds, calls and lengths in words; `mixed` holds the lengths of the mixed prompts."""
     calls = ", ".join(f"{plan.rounds * plan.calls[n]} at {n}" for n in LENGTHS)
-    results.how = [
+    return [
         f"contestants take turns, in a new order each of {plan.rounds} rounds, one computing at a "
         f"time; calls of each: {calls} tokens (special tokens included)",
-        f"mixed lengths: {plan.rate_rounds} rounds of {plan.rate_prompts} prompts, "
+        f"mixed lengths: rounds: {plan.rate_rounds}, prompts in each: {plan.rate_prompts}, "
         f"{sum(mixed) / len(mixed):.0f} tokens on average ({min(mixed)} to {max(mixed)})",
-        "prompts are random words of the bundled sample; no prompt is ever used twice",
-        "two threads for everyone; zooter-lite by default settings; fp32 but where it is named",
+        "prompts are random words of the bundled sample, drawn anew every round",
+        "two threads for everyone but where it is named; zooter-lite by default settings; peers "
+        "in fp32 but where it is named",
     ]
 
 
@@ -146,7 +159,7 @@ def _real_prompts(data: Path, count: int) -> tuple[list[str], str]:
     return chosen, f"{len(chosen):,} real prompts, in equal shares of {', '.join(TABLES)}."
 
 
-def _invariance(folder: Path, precision: str, prompts: list[str], work: Path) -> dict[str, object]:
+def _invariance(folder: Path, precision: str, prompts: list[str], work: Path) -> dict[str, Any]:
     file = work / "prompts.json"
     file.write_text(json.dumps(prompts), "utf-8")
     done = subprocess.run(
@@ -155,9 +168,17 @@ def _invariance(folder: Path, precision: str, prompts: list[str], work: Path) ->
         cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     print(f"batch invariance of {precision}", file=sys.stderr, flush=True)
-    found: dict[str, object] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 if __name__ == "__main__":
-    main(options())
+    chosen = options()
+    for router in (chosen.router, chosen.static or chosen.router):
+        if not (router / "router.onnx").is_file():
+            print(
+                f"error: {router}: no router.onnx there (make quickstart fits exports/sample)",
+                file=sys.stderr,
+            )
+            sys.exit(2)
+    main(chosen)

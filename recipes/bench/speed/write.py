@@ -10,41 +10,63 @@ from recipes.bench.speed.figures import FLOOR, LENGTHS, Check, Timed
 from recipes.bench.speed.start import Start
 
 
-@dataclass
-class Results:
-    """What one run measured; empty parts were left out."""
+@dataclass(frozen=True)
+class Timing:
+    """What the rounds measured.
 
-    machine: list[str]
+    Attributes
+    ----------
+    timed
+        Every contestant, in the order of the tables.
+    versions
+        Packages of each contestant, by label.
+    how
+        Rounds, calls and lengths, in words.
+    flops
+        Operations of the encoder's matrix products, by tokens.
+    skipped
+        Contestants that did not start, and why.
+    """
+
+    timed: list[Timed]
     versions: dict[str, str] = field(default_factory=dict)
     how: list[str] = field(default_factory=list)
-    timed: list[Timed] = field(default_factory=list)
     flops: dict[int, int] = field(default_factory=dict)
-    starts: dict[str, Start] = field(default_factory=dict)
-    packages_mb: float | None = None
-    directories_mb: dict[str, float] = field(default_factory=dict)
-    invariance: dict[str, dict[str, Any]] = field(default_factory=dict)
-    prompts_from: str = ""
     skipped: list[str] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one run measured, by precision where it is a dictionary."""
+
+    machine: list[str]
+    timing: Timing
+    starts: dict[str, Start]
+    packages_mb: float
+    directories_mb: dict[str, float]
+    invariance: dict[str, dict[str, Any]]
+    prompts_from: str
+    checks: list[Check]
 
 
 def page(results: Results) -> str:
-    """Markdown of the whole run."""
+    """Render the whole run as Markdown."""
+    timing = results.timing
     parts = [
         "# Speed\n\nWritten by `recipes/bench/speed/run.sh`; every figure is of one run.",
-        _bullets([*results.machine, *results.how]),
+        _bullets([*results.machine, *timing.how]),
         "## Targets\n\n" + check_table(results.checks),
         "![p50 and p99 of every contestant](results.svg)",
-        "## Latency, batch 1\n\n" + latency_table(results.timed),
-        "## Mixed lengths\n\n" + rate_table(results.timed),
+        "## Latency, batch 1\n\n" + latency_table(timing.timed),
+        "## Mixed lengths\n\n" + rate_table(timing.timed),
         "## Floor: the encoder's matrix products alone\n\n"
-        + floor_table(results.timed, results.flops),
+        + floor_table(timing.timed, timing.flops),
         "## Start, memory and size\n\n" + start_table(results),
         f"## Batch invariance\n\n{results.prompts_from}\n\n" + invariance_table(results.invariance),
-        "## Versions\n\n" + _bullets(f"{name}: {told}" for name, told in results.versions.items()),
+        "## Versions\n\n" + _bullets(f"{name}: {told}" for name, told in timing.versions.items()),
     ]
-    if results.skipped:
-        parts.append("## Left out\n\n" + _bullets(results.skipped))
+    if timing.skipped:
+        parts.append("## Left out\n\n" + _bullets(timing.skipped))
     return "\n\n".join(parts) + "\n"
 
 
@@ -112,14 +134,13 @@ def start_table(results: Results) -> str:
     ]  # fmt: skip
     head = ("precision", "start to first decision, s", "slowest, s", "peak MiB", "router MB")
     runs = max((found.runs for found in results.starts.values()), default=0)
-    size = "" if results.packages_mb is None else f" {results.packages_mb:.0f} MB"
     return (
         _table(head, rows)
         + f"\n\nMedians of {runs} fresh processes of a base install (no extras), files in the "
         "page cache, from starting the interpreter; peak is the most that was ever resident "
         "(VmHWM). Router MB: the directory less the graphs that the precision does not read.\n\n"
-        f"Serving environment:{size} in site-packages, compiled bytecode included, less pip and "
-        "setuptools; the interpreter and the router are not counted."
+        f"Serving environment: {results.packages_mb:.0f} MB in site-packages, compiled bytecode "
+        "included, less pip and setuptools; the interpreter and the router are not counted."
     )
 
 
@@ -133,7 +154,9 @@ def invariance_table(found: Mapping[str, Mapping[str, Any]]) -> str:
                 prompts = f"{result['prompts']:,}"
                 rows.append((precision, way, prompts, str(changed), f"{worst:.1e}"))
     head = ("precision", "through", "prompts", "changed decisions", "largest difference of probs")
-    return _table(head, rows)
+    repeated = found.get("auto", {}).get("repeated")
+    again = "" if repeated is None else f"\n\nauto repeated {repeated:.1%} of them in fp32."
+    return _table(head, rows) + again
 
 
 def number(ms: float) -> str:
