@@ -3,7 +3,7 @@
 # limit; write results.md and results.svg. Needs zooter-lite[fit] as `python` and a fitted router.
 # Usage: recipes/bench/speed/run.sh [--work FOLDER] [--router DIR] [--static DIR] [--data FOLDER]
 #                                   [--no-peers] [--quick]
-# The environments are made once in the work folder (default: the user's cache, about 4 GB).
+# The environments are made once in the work folder (default: the user's cache, about 6.5 GB).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../../.."
