@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +16,12 @@ from tokenizers import Tokenizer
 from zooter_lite.errors import RouterError
 
 TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
+_MEASURED_BATCHES = 6  # that decide between one batch at a time and several
+# The fused operator is several times slower than its parts on many processors.
+_SLOW_FUSIONS = ["SkipLayerNormFusion"]
+
+Feed = dict[str, NDArray[np.int64]]
+Outputs = list[NDArray[np.float32]]
 
 
 class TextSession:
@@ -31,16 +38,17 @@ class TextSession:
         Content of a tokenizer.json.
     max_length
         Longer texts are truncated to this many tokens.
+    threads
+        Threads of one batch; as many batches as the cores then allow run side by side.
+        None gives one batch every core, and measures on the first long call whether
+        several batches side by side are faster.
     """
 
-    def __init__(self, model: bytes, tokenizer: str, max_length: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # batches run side by side instead
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=_providers())
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise RouterError(f"onnxruntime cannot load the graph ({error})") from error
+    def __init__(
+        self, model: bytes, tokenizer: str, max_length: int, threads: int | None = None
+    ) -> None:
+        cores = _cores()
+        self._session = _start(model, threads or cores)
         self.widths: dict[str, object] = {
             output.name: output.shape[-1] for output in self._session.get_outputs()
         }
@@ -55,7 +63,8 @@ class TextSession:
             raise RouterError(f"tokenizer.json cannot be read ({error})") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
-        self._workers = ThreadPoolExecutor(_cores(), thread_name_prefix="zooter")
+        self._workers = ThreadPoolExecutor(cores, thread_name_prefix="zooter")
+        self._side_by_side: bool | None = None if threads is None else threads < cores
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -67,31 +76,71 @@ class TextSession:
         texts: Sequence[str],
         outputs: Sequence[str],
         progress: Callable[[int], object] = lambda _: None,
-    ) -> list[NDArray[np.float32]]:
+    ) -> Outputs:
         """Run the graph on `texts` and return the named outputs, rows in the order of the texts.
 
         `progress` is called with the number of texts done since the last call.
         """
-        tokens = [
-            np.asarray(encoding.ids, dtype=np.int64)
-            for encoding in self._tokenizer.encode_batch([_encodable(text) for text in texts])
-        ]
+        names = list(outputs)
+        if len(texts) == 1:  # what a request path pays for
+            ids = np.asarray([self._tokenizer.encode(_encodable(texts[0])).ids], dtype=np.int64)
+            found = self._session.run(names, _feed([ids[0]]))
+            progress(1)
+            return list(found)
+        tokens = self.tokenise(texts)
         batches = list(_batches(tokens))
-        feed = self._session.run
-        if len(batches) == 1:
-            done = [feed(list(outputs), _inputs(tokens, batches[0]))]
-            progress(len(texts))
-        else:
-            done = []
-            jobs = [
-                self._workers.submit(feed, list(outputs), _inputs(tokens, batch))
-                for batch in batches
-            ]
-            for batch, job in zip(batches, jobs, strict=True):
-                done.append(job.result())
-                progress(len(batch))
+        done: list[Outputs] = []
+        for batch, found in zip(batches, self._results(names, tokens, batches), strict=True):
+            done.append(found)
+            progress(len(batch))
         order = np.concatenate(batches) if batches else np.zeros(0, dtype=np.int64)
-        return [_in_order([part[i] for part in done], order) for i in range(len(outputs))]
+        return [_in_order([part[i] for part in done], order) for i in range(len(names))]
+
+    def tokenise(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Token ids of each text, with special tokens, truncated."""
+        encodings = self._tokenizer.encode_batch([_encodable(text) for text in texts])
+        return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+    def feeds(self, texts: Sequence[str]) -> Iterator[Feed]:
+        """Inputs of the graph, batch by batch, shortest texts first."""
+        tokens = self.tokenise(texts)
+        for batch in _batches(tokens):
+            yield _feed([tokens[i] for i in batch])
+
+    def _results(
+        self, names: list[str], tokens: list[NDArray[np.int64]], batches: list[NDArray[np.int64]]
+    ) -> Iterator[Outputs]:
+        """Outputs of each batch, in order."""
+
+        def work(batch: NDArray[np.int64]) -> Outputs:
+            return list(self._session.run(names, _feed([tokens[i] for i in batch])))
+
+        start = 0
+        if self._side_by_side is None and len(batches) >= 4 * _MEASURED_BATCHES:
+            start = 2 * _MEASURED_BATCHES
+            clock = [time.perf_counter()]
+            yield from map(work, batches[:_MEASURED_BATCHES])
+            clock.append(time.perf_counter())
+            yield from self._workers.map(work, batches[_MEASURED_BATCHES:start])
+            clock.append(time.perf_counter())
+            first, second = np.diff(clock)
+            self._side_by_side = bool(second < first)
+        run = self._workers.map if self._side_by_side and len(batches) > 1 else map
+        yield from run(work, batches[start:])
+
+
+def _start(model: bytes, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    providers = _providers()
+    slow = _SLOW_FUSIONS if providers == ["CPUExecutionProvider"] else []
+    try:
+        return onnxruntime.InferenceSession(
+            model, options, providers=providers, disabled_optimizers=slow
+        )
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise RouterError(f"onnxruntime cannot load the graph ({error})") from error
 
 
 def _providers() -> list[str]:
@@ -122,17 +171,18 @@ def _batches(tokens: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
         yield np.asarray(batch)
 
 
-def _inputs(tokens: list[NDArray[np.int64]], batch: NDArray[np.int64]) -> dict[str, Any]:
-    length = max(1, *(len(tokens[i]) for i in batch))
-    input_ids = np.zeros((len(batch), length), dtype=np.int64)
-    attention_mask = np.zeros((len(batch), length), dtype=np.int64)
-    for row, i in enumerate(batch):
-        input_ids[row, : len(tokens[i])] = tokens[i]
-        attention_mask[row, : len(tokens[i])] = 1
+def _feed(tokens: list[NDArray[np.int64]]) -> Feed:
+    """Pad to one length; at least one column, since a tokeniser may return no token."""
+    length = max(1, *(len(ids) for ids in tokens))
+    input_ids = np.zeros((len(tokens), length), dtype=np.int64)
+    attention_mask = np.zeros((len(tokens), length), dtype=np.int64)
+    for row, ids in enumerate(tokens):
+        input_ids[row, : len(ids)] = ids
+        attention_mask[row, : len(ids)] = 1
     return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
-def _in_order(parts: list[NDArray[np.float32]], order: NDArray[np.int64]) -> NDArray[np.float32]:
+def _in_order(parts: Outputs, order: NDArray[np.int64]) -> NDArray[np.float32]:
     if not parts:
         return np.zeros((0, 0), dtype=np.float32)
     stacked = np.concatenate(parts)

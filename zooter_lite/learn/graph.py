@@ -1,0 +1,102 @@
+"""A small builder of ONNX graphs: nodes and constants under one name prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"  # onnxruntime's own operators
+OPSET = 20
+IR_VERSION = 10
+
+
+class GraphBuilder:
+    """Collects the nodes and constants of a graph.
+
+    Attributes
+    ----------
+    nodes, constants
+        In the order in which they were added.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+        self._prefix = prefix
+        self._known: set[str] = set()
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Add a constant once per name and return its full name."""
+        full = f"{self._prefix}.{name}"
+        if full not in self._known:
+            self._known.add(full)
+            self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), full))
+        return full
+
+    def integers(self, *values: int) -> str:
+        """Return a constant vector of int64, such as axes."""
+        name = "integers." + ".".join(map(str, values))
+        return self.constant(name, np.asarray(values, dtype=np.int64))
+
+    def scalar(self, name: str, value: float) -> str:
+        """Return a float32 constant without axes."""
+        return self.constant(name, np.asarray(value, dtype=np.float32))
+
+    def add(
+        self, operator: str, inputs: Sequence[str], domain: str = "", **attributes: object
+    ) -> str:
+        """Add a node of one output and return the output's name."""
+        return self.split(operator, inputs, 1, domain, **attributes)[0]
+
+    def split(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        outputs: int,
+        domain: str = "",
+        **attributes: object,
+    ) -> list[str]:
+        """Add a node of several outputs and return their names."""
+        stem = f"{self._prefix}.{len(self.nodes)}.{operator}"
+        names = [stem] if outputs == 1 else [f"{stem}.{number}" for number in range(outputs)]
+        self.place(operator, inputs, names, domain, **attributes)
+        return names
+
+    def place(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        domain: str = "",
+        **attributes: Any,
+    ) -> None:
+        """Add a node whose outputs have names that the caller chooses."""
+        node = helper.make_node(operator, list(inputs), list(outputs), domain=domain, **attributes)
+        self.nodes.append(node)
+
+
+def encoder_model(builder: GraphBuilder, dim: int) -> ModelProto:
+    """Return the model of token ids to `unit` (batch, dim) that the builder's nodes describe."""
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    unit = helper.make_tensor_value_info("unit", TensorProto.FLOAT, ["batch", dim])
+    graph = helper.make_graph(builder.nodes, "encoder", inputs, [unit], builder.constants)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+    )
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = "zooter-lite", ""
+    return model
+
+
+def serialise(model: ModelProto) -> bytes:
+    """Check the model and return its bytes, the same on every run."""
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
