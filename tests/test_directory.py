@@ -54,7 +54,7 @@ def test_what_was_written_is_read(tmp_path: Path, kind: str) -> None:
     assert found.max_length == 16
     np.testing.assert_array_equal(found.head.probs(units(4, 6, 0)), head.probs(units(4, 6, 0)))
     assert found.head.temperature == head.temperature
-    assert found.graph == toy_files(head)["router.onnx"]
+    assert found.graphs == {"fp32": toy_files(head)["router.onnx"]}
     assert found.tags is not None
     assert found.tags.names == ["a", "b", "c", "d"]
 

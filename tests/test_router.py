@@ -104,7 +104,7 @@ def test_the_graph_must_name_the_max_length_of_config(path: Path, max_length: in
 
 def test_a_graph_that_is_none_names_the_folder(path: Path) -> None:
     replace_file(path, "router.onnx", b"nothing")
-    with pytest.raises(RouterError, match=f"{path.name}: onnxruntime cannot load the graph"):
+    with pytest.raises(RouterError, match=f"{path.name}: router.onnx: onnxruntime cannot load"):
         Router.load(path)
 
 

@@ -28,10 +28,10 @@ from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.evaluation.baselines import TrainedOn
 from zooter_lite.evaluation.chart import bar_chart
 from zooter_lite.evaluation.compare import Comparison, compare
-from zooter_lite.evaluation.report import model_card, text_table, verdict
+from zooter_lite.evaluation.report import model_card, parity_lines, text_table, verdict
 from zooter_lite.labels import diagnose
 from zooter_lite.labels.diagnostics import observed_mean
-from zooter_lite.router.directory import check_replaceable, write_router
+from zooter_lite.router.directory import GRAPHS, check_replaceable, write_router
 
 if TYPE_CHECKING:
     from zooter_lite.learn.train import Fitted, Recipe
@@ -49,6 +49,14 @@ class Options:
         "all-MiniLM-L6-v2",
         help="sentence encoder: the bundled default, a folder, or a hub name",
         metavar="E",
+    )
+    prompt: Optional[str] = option(
+        None,
+        help="text before every query, such as 'query: '; without it, what the encoder declares",
+        kind=str,
+    )
+    precision: str = option(
+        "fp32,int8", help="graphs to export; int8 is left out where it loses reward"
     )
     head: Literal["prior", "linear", "mlp"] = option(
         "prior", help="prior: what the tags say plus a linear residual"
@@ -108,7 +116,7 @@ def main(options: Options) -> None:
     _describe(source, table, train)
 
     clock = [time.perf_counter()]
-    encoder = load_encoder(options.encoder, _cache(options))
+    encoder = load_encoder(options.encoder, _cache(options), options.prompt)
     clock.append(time.perf_counter())
     with _bar(len(set(table.queries)), "embedding") as bar:
         embeddings = encoder.embed(table.queries, _cache(options), bar.update)
@@ -118,22 +126,39 @@ def main(options: Options) -> None:
         fitted = fit_head(train, embeddings[rows], recipe, bar.update, bar.reset)
     print(fitted.summary(recipe.folds))
 
-    files = assemble.router_files(encoder, train, embeddings[rows], fitted)
-    if options.keep_queries:
-        files |= assemble.kept_queries(train, fitted)
-    probe = np.flatnonzero(np.asarray(table.splits) != "train")[: assemble.PARITY_ROWS]
-    probe = probe if len(probe) else rows[: assemble.PARITY_ROWS]
-    parity = assemble.check_parity(
-        files, fitted.head, encoder.spec.max_length, table.take(probe).queries, embeddings[probe]
-    )
+    with _bar(None, "export and parity") as bar:
+        exports = assemble.export_graphs(
+            encoder, fitted.head, train, precisions(options.precision), _cache(options), bar.update
+        )
+    files = exports.files
+    if fitted.tagging is not None:
+        files |= assemble.tag_files(train, embeddings[rows], fitted.tagging)
+        if options.keep_queries:
+            files |= assemble.kept_queries(train, fitted.tagging)
     comparisons = _evaluate(table, embeddings, train, fitted, options.seed)
-    config = assemble.router_config(encoder, train, fitted, recipe) | {"parity": parity}
+    config = assemble.router_config(encoder, train, fitted, recipe)
+    config["parity"] = {name: parity.to_json() for name, parity in exports.parity.items()}
     files |= _documents(config, comparisons, fitted, options)
     write_router(out, config, files, fitted.head)
     clock.append(time.perf_counter())
-    _conclude(out, comparisons, parity)
+    _conclude(out, comparisons, config, exports.refused)
     first, second, third = np.diff(clock)
     print(f"time: encoder {first:.1f} s, embedding {second:.1f} s, the rest {third:.1f} s")
+
+
+def precisions(text: str) -> list[str]:
+    """Read "fp32,int8" as a list.
+
+    Raises
+    ------
+    DataError
+        A precision that there is not.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in GRAPHS:
+            raise DataError(f"--precision {name!r}: expected {' or '.join(GRAPHS)}, or both")
+    return names
 
 
 def _cache(options: Options) -> Path:
@@ -177,7 +202,8 @@ def _evaluate(
 
 
 def _check(options: Options) -> None:
-    """Refuse numbers out of their range before anything is read."""
+    """Refuse values out of their range before anything is read."""
+    precisions(options.precision)
     ranges = (
         ("--temperature", options.temperature, 1e-6, 1e6),
         ("--beta", options.beta, 0.0, 1.0),
@@ -262,7 +288,9 @@ def _documents(
     }
 
 
-def _conclude(out: Path, comparisons: list[Comparison], parity: dict[str, float]) -> None:
+def _conclude(
+    out: Path, comparisons: list[Comparison], config: dict[str, Any], refused: str
+) -> None:
     for comparison in comparisons:
         print()
         print(text_table(comparison))
@@ -270,11 +298,11 @@ def _conclude(out: Path, comparisons: list[Comparison], parity: dict[str, float]
         print("sent to: " + ", ".join(f"{name} {share:.0%}" for name, share in shares))
         print(verdict(comparison))
     print()
-    print(
-        f"router: {out}  (graph against fitted head on {parity['queries']:.0f} queries: "
-        f"largest difference {parity['max_difference']:.1e}, "
-        f"{parity['changed_decisions']:.1%} decisions changed)"
-    )
+    print(f"router: {out}")
+    for line in parity_lines(config):
+        print(f"  {line}")
+    if refused:
+        print(f"  no int8 graph: {refused}")
 
 
 def _bar(total: int | None, label: str) -> Any:

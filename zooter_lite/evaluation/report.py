@@ -10,6 +10,7 @@ from zooter_lite.evaluation.compare import CERTAIN, ROUTER, Comparison
 from zooter_lite.evaluation.metrics import Estimate
 
 BAR = 24
+PRECISION_MARKS = ("<!-- precision -->", "<!-- /precision -->")
 
 
 def text_table(comparison: Comparison) -> str:
@@ -76,6 +77,51 @@ def verdict(comparison: Comparison) -> str:
     return text
 
 
+def parity_lines(config: dict[str, Any]) -> list[str]:
+    """One line per precision: what the exported graph changes, on training queries."""
+    lines = []
+    parity = config["parity"]
+    for name in ("fp32", "int8"):
+        if name not in parity:
+            continue
+        found = parity[name]
+        against = "torch" if name == "fp32" else "fp32"
+        line = (
+            f"{name} against {against} on {found['queries']} training queries: largest difference "
+            f"of a probability {found['max_difference']:.1e}, {found['changed_decisions']:.2%} of "
+            f"the decisions changed, {found['lost']:.3f} points of mean reward lost"
+        )
+        if name == "int8":
+            line += (
+                f"; auto asks fp32 again for {found['repeats']:.1%} of them, which leaves "
+                f"{found['changed_after_repeats']:.2%} changed"
+            )
+        lines.append(line)
+    if "text" in parity:
+        found = parity["text"]
+        lines.append(
+            f"router.text.onnx against router.onnx on {found['queries']:.0f} prompts: other tokens "
+            f"for {found['changed_tokens']:.2%}, {found['changed_decisions']:.2%} of the decisions "
+            f"changed, largest difference of a probability {found['max_difference']:.1e}"
+        )
+    return lines
+
+
+def precision_section(config: dict[str, Any]) -> list[str]:
+    """Lines of the model card about the graphs, between two marks that `export` looks for."""
+    lines = [f"- {line}" for line in parity_lines(config)]
+    return [PRECISION_MARKS[0], "## Precision", "", *lines, "", PRECISION_MARKS[1], ""]
+
+
+def with_precision_section(card: str, config: dict[str, Any]) -> str:
+    """Return a model card whose section on precision says what `config` says."""
+    before, start, rest = card.partition(PRECISION_MARKS[0])
+    _, end, after = rest.partition(PRECISION_MARKS[1])
+    if not (start and end):
+        return card
+    return before + "\n".join(precision_section(config)[:-1]) + after
+
+
 def model_card(config: dict[str, Any], comparisons: Sequence[Comparison], command: str) -> str:
     """README.md of a router directory, from what was measured."""
     encoder, labels = config["encoder"], config["labels"]
@@ -102,6 +148,7 @@ def model_card(config: dict[str, Any], comparisons: Sequence[Comparison], comman
         lines += [*markdown_table(comparison), ""]
     if not comparisons:
         lines += ["Not evaluated: the table had no split besides `train`.", ""]
+    lines += precision_section(config)
     lines += ["## Use", "", "```python", "from zooter_lite import Router", ""]
     lines += [
         'router = Router.load("path/of/this/folder")',

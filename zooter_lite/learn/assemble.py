@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.data.table import RewardTable
-from zooter_lite.errors import ZooterError
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.learn.encoder import Encoder
-from zooter_lite.learn.export import router_graph
+from zooter_lite.learn.export import int8_encoder, router_graph
+from zooter_lite.learn.parity import (
+    Parity,
+    ParityError,
+    check_fp32,
+    check_int8,
+    graph_probs,
+    reference_embeddings,
+)
+from zooter_lite.learn.tagging import Tagging
 from zooter_lite.learn.train import Fitted, Recipe
-from zooter_lite.router.directory import QUERIES
+from zooter_lite.router.directory import GRAPHS, QUERIES, TOKENIZER
 from zooter_lite.router.head import Head
-from zooter_lite.router.session import TextSession
 from zooter_lite.router.tags import TagIndex
 
 FloatArray = NDArray[np.float32]
-PARITY = 1e-4  # largest allowed |difference| of a probability, graph against numpy head
-PARITY_ROWS = 512  # queries that a fit compares
-
-
-class ParityError(ZooterError):
-    """The exported graph does not compute what was fitted."""
+EXACT_ROWS = 256  # training queries on which the fp32 graph is compared with torch
+INT8_ROWS = 4096  # ... on which int8 is compared with fp32
+CALIBRATION_ROWS = 256  # ... on which the ranges of int8's activations are taken
 
 
 def router_config(
@@ -48,59 +53,86 @@ def router_config(
     }
 
 
-def router_files(
-    encoder: Encoder, train: RewardTable, embeddings: FloatArray, fitted: Fitted
-) -> dict[str, bytes]:
-    """Content of router.onnx, tokenizer.json and, with tags, the tag index."""
-    files = {
-        "router.onnx": router_graph(encoder, fitted.head, train.experts),
-        "tokenizer.json": encoder.tokenizer.encode(),
-    }
-    if fitted.tagging is not None:
-        assignment = fitted.tagging.assignment
-        query_tags: list[list[int]] = [[] for _ in range(len(train))]
-        for row, tag in zip(assignment.rows.tolist(), assignment.tags.tolist(), strict=True):
-            query_tags[row].append(tag)
-        index = TagIndex.build(embeddings, assignment.names, query_tags, train.rewards)
-        files |= index.to_files()
-    return files
+def tag_files(train: RewardTable, embeddings: FloatArray, tagging: Tagging) -> dict[str, bytes]:
+    """Content of the tag index's files, over the tagged training queries."""
+    assignment = tagging.assignment
+    query_tags: list[list[int]] = [[] for _ in range(len(train))]
+    for row, tag in zip(assignment.rows.tolist(), assignment.tags.tolist(), strict=True):
+        query_tags[row].append(tag)
+    return TagIndex.build(embeddings, assignment.names, query_tags, train.rewards).to_files()
 
 
-def kept_queries(train: RewardTable, fitted: Fitted) -> dict[str, bytes]:
-    """Content of queries.json: the texts of the queries in the tag index; nothing without tags."""
-    if fitted.tagging is None:
-        return {}
-    tagged = np.unique(fitted.tagging.assignment.rows).tolist()
+def kept_queries(train: RewardTable, tagging: Tagging) -> dict[str, bytes]:
+    """Content of queries.json: the texts of the queries in the tag index."""
+    tagged = np.unique(tagging.assignment.rows).tolist()
     text = json.dumps([train.queries[row] for row in tagged], ensure_ascii=False)
     return {QUERIES: text.encode("utf-8", "replace")}  # lone surrogates become "?"
 
 
-def check_parity(
-    files: dict[str, bytes],
-    head: Head,
-    max_length: int,
-    queries: Sequence[str],
-    embeddings: FloatArray,
-) -> dict[str, float]:
-    """Compare the graph, from text, with the numpy head on the embeddings it was fitted on.
+@dataclass(frozen=True)
+class Exports:
+    """Graphs of a router that passed the parity gate, and what it measured.
 
-    Returns
-    -------
-    Number of queries, largest |difference| of a probability, share of changed decisions.
+    Attributes
+    ----------
+    files
+        Content by file name.
+    parity
+        Figures by precision.
+    refused
+        Why the int8 graph was left out, or "".
+    """
+
+    files: dict[str, bytes]
+    parity: dict[str, Parity]
+    refused: str = ""
+
+
+def export_graphs(
+    encoder: Encoder,
+    head: Head,
+    train: RewardTable,
+    precisions: Sequence[str],
+    cache: Path,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Exports:
+    """Make the router's graphs and pass each through the parity gate.
+
+    Parameters
+    ----------
+    head
+        As it is stored, float32.
+    train
+        Training rows, experts in the router's order: the gate compares on a part of
+        them, and int8 is calibrated on another.
+    precisions
+        "fp32", "int8" or both; fp32 is always checked.
+    progress
+        Called with the number of queries compared since the last call.
 
     Raises
     ------
     ParityError
-        The largest difference exceeds `PARITY`.
+        The fp32 graph does not compute what torch and the head compute.
     """
-    session = TextSession(files["router.onnx"], files["tokenizer.json"].decode(), max_length)
-    (found,) = session.run(queries, ["probs"])
-    expected = head.probs(embeddings)
-    worst = float(np.abs(found - expected).max())
-    if not worst <= PARITY:
-        raise ParityError(
-            f"the exported graph's probabilities differ from the fitted head's by {worst:.1e} "
-            f"(at most {PARITY:.0e} is allowed)"
-        )
-    flips = float((found.argmax(axis=1) != expected.argmax(axis=1)).mean())
-    return {"queries": len(queries), "max_difference": worst, "changed_decisions": flips}
+    order = np.random.default_rng(0).permutation(len(train))
+    exact = train.take(np.sort(order[:EXACT_ROWS]))
+    graph = router_graph(encoder, head, train.experts)
+    found = graph_probs(graph, encoder, exact.queries, progress)
+    reference = reference_embeddings(encoder, exact.queries, cache, progress)
+    files = {GRAPHS["fp32"]: graph, TOKENIZER: encoder.tokenizer.encode()}
+    parity = {"fp32": check_fp32(found, head, reference, exact.rewards)}
+    if "int8" not in precisions:
+        return Exports(files, parity)
+    calibration, compared = order[:CALIBRATION_ROWS], order[CALIBRATION_ROWS:][:INT8_ROWS]
+    compared = compared if len(compared) >= CALIBRATION_ROWS else order
+    rows = train.take(np.sort(compared))
+    small = int8_encoder(encoder, train.take(np.sort(calibration)).queries)
+    graph = router_graph(small, head, train.experts)
+    found = graph_probs(graph, encoder, rows.queries, progress)
+    expected = head.probs(encoder.embed(rows.queries, cache))
+    try:
+        parity["int8"] = check_int8(found, expected, rows.rewards)
+    except ParityError as error:
+        return Exports(files, parity, str(error))
+    return Exports(files | {GRAPHS["int8"]: graph}, parity)

@@ -44,11 +44,18 @@ _DISTILBERT = {
     "norm": "output_layer_norm",
 }
 _ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+# Settings of sentence_bert_config.json that change nothing; any other is left to torch.
+_PLAIN: dict[str, Any] = {
+    "do_lower_case": False,
+    "transformer_task": "feature-extraction",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    "module_output_name": "token_embeddings",
+}
 _POOLINGS = {
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean",  # the same direction, so the same unit vector
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
+    "mean": "mean",
+    "mean_sqrt_len": "mean",  # the same direction, so the same unit vector
+    "cls": "cls",
+    "max": "max",
 }
 
 
@@ -96,9 +103,12 @@ def read_bert(folder: Path) -> Bert | None:
         body, pooling = modules[0][1], _pooling(_json(modules[1][1] / "config.json"))
         config = _json(body / "config.json")
         settings = _json(body / "sentence_bert_config.json")
-        max_length = settings["max_seq_length"]
+        max_length = settings.pop("max_seq_length", None)
+        if max_length is None:
+            max_length = _json(body / "tokenizer_config.json")["model_max_length"]
         tokenizer = (body / "tokenizer.json").read_text("utf-8")
-        if pooling is None or not isinstance(max_length, int) or settings.get("do_lower_case"):
+        plain = all(_PLAIN[key] == value for key, value in settings.items())
+        if pooling is None or not plain:
             return None
         weights = _weights(body / "model.safetensors")
         return _bert(config, weights, max_length, pooling, tokenizer)
@@ -112,14 +122,16 @@ def _json(file: Path) -> Any:
 
 def _pooling(config: dict[str, Any]) -> str | None:
     """Return the pooling mode, or None where there are several or one we do not build."""
-    if "pooling_mode" in config:
-        mode = config["pooling_mode"]
-        modes = [mode] if isinstance(mode, str) else list(mode)
-        known = {key.removeprefix("pooling_mode_").removesuffix("_tokens"): mode
-                 for key, mode in _POOLINGS.items()} | {"cls": "cls"}
-        return known.get(modes[0]) if len(modes) == 1 else None
-    chosen = [key for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
-    return _POOLINGS.get(chosen[0]) if len(chosen) == 1 else None
+    modes = config.get("pooling_mode")
+    if modes is None:  # as older releases of sentence-transformers write it
+        start = "pooling_mode_"
+        modes = [
+            key.removeprefix(start) for key, on in config.items() if on is True and start in key
+        ]
+    names = [modes] if isinstance(modes, str) else list(modes)
+    names = [name.removeprefix("pooling_mode_").removesuffix("s") for name in names]
+    names = [name.removesuffix("_token") for name in names]
+    return _POOLINGS.get(names[0]) if len(names) == 1 else None
 
 
 def _weights(file: Path) -> dict[str, FloatArray]:
@@ -160,7 +172,7 @@ def _bert(
         epsilon=config.get("layer_norm_eps", 1e-12),
         gelu=_ACTIVATIONS[act],
         dim=word.shape[1],
-        max_length=min(max_length, positions),
+        max_length=min(int(max_length), positions),
         pooling=pooling,
         tokenizer=tokenizer,
     )
@@ -211,9 +223,7 @@ def _layer(graph: GraphBuilder, bert: Bert, stem: str, hidden: str, mask: str) -
         num_heads=bert.heads,
     )
     attended = _linear(graph, bert, stem + names["attended"], context)
-    hidden = _norm(
-        graph, bert, stem + names["attended_norm"], graph.add("Add", [attended, hidden])
-    )
+    hidden = _norm(graph, bert, stem + names["attended_norm"], graph.add("Add", [attended, hidden]))
     wide = _linear(graph, bert, stem + names["widen"], hidden)
     active = graph.add("Gelu", [wide], approximate=bert.gelu)
     narrow = _linear(graph, bert, stem + names["narrow"], active)
@@ -234,7 +244,9 @@ def _norm(graph: GraphBuilder, bert: Bert, name: str, inputs: str) -> str:
 def _unit(graph: GraphBuilder, pooling: str, hidden: str) -> None:
     """Pool the tokens and scale to unit length, as the graph's output."""
     if pooling == "cls":
-        pooled = graph.add("Gather", [hidden, graph.constant("first", np.asarray(0, dtype=np.int64))], axis=1)
+        pooled = graph.add(
+            "Gather", [hidden, graph.constant("first", np.asarray(0, dtype=np.int64))], axis=1
+        )
     elif pooling == "max":
         present = graph.add("Cast", ["attention_mask"], to=TensorProto.BOOL)
         present = graph.add("Unsqueeze", [present, graph.integers(2)])

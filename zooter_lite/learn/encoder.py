@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from zooter_lite.data.rows import atomic_file
-from zooter_lite.learn.bert import bert_graph, read_bert
 from zooter_lite.learn.cache import EmbeddingCache
 from zooter_lite.learn.find import EncoderError, find_encoder, fingerprint
-from zooter_lite.learn.prompt import declared_prompt, with_prompt
-from zooter_lite.learn.reference import load_torch, torch_graph
+from zooter_lite.learn.prompt import check_pooled, declared_prompt, with_prompt
 from zooter_lite.router.session import TextSession
 
 EXPORT_VERSION = 2  # to be raised with every change of what an export computes or is named
@@ -116,6 +114,7 @@ def load_encoder(name: str, cache: Path, prompt: str | None = None) -> Encoder:
     folder = find_encoder(name)
     if prompt is None:
         prompt = declared_prompt(folder)
+    check_pooled(folder, prompt, name)
     spec = EncoderSpec(name, fingerprint(folder), 0, 0, "", prompt=prompt)
     kept = cache / "encoders" / hashlib.sha256(spec.cache_key.encode()).hexdigest()[:32]
     spec_file, graph_file, tokenizer_file = (
@@ -153,6 +152,9 @@ def _kept_spec(file: Path) -> EncoderSpec | None:
 
 def _export(folder: Path, name: str, key: str, prompt: str) -> Encoder:
     """Build the graph from the weights where that is possible, else export it by torch."""
+    from zooter_lite.learn.bert import bert_graph, read_bert  # onnx, and torch behind the next
+    from zooter_lite.learn.reference import load_torch, torch_graph
+
     bert = read_bert(folder)
     if bert is not None:
         spec = EncoderSpec(name, key, bert.dim, bert.max_length, bert.pooling, prompt=prompt)

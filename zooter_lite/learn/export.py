@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 
 from zooter_lite.learn.encoder import Encoder
+from zooter_lite.learn.graph import GraphBuilder, serialise
+from zooter_lite.learn.quantise import to_int8
 from zooter_lite.router.directory import FORMAT_VERSION
 from zooter_lite.router.head import SHARPNESS, Head
 
@@ -23,9 +26,9 @@ def router_graph(encoder: Encoder, head: Head, experts: Sequence[str]) -> bytes:
     The metadata carries what an application needs beside tokenizer.json.
     """
     model = onnx.load_model_from_string(encoder.graph)
-    nodes, constants = _head_nodes(head)
-    model.graph.node.extend(nodes)
-    model.graph.initializer.extend(constants)
+    nodes = _head_nodes(head)
+    model.graph.node.extend(nodes.nodes)
+    model.graph.initializer.extend(nodes.constants)
     del model.graph.output[:]
     model.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
@@ -33,8 +36,7 @@ def router_graph(encoder: Encoder, head: Head, experts: Sequence[str]) -> bytes:
     )
     _set_metadata(model, experts, encoder.spec.max_length)
     model.producer_name, model.producer_version = "zooter-lite", ""
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    return serialise(model)
 
 
 def _set_metadata(model: ModelProto, experts: Sequence[str], max_length: int) -> None:
@@ -48,39 +50,36 @@ def _set_metadata(model: ModelProto, experts: Sequence[str], max_length: int) ->
     )
 
 
-def _head_nodes(head: Head) -> tuple[list[NodeProto], list[TensorProto]]:
+def _head_nodes(head: Head) -> GraphBuilder:
     """Nodes from the encoder's output `unit` to `probs`, as `Head.probs` computes them."""
-    nodes: list[NodeProto] = [helper.make_node("Identity", ["unit"], ["embedding"])]
-    constants: list[TensorProto] = []
+    graph = GraphBuilder("head")
 
     def constant(name: str, value: NDArray[np.floating]) -> str:
-        array = np.ascontiguousarray(value, dtype=np.float32)
-        constants.append(numpy_helper.from_array(array, f"head.{name}"))
-        return f"head.{name}"
+        return graph.constant(name, np.asarray(value, dtype=np.float32))
 
-    def add(operator: str, inputs: list[str], **attributes: int) -> str:
-        output = f"head.{len(nodes)}.{operator}"
-        nodes.append(
-            helper.make_node(operator, inputs, [output], None, None, None, None, **attributes)
-        )
-        return output
-
+    graph.place("Identity", ["unit"], ["embedding"])
     inner = "unit"
     if head.hidden is not None:
-        weight = constant("hidden.weight", head.hidden.weight.T)
-        product = add("MatMul", [inner, weight])
-        shifted = add("Add", [product, constant("hidden.bias", head.hidden.bias)])
-        inner = add("Relu", [shifted])
-    logits = add("MatMul", [inner, constant("weight", head.weight.T)])
-    logits = add("Add", [logits, constant("bias", head.bias)])
+        product = graph.add("MatMul", [inner, constant("hidden.weight", head.hidden.weight.T)])
+        shifted = graph.add("Add", [product, constant("hidden.bias", head.hidden.bias)])
+        inner = graph.add("Relu", [shifted])
+    logits = graph.add("MatMul", [inner, constant("weight", head.weight.T)])
+    logits = graph.add("Add", [logits, constant("bias", head.bias)])
     if head.prior is not None:
-        near = add("MatMul", ["unit", constant("centroids", SHARPNESS * head.prior.centroids.T)])
-        membership = add("Softmax", [near], axis=-1)
-        mean_label = add("MatMul", [membership, constant("table", head.prior.table)])
-        logits = add("Add", [logits, add("Log", [mean_label])])
-    scaled = add("Div", [logits, constant("temperature", np.asarray([head.temperature]))])
-    nodes.append(helper.make_node("Softmax", [scaled], ["probs"], axis=-1))
-    return nodes, constants
+        centroids = constant("centroids", SHARPNESS * head.prior.centroids.T)
+        near = graph.add("MatMul", ["unit", centroids])
+        membership = graph.add("Softmax", [near], axis=-1)
+        mean_label = graph.add("MatMul", [membership, constant("table", head.prior.table)])
+        logits = graph.add("Add", [logits, graph.add("Log", [mean_label])])
+    temperature = constant("temperature", np.asarray([head.temperature]))
+    scaled = graph.add("Div", [logits, temperature])
+    graph.place("Softmax", [scaled], ["probs"], axis=-1)
+    return graph
+
+
+def int8_encoder(encoder: Encoder, queries: Sequence[str]) -> Encoder:
+    """Return the encoder with an int8 graph, calibrated on these queries."""
+    return replace(encoder, graph=to_int8(encoder.graph, encoder.session().feeds(queries)))
 
 
 def as_float32(head: Head) -> Head:

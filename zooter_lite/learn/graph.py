@@ -35,7 +35,7 @@ class GraphBuilder:
         full = f"{self._prefix}.{name}"
         if full not in self._known:
             self._known.add(full)
-            self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), full))
+            self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), full))
         return full
 
     def integers(self, *values: int) -> str:

@@ -5,7 +5,7 @@ Both checks run from text, on training queries, so that no test row decides what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,11 +61,14 @@ class Parity:
 
     def to_json(self) -> dict[str, float]:
         """Return the figures as config.json keeps them."""
-        return {name: round(float(value), 9) for name, value in asdict(self).items()}
+        return {name: round(value, 9) for name, value in asdict(self).items()}
 
 
 def reference_embeddings(
-    encoder: Encoder, queries: Sequence[str], cache: Path
+    encoder: Encoder,
+    queries: Sequence[str],
+    cache: Path,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> NDArray[np.float32]:
     """(n_queries, dim) unit embeddings computed by torch, kept in the cache."""
     spec = encoder.spec
@@ -78,15 +81,20 @@ def reference_embeddings(
         return torch_embeddings(loaded[0], texts, spec.prompt)
 
     try:
-        return store.embed(queries, embed, spec.dim)
+        return store.embed(queries, embed, spec.dim, progress)
     finally:
         store.close()
 
 
-def graph_probs(graph: bytes, encoder: Encoder, queries: Sequence[str]) -> NDArray[np.float32]:
+def graph_probs(
+    graph: bytes,
+    encoder: Encoder,
+    queries: Sequence[str],
+    progress: Callable[[int], object] = lambda _: None,
+) -> NDArray[np.float32]:
     """Probabilities (n_queries, n_experts) of a router's graph, from text."""
     session = TextSession(graph, encoder.tokenizer, encoder.spec.max_length, threads=1)
-    return session.run(queries, ["probs"])[0]
+    return session.run(queries, ["probs"], progress)[0]
 
 
 def check_fp32(found: Array, head: Head, embeddings: Array, rewards: Array) -> Parity:

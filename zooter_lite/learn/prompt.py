@@ -18,11 +18,28 @@ _PROBES = ("", "What is 17 * 23?", "  two spaces", "请写一个函数", "(brack
 
 def declared_prompt(folder: Path) -> str:
     """Return the prompt that sentence-transformers would put before each text, or ""."""
+    config = _object(folder / "config_sentence_transformers.json")
+    prompts = config.get("prompts")
+    return str(prompts.get(config.get("default_prompt_name"), "")) if prompts else ""
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """Read a JSON object; an empty one where the file is missing or something else."""
     try:
-        config = json.loads((folder / "config_sentence_transformers.json").read_text("utf-8"))
-        return str((config.get("prompts") or {}).get(config.get("default_prompt_name"), ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def check_pooled(folder: Path, prompt: str, name: str) -> None:
+    """Raise EncoderError where the encoder's pooling leaves the prompt's tokens out."""
+    for file in folder.glob("*/config.json"):
+        if prompt and _object(file).get("include_prompt") is False:
+            raise EncoderError(
+                f"encoder {name!r}: its pooling leaves out the prompt {prompt!r}, "
+                "which an exported graph cannot do; --prompt '' routes without it"
+            )
 
 
 def with_prompt(tokenizer: str, prompt: str, name: str) -> str:

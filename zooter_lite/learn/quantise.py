@@ -128,7 +128,7 @@ def smoothing(activations: FloatArray, matrices: list[FloatArray]) -> FloatArray
     weights = np.max([np.abs(matrix).max(axis=1) for matrix in matrices], axis=0)
     ratio = ALPHA * np.log(np.maximum(activations, 1e-5))
     ratio -= (1 - ALPHA) * np.log(np.maximum(weights, 1e-5))
-    return np.exp(ratio - ratio.mean()).astype(np.float32)
+    return np.asarray(np.exp(ratio - ratio.mean()), dtype=np.float32)
 
 
 def quantise_columns(matrix: FloatArray, largest: int) -> tuple[NDArray[np.int8], FloatArray]:

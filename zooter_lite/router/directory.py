@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +30,10 @@ from zooter_lite.router.verified import check_file, map_file, read_file
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
-REQUIRED = ("head.safetensors", "router.onnx", "tokenizer.json")
+HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
+GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
+TEXT_GRAPH = "router.text.onnx"
+CARD = "README.md"
 TAG_FILES = ("tags.json", "tags.faiss")
 QUERIES = "queries.json"  # texts of the indexed training queries, where the user kept them
 
@@ -47,8 +50,8 @@ class RouterFiles:
         Expert names in the order of the graph's columns.
     head
         The head's arrays.
-    graph, tokenizer
-        Content of router.onnx and tokenizer.json.
+    graphs, tokenizer
+        Content of the graphs that were asked for, by precision, and of tokenizer.json.
     folder
         Where the files that only some questions need are read from later.
     """
@@ -56,7 +59,7 @@ class RouterFiles:
     config: dict[str, Any]
     experts: list[str]
     head: Head
-    graph: bytes
+    graphs: dict[str, bytes]
     tokenizer: str
     folder: Path
 
@@ -64,6 +67,24 @@ class RouterFiles:
     def max_length(self) -> int:
         """Tokens after which a query is truncated."""
         return int(self.config["encoder"]["max_length"])
+
+    @property
+    def margin(self) -> float:
+        """Difference of the two best probabilities below which `auto` asks fp32.
+
+        Raises
+        ------
+        RouterError
+            config.json does not say it.
+        """
+        parity = self.config.get("parity")
+        int8 = parity.get("int8") if isinstance(parity, dict) else None
+        margin = int8.get("margin") if isinstance(int8, dict) else None
+        if not isinstance(margin, (int, float)) or not 0 <= margin <= 1:
+            raise RouterError(
+                f"{self.folder}: {CONFIG}: parity int8 margin is {margin!r}, expected 0 to 1"
+            )
+        return float(margin)
 
     @cached_property
     def tags(self) -> TagIndex | None:
@@ -127,7 +148,7 @@ def write_router(path: Path, config: dict[str, Any], files: dict[str, bytes], he
     """
     check_replaceable(path)
     contents = dict(files)
-    contents["head.safetensors"] = save_tensors(head.tensors())
+    contents[HEAD] = save_tensors(head.tensors())
     sums = {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in contents.items()
@@ -141,6 +162,36 @@ def write_router(path: Path, config: dict[str, Any], files: dict[str, bytes], he
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
+
+
+def rewrite_router(
+    path: Path,
+    config: dict[str, Any],
+    changed: dict[str, bytes],
+    edit_card: Callable[[str], str],
+) -> None:
+    """Replace some files of a router directory and its config.json, in one step.
+
+    Parameters
+    ----------
+    config
+        As read, with what is to change.
+    changed
+        Content of new or changed files by bare file name; the others stay.
+    edit_card
+        Makes the new model card of the old one.
+
+    Raises
+    ------
+    RouterError
+        A file that stays is missing or damaged.
+    """
+    listed = config["files"]
+    files = {name: read_file(path / name, listed[name]) for name in listed if name not in changed}
+    head = Head.from_tensors(load_tensors(files.pop(HEAD)), config["calibration"]["temperature"])
+    if CARD in files:
+        files[CARD] = edit_card(files[CARD].decode("utf-8", "replace")).encode()
+    write_router(path, config, files | changed, head)
 
 
 def check_replaceable(path: Path) -> None:
@@ -199,7 +250,7 @@ def _exchange(first: Path, second: Path) -> bool:
     return False
 
 
-def read_router(path: Path) -> RouterFiles:
+def read_router(path: Path, precisions: Sequence[str] = ("fp32",)) -> RouterFiles:
     """Read and verify a router directory.
 
     Raises
@@ -209,11 +260,11 @@ def read_router(path: Path) -> RouterFiles:
         file name that leaves the folder.
     """
     config = _read_config(path)
-    contents = _verified_contents(path, config)
+    contents = _verified_contents(path, config, precisions)
     experts = config["experts"]
     try:
         head = Head.from_tensors(
-            load_tensors(contents["head.safetensors"]), float(config["calibration"]["temperature"])
+            load_tensors(contents[HEAD]), float(config["calibration"]["temperature"])
         )
     except KeyError as error:  # a number type that numpy lacks, such as BF16
         raise RouterError(f"{path}: head.safetensors: {error} is not float32") from error
@@ -226,10 +277,11 @@ def read_router(path: Path) -> RouterFiles:
             f"but config.json names {dim} and {len(experts)}"
         )
     try:
-        tokenizer = contents["tokenizer.json"].decode("utf-8")
+        tokenizer = contents[TOKENIZER].decode("utf-8")
     except UnicodeDecodeError as error:
         raise RouterError(f"{path}: tokenizer.json is not UTF-8") from error
-    return RouterFiles(config, experts, head, contents["router.onnx"], tokenizer, path.absolute())
+    graphs = {name: contents[GRAPHS[name]] for name in precisions}
+    return RouterFiles(config, experts, head, graphs, tokenizer, path.absolute())
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -279,7 +331,9 @@ def _config_problem(config: dict[str, Any]) -> str:
     return ""
 
 
-def _verified_contents(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
+def _verified_contents(
+    path: Path, config: dict[str, Any], precisions: Sequence[str]
+) -> dict[str, bytes]:
     """Check every file that is ever read; return the content of those that routing needs."""
     listed = config.get("files")
     if not isinstance(listed, dict):
@@ -290,4 +344,12 @@ def _verified_contents(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
     later = TAG_FILES if any(name in listed for name in TAG_FILES) else ()
     for name in (*later, *(name for name in (QUERIES,) if name in listed)):
         check_file(path / name, listed.get(name))
-    return {name: read_file(path / name, listed.get(name)) for name in REQUIRED}
+    for precision in precisions:
+        if precision not in GRAPHS:
+            raise RouterError(f"precision {precision!r}: expected fp32, int8 or auto")
+        if precision != "fp32" and GRAPHS[precision] not in listed:
+            raise RouterError(
+                f"{path}: no {GRAPHS[precision]}; python -m zooter_lite.export makes it"
+            )
+    wanted = [HEAD, *(GRAPHS[precision] for precision in precisions), TOKENIZER]
+    return {name: read_file(path / name, listed.get(name)) for name in wanted}

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision, arg_max
-from zooter_lite.router.directory import RouterFiles, read_router
+from zooter_lite.router.directory import GRAPHS, RouterFiles, read_router
 from zooter_lite.router.explain import Explanation, explain_decision
 from zooter_lite.router.head import Head
+from zooter_lite.router.runtime import Precision, Runtime
 from zooter_lite.router.session import TextSession
 from zooter_lite.router.tags import TagIndex
 
@@ -36,13 +37,32 @@ class Router:
     'calculator'
     """
 
-    def __init__(self, files: RouterFiles, session: TextSession) -> None:
+    def __init__(self, files: RouterFiles, runtime: Runtime) -> None:
         self._files = files
-        self._session = session
+        self._runtime = runtime
 
     @classmethod
-    def load(cls, path: str | Path) -> Router:
+    def load(
+        cls,
+        path: str | Path,
+        precision: Precision = "fp32",
+        threads: int | None = None,
+        remember: int = 1024,
+    ) -> Router:
         """Load a router directory after verifying it.
+
+        Parameters
+        ----------
+        path
+            The router directory.
+        precision
+            "fp32"; "int8", faster, with the loss that config.json states under `parity`;
+            "auto", which answers close calls of int8 again in fp32.
+        threads
+            Threads of one forward pass. None takes every core, and measures on the
+            first long list of prompts whether several passes side by side are faster.
+        remember
+            Outputs of so many recent prompts are kept, so that repeated ones cost nothing.
 
         Raises
         ------
@@ -50,21 +70,14 @@ class Router:
             With what is damaged, missing or unknown, and where.
         """
         folder = Path(path)
-        files = read_router(folder)
-        try:
-            session = TextSession(files.graph, files.tokenizer, files.max_length)
-        except RouterError as error:
-            raise RouterError(f"{folder}: {error}") from error
-        widths = {"probs": len(files.experts), "embedding": files.head.dim}
-        if not widths.items() <= session.widths.items():
-            raise RouterError(
-                f"{folder}: router.onnx has the outputs {session.widths}, expected {widths}"
-            )
-        if session.metadata.get("zooter.experts") != json.dumps(files.experts, ensure_ascii=False):
-            raise RouterError(f"{folder}: router.onnx and config.json name different experts")
-        if session.metadata.get("zooter.max_length") != str(files.max_length):
-            raise RouterError(f"{folder}: router.onnx and config.json name different max_lengths")
-        return cls(replace(files, graph=b"", tokenizer=""), session)  # the session has its own
+        wanted = ("int8", "fp32") if precision == "auto" else (precision,)
+        files = read_router(folder, wanted)
+        sessions = [_session(files, name, threads) for name in wanted]
+        exact = sessions[1] if precision == "auto" else None
+        margin = files.margin if precision == "auto" else 0.0
+        # the sessions have their own copies of the graphs and the tokeniser
+        slim = replace(files, graphs={}, tokenizer="")
+        return cls(slim, Runtime(sessions[0], exact, margin, remember))
 
     @property
     def experts(self) -> list[str]:
@@ -102,18 +115,28 @@ class Router:
         -------
         (n_queries, n_experts) float32; rows sum to 1, columns in the order of `experts`.
         """
-        return self._outputs(queries, ["probs"], progress)[0]
+        return self.embed(queries, progress)[0]
 
     def embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
     ) -> tuple[FloatArray, FloatArray]:
         """Return `predict_proba` and the unit embeddings (n_queries, dim), in one pass."""
-        probs, embeddings = self._outputs(queries, ["probs", "embedding"], progress)
-        return probs, embeddings
+        if isinstance(queries, str):
+            raise DataError("expected a list of prompts, found one text; put it in a list")
+        for place, query in enumerate(queries):
+            if not isinstance(query, str):
+                raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
+        if not len(queries):
+            widths = (len(self.experts), self.head.dim)
+            probs, embeddings = (np.zeros((0, width), dtype=np.float32) for width in widths)
+            return probs, embeddings
+        return self._runtime.outputs(queries, progress)
 
-    def route(self, queries: Sequence[str]) -> list[Decision]:
+    def route(
+        self, queries: Sequence[str], progress: Callable[[int], object] = _silent
+    ) -> list[Decision]:
         """Choose one expert for each query, in order."""
-        return arg_max(self.predict_proba(queries), self.experts)
+        return arg_max(self.predict_proba(queries, progress), self._files.experts)
 
     def tags(
         self, queries: Sequence[str], k: int = 16, top: int = 4
@@ -153,18 +176,27 @@ class Router:
             query, decision, embeddings[0], self.tag_index, self._files.kept_queries, k
         )
 
-    def _outputs(
-        self, queries: Sequence[str], names: list[str], progress: Callable[[int], object]
-    ) -> list[FloatArray]:
-        if isinstance(queries, str):
-            raise DataError("expected a list of prompts, found one text; put it in a list")
-        for place, query in enumerate(queries):
-            if not isinstance(query, str):
-                raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
-        if not len(queries):
-            widths = {"probs": len(self.experts), "embedding": self.head.dim}
-            return [np.zeros((0, widths[name]), dtype=np.float32) for name in names]
-        return self._session.run(queries, names, progress)
+    @property
+    def repeat_share(self) -> float:
+        """Share of the prompts that `auto` answered again in fp32; NaN before the first."""
+        return self._runtime.repeat_share
+
+
+def _session(files: RouterFiles, precision: str, threads: int | None) -> TextSession:
+    """Start one of the graphs; it must be what config.json describes."""
+    where = f"{files.folder}: {GRAPHS[precision]}"
+    try:
+        session = TextSession(files.graphs[precision], files.tokenizer, files.max_length, threads)
+    except RouterError as error:
+        raise RouterError(f"{where}: {error}") from error
+    widths = {"probs": len(files.experts), "embedding": files.head.dim}
+    if not widths.items() <= session.widths.items():
+        raise RouterError(f"{where} has the outputs {session.widths}, expected {widths}")
+    if session.metadata.get("zooter.experts") != json.dumps(files.experts, ensure_ascii=False):
+        raise RouterError(f"{where} and config.json name different experts")
+    if session.metadata.get("zooter.max_length") != str(files.max_length):
+        raise RouterError(f"{where} and config.json name different max_lengths")
+    return session
 
 
 def _check_neighbours(k: int) -> None:

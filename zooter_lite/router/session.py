@@ -102,7 +102,7 @@ class TextSession:
         return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
 
     def feeds(self, texts: Sequence[str]) -> Iterator[Feed]:
-        """Inputs of the graph, batch by batch, shortest texts first."""
+        """Yield the inputs of the graph, batch by batch, shortest texts first."""
         tokens = self.tokenise(texts)
         for batch in _batches(tokens):
             yield _feed([tokens[i] for i in batch])
@@ -110,7 +110,7 @@ class TextSession:
     def _results(
         self, names: list[str], tokens: list[NDArray[np.int64]], batches: list[NDArray[np.int64]]
     ) -> Iterator[Outputs]:
-        """Outputs of each batch, in order."""
+        """Yield the outputs of each batch, in order."""
 
         def work(batch: NDArray[np.int64]) -> Outputs:
             return list(self._session.run(names, _feed([tokens[i] for i in batch])))

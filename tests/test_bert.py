@@ -1,0 +1,118 @@
+"""The direct graph against sentence-transformers, for every family and pooling that it builds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
+from zooter_lite.learn.bert import bert_graph, read_bert
+from zooter_lite.learn.encoder import load_encoder
+from zooter_lite.learn.find import EncoderError
+from zooter_lite.router.session import TextSession
+
+CASES = [
+    ("bert", "mean", False), ("bert", "cls", True), ("bert", "max", False),
+    ("bert", "mean_sqrt_len_tokens", False), ("distilbert", "mean", True),
+    ("distilbert", "cls", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "pooling", "normalise"), CASES)
+def test_the_direct_graph_equals_sentence_transformers(
+    tmp_path: Path, kind: str, pooling: str, normalise: bool
+) -> None:
+    folder = tmp_path / "tiny"
+    save_tiny(folder, pooling, kind, normalise=normalise)
+    bert = read_bert(folder)
+    assert bert is not None
+    assert (bert.dim, bert.max_length) == (DIM, MAX_LENGTH)
+    expected = SentenceTransformer(str(folder), device="cpu").encode(
+        TEXTS, normalize_embeddings=True
+    )
+    session = TextSession(bert_graph(bert), bert.tokenizer, bert.max_length)
+    (found,) = session.run(TEXTS, ["unit"])
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    for text, row in zip(TEXTS, found, strict=True):  # padding: alone as among others
+        np.testing.assert_allclose(session.run([text], ["unit"])[0][0], row, atol=1e-6)
+
+
+def edit(folder: Path, name: str, **changes: object) -> None:
+    file = folder / name
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | changes), "utf-8")
+
+
+def test_what_it_cannot_build_is_left_to_torch(tmp_path: Path) -> None:
+    changes: list[tuple[str, dict[str, object]]] = [
+        ("config.json", {"model_type": "electra"}),
+        ("config.json", {"hidden_act": "silu"}),
+        ("config.json", {"position_embedding_type": "relative_key"}),
+        ("config.json", {"is_decoder": True}),
+        ("sentence_bert_config.json", {"do_lower_case": True}),
+        ("sentence_bert_config.json", {"transformer_task": "fill-mask"}),
+        ("sentence_bert_config.json", {"query_length": 32}),
+        ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}),
+        ("1_Pooling/config.json", {"pooling_mode": ["mean", "max"]}),
+    ]
+    for number, (name, values) in enumerate(changes):
+        folder = tmp_path / str(number)
+        save_tiny(folder, "mean")
+        assert read_bert(folder) is not None
+        edit(folder, name, **values)
+        assert read_bert(folder) is None, (name, values)
+    assert read_bert(tmp_path) is None
+
+
+def test_the_older_form_of_the_settings_is_read_too(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    save_tiny(folder, "mean")
+    modes = {f"pooling_mode_{mode}": mode == "max_tokens" for mode in ("cls_token", "max_tokens")}
+    older = {"word_embedding_dimension": DIM} | modes
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(older), "utf-8")
+    settings = {"max_seq_length": 9, "do_lower_case": False}
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings), "utf-8")
+    bert = read_bert(folder)
+    assert bert is not None
+    assert (bert.max_length, bert.pooling) == (9, "max")
+
+
+def test_damaged_weights_are_left_to_the_library_that_names_the_damage(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    save_tiny(folder, "mean")
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    assert read_bert(folder) is None
+
+
+@pytest.mark.parametrize("how", ["declared", "given"])
+def test_a_prompt_stands_before_every_query(tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "tiny"
+    save_tiny(folder, "mean", prompt="face: " if how == "declared" else "")
+    encoder = load_encoder(str(folder), tmp_path / "cache", None if how == "declared" else "face: ")
+    assert encoder.spec.prompt == "face: "
+    reference = SentenceTransformer(str(folder), device="cpu")
+    expected = reference.encode(TEXTS, prompt="face: ", normalize_embeddings=True)
+    np.testing.assert_allclose(encoder.session().run(TEXTS, ["unit"])[0], expected, atol=2e-6)
+    plain = load_encoder(str(folder), tmp_path / "cache", "")
+    assert plain.spec.prompt == ""
+    assert plain.spec.cache_key != encoder.spec.cache_key
+    assert np.abs(plain.session().run(TEXTS, ["unit"])[0] - expected).max() > 0.01
+
+
+def test_a_prompt_that_melts_into_the_text_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    save_tiny(folder, "mean")
+    with pytest.raises(EncoderError, match="the prompt 'cab' does not tokenise apart from 'What"):
+        load_encoder(str(folder), tmp_path / "cache", "cab")
+
+
+def test_a_pooling_without_the_prompt_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    save_tiny(folder, "mean", prompt="face: ")
+    edit(folder, "1_Pooling/config.json", include_prompt=False)
+    with pytest.raises(EncoderError, match="its pooling leaves out the prompt 'face: '"):
+        load_encoder(str(folder), tmp_path / "cache")
+    assert load_encoder(str(folder), tmp_path / "cache", "").spec.prompt == ""

@@ -1,0 +1,153 @@
+"""The int8 copy: against a numpy twin, against fp32, and whatever the batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from zooter_lite.learn.quantise import WEIGHT_MAX, quantise_columns, smoothing, to_int8
+
+WORDS, DIM = 600, 16
+Float = NDArray[np.float32]
+
+
+def arrays() -> tuple[Float, Float]:
+    random = np.random.default_rng(3)
+    table = random.normal(size=(WORDS, DIM)).astype(np.float32)
+    table[:, 5] *= 40  # an outlier channel, as real encoders have
+    return table, random.normal(size=(DIM, DIM)).astype(np.float32)
+
+
+def graph() -> bytes:
+    """Look up, multiply, add up: unit = sum over tokens of table[ids] @ weight."""
+    table, weight = arrays()
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["words"]),
+        helper.make_node("MatMul", ["words", "weight"], ["product"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["wide"]),
+        helper.make_node("Mul", ["product", "wide"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "one"], ["unit"], keepdims=0),
+    ]
+    constants = [
+        numpy_helper.from_array(table, "table"),
+        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(np.asarray([2], dtype=np.int64), "last"),
+        numpy_helper.from_array(np.asarray([1], dtype=np.int64), "one"),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    output = helper.make_tensor_value_info("unit", TensorProto.FLOAT, ["batch", DIM])
+    body = helper.make_graph(nodes, "g", inputs, [output], constants)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+def feed(*rows: list[int]) -> dict[str, NDArray[np.int64]]:
+    length = max(map(len, rows))
+    ids = np.asarray([row + [0] * (length - len(row)) for row in rows], dtype=np.int64)
+    mask = np.asarray([[1] * len(row) + [0] * (length - len(row)) for row in rows], dtype=np.int64)
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+IDS = st.lists(st.integers(0, WORDS - 1), min_size=1, max_size=9)
+CALIBRATION = feed(*np.random.default_rng(4).integers(0, WORDS, (40, 9)).tolist())
+
+
+@pytest.fixture(scope="module")
+def quantised() -> bytes:
+    return to_int8(graph(), [CALIBRATION])
+
+
+def run(model: bytes, inputs: dict[str, NDArray[np.int64]]) -> Float:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["unit"], inputs)[0])
+
+
+def twin(ids: list[int]) -> NDArray[np.float64]:
+    """What the int8 graph computes for one row, in numpy integers."""
+    table, weight = arrays()
+    scales = np.abs(table).max(axis=1, keepdims=True) / np.float32(127)
+    words = (np.round(table / scales) * scales)[ids]
+    largest = np.abs(words_of_calibration()).max(axis=0)
+    divisor = np.sqrt(largest / np.abs(weight).max(axis=1))
+    divisor = (divisor / np.exp(np.log(divisor).mean())).astype(np.float32)
+    even, folded = words / divisor, weight * divisor[:, None]
+    row_max = np.abs(even).max(axis=1, keepdims=True)
+    column = np.abs(folded).max(axis=0) / 64
+    levels = np.round(even / row_max * 127).astype(np.int64)
+    integers = np.round(folded / column).astype(np.int64)
+    return np.asarray(((levels @ integers) * row_max / 127 * column).sum(axis=0))
+
+
+def words_of_calibration() -> Float:
+    return arrays()[0][CALIBRATION["input_ids"].ravel()]
+
+
+def test_the_graph_computes_what_its_numpy_twin_does(quantised: bytes) -> None:
+    for ids in ([1, 2, 3], [599], [7] * 12):
+        found = run(quantised, feed(ids))[0]
+        np.testing.assert_allclose(found, twin(ids), atol=2e-2 * np.abs(found).max())
+
+
+def test_it_is_close_to_fp32(quantised: bytes) -> None:
+    rows = feed(*np.random.default_rng(8).integers(0, WORDS, (30, 8)).tolist())
+    exact, found = run(graph(), rows), run(quantised, rows)
+    cosine = (exact * found).sum(axis=1)
+    cosine /= np.linalg.norm(exact, axis=1) * np.linalg.norm(found, axis=1)
+    assert cosine.min() > 0.999
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, WORDS - 1), min_size=1, max_size=9), min_size=2, max_size=6)
+)
+def test_a_row_does_not_depend_on_its_batch(quantised: bytes, rows: list[list[int]]) -> None:
+    together = run(quantised, feed(*rows))
+    for row, ids in zip(together, rows, strict=True):
+        np.testing.assert_allclose(run(quantised, feed(ids))[0], row, rtol=1e-5, atol=1e-4)
+
+
+def test_products_and_table_are_integers_and_the_floats_are_gone(quantised: bytes) -> None:
+    model = onnx.load_model_from_string(quantised)
+    operators = [node.op_type for node in model.graph.node]
+    assert operators.count("MatMulIntegerToFloat") == 1
+    assert "MatMul" not in operators
+    large = [t for t in model.graph.initializer if int(np.prod(t.dims)) >= DIM * DIM]
+    assert {t.data_type for t in large if len(t.dims) == 2 and t.dims[1] > 1} == {TensorProto.INT8}
+    assert len(quantised) < 0.5 * len(graph())
+
+
+def test_seven_bits_of_weights_cannot_saturate_sixteen() -> None:
+    integers, scales = quantise_columns(arrays()[1], WEIGHT_MAX)
+    assert np.abs(integers.astype(int)).max() == WEIGHT_MAX
+    assert 2 * 255 * WEIGHT_MAX < 2**15
+    np.testing.assert_allclose(integers * scales, arrays()[1], atol=float(scales.max()) / 2 + 1e-6)
+
+
+def test_smoothing_by_hand() -> None:
+    # sqrt(|x|max / |w|max) is 2 and 1/2; their geometric mean is 1
+    weight = np.asarray([[1.0, -1.0], [0.5, 4.0]], dtype=np.float32)
+    activations = np.asarray([4.0, 1.0], dtype=np.float32)
+    np.testing.assert_allclose(smoothing(activations, [weight]), [2.0, 0.5], rtol=1e-6)
+
+
+def test_the_same_calibration_gives_the_same_bytes(quantised: bytes) -> None:
+    assert to_int8(graph(), [CALIBRATION]) == quantised
+
+
+def test_an_all_zero_row_is_no_nan() -> None:
+    table, _ = arrays()
+    model = onnx.load_model_from_string(graph())
+    table[0] = 0
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(table, "table"))
+    small = to_int8(model.SerializeToString(), [CALIBRATION])
+    np.testing.assert_array_equal(run(small, feed([0, 0])), np.zeros((1, DIM)))

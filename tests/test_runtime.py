@@ -1,0 +1,152 @@
+"""Precision and memory: what is computed again, what is remembered, from many threads."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.helpers import edit_config, toy_router
+from zooter_lite import Router, RouterError
+from zooter_lite.router.runtime import Recent, Runtime
+from zooter_lite.router.session import TextSession
+
+Float = NDArray[np.float32]
+
+
+class Fake:
+    """Probabilities that a test states by query; remembers what it was asked."""
+
+    def __init__(self, answers: dict[str, list[float]], mark: float) -> None:
+        self.answers, self.mark = answers, mark
+        self.asked: list[list[str]] = []
+
+    def run(
+        self, texts: Sequence[str], _: Sequence[str], progress: Callable[[int], object] = abs
+    ) -> list[Float]:
+        self.asked.append(list(texts))
+        progress(len(texts))
+        probs = np.asarray([self.answers[text] for text in texts], dtype=np.float32)
+        return [probs, np.full((len(texts), 2), self.mark, dtype=np.float32)]
+
+
+def session(fake: Fake) -> TextSession:
+    return cast(TextSession, fake)
+
+
+FAST = {"a": [0.9, 0.1], "b": [0.52, 0.48], "c": [0.2, 0.8]}
+EXACT = {"a": [0.7, 0.3], "b": [0.45, 0.55], "c": [0.3, 0.7]}
+
+
+def silent(_: int) -> None:
+    pass
+
+
+def test_close_calls_are_answered_again_and_counted() -> None:
+    first, exact = Fake(FAST, 1), Fake(EXACT, 2)
+    runtime = Runtime(session(first), session(exact), 0.1, 0)
+    assert math.isnan(runtime.repeat_share)
+    probs, embeddings = runtime.outputs(["a", "b", "c"], silent)
+    np.testing.assert_allclose(probs, [[0.9, 0.1], [0.45, 0.55], [0.2, 0.8]])
+    np.testing.assert_allclose(embeddings[:, 0], [1, 2, 1])
+    assert exact.asked == [["b"]]
+    assert runtime.repeat_share == pytest.approx(1 / 3)
+
+
+def test_each_different_query_is_computed_once() -> None:
+    first = Fake(FAST, 1)
+    runtime = Runtime(session(first), None, 0.0, 8)
+    steps: list[int] = []
+    probs, _ = runtime.outputs(["b", "a", "b", "b"], steps.append)
+    np.testing.assert_allclose(probs, np.asarray([FAST[q] for q in "babb"]), rtol=1e-6)
+    assert first.asked == [["b", "a"]]
+    assert sum(steps) == 4
+    probs, _ = runtime.outputs(["a", "c"], silent)  # across calls, too
+    np.testing.assert_allclose(probs, np.asarray([FAST[q] for q in "ac"]), rtol=1e-6)
+    assert first.asked == [["b", "a"], ["c"]]
+    runtime.outputs(["a"], steps.append)
+    assert len(first.asked) == 2
+    assert sum(steps) == 5
+
+
+def test_the_oldest_are_forgotten_and_zero_remembers_none() -> None:
+    recent = Recent(2)
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    recent.put(["x", "y"], rows[:2], rows[:2])
+    recent.get(["x"])  # used again, so y is the oldest now
+    recent.put(["z"], rows[2:], rows[2:])
+    assert set(recent.get(["x", "y", "z"])) == {"x", "z"}
+    np.testing.assert_array_equal(recent.get(["z"])["z"][0], [4, 5])
+    recent.put(list("abc"), rows, rows)
+    assert set(recent.get(list("abcxz"))) == {"b", "c"}
+    nothing = Recent(0)
+    nothing.put(["x"], rows[:1], rows[:1])
+    assert nothing.get(["x"]) == {}
+
+
+def test_what_is_remembered_is_not_the_callers_to_change() -> None:
+    runtime = Runtime(session(Fake(FAST, 1)), None, 0.0, 8)
+    probs, _ = runtime.outputs(["a"], silent)
+    probs[:] = 7
+    np.testing.assert_allclose(runtime.outputs(["a"], silent)[0], [[0.9, 0.1]], rtol=1e-6)
+
+
+def test_one_router_shared_by_many_threads(tmp_path: Path) -> None:
+    toy_router(tmp_path / "router")
+    words = ["one", "two", "three", "four five", "six", "seven eight", "zero", ""]
+    queries = [f"{a} {b}" for a in words for b in words]
+    expected = Router.load(tmp_path / "router", remember=0).predict_proba(queries)
+    router = Router.load(tmp_path / "router", remember=16)
+    random = np.random.default_rng(0)
+    orders = [random.permutation(len(queries)) for _ in range(40)]
+
+    def work(order: NDArray[Any]) -> Float:
+        return router.predict_proba([queries[i] for i in order])
+
+    with ThreadPoolExecutor(8) as pool:
+        for order, found in zip(orders, pool.map(work, orders), strict=True):
+            np.testing.assert_allclose(found, expected[order], atol=1e-6)
+
+
+def test_a_precision_that_is_not_there(tmp_path: Path) -> None:
+    toy_router(tmp_path / "router")
+    for precision in ("int8", "auto"):
+        with pytest.raises(RouterError, match=r"no router\.int8\.onnx; python -m zooter_lite\.ex"):
+            Router.load(tmp_path / "router", precision=cast(Any, precision))
+    with pytest.raises(RouterError, match="precision 'fp16': expected fp32, int8 or auto"):
+        Router.load(tmp_path / "router", precision=cast(Any, "fp16"))
+
+
+@pytest.mark.parametrize("margin", [None, "x", -0.1, 1.5, float("nan")])
+def test_a_margin_that_is_none_is_refused(router_path: Path, tmp_path: Path, margin: Any) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(router_path, copy)
+    edit_config(copy, lambda config: config["parity"]["int8"].update(margin=margin))
+    with pytest.raises(RouterError, match="parity int8 margin is"):
+        Router.load(copy, precision="auto")
+
+
+def test_three_precisions_of_a_fitted_router(router_path: Path) -> None:
+    prompts = ["What is 17 * 23?", "请写一个函数", "", "😀" * 50, "How many feet is a mile?"] * 3
+    prompts = [f"{prompt} {number}" for number, prompt in enumerate(prompts)]
+    exact, small, auto = (
+        Router.load(router_path, precision=cast(Any, p)) for p in ("fp32", "int8", "auto")
+    )
+    expected, found = exact.predict_proba(prompts), small.predict_proba(prompts)
+    assert 1e-6 < np.abs(found - expected).max() < 0.2
+    alone = np.concatenate([small.predict_proba([prompt]) for prompt in prompts])
+    np.testing.assert_allclose(alone, found, atol=1e-5)
+    either = auto.predict_proba(prompts)
+    margin = exact.config["parity"]["int8"]["margin"]
+    two = np.sort(found, axis=1)[:, -2:]
+    close = two[:, 1] - two[:, 0] <= margin
+    np.testing.assert_allclose(either[close], expected[close], atol=1e-5)
+    np.testing.assert_allclose(either[~close], found[~close], atol=1e-5)
+    assert auto.repeat_share == pytest.approx(close.mean())

@@ -1,0 +1,76 @@
+"""Tiny encoders with random weights, as sentence-transformers saves them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    PreTrainedTokenizerFast,
+)
+
+DIM, MAX_LENGTH = 32, 24
+TEXTS = [
+    "a cab", "", "bad", "a b c d e " * 60, "Ünknown 日本語 !", "abcde edcba", "face dab",
+    "a", "cab " * 21, "cab " * 22, "cab " * 23, "\n\t", "a cab",
+]  # fmt: skip
+
+
+def tiny_tokenizer() -> tuple[Tokenizer, int]:
+    """Words of letters, [CLS] and [SEP] around them; and the size of the vocabulary."""
+    letters = "abcdefghijklmnopqrstuvwxyz!?:0123456789"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cab", "##ab", "face"]
+    words += [*letters, *(f"##{letter}" for letter in letters)]
+    tokenizer = Tokenizer(WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer()
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return tokenizer, len(words)
+
+
+def save_tiny(
+    folder: Path, pooling: str, kind: str = "bert", *, normalise: bool = False, prompt: str = ""
+) -> None:
+    """Two layers with random weights; `prompt` becomes the declared default prompt."""
+    torch.manual_seed(7)
+    tokenizer, size = tiny_tokenizer()
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
+        sep_token="[SEP]", mask_token="[MASK]", model_max_length=MAX_LENGTH,
+    )  # fmt: skip
+    plain = folder.with_name(f"{folder.name}-plain")
+    if kind == "bert":
+        BertModel(BertConfig(
+            vocab_size=size, hidden_size=DIM, num_hidden_layers=2, num_attention_heads=4,
+            intermediate_size=64, max_position_embeddings=64, initializer_range=0.3,
+        )).save_pretrained(plain)  # fmt: skip
+    else:
+        DistilBertModel(DistilBertConfig(
+            vocab_size=size, dim=DIM, n_layers=2, n_heads=4, hidden_dim=64,
+            max_position_embeddings=64, initializer_range=0.3,
+        )).save_pretrained(plain)  # fmt: skip
+    wrapped.save_pretrained(plain)
+    body = Transformer(str(plain), max_seq_length=MAX_LENGTH)
+    modules: list[torch.nn.Module] = [body, Pooling(DIM, pooling_mode=pooling)]
+    if normalise:
+        modules.append(Normalize())
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder))
+    if prompt:
+        file = folder / "config_sentence_transformers.json"
+        config = json.loads(file.read_text("utf-8"))
+        config |= {"prompts": {"query": prompt}, "default_prompt_name": "query"}
+        file.write_text(json.dumps(config), "utf-8")

@@ -1,0 +1,119 @@
+"""Export a fitted router's graphs again, and check each against what was fitted.
+
+  python -m zooter_lite.export --router exports/mine --data rewards.parquet
+  python -m zooter_lite.export --router exports/mine --data rewards.parquet --precision int8
+  python -m zooter_lite.export --router exports/mine --text
+
+router.int8.onnx is calibrated on queries of the table's split 'train', and compared there
+with fp32. A graph that changes too much is not written (exit code 2, with the figures).
+--text adds router.text.onnx: strings in, the tokeniser inside the graph.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from tqdm import tqdm
+
+from zooter_lite.cli import option, run
+from zooter_lite.data import read_table, sample_path
+from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.evaluate import in_router_order
+from zooter_lite.evaluation.report import parity_lines, with_precision_section
+from zooter_lite.fit import precisions
+from zooter_lite.router.directory import (
+    GRAPHS,
+    TEXT_GRAPH,
+    RouterFiles,
+    read_router,
+    rewrite_router,
+)
+
+TEXT_PROMPTS = 500  # of the bundled sample, on which router.text.onnx is compared
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `python -m zooter_lite.export`."""
+
+    router: str = option(help="router directory", metavar="DIR")
+    data: str = option(
+        "",
+        help="reward table that the router was fitted on; without it, the bundled sample",
+        metavar="TABLE",
+    )
+    precision: Optional[str] = option(
+        None,
+        help="graphs to make: fp32, int8 or fp32,int8 (default: both without --text)",
+        kind=str,
+    )
+    text: bool = option(False, help="also make router.text.onnx from router.onnx")
+    encoder: Optional[str] = option(
+        None, help="folder or name of the encoder, where the router's own is not found", kind=str
+    )
+    cache: str = option(
+        "", help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)"
+    )
+
+
+def main(options: Options) -> None:
+    """Make the graphs, check them, and put them into the router directory."""
+    wanted = precisions(options.precision or "fp32,int8")
+    folder = Path(options.router)
+    router = read_router(folder)
+    files, parity = {GRAPHS["fp32"]: router.graphs["fp32"]}, dict(router.config["parity"])
+    if options.precision or not options.text:
+        made, figures = _graphs(options, router, wanted)
+        files, parity = files | made, parity | figures
+    if options.text:
+        files[TEXT_GRAPH], parity["text"] = _text(files[GRAPHS["fp32"]], router)
+    config = router.config | {"parity": parity}
+    rewrite_router(folder, config, files, lambda card: with_precision_section(card, config))
+    print(f"router: {folder}")
+    for line in parity_lines(config):
+        print(f"  {line}")
+
+
+def _graphs(
+    options: Options, router: RouterFiles, wanted: list[str]
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Graphs by file name and figures by precision, from the encoder and the head."""
+    try:
+        from zooter_lite.learn.assemble import export_graphs
+        from zooter_lite.learn.cache import default_cache
+        from zooter_lite.learn.encoder import load_encoder
+        from zooter_lite.learn.parity import ParityError
+    except ImportError as error:
+        raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
+    source = options.data or sample_path()
+    table = in_router_order(read_table(source), router.experts, source)
+    train = table if table.splits is None else table.take(table.rows("train"))
+    if not len(train):
+        raise DataError(f"{source}: no row has the split 'train', which int8 is calibrated on")
+    cache = Path(options.cache) if options.cache else default_cache()
+    described = router.config["encoder"]
+    name = options.encoder or described["name"]
+    encoder = load_encoder(name, cache, described.get("prompt", ""))
+    if encoder.spec.sha256 != described["sha256"]:
+        raise DataError(f"encoder {name!r} has other files than the one the router was fitted on")
+    with tqdm(desc="export and parity", disable=None, file=sys.stderr, leave=False) as bar:
+        exports = export_graphs(encoder, router.head, train, wanted, cache, bar.update)
+    if exports.refused:
+        raise ParityError(exports.refused)
+    return exports.files, {name: figures.to_json() for name, figures in exports.parity.items()}
+
+
+def _text(graph: bytes, router: RouterFiles) -> tuple[bytes, dict[str, float]]:
+    """Make the one-file router, and compare it on prompts of the bundled sample."""
+    try:
+        from zooter_lite.learn.text import check_text_parity, text_graph
+    except ImportError as error:
+        raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
+    text = text_graph(graph, router.tokenizer, router.max_length)
+    prompts = read_table(sample_path()).queries[:TEXT_PROMPTS]
+    return text, check_text_parity(text, graph, router.tokenizer, router.max_length, prompts)
+
+
+if __name__ == "__main__":
+    sys.exit(run(Options, main, "export", __doc__ or ""))

@@ -1,0 +1,120 @@
+"""Which graph answers a query, and which queries need no graph: precision and memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.router.session import TextSession
+
+FloatArray = NDArray[np.float32]
+Precision = Literal["fp32", "int8", "auto"]
+OUTPUTS = ["probs", "embedding"]
+
+
+class Recent:
+    """Outputs of the most recent different queries; safe to share between threads.
+
+    Parameters
+    ----------
+    size
+        Number of queries remembered; 0 remembers none.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._rows: OrderedDict[str, tuple[FloatArray, FloatArray]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, queries: Sequence[str]) -> dict[str, tuple[FloatArray, FloatArray]]:
+        """Return the outputs of those queries that are remembered."""
+        found = {}
+        with self._lock:
+            for query in queries:
+                if query in self._rows:
+                    self._rows.move_to_end(query)
+                    found[query] = self._rows[query]
+        return found
+
+    def put(self, queries: Sequence[str], probs: FloatArray, embeddings: FloatArray) -> None:
+        """Remember these outputs, and forget the oldest beyond `size`."""
+        start = max(0, len(queries) - self._size)
+        with self._lock:
+            for row in range(start, len(queries)):
+                self._rows[queries[row]] = (probs[row].copy(), embeddings[row].copy())
+            while len(self._rows) > self._size:
+                self._rows.popitem(last=False)
+
+
+class Runtime:
+    """Computes each different query once, in the precision that was asked for.
+
+    Parameters
+    ----------
+    first
+        The graph that answers every query.
+    exact
+        The graph that answers again where the two best of `first` are closer than
+        `margin`; None where `first` has the last word.
+    margin
+        Smallest difference of the two best probabilities that is no close call.
+    remember
+        Number of recent queries whose outputs are kept.
+    """
+
+    def __init__(
+        self, first: TextSession, exact: TextSession | None, margin: float, remember: int
+    ) -> None:
+        self._first = first
+        self._exact = exact
+        self._margin = margin
+        self._recent = Recent(remember)
+        self._lock = Lock()
+        self._computed = self._repeated = 0
+
+    @property
+    def repeat_share(self) -> float:
+        """Share of the computed queries that the exact graph answered again; NaN before any."""
+        with self._lock:
+            return self._repeated / self._computed if self._computed else float("nan")
+
+    def outputs(
+        self, queries: Sequence[str], progress: Callable[[int], object]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Probabilities (n, n_experts) and embeddings (n, dim) of one query or more."""
+        different = list(dict.fromkeys(queries))
+        known = self._recent.get(different)
+        unknown = [query for query in different if query not in known] if known else different
+        progress(len(queries) - len(unknown))
+        if unknown:
+            probs, embeddings = self._compute(unknown, progress)
+            self._recent.put(unknown, probs, embeddings)
+            if len(unknown) == len(queries):
+                return probs, embeddings
+            rows = zip(unknown, zip(probs, embeddings, strict=True), strict=True)
+            known |= dict(rows)
+        return (
+            np.stack([known[query][0] for query in queries]),
+            np.stack([known[query][1] for query in queries]),
+        )
+
+    def _compute(
+        self, queries: Sequence[str], progress: Callable[[int], object]
+    ) -> tuple[FloatArray, FloatArray]:
+        probs, embeddings = self._first.run(queries, OUTPUTS, progress)
+        close = np.zeros(0, dtype=np.int64)
+        if self._exact is not None:
+            best = np.partition(probs, -2, axis=1)[:, -2:]
+            close = np.flatnonzero(best[:, 1] - best[:, 0] <= self._margin)
+        if self._exact is not None and len(close):
+            again = [queries[row] for row in close.tolist()]
+            probs[close], embeddings[close] = self._exact.run(again, OUTPUTS)
+        with self._lock:
+            self._computed += len(queries)
+            self._repeated += len(close)
+        return probs, embeddings
