@@ -129,8 +129,7 @@ def _pooling(config: dict[str, Any]) -> str | None:
             key.removeprefix(start) for key, on in config.items() if on is True and start in key
         ]
     names = [modes] if isinstance(modes, str) else list(modes)
-    names = [name.removeprefix("pooling_mode_").removesuffix("s") for name in names]
-    names = [name.removesuffix("_token") for name in names]
+    names = [name.removeprefix("pooling_mode_").split("_token")[0] for name in names]
     return _POOLINGS.get(names[0]) if len(names) == 1 else None
 
 
