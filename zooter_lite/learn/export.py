@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper
 from zooter_lite.learn.encoder import Encoder
 from zooter_lite.learn.graph import GraphBuilder, serialise
 from zooter_lite.learn.quantise import to_int8
-from zooter_lite.router.directory import FORMAT_VERSION
+from zooter_lite.router.config import FORMAT_VERSION
 from zooter_lite.router.head import SHARPNESS, Head
 
 

@@ -24,12 +24,11 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from zooter_lite.errors import DataError, RouterError
+from zooter_lite.router.config import CONFIG, FORMAT_VERSION, read_config
 from zooter_lite.router.head import Head
 from zooter_lite.router.tags import TagIndex, parse_json
 from zooter_lite.router.verified import check_file, map_file, read_file
 
-FORMAT_VERSION = 1
-CONFIG = "config.json"
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
 GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
 TEXT_GRAPH = "router.text.onnx"
@@ -70,21 +69,9 @@ class RouterFiles:
 
     @property
     def margin(self) -> float:
-        """Difference of the two best probabilities below which `auto` asks fp32.
-
-        Raises
-        ------
-        RouterError
-            config.json does not say it.
-        """
-        parity = self.config.get("parity")
-        int8 = parity.get("int8") if isinstance(parity, dict) else None
-        margin = int8.get("margin") if isinstance(int8, dict) else None
-        if not isinstance(margin, (int, float)) or not 0 <= margin <= 1:
-            raise RouterError(
-                f"{self.folder}: {CONFIG}: parity int8 margin is {margin!r}, expected 0 to 1"
-            )
-        return float(margin)
+        """Difference of the two best probabilities below which `auto` asks fp32."""
+        int8 = self.config.get("parity", {}).get("int8", {})
+        return float(int8.get("margin", 0.0))
 
     @cached_property
     def tags(self) -> TagIndex | None:
@@ -259,7 +246,7 @@ def read_router(path: Path, precisions: Sequence[str] = ("fp32",)) -> RouterFile
         A missing file, a wrong size or hash, a wrong shape, an unknown version, or a
         file name that leaves the folder.
     """
-    config = _read_config(path)
+    config = read_config(path)
     contents = _verified_contents(path, config, precisions)
     experts = config["experts"]
     try:
@@ -284,63 +271,11 @@ def read_router(path: Path, precisions: Sequence[str] = ("fp32",)) -> RouterFile
     return RouterFiles(config, experts, head, graphs, tokenizer, path.absolute())
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise RouterError(f"{path}: no such router directory")
-    try:
-        config = json.loads((path / CONFIG).read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise RouterError(f"{path}: no {CONFIG}; expected a router directory") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RouterError(f"{path}: {CONFIG} cannot be read ({error})") from error
-    if not isinstance(config, dict) or "format_version" not in config:
-        raise RouterError(f"{path}: {CONFIG} names no format_version")
-    if config["format_version"] != FORMAT_VERSION:
-        raise RouterError(
-            f"{path}: format_version {config['format_version']!r}, "
-            f"but this release reads {FORMAT_VERSION}"
-        )
-    problem = _config_problem(config)
-    if problem:
-        raise RouterError(f"{path}: {CONFIG}: {problem}")
-    return config
-
-
-def _config_problem(config: dict[str, Any]) -> str:
-    experts, encoder = config.get("experts"), config.get("encoder")
-    if not isinstance(experts, list) or not all(isinstance(e, str) for e in experts):
-        return "'experts' is not a list of names"
-    if len(experts) < 2 or len(set(experts)) != len(experts):
-        return "'experts' are not at least two different names"
-    if not isinstance(encoder, dict):
-        return "'encoder' is missing"
-    for key in ("dim", "max_length"):
-        value = encoder.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1_000_000:
-            return f"encoder {key!r} is {value!r}, expected a positive whole number"
-    training = config.get("training")
-    means = training.get("mean_rewards") if isinstance(training, dict) else None
-    if not isinstance(means, list) or not all(isinstance(m, (int, float)) for m in means):
-        return "training 'mean_rewards' is not a list of numbers"
-    if len(means) != len(experts):
-        return f"training 'mean_rewards' has {len(means)} numbers for {len(experts)} experts"
-    calibration = config.get("calibration")
-    temperature = calibration.get("temperature") if isinstance(calibration, dict) else None
-    if not isinstance(temperature, (int, float)) or not 0 < temperature < 1e6:
-        return f"calibration temperature is {temperature!r}, expected a positive number"
-    return ""
-
-
 def _verified_contents(
     path: Path, config: dict[str, Any], precisions: Sequence[str]
 ) -> dict[str, bytes]:
     """Check every file that is ever read; return the content of those that routing needs."""
-    listed = config.get("files")
-    if not isinstance(listed, dict):
-        raise RouterError(f"{path}: {CONFIG}: 'files' is missing")
-    for name in listed:
-        if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
-            raise RouterError(f"{path}: {CONFIG} lists {name!r}, which is no bare file name")
+    listed = config["files"]
     later = TAG_FILES if any(name in listed for name in TAG_FILES) else ()
     for name in (*later, *(name for name in (QUERIES,) if name in listed)):
         check_file(path / name, listed.get(name))
