@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from recipes.bench.speed.protocol import Contestant
+
+if TYPE_CHECKING:
+    from zooter_lite.router.runtime import Precision
 
 THREADS = 2  # for everyone but ours, which chooses for itself
 GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
@@ -25,9 +27,7 @@ def load(folder: str, precision: str) -> Any:
     """Load the router in one precision; "static" names a tier, whose directory has only one."""
     from zooter_lite import Router
 
-    if precision != "static" and "precision" in inspect.signature(Router.load).parameters:
-        return Router.load(folder, **{"precision": precision})
-    return Router.load(folder)
+    return Router.load(folder, "fp32" if precision == "static" else cast("Precision", precision))
 
 
 def ours(folder: str, precision: str) -> Contestant:

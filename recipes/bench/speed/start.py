@@ -12,10 +12,9 @@ from pathlib import Path
 MB, MIB = 1e6, 1024.0
 # runs in the base environment, away from the repository, so the installed package answers
 _CHILD = """
-import inspect, json, resource, sys
+import json, resource, sys
 from zooter_lite import Router
-known = "precision" in inspect.signature(Router.load).parameters and sys.argv[2] != "static"
-router = Router.load(sys.argv[1], **({"precision": sys.argv[2]} if known else {}))
+router = Router.load(sys.argv[1], "fp32" if sys.argv[2] == "static" else sys.argv[2])
 expert = router.route(["What is the capital of France?"])[0].expert
 try:  # on Linux ru_maxrss begins with the peak of the process that started this one
     status = open("/proc/self/status").read()
