@@ -62,7 +62,7 @@ def main(options: Options) -> None:
     wanted = precisions(options.precision or "fp32,int8")
     folder = Path(options.router)
     router = read_router(folder)
-    files, parity = {GRAPHS["fp32"]: router.graphs["fp32"]}, dict(router.config["parity"])
+    files, parity = {GRAPHS["fp32"]: router.graphs["fp32"].read()}, dict(router.config["parity"])
     if options.precision or not options.text:
         made, figures = _graphs(options, router, wanted)
         files, parity = files | made, parity | figures

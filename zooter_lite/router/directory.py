@@ -27,7 +27,7 @@ from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.config import CONFIG, FORMAT_VERSION, read_config
 from zooter_lite.router.head import Head
 from zooter_lite.router.tags import TagIndex, parse_json
-from zooter_lite.router.verified import check_file, map_file, read_file
+from zooter_lite.router.verified import VerifiedFile, check_file, map_file, read_file
 
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
 GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
@@ -49,8 +49,10 @@ class RouterFiles:
         Expert names in the order of the graph's columns.
     head
         The head's arrays.
-    graphs, tokenizer
-        Content of the graphs that were asked for, by precision, and of tokenizer.json.
+    graphs
+        The graphs that were asked for, by precision; their sha256 is yet to be checked.
+    tokenizer
+        Content of tokenizer.json.
     folder
         Where the files that only some questions need are read from later.
     """
@@ -58,7 +60,7 @@ class RouterFiles:
     config: dict[str, Any]
     experts: list[str]
     head: Head
-    graphs: dict[str, bytes]
+    graphs: dict[str, VerifiedFile]
     tokenizer: str
     folder: Path
 
@@ -247,7 +249,8 @@ def read_router(path: Path, precisions: Sequence[str] = ("fp32",)) -> RouterFile
         file name that leaves the folder.
     """
     config = read_config(path)
-    contents = _verified_contents(path, config, precisions)
+    graphs = _graphs(path, config, precisions)
+    contents = _verified_contents(path, config)
     experts = config["experts"]
     try:
         head = Head.from_tensors(
@@ -267,18 +270,13 @@ def read_router(path: Path, precisions: Sequence[str] = ("fp32",)) -> RouterFile
         tokenizer = contents[TOKENIZER].decode("utf-8")
     except UnicodeDecodeError as error:
         raise RouterError(f"{path}: tokenizer.json is not UTF-8") from error
-    graphs = {name: contents[GRAPHS[name]] for name in precisions}
     return RouterFiles(config, experts, head, graphs, tokenizer, path.absolute())
 
 
-def _verified_contents(
+def _graphs(
     path: Path, config: dict[str, Any], precisions: Sequence[str]
-) -> dict[str, bytes]:
-    """Check every file that is ever read; return the content of those that routing needs."""
+) -> dict[str, VerifiedFile]:
     listed = config["files"]
-    later = TAG_FILES if any(name in listed for name in TAG_FILES) else ()
-    for name in (*later, *(name for name in (QUERIES,) if name in listed)):
-        check_file(path / name, listed.get(name))
     for precision in precisions:
         if precision not in GRAPHS:
             raise RouterError(f"precision {precision!r}: expected fp32, int8 or auto")
@@ -286,5 +284,16 @@ def _verified_contents(
             raise RouterError(
                 f"{path}: no {GRAPHS[precision]}; python -m zooter_lite.export makes it"
             )
-    wanted = [HEAD, *(GRAPHS[precision] for precision in precisions), TOKENIZER]
-    return {name: read_file(path / name, listed.get(name)) for name in wanted}
+    return {
+        precision: VerifiedFile(path / GRAPHS[precision], listed.get(GRAPHS[precision]))
+        for precision in precisions
+    }
+
+
+def _verified_contents(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
+    """Check every file that is ever read; return the content of those that routing needs."""
+    listed = config["files"]
+    later = TAG_FILES if any(name in listed for name in TAG_FILES) else ()
+    for name in (*later, *(name for name in (QUERIES,) if name in listed)):
+        check_file(path / name, listed.get(name))
+    return {name: read_file(path / name, listed.get(name)) for name in (HEAD, TOKENIZER)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,18 @@ class Router:
         folder = Path(path)
         wanted = ("int8", "fp32") if precision == "auto" else (precision,)
         files = read_router(folder, wanted)
-        sessions = [_session(files, name, threads) for name in wanted]
+        with ThreadPoolExecutor(len(wanted)) as pool:  # hashing takes about as long as loading
+            checks = [pool.submit(graph.check) for graph in files.graphs.values()]
+            try:
+                sessions = [_session(files, name, threads) for name in wanted]
+            finally:
+                for check in checks:  # damage is told before what it led to
+                    check.result()
+        for graph in files.graphs.values():
+            graph.close()
         exact = sessions[1] if precision == "auto" else None
         margin = files.margin if precision == "auto" else 0.0
-        # the sessions have their own copies of the graphs and the tokeniser
-        slim = replace(files, graphs={}, tokenizer="")
+        slim = replace(files, graphs={}, tokenizer="")  # the sessions have their own copies
         return cls(slim, Runtime(sessions[0], exact, margin, remember))
 
     @property
@@ -186,7 +194,9 @@ def _session(files: RouterFiles, precision: str, threads: int | None) -> TextSes
     """Start one of the graphs; it must be what config.json describes."""
     where = f"{files.folder}: {GRAPHS[precision]}"
     try:
-        session = TextSession(files.graphs[precision], files.tokenizer, files.max_length, threads)
+        session = TextSession(
+            files.graphs[precision].path, files.tokenizer, files.max_length, threads
+        )
     except RouterError as error:
         raise RouterError(f"{where}: {error}") from error
     widths = {"probs": len(files.experts), "embedding": files.head.dim}

@@ -33,7 +33,8 @@ class TextSession:
     Parameters
     ----------
     model
-        Serialised ONNX graph; inputs input_ids and attention_mask int64 (batch, length).
+        ONNX graph, serialised or the path of a file; inputs input_ids and attention_mask
+        int64 (batch, length).
     tokenizer
         Content of a tokenizer.json.
     max_length
@@ -45,7 +46,7 @@ class TextSession:
     """
 
     def __init__(
-        self, model: bytes, tokenizer: str, max_length: int, threads: int | None = None
+        self, model: bytes | str, tokenizer: str, max_length: int, threads: int | None = None
     ) -> None:
         cores = _cores()
         self._session = _start(model, threads or cores)
@@ -129,7 +130,7 @@ class TextSession:
         yield from run(work, batches[start:])
 
 
-def _start(model: bytes, threads: int) -> Any:
+def _start(model: bytes | str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -140,7 +141,10 @@ def _start(model: bytes, threads: int) -> Any:
             model, options, providers=providers, disabled_optimizers=slow
         )
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise RouterError(f"onnxruntime cannot load the graph ({error})") from error
+        reason = str(error)
+        if isinstance(model, str):  # a path of ours, which tells the user nothing
+            reason = reason.replace(model, "it")
+        raise RouterError(f"onnxruntime cannot load the graph ({reason})") from error
 
 
 def _providers() -> list[str]:
