@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import Command
 from tests.test_fit import write_planted
+from zooter_lite import Router
 from zooter_lite.data import read_table, sample_path, write_table
 
 
@@ -28,6 +32,49 @@ def test_evaluate_agrees_with_the_report_of_the_fit(
             assert second["micro"]["value"] == pytest.approx(first["micro"]["value"], abs=3e-3)
             assert second["macro"]["low"] == pytest.approx(first["macro"]["low"], abs=5e-3)
     assert "beats the best single expert (calculator)" in done.stdout
+
+
+@pytest.mark.parametrize("precision", ["int8", "auto"])
+def test_the_precision_is_what_is_evaluated_and_stated(
+    command: Command, router_path: Path, tmp_path: Path, precision: Any
+) -> None:
+    out = tmp_path / "report.json"
+    options = ("--data", sample_path(), "--split", "shift", "--json", out)
+    done = command("evaluate", "--router", router_path, *options, "--precision", precision)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text("utf-8"))
+    assert found["precision"] == precision
+    # the same mean from the library, by hand
+    table = read_table(sample_path())
+    shift = table.take(table.rows("shift"))
+    router = Router.load(router_path, precision)
+    means = [
+        shift.rewards[row, shift.experts.index(decision.expert)]
+        for row, decision in enumerate(router.route(shift.queries))
+    ]
+    router_score = found["comparisons"][0]["methods"][0]
+    assert router_score["name"] == "router"
+    assert router_score["micro"]["value"] == pytest.approx(float(np.mean(means)))
+    # shares are over train and shift, which are both computed
+    first = done.stdout.splitlines()[0]
+    assert first.startswith(f"router: {router_path}, {precision}")
+    assert bool(re.search(r"with \d+\.\d% of the queries answered again in fp32", first)) == (
+        precision == "auto"
+    )
+
+
+@pytest.mark.parametrize("precision", ["int8", "auto"])
+def test_queries_of_the_fit_are_told_in_every_precision(
+    command: Command, router_path: Path, tmp_path: Path, precision: str
+) -> None:
+    table = read_table(sample_path())
+    kept = np.sort(np.concatenate([table.rows("train")[:150], table.rows("test")[:80]]))
+    write_table(replace(table.take(kept), splits=None), str(tmp_path / "mixed.jsonl"))
+    options = ("--data", tmp_path / "mixed.jsonl", "--precision", precision)
+    done = command("evaluate", "--router", router_path, *options)
+    assert done.returncode == 0, done.stderr
+    assert "150 of 230 queries are among those the router was fitted on" in done.stdout
+    assert "split all: 80 queries" in done.stdout
 
 
 def test_one_split_some_subsets_and_no_training_rows(

@@ -245,6 +245,19 @@ def test_the_command_refuses_in_one_line(
     assert done.stderr.count("\n") == 1
 
 
+def test_the_command_explains_the_precision_that_is_asked_for(
+    command: Command, router_path: Path
+) -> None:
+    query = "What is 17 * 23?"
+    options = ("--json", "--precision", "int8", query)
+    found = json.loads(command("explain", "--router", router_path, *options).stdout)
+    expected = Router.load(router_path, "int8").route([query])[0]
+    assert found["decision"]["expert"] == expected.expert
+    assert found["decision"]["probability"] == pytest.approx(expected.probability, abs=1e-5)
+    exact = Router.load(router_path).route([query])[0].probability
+    assert abs(found["decision"]["probability"] - exact) > 1e-5
+
+
 def test_input_that_is_not_utf8_is_one_line(command: Command, folder: Path) -> None:
     done: Any = command("explain", "--router", folder, "-", input=b"one\n\xff\xfe\n", text=False)
     assert done.returncode == 2

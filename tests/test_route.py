@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import toy_router
 from zooter_lite.router.decision import Decision
 from zooter_lite.router.router import Router
 
@@ -187,6 +188,49 @@ def test_more_rows_than_a_chunk_stay_in_order(
     assert [row[:3] for row in found] == [[*row, expected[row[1]]] for row in rows]
 
 
+@pytest.mark.parametrize("precision", ["int8", "auto"])
+def test_other_precisions_are_those_of_the_library(
+    tmp_path: Path, route: Command, router_path: Path, precision: Any
+) -> None:
+    prompts = [f"{prompt} {i}" for i in range(40) for prompt in PROMPTS if len(prompt) < 200]
+    prompts += prompts[:50]  # repeated prompts are computed once
+    (tmp_path / "in.csv").write_bytes(as_csv([["query"], *([prompt] for prompt in prompts)]))
+    options = ("--precision", precision, "--threads", "1")
+    done = route(tmp_path / "in.csv", tmp_path / "out.csv", *options)
+    assert done.returncode == 0, done.stderr
+    library = Router.load(router_path, precision)
+    expected = library.route(prompts)
+    _, *rows = from_csv((tmp_path / "out.csv").read_bytes())
+    assert [row[1] for row in rows] == [decision.expert for decision in expected]
+    for row, decision in zip(rows, expected, strict=True):
+        assert float(row[2]) == pytest.approx(decision.probability, abs=2e-5)
+    summary, *closing = done.stderr.splitlines()
+    assert summary.startswith(f"{len(prompts)} rows routed (")
+    if precision == "auto":
+        repeated, computed = library.repeats
+        assert 0 < repeated < computed == len(set(prompts))
+        assert closing == [
+            f"{repeated} close calls of {computed} prompts computed were answered again in fp32 "
+            f"({repeated / computed:.1%})"
+        ]
+    else:
+        assert closing == []
+
+
+def test_a_precision_that_the_router_lacks(tmp_path: Path, command: Command) -> None:
+    toy_router(tmp_path / "router")
+    (tmp_path / "in.csv").write_text(GOOD)
+    files = ("--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv")
+    for precision in ("int8", "auto"):
+        done = command("route", "--router", tmp_path / "router", *files, "--precision", precision)
+        assert done.returncode == 2
+        assert done.stderr == (
+            f"error: {tmp_path / 'router'}: no router.int8.onnx; "
+            "python -m zooter_lite.export makes it\n"
+        )
+        assert only(tmp_path) == ["in.csv", "router"]
+
+
 def test_header_only(tmp_path: Path, route: Command) -> None:
     (tmp_path / "in.csv").write_text("id,query\n")
     done = route(tmp_path / "in.csv", tmp_path / "out.csv")
@@ -253,6 +297,9 @@ REFUSED: list[tuple[str, str, str, str, list[str], str]] = [
     ("a file as folder", "in.csv", GOOD, "in.csv/out.csv", [], "{out}: expected a file name in a"),
     ("a folder", "in.csv", GOOD, "../folder.csv", ["--force"], "{out}: expected a file name in an"),
     ("no input", "../none.csv", "", "out.csv", [], "{in}: No such file or directory"),
+    ("no threads", "in.csv", GOOD, "out.csv", ["--threads", "0"], "threads 0: expected a number"),
+    ("negative", "in.csv", GOOD, "out.csv", ["--threads", "-1"], "threads -1: expected a number"),
+    ("too many", "in.csv", GOOD, "out.csv", ["--threads", "99999"], "from 1 to 256"),
 ]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tests.helpers import edit_config, toy_router
 from zooter_lite import Router, RouterError
+from zooter_lite.errors import DataError
 from zooter_lite.router.runtime import Recent, Runtime
 from zooter_lite.router.session import TextSession
 
@@ -52,12 +53,12 @@ def silent(_: int) -> None:
 def test_close_calls_are_answered_again_and_counted() -> None:
     first, exact = Fake(FAST, 1), Fake(EXACT, 2)
     runtime = Runtime(session(first), session(exact), 0.1, 0)
-    assert math.isnan(runtime.repeat_share)
+    assert runtime.repeats == (0, 0)
     probs, embeddings = runtime.outputs(["a", "b", "c"], silent)
     np.testing.assert_allclose(probs, [[0.9, 0.1], [0.45, 0.55], [0.2, 0.8]])
     np.testing.assert_allclose(embeddings[:, 0], [1, 2, 1])
     assert exact.asked == [["b"]]
-    assert runtime.repeat_share == pytest.approx(1 / 3)
+    assert runtime.repeats == (1, 3)
 
 
 def test_each_different_query_is_computed_once() -> None:
@@ -124,6 +125,21 @@ def test_a_precision_that_is_not_there(tmp_path: Path) -> None:
         Router.load(tmp_path / "router", precision=cast(Any, "fp16"))
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("threads", 0, "threads 0: expected a number from 1 to 256"),
+        ("threads", -1, "threads -1: expected"),
+        ("threads", 100_000, "threads 100000: expected"),
+        ("remember", -1, "remember -1: expected a number from 0"),
+    ],
+)
+def test_numbers_out_of_range(tmp_path: Path, option: str, value: int, expected: str) -> None:
+    toy_router(tmp_path / "router")
+    with pytest.raises(DataError, match=expected):
+        Router.load(tmp_path / "router", **cast(Any, {option: value}))
+
+
 @pytest.mark.parametrize("margin", [None, "x", -0.1, 1.5, float("nan")])
 def test_a_margin_that_is_none_is_refused(router_path: Path, tmp_path: Path, margin: Any) -> None:
     copy = tmp_path / "copy"
@@ -143,6 +159,7 @@ def test_three_precisions_of_a_fitted_router(router_path: Path) -> None:
     assert 1e-6 < np.abs(found - expected).max() < 0.2
     alone = np.concatenate([small.predict_proba([prompt]) for prompt in prompts])
     np.testing.assert_allclose(alone, found, atol=1e-5)
+    assert math.isnan(auto.repeat_share)
     either = auto.predict_proba(prompts)
     margin = exact.config["parity"]["int8"]["margin"]
     two = np.sort(found, axis=1)[:, -2:]
@@ -150,3 +167,4 @@ def test_three_precisions_of_a_fitted_router(router_path: Path) -> None:
     np.testing.assert_allclose(either[close], expected[close], atol=1e-5)
     np.testing.assert_allclose(either[~close], found[~close], atol=1e-5)
     assert auto.repeat_share == pytest.approx(close.mean())
+    assert auto.repeats == (close.sum(), len(prompts))

@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import Literal, Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from zooter_lite.evaluation.compare import Comparison, compare
 from zooter_lite.evaluation.report import text_table, verdict
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.router.router import Router
+from zooter_lite.router.runtime import Precision
 
 SAME = 1e-5  # cosine distance below which two queries are one
 
@@ -47,6 +48,9 @@ class Options:
     json: Optional[str] = option(
         None, help="write the same figures to this file", kind=str, metavar="FILE"
     )
+    precision: Literal["fp32", "int8", "auto"] = option(
+        "fp32", help="of the router that is evaluated"
+    )
     seed: int = option(0, help="of the bootstrap")
 
 
@@ -54,11 +58,15 @@ def main(options: Options) -> None:
     """Load, embed, compare, print."""
     if options.seed < 0:
         raise DataError(f"--seed {options.seed}: expected a number from 0")
-    router = Router.load(options.router)
+    router = Router.load(options.router, options.precision)
     table = in_router_order(read_table(options.data), router.experts, options.data)
     outputs = _Outputs(router, table)
     if table.splits is None:
-        table = _unseen_apart(table, outputs)
+        # the tag index holds fp32 embeddings, to which those of another precision are unequal
+        exact = (
+            outputs if options.precision == "fp32" else _Outputs(Router.load(options.router), table)
+        )
+        table = _unseen_apart(table, exact)
     elif len(table.leaks()):
         print(f"{len(table.leaks())} evaluated rows have a query that also stands in train")
     chosen = {split: _chosen_rows(table, split, options) for split in _splits(table, options)}
@@ -79,12 +87,19 @@ def main(options: Options) -> None:
         )
         for split, rows in chosen.items()
     ]
+    print(f"router: {options.router}, {_precision(router, options.precision)}")
     for comparison in comparisons:
         print(text_table(comparison))
         print(verdict(comparison))
         print()
     if options.json is not None:
-        _write_json(options.json, comparisons)
+        _write_json(options.json, comparisons, options.precision)
+
+
+def _precision(router: Router, precision: Precision) -> str:
+    if precision != "auto":
+        return precision
+    return f"auto: int8, with {router.repeat_share:.1%} of the queries answered again in fp32"
 
 
 class _Outputs:
@@ -196,9 +211,12 @@ def _chosen_rows(table: RewardTable, split: str, options: Options) -> NDArray[np
     return kept
 
 
-def _write_json(path: str, comparisons: list[Comparison]) -> None:
+def _write_json(path: str, comparisons: list[Comparison], precision: Precision) -> None:
     with atomic_text(path) as stream:
-        content = {"comparisons": [comparison.to_json() for comparison in comparisons]}
+        content = {
+            "comparisons": [comparison.to_json() for comparison in comparisons],
+            "precision": precision,
+        }
         json.dump(content, stream, sort_keys=True, indent=1, ensure_ascii=False)
         stream.write("\n")
 

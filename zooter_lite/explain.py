@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from zooter_lite.cli import option, run
 from zooter_lite.errors import DataError
@@ -31,6 +32,9 @@ class Options:
     neighbours: int = option(
         16, help="nearest training queries to look at", names=["-k", "--neighbours"], metavar="K"
     )
+    precision: Literal["fp32", "int8", "auto"] = option(
+        "fp32", help="of the router whose decision is explained"
+    )
 
 
 def main(options: Options) -> None:
@@ -39,7 +43,7 @@ def main(options: Options) -> None:
         raise DataError(f"--neighbours {options.neighbours}: expected at least 1")
     if options.query != STANDARD and not options.query.strip():
         raise DataError("the query is empty; expected text")
-    router = Router.load(options.router)
+    router = Router.load(options.router, options.precision)
     count = 0
     for query in _queries(options.query):
         explanation = router.explain(query, options.neighbours)

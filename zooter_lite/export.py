@@ -52,6 +52,9 @@ class Options:
     encoder: Optional[str] = option(
         None, help="folder or name of the encoder, where the router's own is not found", kind=str
     )
+    hold_out: float = option(
+        0.2, help="as at the fit, for a table without a column 'split': share that is no 'train'"
+    )
     cache: str = option(
         "", help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)"
     )
@@ -60,9 +63,12 @@ class Options:
 def main(options: Options) -> None:
     """Make the graphs, check them, and put them into the router directory."""
     wanted = precisions(options.precision or "fp32,int8")
+    if not 0.01 <= options.hold_out <= 0.9:
+        raise DataError(f"--hold-out {options.hold_out}: expected a number from 0.01 to 0.9")
     folder = Path(options.router)
     router = read_router(folder)
-    files, parity = {GRAPHS["fp32"]: router.graphs["fp32"].read()}, dict(router.config["parity"])
+    files = {GRAPHS["fp32"]: router.graphs["fp32"].read()}
+    parity = dict(router.config.get("parity", {}))
     if options.precision or not options.text:
         made, figures = _graphs(options, router, wanted)
         files, parity = files | made, parity | figures
@@ -88,7 +94,8 @@ def _graphs(
         raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
     source = options.data or sample_path()
     table = in_router_order(read_table(source), router.experts, source)
-    train = table if table.splits is None else table.take(table.rows("train"))
+    table = table.hold_out(options.hold_out) if table.splits is None else table
+    train = table.take(table.rows("train"))
     if not len(train):
         raise DataError(f"{source}: no row has the split 'train', which int8 is calibrated on")
     cache = Path(options.cache) if options.cache else default_cache()
@@ -107,12 +114,22 @@ def _graphs(
 def _text(graph: bytes, router: RouterFiles) -> tuple[bytes, dict[str, float]]:
     """Make the one-file router, and compare it on prompts of the bundled sample."""
     try:
+        from zooter_lite.learn.parity import MAX_DIFFERENCE
         from zooter_lite.learn.text import check_text_parity, text_graph
+        from zooter_lite.learn.wordpiece import TextExportError
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
     text = text_graph(graph, router.tokenizer, router.max_length)
     prompts = read_table(sample_path()).queries[:TEXT_PROMPTS]
-    return text, check_text_parity(text, graph, router.tokenizer, router.max_length, prompts)
+    figures = check_text_parity(text, graph, router.tokenizer, router.max_length, prompts)
+    if figures["changed_tokens"] or not figures["max_difference"] <= MAX_DIFFERENCE:
+        raise TextExportError(
+            f"router.text.onnx has other tokens than router.onnx for "
+            f"{figures['changed_tokens']:.2%} of {len(prompts)} prompts, and differs by "
+            f"{figures['max_difference']:.1e} in a probability (allowed: none and "
+            f"{MAX_DIFFERENCE:.0e})"
+        )
+    return text, figures
 
 
 if __name__ == "__main__":

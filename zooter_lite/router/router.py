@@ -22,6 +22,7 @@ from zooter_lite.router.session import TextSession
 from zooter_lite.router.tags import TagIndex
 
 FloatArray = NDArray[np.float32]
+MAX_THREADS = 256  # onnxruntime ends the process where the system refuses it a thread
 
 
 def _silent(_: int) -> None:
@@ -62,6 +63,7 @@ class Router:
         threads
             Threads of one forward pass. None takes every core, and measures on the
             first long list of prompts whether several passes side by side are faster.
+            One is the best for long lists: as many passes as cores, side by side.
         remember
             Outputs of so many recent prompts are kept, so that repeated ones cost nothing.
 
@@ -69,7 +71,13 @@ class Router:
         ------
         RouterError
             With what is damaged, missing or unknown, and where.
+        DataError
+            `threads` or `remember` is out of its range.
         """
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
+            raise DataError(f"threads {threads}: expected a number from 1 to {MAX_THREADS}")
+        if remember < 0:
+            raise DataError(f"remember {remember}: expected a number from 0")
         folder = Path(path)
         wanted = ("int8", "fp32") if precision == "auto" else (precision,)
         files = read_router(folder, wanted)
@@ -187,7 +195,16 @@ class Router:
     @property
     def repeat_share(self) -> float:
         """Share of the prompts that `auto` answered again in fp32; NaN before the first."""
-        return self._runtime.repeat_share
+        repeated, computed = self.repeats
+        return repeated / computed if computed else float("nan")
+
+    @property
+    def repeats(self) -> tuple[int, int]:
+        """Number of prompts that `auto` answered again in fp32, and of all it computed.
+
+        A prompt whose outputs are remembered is not computed and counts in neither.
+        """
+        return self._runtime.repeats
 
 
 def _session(files: RouterFiles, precision: str, threads: int | None) -> TextSession:

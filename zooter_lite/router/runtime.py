@@ -78,10 +78,10 @@ class Runtime:
         self._computed = self._repeated = 0
 
     @property
-    def repeat_share(self) -> float:
-        """Share of the computed queries that the exact graph answered again; NaN before any."""
+    def repeats(self) -> tuple[int, int]:
+        """Number of queries that the exact graph answered again, and of all that were computed."""
         with self._lock:
-            return self._repeated / self._computed if self._computed else float("nan")
+            return self._repeated, self._computed
 
     def outputs(
         self, queries: Sequence[str], progress: Callable[[int], object]

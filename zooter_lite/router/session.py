@@ -64,8 +64,9 @@ class TextSession:
             raise RouterError(f"tokenizer.json cannot be read ({error})") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
-        self._workers = ThreadPoolExecutor(cores, thread_name_prefix="zooter")
-        self._side_by_side: bool | None = None if threads is None else threads < cores
+        side_by_side = max(1, cores // (threads or 1))
+        self._workers = ThreadPoolExecutor(side_by_side, thread_name_prefix="zooter")
+        self._side_by_side: bool | None = None if threads is None else side_by_side > 1
 
     @property
     def metadata(self) -> dict[str, str]:
