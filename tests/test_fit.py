@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import Command
-from zooter_lite import Router
+from zooter_lite import Router, RouterError, fit
+from zooter_lite.cli import run
 from zooter_lite.data import read_table, sample_path
+from zooter_lite.learn import parity
 
 COLOURS = ("red", "blue", "green", "amber", "white", "black", "violet", "grey", "pink", "teal")
 
@@ -154,3 +156,26 @@ def test_a_folder_with_other_files_is_not_overwritten(command: Command, tmp_path
     assert done.returncode == 2
     assert "not overwritten" in done.stderr
     assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_int8_that_loses_too_much_is_left_out_and_said_so(
+    command: Command,
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_planted(tmp_path / "planted.csv")
+    options = ("--data", tmp_path / "planted.csv", "--out", tmp_path / "r", "--cache", cache)
+    assert command("fit", *options, "--tags", "none").returncode == 0
+    assert "router.int8.onnx" in digest(tmp_path / "r")
+    monkeypatch.setattr(parity, "MAX_LOST", -1.0)  # no graph gains a hundredth of the range
+    arguments = [*map(str, options), "--tags", "none"]
+    assert run(fit.Options, fit.main, "fit", "", arguments) == 0
+    assert "  no int8 graph: router.int8.onnx loses 0.00 points" in capsys.readouterr().out
+    assert "router.int8.onnx" not in digest(tmp_path / "r")  # the old router's went with it
+    assert "int8 against" not in (tmp_path / "r" / "README.md").read_text("utf-8")
+    assert set(Router.load(tmp_path / "r").config["parity"]) == {"fp32"}
+    for precision in ("int8", "auto"):
+        with pytest.raises(RouterError, match=r"no router\.int8\.onnx"):
+            Router.load(tmp_path / "r", precision)

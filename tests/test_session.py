@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.helpers import DIM, WORDS, toy_embedding, toy_encoder
+from tests.tiny_encoders import MAX_LENGTH, save_tiny
 from zooter_lite.errors import RouterError
+from zooter_lite.learn.encoder import load_encoder
+from zooter_lite.router import session as session_module
 from zooter_lite.router.session import TOKENS_PER_BATCH, TextSession
 
 
@@ -110,3 +118,118 @@ def test_outputs_and_width() -> None:
     session = toy_encoder().session()
     assert list(session.widths) == ["unit"]
     assert session.run(["one", "two"], ["unit"])[0].shape == (2, DIM)
+
+
+class Watched:
+    """The session of onnxruntime; remembers in which thread each batch ran."""
+
+    def __init__(self, session: TextSession) -> None:
+        self._inner = session._session
+        self.threads: list[str] = []
+        session._session = self
+
+    def run(self, *arguments: Any) -> Any:
+        self.threads.append(threading.current_thread().name)
+        return self._inner.run(*arguments)
+
+    def aside(self) -> list[bool]:
+        """Tell for each batch since the last call whether a worker ran it."""
+        found = [name.startswith("zooter") for name in self.threads]
+        self.threads.clear()
+        return found
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_cores", lambda: 2)
+
+
+def with_threads(threads: int | None) -> TextSession:
+    encoder = toy_encoder()
+    return TextSession(encoder.graph, encoder.tokenizer, 16, threads)
+
+
+LONG = 1000  # texts, in more than 24 batches
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_the_first_long_call_decides_whether_batches_run_side_by_side(
+    two_cores: None, monkeypatch: pytest.MonkeyPatch, faster: bool
+) -> None:
+    session = with_threads(None)
+    watched = Watched(session)
+    embed(session, texts(300))  # some batches, but too few to measure
+    assert not any(watched.aside())
+    # the clock is read before, between and after two equal parts: one by one, side by side
+    clock = iter([0.0, 2.0, 3.0] if faster else [0.0, 2.0, 5.0])
+    monkeypatch.setattr(session_module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    queries = texts(LONG, seed=1)
+    found = embed(session, queries)
+    aside = watched.aside()
+    assert len(aside) > 24
+    assert aside == [False] * 6 + [True] * 6 + [faster] * (len(aside) - 12)
+    np.testing.assert_allclose(found, [toy_embedding(query) for query in queries], atol=1e-5)
+    # decided once, for short calls too; a single text never leaves the caller's thread
+    assert embed(session, queries) == found
+    assert set(watched.aside()) == {faster}
+    embed(session, ["one"])
+    assert not any(watched.aside())
+
+
+@pytest.mark.parametrize(("threads", "aside"), [(1, True), (2, False), (3, False)])
+def test_threads_of_a_batch_leave_cores_for_others_or_not(
+    two_cores: None, threads: int, aside: bool
+) -> None:
+    session = with_threads(threads)
+    watched = Watched(session)
+    queries = texts(LONG)
+    found = embed(session, queries)
+    assert set(watched.aside()) == {aside}
+    np.testing.assert_allclose(found, [toy_embedding(query) for query in queries], atol=1e-5)
+
+
+def test_as_many_batches_side_by_side_as_the_cores_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_cores", lambda: 8)
+    for threads, expected in ((1, 8), (2, 4), (3, 2), (4, 2)):
+        session = with_threads(threads)
+        watched = Watched(session)
+        for _ in range(3):
+            embed(session, texts(LONG))
+        assert 1 <= len(set(watched.threads)) <= expected
+        assert session._workers._max_workers == expected
+
+
+def test_feeds_are_the_padded_batches_that_run_takes(session: TextSession) -> None:
+    queries = texts(200)
+    feeds = list(session.feeds(queries))
+    rows = []
+    for feed in feeds:
+        ids, mask = feed["input_ids"], feed["attention_mask"]
+        assert ids.shape == mask.shape
+        assert ids.size <= TOKENS_PER_BATCH
+        assert ids.dtype == np.int64
+        assert mask.dtype == np.int64
+        rows += [tuple(row[kept == 1].tolist()) for row, kept in zip(ids, mask, strict=True)]
+        assert mask.sum(axis=1).max() == ids.shape[1]
+    lengths = [len(row) for row in rows]
+    assert lengths == sorted(lengths)  # shortest first
+    expected = [(2, *([WORDS.index(word) for word in query.split()][:14]), 3) for query in queries]
+    assert sorted(rows) == sorted(expected)
+    assert list(session.feeds([])) == []
+
+
+def test_a_tokenizer_without_special_tokens_makes_nothing_of_the_empty_text(
+    tmp_path: Path,
+) -> None:
+    save_tiny(tmp_path / "tiny", "mean")
+    encoder = load_encoder(str(tmp_path / "tiny"), tmp_path / "cache")
+    content = json.loads(encoder.tokenizer) | {"post_processor": None}
+    session = TextSession(encoder.graph, json.dumps(content), MAX_LENGTH)
+    assert len(session.tokenise([""])[0]) == 0
+    (alone,) = session.run([""], ["unit"])
+    (among,) = session.run(["a cab", "", "face dab"], ["unit"])
+    assert np.isfinite(alone).all()
+    np.testing.assert_allclose(among[1], alone[0], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(among[[0, 2]], axis=1), 1.0, atol=1e-5)
+    (feed,) = session.feeds([""])
+    assert feed["input_ids"].tolist() == feed["attention_mask"].tolist() == [[0]]

@@ -62,14 +62,14 @@ class Options:
 
 def main(options: Options) -> None:
     """Make the graphs, check them, and put them into the router directory."""
-    wanted = precisions(options.precision or "fp32,int8")
+    wanted = precisions("fp32,int8" if options.precision is None else options.precision)
     if not 0.01 <= options.hold_out <= 0.9:
         raise DataError(f"--hold-out {options.hold_out}: expected a number from 0.01 to 0.9")
     folder = Path(options.router)
     router = read_router(folder)
     files = {GRAPHS["fp32"]: router.graphs["fp32"].read()}
     parity = dict(router.config.get("parity", {}))
-    if options.precision or not options.text:
+    if options.precision is not None or not options.text:
         made, figures = _graphs(options, router, wanted)
         files, parity = files | made, parity | figures
     if options.text:

@@ -1,0 +1,171 @@
+"""The graphs of a router: compared with independent computations, calibrated apart, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from tests.helpers import softmax, table, toy_head
+from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
+from zooter_lite.data.table import RewardTable
+from zooter_lite.learn import assemble, parity
+from zooter_lite.learn.assemble import export_graphs
+from zooter_lite.learn.encoder import Encoder, load_encoder
+from zooter_lite.learn.export import as_float32, int8_encoder, router_graph
+from zooter_lite.learn.parity import ParityError, graph_probs
+from zooter_lite.router.session import TextSession
+
+HEAD = as_float32(toy_head("linear", dim=DIM))
+BOTH = ["fp32", "int8"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("assemble")
+    save_tiny(folder / "tiny", "mean")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(folder: Path) -> Encoder:
+    return load_encoder(str(folder / "tiny"), folder / "cache")
+
+
+def rows(n: int) -> RewardTable:
+    """Different queries of several lengths, with random rewards of three experts."""
+    random = np.random.default_rng(4)
+    letters = np.asarray(list("abcdefgh"))
+    queries = [
+        f"{i} " + " ".join("".join(random.choice(letters, 3)) for _ in range(random.integers(0, 9)))
+        for i in range(n)
+    ]
+    return table(random.random((n, 3)), queries=queries)
+
+
+def by_sentence_transformers(folder: Path, queries: Sequence[str]) -> NDArray[np.float64]:
+    """Probabilities of a linear head on what sentence-transformers embeds."""
+    encoder = SentenceTransformer(str(folder / "tiny"), device="cpu")
+    units = encoder.encode(list(queries), normalize_embeddings=True).astype(np.float64)
+    return softmax((units @ HEAD.weight.T + HEAD.bias) / HEAD.temperature)
+
+
+def probs(graph: bytes, encoder: Encoder, queries: Sequence[str]) -> NDArray[np.float32]:
+    return TextSession(graph, encoder.tokenizer, MAX_LENGTH).run(queries, ["probs"])[0]
+
+
+def test_fp32_equals_an_independent_computation_and_says_how_closely(
+    folder: Path, encoder: Encoder
+) -> None:
+    train = table(np.ones((len(TEXTS), 3)), queries=TEXTS)
+    exports = export_graphs(encoder, HEAD, train, ["fp32"], folder / "cache")
+    assert sorted(exports.files) == ["router.onnx", "tokenizer.json"]
+    assert exports.refused == ""
+    expected = by_sentence_transformers(folder, TEXTS)
+    found = probs(exports.files["router.onnx"], encoder, TEXTS)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    figures = exports.parity["fp32"]
+    assert figures.queries == len(TEXTS)
+    assert figures.max_difference == pytest.approx(np.abs(found - expected).max(), abs=1e-6)
+    assert (figures.changed_decisions, figures.lost, figures.repeats) == (0, 0, 0)
+
+
+def test_int8_figures_by_an_independent_computation(
+    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "MAX_LOST", 100.0)  # the rewards are random
+    train = rows(60)  # fewer than calibrate: both are all of them
+    exports = export_graphs(encoder, HEAD, train, BOTH, folder / "cache")
+    assert sorted(exports.files) == ["router.int8.onnx", "router.onnx", "tokenizer.json"]
+    expected = by_sentence_transformers(folder, train.queries)
+    found = probs(exports.files["router.int8.onnx"], encoder, train.queries)
+    figures = exports.parity["int8"]
+    assert figures.queries == 60
+    assert 1e-5 < figures.max_difference < 0.2
+    assert figures.max_difference == pytest.approx(np.abs(found - expected).max(), abs=1e-5)
+    ours, theirs = found.argmax(axis=1), expected.argmax(axis=1)
+    assert figures.changed_decisions == pytest.approx(float(np.mean(ours != theirs)))
+    each = np.arange(60)
+    reward = train.rewards.astype(np.float64)
+    lost = 100 * (reward[each, theirs] - reward[each, ours]).mean() / np.ptp(reward)
+    assert figures.lost == pytest.approx(lost, abs=1e-5)
+    two = np.sort(found, axis=1)[:, -2:]
+    assert figures.repeats == pytest.approx(np.mean(two[:, 1] - two[:, 0] <= figures.margin))
+
+
+def test_one_query_is_enough(folder: Path, encoder: Encoder) -> None:
+    exports = export_graphs(encoder, HEAD, rows(1), BOTH, folder / "cache")
+    assert exports.parity["fp32"].queries == exports.parity["int8"].queries == 1
+
+
+def test_int8_that_loses_too_much_is_left_out_with_the_figures(
+    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "MAX_LOST", -1.0)
+    exports = export_graphs(encoder, HEAD, rows(40), BOTH, folder / "cache")
+    assert sorted(exports.files) == ["router.onnx", "tokenizer.json"]
+    assert list(exports.parity) == ["fp32"]
+    assert exports.refused.startswith("router.int8.onnx loses ")
+    assert exports.refused.endswith("(allowed: -1.0 points)")
+
+
+def test_an_fp32_graph_of_something_else_is_refused(
+    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = replace(HEAD, bias=HEAD.bias + np.asarray([0.01, 0, 0], dtype=np.float32))
+    monkeypatch.setattr(
+        assemble, "router_graph", lambda encoder, _, experts: router_graph(encoder, moved, experts)
+    )
+    with pytest.raises(ParityError, match=r"router\.onnx differs from torch by \d\.\de-0[23]"):
+        export_graphs(encoder, HEAD, rows(40), ["fp32"], folder / "cache")
+
+
+@pytest.mark.parametrize("n", [30, 60, 500])
+def test_int8_is_compared_on_other_queries_than_it_is_calibrated_on(
+    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    monkeypatch.setattr(assemble, "EXACT_ROWS", 5)
+    monkeypatch.setattr(assemble, "CALIBRATION_ROWS", 20)
+    monkeypatch.setattr(assemble, "INT8_ROWS", 300)
+    calibrated: list[str] = []
+    compared: list[list[str]] = []
+
+    def calibrating(encoder: Encoder, queries: Sequence[str]) -> Encoder:
+        calibrated.extend(queries)
+        return int8_encoder(encoder, queries)
+
+    def comparing(graph: bytes, encoder: Encoder, queries: Sequence[str], progress: Any) -> Any:
+        compared.append(list(queries))
+        return graph_probs(graph, encoder, queries, progress)
+
+    monkeypatch.setattr(assemble, "int8_encoder", calibrating)
+    monkeypatch.setattr(assemble, "graph_probs", comparing)
+    train = rows(n)
+    steps: list[int] = []
+    export_graphs(encoder, HEAD, train, BOTH, folder / "cache", steps.append)
+    fp32, int8 = compared
+    assert (len(calibrated), len(fp32)) == (20, 5)
+    if n < 40:  # too few to keep apart: all of them are compared
+        assert sorted(int8) == sorted(train.queries)
+    else:
+        assert not set(calibrated) & set(int8)
+        assert len(int8) == len(set(int8)) == min(n - 20, 300)
+    assert set(int8) | set(calibrated) <= set(train.queries)
+    assert sum(steps) == 2 * len(fp32) + len(int8)  # by the graph and by torch, and by int8
+
+
+def test_the_same_rows_give_the_same_bytes(
+    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "MAX_LOST", 100.0)
+    first, second = (
+        export_graphs(encoder, HEAD, rows(80), BOTH, folder / "cache") for _ in range(2)
+    )
+    assert first == second
+    assert "router.int8.onnx" in first.files
