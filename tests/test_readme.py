@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def test_the_python_snippet_prints_what_the_readme_says(router_path: Path, tmp_p
 
 
 def test_the_table_and_the_commands_of_the_readme_run(command: Command, tmp_path: Path) -> None:
-    table, commands = blocks("")[1:3]
+    table, commands, _, deployed = blocks("")[1:5]
     header, *rows = table.strip().splitlines()
     lines = [header]
     for number in range(20):
@@ -44,13 +45,20 @@ def test_the_table_and_the_commands_of_the_readme_run(command: Command, tmp_path
         lines += [f"Add {number} and 3,1,0,maths,train", f"Sing song {number},0,1,writing,train"]
     (tmp_path / "rewards.csv").write_text("\n".join(lines) + "\n", "utf-8")
     (tmp_path / "prompts.csv").write_text("query\nAdd 9 and 9\n", "utf-8")
-    for line in commands.strip().splitlines():
-        _, _, module, *arguments = line.split()
+    printed = ""
+    for line in (commands + deployed).splitlines():
+        _, _, module, *arguments = shlex.split(line)
         done = command(module.removeprefix("zooter_lite."), *arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+        printed += done.stdout + done.stderr
     routed = (tmp_path / "routed.csv").read_text("utf-8").splitlines()
     assert routed[0] == "query,expert,probability"
     assert routed[1].startswith("Add 9 and 9,small,")
+    again = (tmp_path / "routed8.csv").read_text("utf-8").splitlines()
+    assert again[1].startswith("Add 9 and 9,small,")
+    assert (tmp_path / "exports" / "mine" / "router.text.onnx").exists()
+    assert "Write a haiku about snow" in printed
+    assert "close calls answered again in fp32: " in printed
 
 
 def test_the_results_table_is_the_one_the_bench_wrote() -> None:

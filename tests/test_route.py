@@ -210,7 +210,7 @@ def test_other_precisions_are_those_of_the_library(
         repeated, computed = library.repeats
         assert 0 < repeated < computed == len(set(prompts))
         assert closing == [
-            f"{repeated} close calls of {computed} prompts computed were answered again in fp32 "
+            f"close calls answered again in fp32: {repeated} of {computed} prompts computed "
             f"({repeated / computed:.1%})"
         ]
     else:

@@ -91,7 +91,7 @@ def main(options: Options) -> None:
     if options.precision == "auto":
         repeated, computed = router.repeats
         print(
-            f"{repeated} close calls of {computed} prompts computed were answered again in fp32 "
+            f"close calls answered again in fp32: {repeated} of {computed} prompts computed "
             f"({repeated / max(computed, 1):.1%})",
             file=sys.stderr,
         )

@@ -63,7 +63,7 @@ class Router:
         threads
             Threads of one forward pass. None takes every core, and measures on the
             first long list of prompts whether several passes side by side are faster.
-            One is the best for long lists: as many passes as cores, side by side.
+            One is meant for long lists: as many passes as cores, side by side.
         remember
             Outputs of so many recent prompts are kept, so that repeated ones cost nothing.
 
