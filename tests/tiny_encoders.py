@@ -18,6 +18,8 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    ElectraConfig,
+    ElectraModel,
     PreTrainedTokenizerFast,
 )
 
@@ -57,6 +59,12 @@ def save_tiny(
         BertModel(BertConfig(
             vocab_size=size, hidden_size=DIM, num_hidden_layers=2, num_attention_heads=4,
             intermediate_size=64, max_position_embeddings=64, initializer_range=0.3,
+        )).save_pretrained(plain)  # fmt: skip
+    elif kind == "electra":
+        ElectraModel(ElectraConfig(
+            vocab_size=size, hidden_size=DIM, embedding_size=16, num_hidden_layers=2,
+            num_attention_heads=4, intermediate_size=64, max_position_embeddings=64,
+            initializer_range=0.3,
         )).save_pretrained(plain)  # fmt: skip
     else:
         DistilBertModel(DistilBertConfig(

@@ -1,0 +1,97 @@
+"""Encoders that only torch can export, such as ELECTRA: against sentence-transformers."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
+from zooter_lite.learn.bert import read_bert
+from zooter_lite.learn.encoder import Encoder, load_encoder
+from zooter_lite.learn.export import int8_encoder
+from zooter_lite.learn.find import EncoderError
+from zooter_lite.learn.parity import reference_embeddings
+from zooter_lite.learn.reference import load_torch, torch_embeddings
+
+pytestmark = pytest.mark.slow
+PROMPT = "face: "
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("private-encoders") / "electra"
+    save_tiny(folder, "mean", "electra", prompt=PROMPT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    assert read_bert(folder) is None
+    return load_encoder(str(folder), tmp_path_factory.mktemp("kept"))
+
+
+def test_the_export_equals_sentence_transformers(folder: Path, exported: Encoder) -> None:
+    spec = exported.spec
+    assert (spec.dim, spec.max_length, spec.pooling, spec.prompt) == (
+        DIM, MAX_LENGTH, "mean", PROMPT,
+    )  # fmt: skip
+    reference = load_torch(folder, "electra")
+    expected = reference.encode(TEXTS, prompt=PROMPT, normalize_embeddings=True)
+    np.testing.assert_allclose(torch_embeddings(reference, TEXTS, PROMPT), expected, atol=1e-6)
+    session = exported.session()
+    (found,) = session.run(TEXTS, ["unit"])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for text, row in zip(TEXTS, found, strict=True):  # padding: alone as among others
+        np.testing.assert_allclose(session.run([text], ["unit"])[0][0], row, atol=1e-5)
+
+
+def test_int8_works_on_a_graph_of_torchs_making(exported: Encoder) -> None:
+    small = int8_encoder(exported, TEXTS)
+    assert b"MatMulIntegerToFloat" in small.graph
+    (expected,) = exported.session().run(TEXTS, ["unit"])
+    session = small.session()
+    (found,) = session.run(TEXTS, ["unit"])
+    cosine = (expected * found).sum(axis=1)
+    assert 0.99 < cosine.min() < 0.999999
+    for text, row in zip(TEXTS, found, strict=True):
+        np.testing.assert_allclose(session.run([text], ["unit"])[0][0], row, atol=1e-5)
+
+
+def test_no_trace_of_this_machine_is_in_the_graph(folder: Path, exported: Encoder) -> None:
+    traces = [str(folder.parent), sys.prefix, "site-packages", "private-encoders", ".py"]
+    if len(getpass.getuser()) > 4:  # a short name may stand there by chance
+        traces.append(getpass.getuser())
+    assert [trace for trace in traces if trace.encode() in exported.graph] == []
+
+
+def test_the_reference_is_computed_once(
+    exported: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = exported.session().run(TEXTS, ["unit"])[0]
+    first = reference_embeddings(exported, TEXTS, tmp_path)
+    np.testing.assert_allclose(first, expected, atol=1e-5)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("loaded again")
+
+    monkeypatch.setattr("zooter_lite.learn.parity.load_torch", fail)
+    np.testing.assert_array_equal(reference_embeddings(exported, TEXTS, tmp_path), first)
+    moved = replace(exported, spec=replace(exported.spec, prompt=""))
+    with pytest.raises(AssertionError, match="loaded again"):  # another prompt, other embeddings
+        reference_embeddings(moved, TEXTS, tmp_path)
+
+
+def test_what_torch_cannot_export_is_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such\noperator")
+
+    monkeypatch.setattr("torch.onnx.export", fail)
+    with pytest.raises(EncoderError, match="torch cannot export it"):
+        load_encoder(str(folder), tmp_path)
