@@ -95,7 +95,7 @@ def test_the_graph_must_name_the_experts_of_config(path: Path) -> None:
         Router.load(path)
 
 
-@pytest.mark.parametrize("max_length", [1, 15, 100_000])
+@pytest.mark.parametrize("max_length", [3, 15, 60_000])
 def test_the_graph_must_name_the_max_length_of_config(path: Path, max_length: int) -> None:
     edit_config(path, lambda config: config["encoder"].update(max_length=max_length))
     with pytest.raises(RouterError, match="name different max_lengths"):
@@ -104,7 +104,7 @@ def test_the_graph_must_name_the_max_length_of_config(path: Path, max_length: in
 
 def test_a_graph_that_is_none_names_the_folder(path: Path) -> None:
     replace_file(path, "router.onnx", b"nothing")
-    with pytest.raises(RouterError, match=f"{path.name}: router.onnx: onnxruntime cannot load"):
+    with pytest.raises(RouterError, match=f"{path.name}: router.onnx: the graph is not one"):
         Router.load(path)
 
 

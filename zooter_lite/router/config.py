@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 from zooter_lite.errors import RouterError
+from zooter_lite.router.verified import open_plain
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
+MAX_NAME = 1000  # characters of an expert's name
+MAX_LENGTH = 65_536  # tokens
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -23,7 +27,8 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise RouterError(f"{path}: no such router directory")
     try:
-        config = json.loads((path / CONFIG).read_text("utf-8"))
+        with open_plain(path / CONFIG) as stream:
+            config = json.loads(stream.read().decode("utf-8"), object_pairs_hook=_object)
     except FileNotFoundError as error:
         raise RouterError(f"{path}: no {CONFIG}; expected a router directory") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -32,7 +37,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RouterError(f"{path}: {CONFIG} names no format_version")
     if config["format_version"] != FORMAT_VERSION:
         raise RouterError(
-            f"{path}: format_version {config['format_version']!r}, "
+            f"{path}: format_version {_shown(config['format_version'])}, "
             f"but this release reads {FORMAT_VERSION}"
         )
     problem = _problem(config)
@@ -41,10 +46,33 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that has a key twice: readers differ in which one counts."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has a key twice")
+    return found
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message, which stays one short line whatever it is."""
+    try:
+        return repr(value)[:80]
+    except (ValueError, RecursionError):  # of numbers of thousands of digits, and nesting
+        return f"some {type(value).__name__}"
+
+
+def _is_name(value: object) -> bool:
+    """Tell whether a value can be printed and written anywhere as the name of an expert."""
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        return False
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in value)
+
+
 def _problem(config: dict[str, Any]) -> str:
     """Say what is wrong, or ""."""
     experts, encoder = config.get("experts"), config.get("encoder")
-    if not isinstance(experts, list) or not all(isinstance(e, str) for e in experts):
+    if not isinstance(experts, list) or not all(_is_name(e) for e in experts):
         return "'experts' is not a list of names"
     if len(experts) < 2 or len(set(experts)) != len(experts):
         return "'experts' are not at least two different names"
@@ -52,8 +80,8 @@ def _problem(config: dict[str, Any]) -> str:
         return "'encoder' is missing"
     for key in ("dim", "max_length"):
         value = encoder.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1_000_000:
-            return f"encoder {key!r} is {value!r}, expected a positive whole number"
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_LENGTH:
+            return f"encoder {key!r} is {_shown(value)}, expected 1 to {MAX_LENGTH}"
     training = config.get("training")
     means = training.get("mean_rewards") if isinstance(training, dict) else None
     if not isinstance(means, list) or not all(isinstance(m, (int, float)) for m in means):
@@ -63,17 +91,17 @@ def _problem(config: dict[str, Any]) -> str:
     calibration = config.get("calibration")
     temperature = calibration.get("temperature") if isinstance(calibration, dict) else None
     if not isinstance(temperature, (int, float)) or not 0 < temperature < 1e6:
-        return f"calibration temperature is {temperature!r}, expected a positive number"
+        return f"calibration temperature is {_shown(temperature)}, expected a positive number"
     parity = config.get("parity", {})
     if not isinstance(parity, dict):
         return "'parity' is not an object"
     margin = parity["int8"].get("margin") if isinstance(parity.get("int8"), dict) else 0.0
     if not isinstance(margin, (int, float)) or not 0 <= margin <= 1:
-        return f"parity int8 margin is {margin!r}, expected a number from 0 to 1"
+        return f"parity int8 margin is {_shown(margin)}, expected a number from 0 to 1"
     files = config.get("files")
     if not isinstance(files, dict):
         return "'files' is missing"
     for name in files:
         if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
-            return f"lists {name!r}, which is no bare file name"
+            return f"lists {_shown(name)}, which is no bare file name"
     return ""

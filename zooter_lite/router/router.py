@@ -17,6 +17,7 @@ from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.directory import GRAPHS, RouterFiles, read_router
 from zooter_lite.router.explain import Explanation, explain_decision
 from zooter_lite.router.head import Head
+from zooter_lite.router.onnx_check import check_graph
 from zooter_lite.router.runtime import Precision, Runtime
 from zooter_lite.router.session import TextSession
 from zooter_lite.router.tags import TagIndex
@@ -211,6 +212,8 @@ def _session(files: RouterFiles, precision: str, threads: int | None) -> TextSes
     """Start one of the graphs; it must be what config.json describes."""
     where = f"{files.folder}: {GRAPHS[precision]}"
     try:
+        with files.graphs[precision].view() as content:
+            check_graph(content)
         session = TextSession(
             files.graphs[precision].path, files.tokenizer, files.max_length, threads
         )

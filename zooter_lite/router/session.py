@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from zooter_lite.errors import RouterError
+from zooter_lite.router.limits import bound_memory, cores, run_bounded
+from zooter_lite.router.tokens import TextTokens
 
 TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
 _MEASURED_BATCHES = 6  # that decide between one batch at a time and several
@@ -48,8 +48,8 @@ class TextSession:
     def __init__(
         self, model: bytes | str, tokenizer: str, max_length: int, threads: int | None = None
     ) -> None:
-        cores = _cores()
-        self._session = _start(model, threads or cores)
+        available = cores()
+        self._session = _start(model, threads or available)
         self.widths: dict[str, object] = {
             output.name: output.shape[-1] for output in self._session.get_outputs()
         }
@@ -58,13 +58,8 @@ class TextSession:
             raise RouterError(
                 f"the graph has the inputs {inputs}, expected attention_mask and input_ids"
             )
-        try:
-            self._tokenizer = Tokenizer.from_str(tokenizer)
-        except Exception as error:  # the tokenizers library raises plain Exception
-            raise RouterError(f"tokenizer.json cannot be read ({error})") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length)
-        side_by_side = max(1, cores // (threads or 1))
+        self._tokens = TextTokens(tokenizer, max_length)
+        side_by_side = max(1, available // (threads or 1))
         self._workers = ThreadPoolExecutor(side_by_side, thread_name_prefix="zooter")
         self._side_by_side: bool | None = None if threads is None else side_by_side > 1
 
@@ -85,10 +80,9 @@ class TextSession:
         """
         names = list(outputs)
         if len(texts) == 1:  # what a request path pays for
-            ids = np.asarray([self._tokenizer.encode(_encodable(texts[0])).ids], dtype=np.int64)
-            found = self._session.run(names, _feed([ids[0]]))
+            found = run_bounded(self._session, names, _feed([self._tokens.one(texts[0])]))
             progress(1)
-            return list(found)
+            return found
         tokens = self.tokenise(texts)
         batches = list(_batches(tokens))
         done: list[Outputs] = []
@@ -100,8 +94,7 @@ class TextSession:
 
     def tokenise(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Token ids of each text, with special tokens, truncated."""
-        encodings = self._tokenizer.encode_batch([_encodable(text) for text in texts])
-        return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
+        return self._tokens.many(texts)
 
     def feeds(self, texts: Sequence[str]) -> Iterator[Feed]:
         """Yield the inputs of the graph, batch by batch, shortest texts first."""
@@ -115,7 +108,7 @@ class TextSession:
         """Yield the outputs of each batch, in order."""
 
         def work(batch: NDArray[np.int64]) -> Outputs:
-            return list(self._session.run(names, _feed([tokens[i] for i in batch])))
+            return run_bounded(self._session, names, _feed([tokens[i] for i in batch]))
 
         start = 0
         if self._side_by_side is None and len(batches) >= 4 * _MEASURED_BATCHES:
@@ -134,7 +127,8 @@ class TextSession:
 def _start(model: bytes | str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what went wrong is told once, by the error
+    bound_memory(options)
     providers = _providers()
     slow = _SLOW_FUSIONS if providers == ["CPUExecutionProvider"] else []
     try:
@@ -142,25 +136,16 @@ def _start(model: bytes | str, threads: int) -> Any:
             model, options, providers=providers, disabled_optimizers=slow
         )
     except Exception as error:  # onnxruntime's exceptions share no base class
-        reason = str(error)
+        reason = " ".join(str(error).split())
         if isinstance(model, str):  # a path of ours, which tells the user nothing
             reason = reason.replace(model, "it")
-        raise RouterError(f"onnxruntime cannot load the graph ({reason})") from error
+        raise RouterError(f"onnxruntime cannot load the graph ({reason[:300]})") from error
 
 
 def _providers() -> list[str]:
     available = onnxruntime.get_available_providers()
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
     return [provider for provider in wanted if provider in available]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _encodable(text: str) -> str:
-    """Replace lone surrogates, which the tokeniser cannot take."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _batches(tokens: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
@@ -13,6 +17,16 @@ from zooter_lite.errors import RouterError
 # while it is mapped kills the process that reads it.
 MAP_FROM = 64 * 2**20
 _CHUNK = 2**20
+# No honest file is larger. A sparse file costs its author nothing.
+MAX_BYTES = {
+    "config.json": 4 * 2**20,
+    "head.safetensors": 64 * 2**20,
+    "tokenizer.json": 64 * 2**20,
+    "tags.json": 512 * 2**20,
+    "queries.json": 512 * 2**20,
+    "tags.faiss": 8 * 2**30,
+}
+_OTHER_BYTES = 2**31  # as protobuf, so any graph
 
 
 class VerifiedFile:
@@ -58,6 +72,16 @@ class VerifiedFile:
         _compare(self._file, hashlib.sha256(content).hexdigest(), self._promise)
         return content
 
+    @contextmanager
+    def view(self) -> Iterator[bytes | mmap.mmap]:
+        """Yield the content, unchecked: read, or memory-mapped as by `map_file`."""
+        with Path(self.path).open("rb") as stream:  # the held one is at work in `check`
+            if os.fstat(stream.fileno()).st_size < MAP_FROM:
+                yield stream.read()
+            else:
+                with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    yield content
+
     def close(self) -> None:
         """Let go of the file."""
         self._stream.close()
@@ -87,7 +111,7 @@ def read_file(file: Path, promise: object) -> bytes:
 def map_file(file: Path, promise: object) -> bytes | mmap.mmap:
     """Return `read_file`; a file of `MAP_FROM` bytes or more is memory-mapped instead."""
     with _open(file, promise) as stream:
-        if file.stat().st_size < MAP_FROM:
+        if os.fstat(stream.fileno()).st_size < MAP_FROM:
             return read_file(file, promise)
         content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     _compare(file, hashlib.sha256(content).hexdigest(), promise)
@@ -97,13 +121,36 @@ def map_file(file: Path, promise: object) -> bytes | mmap.mmap:
 def _open(file: Path, promise: object) -> BufferedReader:
     if not isinstance(promise, dict) or not isinstance(promise.get("bytes"), int):
         raise RouterError(f"{file.parent}: config.json gives no size and sha256 for {file.name}")
-    if file.is_symlink() or not file.is_file():
-        raise RouterError(f"{file}: missing, or not a plain file")
-    size = file.stat().st_size
+    try:
+        stream = open_plain(file)
+    except OSError as error:
+        raise RouterError(f"{file}: missing, or not a plain file ({error.strerror})") from error
+    size = os.fstat(stream.fileno()).st_size
     if size != promise["bytes"]:
+        stream.close()
         state = "truncated" if size < promise["bytes"] else "too long"
-        raise RouterError(f"{file}: {state}: {size} bytes, config.json says {promise['bytes']}")
-    return file.open("rb")
+        promised = str(promise["bytes"])[:20]
+        raise RouterError(f"{file}: {state}: {size} bytes, config.json says {promised}")
+    return stream
+
+
+def open_plain(file: Path) -> BufferedReader:
+    """Open a plain file: no link, folder, pipe or device; nothing that waits.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, is something else, or is larger than `MAX_BYTES` of its name.
+    """
+    flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    stream = os.fdopen(os.open(file, os.O_RDONLY | sum(flags)), "rb")
+    found = os.fstat(stream.fileno())
+    largest = MAX_BYTES.get(file.name, _OTHER_BYTES)
+    if file.is_symlink() or not stat.S_ISREG(found.st_mode) or found.st_size > largest:
+        stream.close()
+        large = f"larger than {largest >> 20} MiB"
+        raise OSError(0, large if found.st_size > largest else "something else")
+    return stream
 
 
 def _compare(file: Path, digest: str, promise: object) -> None:

@@ -1,0 +1,97 @@
+"""Bounds of a graph at work: memory, time, and what it may return."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from zooter_lite.errors import RouterError
+from zooter_lite.router import limits
+from zooter_lite.router.limits import bound_memory, memory, run_bounded
+
+FEED = {"x": np.asarray([[1], [2]], dtype=np.int64)}
+
+
+def session(
+    nodes: list[NodeProto], **constants: NDArray[np.generic]
+) -> onnxruntime.InferenceSession:
+    """Start a graph of `x` int64 (n, 1) and `f`, the same in float32, to `y`."""
+    cast = helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT)
+    graph = helper.make_graph(
+        [cast, *nodes],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.INT64, ["n", 1])],
+        [helper.make_value_info("y", helper.make_tensor_type_proto(TensorProto.FLOAT, None))],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    bound_memory(options)
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def test_what_a_graph_returns() -> None:
+    half = session([helper.make_node("Mul", ["f", "c"], ["y"])], c=np.asarray(0.5, np.float32))
+    np.testing.assert_array_equal(run_bounded(half, ["y"], FEED)[0], [[0.5], [1.0]])
+
+
+def test_a_graph_that_asks_for_too_much_memory_is_refused() -> None:
+    wide = session(
+        [
+            helper.make_node("ConstantOfShape", ["shape"], ["wide"]),
+            helper.make_node("Add", ["f", "wide"], ["y"]),
+        ],
+        shape=np.asarray([1, 500_000_000], dtype=np.int64),
+    )
+    with pytest.raises(RouterError, match=r"takes more than \d+ MiB for one batch"):
+        run_bounded(wide, ["y"], FEED)
+
+
+def test_a_graph_that_runs_on_and_on_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RUN_SECONDS", 0.5)
+    steps = [helper.make_node("Add", ["f", "c"], ["s0"])]
+    steps += [helper.make_node("MatMul", [f"s{i}", "c"], [f"s{i + 1}"]) for i in range(400)]
+    steps.append(helper.make_node("ReduceMax", ["s400", "axis"], ["y"]))
+    endless = session(
+        steps, c=np.zeros((1500, 1500), np.float32), axis=np.asarray([1], dtype=np.int64)
+    )
+    with pytest.raises(RouterError, match=r"ran longer than 0\.5 seconds on one batch"):
+        run_bounded(endless, ["y"], {"x": np.ones((1, 1), dtype=np.int64)})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ([helper.make_node("ReduceSum", ["f"], ["y"])], "has the shape .1, 1. for 2 queries"),
+        ([helper.make_node("Unsqueeze", ["f", "one"], ["y"])], "has the shape .2, 1, 1."),
+        ([helper.make_node("Div", ["f", "zero"], ["y"])], "is not finite"),
+        ([helper.make_node("Gather", ["f", "far"], ["y"])], "the graph cannot be run"),
+    ],
+)
+def test_what_is_no_finite_row_per_query_is_refused(nodes: list[NodeProto], message: str) -> None:
+    odd = session(
+        nodes,
+        one=np.asarray([1], dtype=np.int64),
+        zero=np.asarray(0, dtype=np.float32),
+        far=np.asarray([9], dtype=np.int64),
+    )
+    with pytest.raises(RouterError, match=message) as caught:
+        run_bounded(odd, ["y"], FEED)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_bound_can_be_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZOOTER_MEMORY_MB", raising=False)
+    assert memory() >= 512 * 2**20
+    monkeypatch.setenv("ZOOTER_MEMORY_MB", "4096")
+    assert memory() == 2**32
+    for text in ("0", "-1", "much", "1e3", "9" * 30, "²"):
+        monkeypatch.setenv("ZOOTER_MEMORY_MB", text)
+        with pytest.raises(RouterError, match="expected mebibytes"):
+            memory()
