@@ -12,7 +12,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
-from zooter_lite.router.limits import bound_memory, cores, run_bounded
+from zooter_lite.router.limits import bound_memory, run_bounded
+from zooter_lite.router.limits import cores as _cores
 from zooter_lite.router.tokens import TextTokens
 
 TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
@@ -48,7 +49,7 @@ class TextSession:
     def __init__(
         self, model: bytes | str, tokenizer: str, max_length: int, threads: int | None = None
     ) -> None:
-        available = cores()
+        available = _cores()
         self._session = _start(model, threads or available)
         self.widths: dict[str, object] = {
             output.name: output.shape[-1] for output in self._session.get_outputs()
