@@ -43,7 +43,7 @@ def test_the_fitted_head_on_the_same_embeddings_passes() -> None:
 def test_another_head_than_the_graphs_is_refused(other: object) -> None:
     head, embeddings = toy_head("prior"), units(8, DIM, 1)
     changed = other(head)  # type: ignore[operator]
-    with pytest.raises(ParityError, match=r"router\.onnx differs from torch by"):
+    with pytest.raises(ParityError, match=r"router\.onnx differs from its reference by"):
         check_fp32(head.probs(embeddings), changed, embeddings, np.ones((8, 3)))
 
 

@@ -45,7 +45,8 @@ class Options:
     )
     precision: Optional[str] = option(
         None,
-        help="graphs to make: fp32, int8 or fp32,int8 (default: both without --text)",
+        help="graphs to make: fp32, int8 or fp32,int8 (default: both without --text, "
+        "fp32 alone for a static encoder)",
         kind=str,
     )
     text: bool = option(False, help="also make router.text.onnx from router.onnx")
@@ -67,6 +68,8 @@ def main(options: Options) -> None:
         raise DataError(f"--hold-out {options.hold_out}: expected a number from 0.01 to 0.9")
     folder = Path(options.router)
     router = read_router(folder)
+    if options.precision is None and router.config["encoder"].get("pooling") == "static":
+        wanted = ["fp32"]
     files = {GRAPHS["fp32"]: router.graphs["fp32"].read()}
     parity = dict(router.config.get("parity", {}))
     if options.precision is not None or not options.text:

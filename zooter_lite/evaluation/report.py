@@ -85,7 +85,8 @@ def parity_lines(config: dict[str, Any]) -> list[str]:
         if name not in parity:
             continue
         found = parity[name]
-        against = "torch" if name == "fp32" else "fp32"
+        reference = "model2vec" if config["encoder"]["pooling"] == "static" else "torch"
+        against = reference if name == "fp32" else "fp32"
         line = (
             f"{name} against {against} on {found['queries']} training queries: largest difference "
             f"of a probability {found['max_difference']:.1e}, {found['changed_decisions']:.2%} of "

@@ -15,6 +15,7 @@ from zooter_lite.data.table import RewardTable
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.learn.encoder import Encoder
 from zooter_lite.learn.export import int8_encoder, router_graph
+from zooter_lite.learn.find import is_static
 from zooter_lite.learn.parity import (
     Parity,
     ParityError,
@@ -124,6 +125,8 @@ def export_graphs(
     parity = {"fp32": check_fp32(found, head, reference, exact.rewards)}
     if "int8" not in precisions:
         return Exports(files, parity)
+    if is_static(encoder.spec.name):
+        return Exports(files, parity, "a static encoder is a table of vectors, without a product")
     calibration, compared = order[:CALIBRATION_ROWS], order[CALIBRATION_ROWS:][:INT8_ROWS]
     compared = compared if len(compared) >= CALIBRATION_ROWS else order
     rows = train.take(np.sort(compared))

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from zooter_lite.data.rows import atomic_file
 from zooter_lite.learn.cache import EmbeddingCache
-from zooter_lite.learn.find import EncoderError, find_encoder, fingerprint
+from zooter_lite.learn.find import EncoderError, find_encoder, fingerprint, is_static
 from zooter_lite.learn.prompt import check_pooled, declared_prompt, with_prompt
 from zooter_lite.router.session import TextSession
 
@@ -42,7 +42,7 @@ class EncoderSpec:
     dim, max_length
         Length of the embedding; tokens after which a query is truncated.
     pooling
-        Pooling mode as sentence-transformers names it.
+        Pooling mode as sentence-transformers names it; "static" for a static encoder.
     normalise
         Always true: the graph returns unit vectors.
     prompt
@@ -100,7 +100,8 @@ def load_encoder(name: str, cache: Path, prompt: str | None = None) -> Encoder:
     ----------
     name
         "all-MiniLM-L6-v2" for the bundled encoder (its sha256 is verified), a folder
-        that sentence-transformers reads, or a hub name.
+        that sentence-transformers reads, or a hub name; "static" or "static:NAME" for
+        a static encoder distilled from the default one or from NAME.
     cache
         Folder for exports, keyed by the content of the encoder's files.
     prompt
@@ -111,6 +112,10 @@ def load_encoder(name: str, cache: Path, prompt: str | None = None) -> Encoder:
     EncoderError
         Not found, no safetensors weights, damaged, or not exportable.
     """
+    if is_static(name):
+        from zooter_lite.learn.static import load_static  # it needs this module
+
+        return load_static(name, cache, prompt)
     folder = find_encoder(name)
     if prompt is None:
         prompt = declared_prompt(folder)

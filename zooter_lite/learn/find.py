@@ -8,11 +8,17 @@ from pathlib import Path
 from zooter_lite.errors import MissingPackageError, ZooterError
 
 DEFAULT = "all-MiniLM-L6-v2"
+STATIC = "static"  # or "static:NAME-OR-FOLDER": distilled from that encoder (static.py)
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 class EncoderError(ZooterError):
     """An encoder cannot be found, loaded or exported."""
+
+
+def is_static(name: str) -> bool:
+    """Whether the name asks for a static encoder."""
+    return name == STATIC or name.startswith(f"{STATIC}:")
 
 
 def find_encoder(name: str) -> Path:

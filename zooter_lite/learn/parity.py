@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zooter_lite.errors import ZooterError
 from zooter_lite.learn.cache import EmbeddingCache
 from zooter_lite.learn.encoder import Encoder
-from zooter_lite.learn.find import find_encoder
+from zooter_lite.learn.find import find_encoder, is_static
 from zooter_lite.learn.reference import load_torch, torch_embeddings
 from zooter_lite.router.head import Head
 from zooter_lite.router.session import TextSession
@@ -70,8 +70,15 @@ def reference_embeddings(
     cache: Path,
     progress: Callable[[int], object] = lambda _: None,
 ) -> NDArray[np.float32]:
-    """(n_queries, dim) unit embeddings computed by torch, kept in the cache."""
+    """(n_queries, dim) unit embeddings computed by torch, kept in the cache.
+
+    Of a static encoder: by model2vec, and not kept.
+    """
     spec = encoder.spec
+    if is_static(spec.name):
+        from zooter_lite.learn.static import static_embeddings  # it needs the encoder's module
+
+        return static_embeddings(spec.name, cache, queries)
     store = EmbeddingCache(cache, f"{spec.cache_key}-torch")
     loaded: list[object] = []  # torch's model, once it is needed
 
@@ -98,14 +105,14 @@ def graph_probs(
 
 
 def check_fp32(found: Array, head: Head, embeddings: Array, rewards: Array) -> Parity:
-    """Compare the fp32 graph with torch and the numpy head.
+    """Compare the fp32 graph with the reference embeddings and the numpy head.
 
     Parameters
     ----------
     found
         (n, n_experts) probabilities of the graph.
     head, embeddings
-        The fitted head and torch's embeddings (n, dim) of the same queries.
+        The fitted head and the reference's embeddings (n, dim) of the same queries.
     rewards
         (n, n_experts), NaN where not observed.
 
@@ -118,8 +125,9 @@ def check_fp32(found: Array, head: Head, embeddings: Array, rewards: Array) -> P
     parity = _compare(found, expected, rewards)
     if not parity.max_difference <= MAX_DIFFERENCE or parity.changed_decisions > 0:
         raise ParityError(
-            f"router.onnx differs from torch by {parity.max_difference:.1e} in a probability and "
-            f"in {parity.changed_decisions:.2%} of the decisions on {parity.queries} queries "
+            f"router.onnx differs from its reference by {parity.max_difference:.1e} in a "
+            f"probability and in {parity.changed_decisions:.2%} of the decisions on "
+            f"{parity.queries} queries "
             f"(allowed: {MAX_DIFFERENCE:.0e} and none)"
         )
     return parity

@@ -1,0 +1,185 @@
+"""Reward lost and time saved by a static encoder, beside the default encoder.
+
+`python -m recipes.bench.static DATA EXPORTS` writes recipes/bench/static.md from the routers
+EXPORTS/bench-<table> and EXPORTS/bench-<table>-static.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from recipes.bench.speed.prompts import mixed_lengths, prompts_of, vocabulary
+from zooter_lite import Router
+from zooter_lite.data import RewardTable, read_table, sample_path
+from zooter_lite.evaluation import metrics
+from zooter_lite.learn.cache import default_cache
+from zooter_lite.learn.encoder import load_encoder
+
+Array = NDArray[np.float64]
+
+PAGE = Path(__file__).resolve().parent / "static.md"
+TABLES = (
+    ("routerdc", "routerdc", "test", ()),
+    ("routerdc, three OOD sets", "routerdc", "ood", ("math_prealgebra", "mbpp", "ceval")),
+    ("mmlu_pro", "mmlu_pro", "test", ()),
+    ("llmrouter", "llmrouter", "test", ()),
+    ("code_tags", "code_tags", "test", ()),
+)
+LENGTHS = (20, 60, 200)  # tokens, as the default encoder counts them
+ROUNDS, CALLS, MIXED = 12, 25, 256
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Mean reward x100 of both encoders, and static minus default with its 95% interval."""
+
+    label: str
+    rows: int
+    default: float
+    static: float
+    low: float
+    high: float
+
+
+def losses(data: Path, exports: Path) -> list[Loss]:
+    """Micro and macro of every table's evaluated rows, paired over the same resamples."""
+    found = []
+    for label, name, split, subsets in TABLES:
+        part = rows_of(read_table(str(data / f"{name}.parquet")), split, subsets)
+        folders = (exports / f"bench-{name}", exports / f"bench-{name}-static")
+        default, static = (rewards(folder, part) for folder in folders)
+        found += paired(label, part.subsets, default, static)
+        print(found[-2:], file=sys.stderr, flush=True)
+    return found
+
+
+def rows_of(table: RewardTable, split: str, subsets: Sequence[str]) -> RewardTable:
+    """Rows of a split, of these subsets only where any are named."""
+    part = table.take(table.rows(split))
+    if not subsets:
+        return part
+    return part.take(np.flatnonzero(np.isin(part.subsets, subsets)))
+
+
+def rewards(folder: Path, table: RewardTable) -> Array:
+    """(n,) reward of the expert that the router in `folder` chooses for each row."""
+    router = Router.load(folder)
+    if router.experts != table.experts:
+        raise SystemExit(f"{folder}: its experts are not those of the table")
+    encoder = load_encoder(router.config["encoder"]["name"], default_cache())
+    if encoder.spec.sha256 != router.config["encoder"]["sha256"]:
+        raise SystemExit(f"{folder}: fitted on other encoder files than those found here")
+    probs = router.head.probs(encoder.embed(table.queries, default_cache()))
+    return metrics.reward_of(probs.argmax(axis=1), table.rewards)
+
+
+def paired(label: str, subsets: Sequence[str], default: Array, static: Array) -> list[Loss]:
+    """Macro (where there are several subsets) and micro means of both, and their difference."""
+    drawn = metrics.resample({"default": default, "static": static}, subsets, seed=0)
+    means: dict[str, Callable[[Array], float]] = {
+        "macro": lambda values: metrics.macro_mean(values, subsets),
+        "micro": metrics.micro_mean,
+    }
+    found = []
+    for kind, mean in means.items():
+        if kind == "macro" and len(set(subsets)) == 1:
+            continue
+        resampled = getattr(drawn, kind)
+        gap = metrics.estimate(0, resampled["static"] - resampled["default"])
+        values = (mean(default), mean(static), gap.low, gap.high)
+        found.append(Loss(f"{label}, {kind}", len(default), *(100 * value for value in values)))
+    return found
+
+
+def speeds(default: Path, static: Path) -> dict[str, tuple[float, float]]:
+    """Time both routers in interleaved rounds, each prompt new.
+
+    Returns
+    -------
+    By what was measured, (default, static): "20" to "200", p50 in ms of one decision on a
+    prompt of that many tokens; "mixed", decisions per second over mixed lengths.
+    """
+    tokenizer = Tokenizer.from_file(str(default / "tokenizer.json"))
+    words = vocabulary(tokenizer, read_table(sample_path()).queries)
+    routers = [Router.load(folder) for folder in (default, static)]
+    calls: dict[int, list[list[float]]] = {length: [[], []] for length in LENGTHS}
+    rates: list[list[float]] = [[], []]
+    for turn in range(ROUNDS):
+        for length in LENGTHS:
+            prompts = prompts_of(tokenizer, words, [length] * (CALLS + 3), seed=turn)
+            for times, router in zip(calls[length], routers, strict=True):
+                each = [_seconds(router, [prompt]) for prompt in prompts]
+                times += each[3:]  # the first are for warming up
+        mixed = prompts_of(tokenizer, words, mixed_lengths(MIXED, turn), seed=100 + turn)
+        for rate, router in zip(rates, routers, strict=True):
+            rate.append(MIXED / _seconds(router, mixed))
+    found = {str(n): _both(1000 * np.median(calls[n], axis=1)) for n in LENGTHS}
+    return found | {"mixed": _both(np.median(rates, axis=1))}
+
+
+def _seconds(router: Router, prompts: Sequence[str]) -> float:
+    start = time.perf_counter()
+    router.route(prompts)
+    return time.perf_counter() - start
+
+
+def _both(values: NDArray[np.floating]) -> tuple[float, float]:
+    default, static = values.tolist()
+    return default, static
+
+
+def page(found: Sequence[Loss], timed: dict[str, tuple[float, float]]) -> str:
+    """Render static.md."""
+    lines = [
+        "# The static tier: what it loses and what it saves",
+        "",
+        "Written by `recipes/bench/static.sh`: both routers fitted with default settings on the "
+        "same rows; mean reward x100 of the chosen expert on rows that no fit has seen; the "
+        "interval of the difference is a paired bootstrap's (95%, 2,000 resamples within the "
+        "subsets). It does not cover the chance of the fit.",
+        "",
+        "| table, mean | queries | all-MiniLM-L6-v2 | static | static minus default |",
+        "|---|---|---|---|---|",
+    ]
+    for loss in found:
+        gap = f"{loss.static - loss.default:+.2f} [{loss.low:+.2f}, {loss.high:+.2f}]"
+        values = f"{loss.default:.2f} | {loss.static:.2f} | {gap}"
+        lines.append(f"| {loss.label} | {loss.rows:,} | {values} |")
+    lines += [
+        "",
+        f"Text to decision, one process, {ROUNDS} interleaved rounds, every prompt new; the "
+        "lengths are tokens of the default encoder. Other work ran on the machine: the ratios "
+        "are steadier than the times.",
+        "",
+        "| | all-MiniLM-L6-v2, fp32 | static | ratio |",
+        "|---|---|---|---|",
+    ]
+    for length in LENGTHS:
+        default, static = timed[str(length)]
+        cells = f"{default:.2f} ms | {static:.3f} ms | {default / static:.0f}"
+        lines.append(f"| p50 of one decision, {length} tokens | {cells} |")
+    default, static = timed["mixed"]
+    cells = f"{default:,.0f} | {static:,.0f} | {static / default:.0f}"
+    lines.append(f"| decisions per second, mixed lengths | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(data: str, exports: str) -> None:
+    """Measure, write the page."""
+    folder = Path(exports)
+    found = losses(Path(data), folder)
+    timed = speeds(folder / "bench-routerdc", folder / "bench-routerdc-static")
+    PAGE.write_text(page(found, timed), "utf-8")
+    print(page(found, timed))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,219 @@
+"""Static encoders: the graph against model2vec's own encode, refusals, and a fitted router."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.conftest import Command
+from tests.tiny_encoders import TEXTS, save_tiny
+from zooter_lite import Router
+from zooter_lite.data import read_table, sample_path
+from zooter_lite.errors import MissingPackageError
+from zooter_lite.learn.encoder import Encoder, load_encoder
+from zooter_lite.learn.find import DEFAULT, EncoderError, is_static
+from zooter_lite.learn.parity import reference_embeddings
+from zooter_lite.learn.static import MAX_LENGTH, distilled, static_embeddings, static_graph
+
+TINY_TEXTS = [*TEXTS, "[PAD] a [UNK]", "cab " * (MAX_LENGTH + 50), "é", "\ud800 a", "x" * 4000]
+
+
+@pytest.fixture(scope="module")
+def name(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of the static encoder distilled from a tiny one with random weights."""
+    folder = tmp_path_factory.mktemp("teachers") / "tiny"
+    save_tiny(folder, "mean")
+    return f"static:{folder}"
+
+
+@pytest.fixture(scope="module")
+def static(name: str, cache: Path) -> Encoder:
+    return load_encoder(name, cache)
+
+
+def test_names() -> None:
+    assert [is_static(n) for n in ("static", "static:x", "statics", DEFAULT)] == [1, 1, 0, 0]
+
+
+def test_the_graph_sums_the_vectors_of_known_tokens() -> None:
+    table = np.asarray([[9, 9], [5, 5], [3, 0], [0, 4]], dtype=np.float16)
+    session = onnxruntime.InferenceSession(static_graph(table, unknown=1))
+    ids = np.asarray([[2, 3, 0], [2, 1, 0], [1, 1, 1], [3, 3, 2], [2, 3, 2]])
+    mask = np.asarray([[1, 1, 0], [1, 1, 0], [1, 1, 1], [1, 1, 1], [0, 0, 0]])
+    (unit,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+    expected = [[0.6, 0.8], [1, 0], [0, 0], np.asarray([3, 8]) / np.sqrt(73), [0, 0]]
+    np.testing.assert_allclose(unit, expected, atol=1e-6)
+    unknown_counts = onnxruntime.InferenceSession(static_graph(table, unknown=None))
+    (unit,) = unknown_counts.run(None, {"input_ids": ids[2:3], "attention_mask": mask[2:3]})
+    np.testing.assert_allclose(unit, [[np.sqrt(0.5)] * 2], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_graph_equals_model2vec(name: str, static: Encoder, cache: Path) -> None:
+    (found,) = static.session().run(TINY_TEXTS, ["unit"])
+    np.testing.assert_allclose(found, static_embeddings(name, cache, TINY_TEXTS), atol=1e-6)
+    np.testing.assert_allclose(
+        reference_embeddings(static, ["a cab"], cache)[0], found[0], atol=1e-6
+    )
+    lengths = np.linalg.norm(found, axis=1)
+    empty = [TINY_TEXTS.index(text) for text in ("", "\n\t")]
+    assert lengths[empty].tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(lengths[0], 1.0, atol=1e-6)
+    # words count, their order does not
+    one, other, third = static.session().run(["face cab", "cab face", "face bad"], ["unit"])[0]
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    assert np.abs(one - third).max() > 0.01
+
+
+@pytest.mark.slow
+def test_long_texts_are_cut_at_the_bound(static: Encoder) -> None:
+    at, above, below = ("cab " * n + "face" for n in (MAX_LENGTH, MAX_LENGTH + 9, MAX_LENGTH - 1))
+    one, two, three = static.session().run([at, above, below], ["unit"])[0]
+    np.testing.assert_array_equal(one, two)
+    assert np.abs(one - three).max() > 1e-4
+    assert static.spec.max_length == MAX_LENGTH
+
+
+@pytest.mark.slow
+def test_a_text_does_not_depend_on_its_batch(static: Encoder) -> None:
+    session = static.session()
+    (together,) = session.run(TINY_TEXTS, ["unit"])
+    for text, row in zip(TINY_TEXTS, together, strict=True):
+        np.testing.assert_allclose(session.run([text], ["unit"])[0][0], row, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_distillation_is_the_same_every_time_and_kept(
+    name: str, static: Encoder, cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert load_encoder(name, tmp_path) == static
+    assert capfd.readouterr().err == ""  # model2vec's progress bar is for terminals
+    (kept,) = (tmp_path / "encoders").iterdir()
+    before = {file.name: file.stat().st_mtime_ns for file in kept.iterdir()}
+    assert load_encoder(name, tmp_path) == static
+    assert {file.name: file.stat().st_mtime_ns for file in kept.iterdir()} == before
+    (kept / "static.safetensors").write_bytes(b"damaged")
+    assert load_encoder(name, tmp_path) == static
+    table, tokenizer = distilled(name, tmp_path)
+    assert table.shape == (len(json.loads(tokenizer)["model"]["vocab"]), static.spec.dim)
+    parts = json.loads(tokenizer)
+    assert [parts[key] for key in ("post_processor", "padding", "truncation")] == [None] * 3
+
+
+@pytest.mark.slow
+def test_the_spec_is_of_the_content(
+    static: Encoder, name: str, cache: Path, tmp_path: Path
+) -> None:
+    spec = static.spec
+    assert (spec.name, spec.pooling, spec.normalise, spec.prompt) == (name, "static", True, "")
+    other = tmp_path / "other"
+    save_tiny(other, "cls")
+    cls = load_encoder(f"static:{other}", cache)
+    assert cls.spec.sha256 != spec.sha256  # the first token's vector, not the mean
+    for encoder in (static, cls):
+        assert str(tmp_path.parent).encode() not in encoder.graph + encoder.tokenizer.encode()
+
+
+def test_a_prompt_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="takes no prompt, found 'query: '"):
+        load_encoder("static", tmp_path, "query: ")
+
+
+def test_an_unknown_teacher_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="no such folder"):
+        load_encoder(f"static:{tmp_path / 'nowhere'}", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_teacher_that_cannot_be_distilled_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setattr("model2vec.distill.distill_from_model", broken)
+    with pytest.raises(EncoderError, match=r"model2vec cannot distil it \(no such layer\)"):
+        load_encoder(name, tmp_path)
+    assert not (tmp_path / "encoders").exists()
+
+
+@pytest.mark.parametrize("package", ["model2vec", "skeletoken"])
+def test_a_missing_package_is_named(
+    package: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    wanted = rf"a static encoder needs the package '{package}': pip install 'zooter-lite\[fit\]'"
+    with pytest.raises(MissingPackageError, match=wanted):
+        load_encoder(name, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def fitted_static(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A router on the default encoder's static one, fitted by the command, and its output."""
+    path = tmp_path_factory.mktemp("routers") / "static"
+    done = command("fit", "--encoder", "static", "--out", path)
+    assert done.returncode == 0, done.stderr
+    assert "tokens/s" not in done.stderr
+    return path, done.stdout
+
+
+@pytest.mark.slow
+def test_fit_route_and_evaluate(fitted_static: tuple[Path, str], command: Command) -> None:
+    path, printed = fitted_static
+    config = json.loads((path / "config.json").read_text("utf-8"))
+    assert config["encoder"]["name"] == "static"
+    assert config["encoder"]["pooling"] == "static"
+    assert list(config["parity"]) == ["fp32"]
+    assert config["parity"]["fp32"]["max_difference"] < 1e-4
+    assert config["parity"]["fp32"]["changed_decisions"] == 0
+    assert "fp32 against model2vec on 256 training queries" in printed
+    assert "no int8 graph: a static encoder is a table of vectors" in printed
+    assert "recipes/bench/static.md" in printed
+    assert not (path / "router.int8.onnx").exists()
+    done = command("evaluate", "--router", path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((path / "report.json").read_text("utf-8"))
+    (comparison,) = report["comparisons"]
+    score = {method["name"]: method["micro"]["value"] for method in comparison["methods"]}
+    assert score["router"] > score["random"] + 0.05
+    assert f"{100 * score['router']:.2f}" in done.stdout
+    router = Router.load(path)
+    prompts = ["Write a function that reverses a list.", "", "17 * 23 = ?"]
+    probs = router.predict_proba(prompts)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
+    assert np.abs(probs[0] - probs[2]).max() > 0.01
+    done = command("explain", "--router", path, "17 * 23 = ?")
+    assert done.returncode == 0, done.stderr
+    assert router.route(prompts[2:])[0].expert in done.stdout
+
+
+@pytest.mark.slow
+def test_the_decisions_are_those_of_the_head_on_model2vecs_embeddings(
+    fitted_static: tuple[Path, str], cache: Path
+) -> None:
+    router = Router.load(fitted_static[0])
+    table = read_table(sample_path())
+    queries = table.take(table.rows("test")).queries[:200]
+    embeddings = static_embeddings("static", cache, queries).astype(np.float64)
+    found = router.predict_proba(queries)
+    np.testing.assert_allclose(found, router.head.probs(embeddings), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_export_makes_the_same_graph_again(
+    fitted_static: tuple[Path, str], command: Command
+) -> None:
+    path, _ = fitted_static
+    before = (path / "router.onnx").read_bytes()
+    done = command("export", "--router", path)
+    assert done.returncode == 0, done.stderr
+    assert (path / "router.onnx").read_bytes() == before
+    done = command("export", "--router", path, "--precision", "int8")
+    assert done.returncode == 2
+    assert "a static encoder is a table of vectors" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
