@@ -39,12 +39,12 @@ ROUNDS, CALLS, MIXED = 12, 25, 256
 
 @dataclass(frozen=True)
 class Loss:
-    """Mean reward x100 of both encoders, and static minus default with its 95% interval."""
+    """Mean reward x100 of two encoders, and the 95% interval of other minus default."""
 
     label: str
     rows: int
     default: float
-    static: float
+    other: float
     low: float
     high: float
 
@@ -81,9 +81,9 @@ def rewards(folder: Path, table: RewardTable) -> Array:
     return metrics.reward_of(probs.argmax(axis=1), table.rewards)
 
 
-def paired(label: str, subsets: Sequence[str], default: Array, static: Array) -> list[Loss]:
+def paired(label: str, subsets: Sequence[str], default: Array, other: Array) -> list[Loss]:
     """Macro (where there are several subsets) and micro means of both, and their difference."""
-    drawn = metrics.resample({"default": default, "static": static}, subsets, seed=0)
+    drawn = metrics.resample({"default": default, "other": other}, subsets, seed=0)
     means: dict[str, Callable[[Array], float]] = {
         "macro": lambda values: metrics.macro_mean(values, subsets),
         "micro": metrics.micro_mean,
@@ -93,8 +93,8 @@ def paired(label: str, subsets: Sequence[str], default: Array, static: Array) ->
         if kind == "macro" and len(set(subsets)) == 1:
             continue
         resampled = getattr(drawn, kind)
-        gap = metrics.estimate(0, resampled["static"] - resampled["default"])
-        values = (mean(default), mean(static), gap.low, gap.high)
+        gap = metrics.estimate(0, resampled["other"] - resampled["default"])
+        values = (mean(default), mean(other), gap.low, gap.high)
         found.append(Loss(f"{label}, {kind}", len(default), *(100 * value for value in values)))
     return found
 
@@ -150,8 +150,8 @@ def page(found: Sequence[Loss], timed: dict[str, tuple[float, float]]) -> str:
         "|---|---|---|---|---|",
     ]
     for loss in found:
-        gap = f"{loss.static - loss.default:+.2f} [{loss.low:+.2f}, {loss.high:+.2f}]"
-        values = f"{loss.default:.2f} | {loss.static:.2f} | {gap}"
+        gap = f"{loss.other - loss.default:+.2f} [{loss.low:+.2f}, {loss.high:+.2f}]"
+        values = f"{loss.default:.2f} | {loss.other:.2f} | {gap}"
         lines.append(f"| {loss.label} | {loss.rows:,} | {values} |")
     lines += [
         "",
