@@ -85,7 +85,7 @@ def parity_lines(config: dict[str, Any]) -> list[str]:
         if name not in parity:
             continue
         found = parity[name]
-        reference = "model2vec" if config["encoder"]["pooling"] == "static" else "torch"
+        reference = "model2vec" if config["encoder"].get("pooling") == "static" else "torch"
         against = reference if name == "fp32" else "fp32"
         line = (
             f"{name} against {against} on {found['queries']} training queries: largest difference "
