@@ -62,8 +62,8 @@ class Router:
             "fp32"; "int8", faster, with the loss that config.json states under `parity`;
             "auto", which answers close calls of int8 again in fp32.
         threads
-            Threads of one forward pass. None takes every core, and measures on the
-            first long list of prompts whether several passes side by side are faster.
+            Threads of one forward pass. None takes every core up to four, and measures
+            on the first long list of prompts whether several side by side are faster.
             One is meant for long lists: as many passes as cores, side by side.
         remember
             Outputs of so many recent prompts are kept, so that repeated ones cost nothing.

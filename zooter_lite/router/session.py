@@ -17,6 +17,7 @@ from zooter_lite.router.limits import cores as _cores
 from zooter_lite.router.tokens import TextTokens
 
 TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
+THREADS = 4  # a judgement: one query's products are too small to divide among many cores
 _MEASURED_BATCHES = 6  # that decide between one batch at a time and several
 # The fused operator is several times slower than its parts on many processors.
 _SLOW_FUSIONS = ["SkipLayerNormFusion"]
@@ -42,15 +43,16 @@ class TextSession:
         Longer texts are truncated to this many tokens.
     threads
         Threads of one batch; as many batches as the cores then allow run side by side.
-        None gives one batch every core, and measures on the first long call whether
-        several batches side by side are faster.
+        None gives one batch every core up to `THREADS`, and measures on the first long
+        call whether several batches side by side are faster.
     """
 
     def __init__(
         self, model: bytes | str, tokenizer: str, max_length: int, threads: int | None = None
     ) -> None:
         available = _cores()
-        self._session = _start(model, threads or available)
+        together = threads or min(available, THREADS)
+        self._session = _start(model, together)
         self.widths: dict[str, object] = {
             output.name: output.shape[-1] for output in self._session.get_outputs()
         }
@@ -60,7 +62,7 @@ class TextSession:
                 f"the graph has the inputs {inputs}, expected attention_mask and input_ids"
             )
         self._tokens = TextTokens(tokenizer, max_length)
-        side_by_side = max(1, available // (threads or 1))
+        side_by_side = max(2 if threads is None else 1, available // together)
         self._workers = ThreadPoolExecutor(side_by_side, thread_name_prefix="zooter")
         self._side_by_side: bool | None = None if threads is None else side_by_side > 1
 
