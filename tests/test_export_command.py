@@ -226,7 +226,7 @@ def test_a_breach_of_parity_writes_nothing(
     assert "router.int8.onnx loses" in refused("--precision", "int8")
     monkeypatch.setattr(parity, "MAX_DIFFERENCE", -1.0)
     message = refused("--precision", "fp32")
-    assert "router.onnx differs from torch by" in message
+    assert "router.onnx differs from its reference by" in message
     assert "(allowed: -1e+00 and none)" in message
     assert "router.text.onnx has other tokens than router.onnx for 0.00%" in refused("--text")
 
