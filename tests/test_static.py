@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 from tests.tiny_encoders import TEXTS, save_tiny
 from zooter_lite import Router
 from zooter_lite.data import read_table, sample_path
@@ -18,7 +18,13 @@ from zooter_lite.errors import MissingPackageError
 from zooter_lite.learn.encoder import Encoder, load_encoder
 from zooter_lite.learn.find import DEFAULT, EncoderError, is_static
 from zooter_lite.learn.parity import reference_embeddings
-from zooter_lite.learn.static import MAX_LENGTH, distilled, static_embeddings, static_graph
+from zooter_lite.learn.static import (
+    MAX_LENGTH,
+    MEASURED,
+    distilled,
+    static_embeddings,
+    static_graph,
+)
 
 TINY_TEXTS = [*TEXTS, "[PAD] a [UNK]", "cab " * (MAX_LENGTH + 50), "é", "\ud800 a", "x" * 4000]
 
@@ -152,21 +158,51 @@ def test_a_missing_package_is_named(
         load_encoder(name, tmp_path)
 
 
+def test_static_alone_is_distilled_from_the_default_encoder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def find(teacher: str) -> Path:
+        asked.append(teacher)
+        return Path(name.partition(":")[2])
+
+    monkeypatch.setattr("zooter_lite.learn.static.find_encoder", find)
+    assert load_encoder("static", tmp_path).spec.name == "static"
+    assert asked == [DEFAULT]
+
+
+def test_what_a_fit_says_of_the_measured_loss_is_what_the_page_says() -> None:
+    page = (ROOT / "recipes/bench/static.md").read_text("utf-8").splitlines()
+    gaps = [float(line.split("|")[-2].split("[")[0]) for line in page if line.endswith("] |")]
+    ratios = [int(line.split("|")[-2]) for line in page if line.startswith("| p50")]
+    assert len(gaps) == 9
+    assert f"by {min(gaps):+.1f} to {max(gaps):+.1f} points" in MEASURED
+    assert f"1/{max(ratios)} to 1/{min(ratios)} of" in MEASURED
+
+
 @pytest.fixture(scope="module")
-def fitted_static(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A router on the default encoder's static one, fitted by the command, and its output."""
+def fitted_static(
+    name: str, command: Command, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A router on the tiny encoder's static one, fitted by the command, and its output.
+
+    Not on the default encoder's, whose 30,000 tokens take minutes on a busy machine.
+    """
     path = tmp_path_factory.mktemp("routers") / "static"
-    done = command("fit", "--encoder", "static", "--out", path)
+    done = command("fit", "--encoder", name, "--out", path)
     assert done.returncode == 0, done.stderr
     assert "tokens/s" not in done.stderr
     return path, done.stdout
 
 
 @pytest.mark.slow
-def test_fit_route_and_evaluate(fitted_static: tuple[Path, str], command: Command) -> None:
+def test_fit_route_and_evaluate(
+    fitted_static: tuple[Path, str], name: str, command: Command
+) -> None:
     path, printed = fitted_static
     config = json.loads((path / "config.json").read_text("utf-8"))
-    assert config["encoder"]["name"] == "static"
+    assert config["encoder"]["name"] == name
     assert config["encoder"]["pooling"] == "static"
     assert list(config["parity"]) == ["fp32"]
     assert config["parity"]["fp32"]["max_difference"] < 1e-4
@@ -175,10 +211,10 @@ def test_fit_route_and_evaluate(fitted_static: tuple[Path, str], command: Comman
     assert "no int8 graph: a static encoder is a table of vectors" in printed
     assert "recipes/bench/static.md" in printed
     assert not (path / "router.int8.onnx").exists()
-    done = command("evaluate", "--router", path)
+    done = command("evaluate", "--router", path, "--data", sample_path())
     assert done.returncode == 0, done.stderr
     report = json.loads((path / "report.json").read_text("utf-8"))
-    (comparison,) = report["comparisons"]
+    comparison = next(c for c in report["comparisons"] if c["split"] == "test")
     score = {method["name"]: method["micro"]["value"] for method in comparison["methods"]}
     assert score["router"] > score["random"] + 0.05
     assert f"{100 * score['router']:.2f}" in done.stdout
@@ -194,12 +230,12 @@ def test_fit_route_and_evaluate(fitted_static: tuple[Path, str], command: Comman
 
 @pytest.mark.slow
 def test_the_decisions_are_those_of_the_head_on_model2vecs_embeddings(
-    fitted_static: tuple[Path, str], cache: Path
+    fitted_static: tuple[Path, str], name: str, cache: Path
 ) -> None:
     router = Router.load(fitted_static[0])
     table = read_table(sample_path())
     queries = table.take(table.rows("test")).queries[:200]
-    embeddings = static_embeddings("static", cache, queries).astype(np.float64)
+    embeddings = static_embeddings(name, cache, queries).astype(np.float64)
     found = router.predict_proba(queries)
     np.testing.assert_allclose(found, router.head.probs(embeddings), atol=1e-4)
 
