@@ -122,7 +122,9 @@ def test_an_fp32_graph_of_something_else_is_refused(
     monkeypatch.setattr(
         assemble, "router_graph", lambda encoder, _, experts: router_graph(encoder, moved, experts)
     )
-    with pytest.raises(ParityError, match=r"router\.onnx differs from its reference by \d\.\de-0[23]"):
+    with pytest.raises(
+        ParityError, match=r"router\.onnx differs from its reference by \d\.\de-0[23]"
+    ):
         export_graphs(encoder, HEAD, rows(40), ["fp32"], folder / "cache")
 
 
