@@ -95,7 +95,8 @@ def _problem(config: dict[str, Any]) -> str:
     parity = config.get("parity", {})
     if not isinstance(parity, dict):
         return "'parity' is not an object"
-    margin = parity["int8"].get("margin") if isinstance(parity.get("int8"), dict) else 0.0
+    int8 = parity.get("int8", {})
+    margin = int8.get("margin", 0.0) if isinstance(int8, dict) else None
     if not isinstance(margin, (int, float)) or not 0 <= margin <= 1:
         return f"parity int8 margin is {_shown(margin)}, expected a number from 0 to 1"
     files = config.get("files")

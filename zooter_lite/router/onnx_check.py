@@ -16,7 +16,10 @@ from typing import TypeAlias
 
 from zooter_lite.errors import RouterError
 
-MAX_NODES = 50_000
+MAX_NODES = 5_000  # an encoder of 24 layers has about 2,000; starting takes their square
+# Bytes by which weights may count for more than the file, once for each operator that takes
+# them: onnxruntime rearranges them once per operator when it starts.
+MAX_SHARED = 512 * 2**20
 _MAX_RANK = 8
 # float32, uint8, int8, int32, int64, bool, float16, double, uint32, uint64, bfloat16
 _NUMBERS = {1, 2, 3, 6, 7, 9, 10, 11, 12, 13, 16}
@@ -133,6 +136,27 @@ def _graph(data: Content, start: int, end: int) -> None:
     if nodes > MAX_NODES:
         raise _RefusedError(f"{nodes} nodes, expected at most {MAX_NODES}")
     _walk("the graph", _GRAPH, data, start, end)
+    if _used(data, start, end) > end - start + MAX_SHARED:
+        raise _RefusedError("the same weights are used by too many nodes")
+
+
+def _used(data: Content, start: int, end: int) -> int:
+    """Bytes of the weights that the nodes take, counted once per use."""
+    sizes: dict[bytes, int] = {}
+    uses: dict[bytes, int] = {}
+    for number, value in _fields(data, start, end):
+        if number not in (1, 5) or isinstance(value, int):
+            continue
+        inner = [(n, v) for n, v in _fields(data, *value) if not isinstance(v, int)]
+        if number == 5:
+            sizes |= {data[slice(*v)]: value[1] - value[0] for n, v in inner if n == 8}
+            continue
+        for n, v in inner:
+            if n == 1:
+                uses[data[slice(*v)]] = uses.get(data[slice(*v)], 0) + 1
+            elif n == 2:  # a Constant node holds its value itself
+                sizes.setdefault(data[slice(*v)], value[1] - value[0])
+    return sum(size * uses.get(name, 0) for name, size in sizes.items())
 
 
 def _node(data: Content, start: int, end: int) -> None:

@@ -10,11 +10,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.errors import RouterError
 from zooter_lite.router.session import TextSession
 
 FloatArray = NDArray[np.float32]
 Precision = Literal["fp32", "int8", "auto"]
 OUTPUTS = ["probs", "embedding"]
+_TOLERANCE = 1e-3  # of the sum of the probabilities
 
 
 class Recent:
@@ -107,6 +109,7 @@ class Runtime:
         self, queries: Sequence[str], progress: Callable[[int], object]
     ) -> tuple[FloatArray, FloatArray]:
         probs, embeddings = self._first.run(queries, OUTPUTS, progress)
+        _check(probs)
         close = np.zeros(0, dtype=np.int64)
         if self._exact is not None:
             best = np.partition(probs, -2, axis=1)[:, -2:]
@@ -114,7 +117,14 @@ class Runtime:
         if self._exact is not None and len(close):
             again = [queries[row] for row in close.tolist()]
             probs[close], embeddings[close] = self._exact.run(again, OUTPUTS)
+            _check(probs[close])
         with self._lock:
             self._computed += len(queries)
             self._repeated += len(close)
         return probs, embeddings
+
+
+def _check(probs: FloatArray) -> None:
+    """Raise RouterError where the rows are no distributions."""
+    if probs.min() < 0 or np.abs(probs.sum(axis=1) - 1).max() > _TOLERANCE:
+        raise RouterError("the graph's output 'probs' is no distribution; damaged or foreign")

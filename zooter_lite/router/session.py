@@ -19,6 +19,8 @@ from zooter_lite.router.tokens import TextTokens
 TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
 THREADS = 4  # a judgement: one query's products are too small to divide among many cores
 _MEASURED_BATCHES = 6  # that decide between one batch at a time and several
+# Folding constants changes no graph of ours, and computes before any time limit holds.
+_FOLDING = ["ConstantFolding", "ConstantFoldingDQ"]
 # The fused operator is several times slower than its parts on many processors.
 _SLOW_FUSIONS = ["SkipLayerNormFusion"]
 
@@ -54,7 +56,8 @@ class TextSession:
         together = threads or min(available, THREADS)
         self._session = _start(model, together)
         self.widths: dict[str, object] = {
-            output.name: output.shape[-1] for output in self._session.get_outputs()
+            output.name: output.shape[-1] if output.shape else None
+            for output in self._session.get_outputs()
         }
         inputs = sorted(node.name for node in self._session.get_inputs())
         if inputs != ["attention_mask", "input_ids"]:
@@ -83,7 +86,7 @@ class TextSession:
         """
         names = list(outputs)
         if len(texts) == 1:  # what a request path pays for
-            found = run_bounded(self._session, names, _feed([self._tokens.one(texts[0])]))
+            found = self._run(names, _feed([self._tokens.one(texts[0])]))
             progress(1)
             return found
         tokens = self.tokenise(texts)
@@ -105,13 +108,23 @@ class TextSession:
         for batch in _batches(tokens):
             yield _feed([tokens[i] for i in batch])
 
+    def _run(self, names: list[str], feed: Feed) -> Outputs:
+        found = run_bounded(self._session, names, feed)
+        for name, output in zip(names, found, strict=True):
+            if output.shape[1] != self.widths[name]:
+                raise RouterError(
+                    f"the graph's output {name!r} has the width {output.shape[1]}, "
+                    f"but it names {self.widths[name]}"
+                )
+        return found
+
     def _results(
         self, names: list[str], tokens: list[NDArray[np.int64]], batches: list[NDArray[np.int64]]
     ) -> Iterator[Outputs]:
         """Yield the outputs of each batch, in order."""
 
         def work(batch: NDArray[np.int64]) -> Outputs:
-            return run_bounded(self._session, names, _feed([tokens[i] for i in batch]))
+            return self._run(names, _feed([tokens[i] for i in batch]))
 
         start = 0
         if self._side_by_side is None and len(batches) >= 4 * _MEASURED_BATCHES:
@@ -136,7 +149,11 @@ def _start(model: bytes | str, threads: int) -> Any:
     slow = _SLOW_FUSIONS if providers == ["CPUExecutionProvider"] else []
     try:
         return onnxruntime.InferenceSession(
-            model, options, providers=providers, disabled_optimizers=slow
+            model,
+            options,
+            providers=providers,
+            disabled_optimizers=[*_FOLDING, *slow],
+            enable_fallback=0,  # it would start again without these options
         )
     except Exception as error:  # onnxruntime's exceptions share no base class
         reason = " ".join(str(error).split())

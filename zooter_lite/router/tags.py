@@ -166,7 +166,9 @@ class TagIndex:
             query_tags = [list(tags) for tags in content["query_tags"]]
             choice = _choice(content.get("index", {}))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise RouterError(f"tags.json is not what a router holds ({error!r})") from error
+            raise RouterError(
+                f"tags.json is not what a router holds ({repr(error)[:200]})"
+            ) from error
         shape = (len(names), n_experts)
         if (means.shape, observed.shape, len(support)) != (shape, shape, len(names)):
             raise RouterError("tags.json: names, support and rewards do not fit")
@@ -196,9 +198,10 @@ def parse_json(name: str, content: Content) -> Any:
     if len(raw) + sum(cost * raw.count(sign) for sign, cost in costs.items()) > MAX_JSON_MEMORY:
         raise RouterError(f"{name} would take more than {MAX_JSON_MEMORY >> 20} MiB of memory")
     try:
-        return json.loads(raw)
+        return json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise RouterError(f"{name} is not what a router holds ({error!r})") from error
+        reason = str(error)[:200]
+        raise RouterError(f"{name} is not what a router holds ({reason})") from error
 
 
 def _choice(content: dict[str, Any]) -> IndexChoice:

@@ -53,6 +53,11 @@ _SINGLE = re.compile(
 )
 
 
+# A key of JSON can also be written in escapes; no honest file does, and none is let pass.
+_ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\u00[2-7]")
+_CHARSMAP = re.compile(r'"precompiled_charsmap"\s*:\s*"([^"]*)"')
+
+
 class TextTokens:
     """A tokeniser whose texts end at `max_length` tokens; safe to share between threads.
 
@@ -74,6 +79,9 @@ class TextTokens:
         cost += sum(each * content.count(sign) for sign, each in ((",", 60), ('"', 60), ("[", 60)))
         if cost + 300 * content.count("{") > MAX_MEMORY:
             raise RouterError(f"tokenizer.json takes more than {MAX_MEMORY >> 20} MiB of memory")
+        problem = _charsmap_problem(content)
+        if problem:
+            raise RouterError(f"tokenizer.json is not one that a router holds ({problem})")
         try:
             self._tokenizer = Tokenizer.from_str(content)
             problem = _problem(self._tokenizer, max_length)
@@ -134,6 +142,21 @@ def _clean(error: BaseException, what: str) -> BaseException:
     if isinstance(error, Exception) or type(error).__name__ == "PanicException":
         return RouterError(f"{what} ({' '.join(str(error).split())[:300]})")
     return error
+
+
+def _charsmap_problem(content: str) -> str:
+    """Say what is wrong with the character maps, before they are parsed: a wrong size aborts."""
+    if "\\u00" in content and _ESCAPED.search(content):
+        return "letters written as \\u00.."
+    for found in _CHARSMAP.finditer(content):
+        try:
+            blob = base64.b64decode(found[1], validate=True)
+        except ValueError:
+            return "a character map that is no base64"
+        size = int.from_bytes(blob[:4], "little")
+        if len(blob) < 4 or size % 4 or not 0 < size <= len(blob) - 4:
+            return f"a character map of {size} bytes in {len(blob)}"
+    return ""
 
 
 def _problem(tokenizer: Any, max_length: int) -> str:

@@ -1,0 +1,397 @@
+"""Hostile edits of a toy router's graph, by name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+Edit = Callable[[bytes], bytes]
+MOVED = "moved"  # what the output `probs` is renamed to, where a case makes its own
+
+
+def _model(edit: Callable[[ModelProto], object]) -> Edit:
+    def apply(content: bytes) -> bytes:
+        model = onnx.load_model_from_string(content)
+        edit(model)
+        return bytes(model.SerializeToString())
+
+    return apply
+
+
+def _constant(name: str, value: NDArray[Any]) -> TensorProto:
+    return numpy_helper.from_array(value, name)
+
+
+def _integers(name: str, *values: int) -> TensorProto:
+    return _constant(name, np.asarray(values, dtype=np.int64))
+
+
+def _ending(*nodes: NodeProto, constants: tuple[TensorProto, ...] = ()) -> Edit:
+    """Compute `probs` of what it was (MOVED) by these nodes."""
+
+    def edit(model: ModelProto) -> None:
+        for node in model.graph.node:
+            for place, name in enumerate(node.output):
+                if name == "probs":
+                    node.output[place] = MOVED
+        model.graph.node.extend(nodes)
+        model.graph.initializer.extend(constants)
+
+    return _model(edit)
+
+
+def _bomb(*nodes: NodeProto, constants: tuple[TensorProto, ...] = ()) -> Edit:
+    """Make `big` (any shape) by these nodes, and add its largest number to the probabilities."""
+    end = [
+        helper.make_node("ReduceMax", ["big"], ["largest"], keepdims=0),
+        helper.make_node("Add", [MOVED, "largest"], ["probs"]),
+    ]
+    return _ending(*nodes, *end, constants=constants)
+
+
+def node(operator: str, inputs: str, output: str = "big", **attributes: Any) -> NodeProto:
+    return helper.make_node(operator, inputs.split(), output.split(), **attributes)
+
+
+def _chain(operator: str, first: str, count: int) -> list[NodeProto]:
+    """Apply an operator over and over: `first` to `big`."""
+    names = [first, *(f"step{i}" for i in range(count - 1)), "big"]
+    return [
+        helper.make_node(operator, [a, a], [b], axis=0)
+        if operator == "Concat"
+        else helper.make_node(operator, [a] if operator == "Neg" else [a, a], [b])
+        for a, b in pairwise(names)
+    ]
+
+
+def _loop(iterations: int) -> NodeProto:
+    body = helper.make_graph(
+        [node("Identity", "c", "d"), node("Identity", "v", "w")],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("d", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("w", TensorProto.FLOAT, None),
+        ],
+    )
+    return helper.make_node("Loop", ["count", "", MOVED], ["probs"], body=body)
+
+
+def _external(location: str) -> Callable[[ModelProto], None]:
+    def edit(model: ModelProto) -> None:
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", location), ("offset", "0"), ("length", "312")):
+            entry = tensor.external_data.add()
+            entry.key, entry.value = key, value
+
+    return edit
+
+
+def _shape(number: int, dims: tuple[int, ...]) -> Callable[[ModelProto], None]:
+    def edit(model: ModelProto) -> None:
+        tensor = model.graph.initializer[number]
+        del tensor.dims[:]
+        tensor.dims.extend(dims)
+
+    return edit
+
+
+def _kind(number: int, kind: int) -> Callable[[ModelProto], None]:
+    return lambda model: setattr(model.graph.initializer[number], "data_type", kind)
+
+
+def _declared(where: str, dims: tuple[int, ...]) -> Callable[[ModelProto], None]:
+    """Declare a shape that a value does not have."""
+
+    def edit(model: ModelProto) -> None:
+        for info in getattr(model.graph, where):
+            del info.type.tensor_type.shape.dim[:]
+            for size in dims:
+                info.type.tensor_type.shape.dim.add().dim_value = size
+        if where == "value_info":
+            for inner in model.graph.node[:-1]:
+                for name in inner.output:
+                    info = helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
+                    model.graph.value_info.append(info)
+
+    return edit
+
+
+def _function(model: ModelProto) -> None:
+    call = helper.make_node("Evil", ["a"], ["b"], domain="evil")
+    opset = [helper.make_opsetid("", 18), helper.make_opsetid("evil", 1)]
+    model.functions.append(helper.make_function("evil", "Evil", ["a"], ["b"], [call], opset))
+    model.opset_import.append(opset[1])
+    model.graph.node.append(helper.make_node("Evil", ["probs"], ["never"], domain="evil"))
+
+
+def _attribute(number: int, name: str, value: Any) -> Callable[[ModelProto], None]:
+    return lambda m: m.graph.node[number].attribute.append(helper.make_attribute(name, value))
+
+
+def _metadata(key: str, value: str) -> Callable[[ModelProto], None]:
+    def edit(model: ModelProto) -> None:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+
+    return edit
+
+
+def _deep(content: bytes) -> bytes:
+    """Append a subgraph in a subgraph in a subgraph and so on, ten thousand times."""
+    inner = b""
+    for _ in range(3000):
+        for key in (b"\x32", b"\x2a", b"\x0a"):  # AttributeProto.g, NodeProto.attribute, node
+            size, value = b"", len(inner)
+            while value >= 128:
+                size += bytes([value & 127 | 128])
+                value >>= 7
+            inner = key + size + bytes([value]) + inner
+    size, value = b"", len(inner)
+    while value >= 128:
+        size += bytes([value & 127 | 128])
+        value >>= 7
+    return content + b"\x3a" + size + bytes([value]) + inner
+
+
+def _shuffled(seed: int) -> Callable[[ModelProto], None]:
+    """Exchange operators, inputs and outputs at random."""
+
+    def edit(model: ModelProto) -> None:
+        dice = random.Random(seed)
+        names = [n for item in model.graph.node for n in (*item.input, *item.output) if n]
+        operators = [item.op_type for item in model.graph.node]
+        for item in dice.choices(model.graph.node, k=1 + seed % 4):
+            choice = dice.randrange(3)
+            if choice == 0:
+                item.op_type = dice.choice(
+                    [*operators, "Expand", "Tile", "Reshape", "Pad", "Range"]
+                )
+            elif choice == 1 and item.input:
+                item.input[dice.randrange(len(item.input))] = dice.choice(names)
+            else:
+                item.output[0] = dice.choice(names)
+
+    return edit
+
+
+VECTOR = _constant("vector", np.ones(50_000, dtype=np.float32))
+COLUMN = _constant("column", np.ones((50_000, 1), dtype=np.float32))
+SQUARE = _constant("square", np.full((600, 600), 1e-3, dtype=np.float32))
+ONE = _constant("one", np.ones(1, dtype=np.float32))
+HUGE = _integers("huge", 100_000, 100_000)
+GRAPHS: dict[str, Edit] = {
+    "crosswise": _bomb(node("Add", "vector column"), constants=(VECTOR, COLUMN)),
+    "crosswise at run time": _bomb(
+        node("ReduceMax", MOVED, "m", keepdims=0),
+        node("Add", "vector m", "moved_vector"),
+        node("Mul", "moved_vector column"),
+        constants=(VECTOR, COLUMN),
+    ),
+    "outer product": _bomb(
+        node("Unsqueeze", "vector zero", "row"),
+        node("MatMul", "column row"),
+        constants=(VECTOR, COLUMN, _integers("zero", 0)),
+    ),
+    "einsum": _bomb(node("Einsum", "vector vector", equation="i,j->ij"), constants=(VECTOR,)),
+    "doubling": _bomb(*_chain("Concat", "vector", 40), constants=(VECTOR,)),
+    "doubling at run time": _bomb(
+        node("ReduceMax", MOVED, "m", keepdims=0),
+        node("Add", "vector m", "v"),
+        *_chain("Concat", "v", 40),
+        constants=(VECTOR,),
+    ),
+    "expand": _bomb(node("Expand", "one huge"), constants=(ONE, HUGE)),
+    "expand beyond numbers": _bomb(
+        node("Expand", "one huge"), constants=(ONE, _integers("huge", 2**62, 2**62))
+    ),
+    "expand below zero": _bomb(
+        node("Expand", "one huge"), constants=(ONE, _integers("huge", -5, 7))
+    ),
+    "constant of shape": _bomb(node("ConstantOfShape", "huge"), constants=(HUGE,)),
+    "constant of a shape beyond numbers": _bomb(
+        node("ConstantOfShape", "huge"), constants=(_integers("huge", 2**33, 2**33),)
+    ),
+    "tile": _bomb(node("Tile", "vector huge"), constants=(VECTOR, _integers("huge", 10**6))),
+    "range": _bomb(
+        node("Range", "first last step", "long"),
+        node("Cast", "long", "big", to=1),
+        constants=tuple(
+            _constant(n, np.asarray(v, dtype=np.int64))
+            for n, v in (("first", 0), ("last", 2**40), ("step", 1))
+        ),
+    ),
+    "pad": _bomb(node("Pad", "vector huge"), constants=(VECTOR, _integers("huge", 2**35, 2**35))),
+    "pad below zero": _bomb(
+        node("Pad", "vector huge"), constants=(VECTOR, _integers("huge", -(2**40), -1))
+    ),
+    "top of many": _bomb(
+        node("TopK", "vector huge", "big places"), constants=(VECTOR, _integers("huge", 2**40))
+    ),
+    "gather far": _bomb(
+        node("Gather", "vector far"), constants=(VECTOR, _integers("far", 2**40, -(2**40)))
+    ),
+    "scatter far": _bomb(
+        node("ScatterND", "vector far one"),
+        constants=(VECTOR, ONE, _constant("far", np.asarray([[2**40]]))),
+    ),
+    "products": _bomb(*_chain("MatMul", "square", 20_000), constants=(SQUARE,)),
+    "products at run time": _bomb(
+        node("ReduceMax", MOVED, "m", keepdims=0),
+        node("Add", "square m", "s"),
+        *_chain("MatMul", "s", 4000),
+        constants=(SQUARE,),
+    ),
+    "sorts at run time": _bomb(
+        node("ReduceMax", MOVED, "m", keepdims=0),
+        node("Add", "vector m", "s"),
+        *(
+            item
+            for i in range(2000)
+            for item in (
+                node("TopK", f"{'s' if i == 0 else f't{i}'} all", f"u{i} p{i}"),
+                node("Neg", f"u{i}", f"t{i + 1}" if i < 1999 else "big"),
+            )
+        ),
+        constants=(VECTOR, _integers("all", 50_000)),
+    ),
+    "a hundred thousand nodes": _bomb(*_chain("Neg", "vector", 100_000), constants=(VECTOR,)),
+    "thirty thousand nodes": _bomb(*_chain("Neg", "one", 30_000), constants=(ONE,)),
+    "a loop": _ending(_loop(1), constants=(_constant("count", np.asarray(10**12, np.int64)),)),
+    "random": _bomb(node("RandomNormal", "", shape=[10**5, 10**5])),
+    "no number": _ending(
+        node("Log", "below", "never"),
+        node("Div", "zero zero", "nan"),
+        node("Add", f"{MOVED} nan", "probs"),
+        constants=(
+            _constant("zero", np.zeros(1, np.float32)),
+            _constant("below", -np.ones(1, np.float32)),
+        ),
+    ),
+    "doubled": _ending(node("Add", f"{MOVED} {MOVED}", "probs")),
+    "negative": _ending(node("Neg", MOVED, "probs")),
+    "one row": _ending(
+        node("ReduceMean", f"{MOVED} zero", "probs"), constants=(_integers("zero", 0),)
+    ),
+    "more rows": _ending(helper.make_node("Concat", [MOVED, MOVED], ["probs"], axis=0)),
+    "no rows": _ending(
+        node("Slice", f"{MOVED} zero zero zero", "probs"), constants=(_integers("zero", 0),)
+    ),
+    "more columns": _ending(helper.make_node("Concat", [MOVED, MOVED], ["probs"], axis=1)),
+    "float64": _ending(node("Cast", MOVED, "probs", to=TensorProto.DOUBLE)),
+    "int64": _ending(node("Cast", MOVED, "probs", to=TensorProto.INT64)),
+    "one number": _ending(node("ReduceMax", MOVED, "probs", keepdims=0)),
+    "three axes": _ending(
+        node("Unsqueeze", f"{MOVED} zero", "probs"), constants=(_integers("zero", 0),)
+    ),
+    "text": _ending(node("Cast", MOVED, "probs", to=TensorProto.STRING)),
+    "a function that calls itself": _model(_function),
+    "deep": _deep,
+    "graph twice": lambda content: content + content,
+    "empty": lambda _: b"",
+    "zeros": lambda content: bytes(len(content)),
+    "pickle": lambda _: b"cos\nsystem\n(S'touch canary'\ntR.",
+    "long metadata": _model(_metadata("zooter.evil", "x" * 3_000_000)),
+    "experts twice": _model(_metadata("zooter.experts", "[]")),
+    "opset of tomorrow": _model(lambda m: setattr(m.opset_import[0], "version", 10**6)),
+    "opset below zero": _model(lambda m: setattr(m.opset_import[0], "version", -1)),
+    "ir of tomorrow": _model(lambda m: setattr(m, "ir_version", 10**6)),
+    "no opset": _model(lambda m: m.ClearField("opset_import")),
+    "training": _model(lambda m: m.training_info.add()),
+    "a circle": _model(lambda m: m.graph.node[0].input.append("probs")),
+    "sparse": _model(lambda m: m.graph.sparse_initializer.add().dims.extend([2**40, 2**40])),
+    **{
+        f"external {place}": _model(_external(location))
+        for place, location in enumerate(
+            (
+                "/etc/passwd",
+                "../canary",
+                "tokenizer.json",
+                "../../../../etc/passwd",
+                "/dev/zero",
+                "",
+                "*/_ORT_MEM_ADDR_/*",
+                "/proc/self/mem",
+                "file:///etc/passwd",
+                "https://example.org/x",
+            )
+        )
+    },
+    **{
+        f"operator {domain} {name}": _ending(
+            helper.make_node(name, [MOVED], ["probs"], domain=domain)
+        )
+        for domain, name in (
+            ("evil", "Run"),
+            ("com.microsoft", "Tokenizer"),
+            ("ai.onnx.contrib", "PyOp"),
+            ("ai.onnx.ml", "TfIdfVectorizer"),
+            ("", "If"),
+            ("", "Scan"),
+            ("", "Loop"),
+            ("", "Nope"),
+            ("", "SequenceConstruct"),
+            ("", "Optional"),
+            ("", "StringNormalizer"),
+            ("", "Bernoulli"),
+            ("com.microsoft", "EPContext"),
+            ("com.microsoft", "MemcpyFromHost"),
+            ("x" * 5000, "y" * 5000),
+            ("", "ImageDecoder"),
+            ("ai.onnx.preview.training", "Gradient"),
+            ("com.microsoft.nchwc", "Conv"),
+        )
+    },
+    **{
+        f"shape {number} {dims}": _model(_shape(number, dims))
+        for number in range(6)
+        for dims in (
+            (2**31, 2**31),
+            (2**62, 4),
+            (-1, -1),
+            (0,),
+            (),
+            (10**9,),
+            (2**32 + 1,),
+            (1,) * 200,
+        )
+    },
+    **{
+        f"kind {number} {kind}": _model(_kind(number, kind))
+        for number in (0, 1, 3)
+        for kind in (0, 7, 8, 10, 11, 14, 22, 23, 99)
+    },
+    **{
+        f"{where} {dims}": _model(_declared(where, dims))
+        for where in ("input", "output", "value_info")
+        for dims in ((), (1,), (1, 1), (-1, 0), (2**40, 2**40))
+    },
+    **{
+        f"attribute {number} {name}": _model(_attribute(number, name, value))
+        for number in (0, 3, 5)
+        for name, value in (
+            ("axis", 2**62),
+            ("axis", -(2**63)),
+            ("to", 10**6),
+            ("p", -1),
+            ("axes", [2**62] * 3),
+            ("keepdims", 2**40),
+            ("evil", onnx.GraphProto()),
+            ("body", b"x"),
+        )
+    },
+    **{f"shuffled {seed}": _model(_shuffled(seed)) for seed in range(80)},
+}
