@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ def run_bounded(
             raise RouterError(
                 f"the graph's output {name!r} has the shape {output.shape} for {rows} queries"
             )
-        if not np.isfinite(output).all():
+        if not isfinite(output.sum()):  # quicker than to look at each
             raise RouterError(f"the graph's output {name!r} is not finite")
     return found
 
