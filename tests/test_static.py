@@ -226,6 +226,11 @@ def test_fit_route_and_evaluate(
     done = command("explain", "--router", path, "17 * 23 = ?")
     assert done.returncode == 0, done.stderr
     assert router.route(prompts[2:])[0].expert in done.stdout
+    done = command("export", "--router", path, "--text")
+    assert done.returncode == 0, done.stderr
+    text = onnxruntime.InferenceSession(path / "router.text.onnx")
+    (found,) = text.run(["probs"], {"query": np.asarray(prompts, dtype=object)})
+    np.testing.assert_allclose(found, probs, atol=1e-6)
 
 
 @pytest.mark.slow

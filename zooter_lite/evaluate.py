@@ -158,6 +158,7 @@ def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> 
         raise DataError(
             f"{source}: no column 'reward:{missing[0]}'; the router chooses among "
             + ", ".join(repr(expert) for expert in experts)
+            + " (--data names another table)"
         )
     order = [table.experts.index(expert) for expert in experts]
     rewards = table.rewards[:, order]

@@ -21,7 +21,6 @@ from zooter_lite.data import read_table, sample_path
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.evaluate import in_router_order
 from zooter_lite.evaluation.report import parity_lines, with_precision_section
-from zooter_lite.fit import precisions
 from zooter_lite.router.directory import (
     GRAPHS,
     TEXT_GRAPH,
@@ -82,6 +81,21 @@ def main(options: Options) -> None:
     print(f"router: {folder}")
     for line in parity_lines(config):
         print(f"  {line}")
+
+
+def precisions(text: str) -> list[str]:
+    """Read "fp32,int8" as a list.
+
+    Raises
+    ------
+    DataError
+        A precision that there is not.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in GRAPHS:
+            raise DataError(f"--precision {name!r}: expected {' or '.join(GRAPHS)}, or both")
+    return names
 
 
 def _graphs(

@@ -10,7 +10,6 @@ apart), 'subset' and 'tags'. Formats: .csv, .jsonl (also .gz), .parquet, a folde
 saved by datasets, or a hub dataset name.
 """
 
-import json
 import shlex
 import sys
 import time
@@ -26,12 +25,12 @@ from zooter_lite.cli import option, run
 from zooter_lite.data import RewardTable, read_table, sample_path
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.evaluation.baselines import TrainedOn
-from zooter_lite.evaluation.chart import bar_chart
 from zooter_lite.evaluation.compare import Comparison, compare
-from zooter_lite.evaluation.report import model_card, parity_lines, text_table, verdict
+from zooter_lite.evaluation.report import documents, parity_lines, text_table, verdict
+from zooter_lite.export import precisions
 from zooter_lite.labels import diagnose
 from zooter_lite.labels.diagnostics import observed_mean
-from zooter_lite.router.directory import GRAPHS, check_replaceable, write_router
+from zooter_lite.router.directory import check_replaceable, write_router
 
 if TYPE_CHECKING:
     from zooter_lite.learn.train import Fitted, Recipe
@@ -152,21 +151,6 @@ def main(options: Options) -> None:
     print(f"time: encoder {first:.1f} s, embedding {second:.1f} s, the rest {third:.1f} s")
 
 
-def precisions(text: str) -> list[str]:
-    """Read "fp32,int8" as a list.
-
-    Raises
-    ------
-    DataError
-        A precision that there is not.
-    """
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in GRAPHS:
-            raise DataError(f"--precision {name!r}: expected {' or '.join(GRAPHS)}, or both")
-    return names
-
-
 def _cache(options: Options) -> Path:
     from zooter_lite.learn.cache import default_cache
 
@@ -249,21 +233,15 @@ def _prepared(table: RewardTable, options: Options) -> RewardTable:
     return table.drop(leaks) if options.drop_leaks and len(leaks) else table
 
 
-def _describe(source: str, table: RewardTable, train_table: RewardTable) -> None:
+def _describe(source: str, table: RewardTable, train: RewardTable) -> None:
     splits = np.asarray(table.splits)
     counts = ", ".join(f"{name} {int((splits == name).sum())}" for name in sorted(set(splits)))
-    train = diagnose(train_table.rewards)
     missing = float(np.isnan(table.rewards).mean())
     print(
         f"{source}: {len(table)} queries ({counts}), {len(table.experts)} experts, "
         f"{len(set(table.subsets))} subsets, {missing:.1%} of the rewards not observed"
     )
-    print(
-        f"on train (x100): best single expert {table.experts[train.best_single]} "
-        f"{100 * train.best_single_reward:.2f}, oracle {100 * train.oracle_reward:.2f}, "
-        f"headroom {100 * train.headroom:.2f}; ties for the best {train.tie_share:.0%}, "
-        f"reward entropy {train.entropy:.2f} of 1, expert agreement {train.agreement:.2f}"
-    )
+    print(f"on train (x100): {diagnose(train.rewards).summary(table.experts)}")
     sys.stdout.flush()
 
 
@@ -275,8 +253,7 @@ def _documents(
     given = {k: v for k, v in asdict(options).items() if k not in undecisive}
     if options.data:
         given["data"] = Path(options.data).name
-    report = {
-        "comparisons": [comparison.to_json() for comparison in comparisons],
+    details = {
         "cross_validation": [asdict(score) for score in fitted.selection.scores],
         "options": given,
     }
@@ -287,11 +264,7 @@ def _documents(
         for word in (f"--{key.replace('_', '-')}", *([] if value is True else [str(value)]))
     ]
     command = shlex.join(["python", "-m", "zooter_lite.fit", *changed])
-    return {
-        "report.json": (json.dumps(report, sort_keys=True, indent=1) + "\n").encode(),
-        "README.md": model_card(config, comparisons, command).encode(),
-        "report.svg": bar_chart(comparisons).encode(),
-    }
+    return documents(config, comparisons, details, command)
 
 
 def _conclude(

@@ -1,11 +1,13 @@
-"""The comparison in words: a text table, a verdict, and the model card."""
+"""The comparison in words: a text table, a verdict, and the files for people."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
+from zooter_lite.evaluation.chart import bar_chart
 from zooter_lite.evaluation.compare import CERTAIN, ROUTER, Comparison
 from zooter_lite.evaluation.metrics import Estimate
 
@@ -158,6 +160,24 @@ def model_card(config: dict[str, Any], comparisons: Sequence[Comparison], comman
         "",
     ]
     return "\n".join(lines)
+
+
+def documents(
+    config: dict[str, Any],
+    comparisons: Sequence[Comparison],
+    details: dict[str, Any],
+    command: str,
+) -> dict[str, bytes]:
+    """Content of the files for people: report.json, report.svg and README.md.
+
+    `details` stand in report.json beside the comparisons.
+    """
+    report = details | {"comparisons": [comparison.to_json() for comparison in comparisons]}
+    return {
+        "report.json": (json.dumps(report, sort_keys=True, indent=1) + "\n").encode(),
+        "README.md": model_card(config, comparisons, command).encode(),
+        "report.svg": bar_chart(comparisons).encode(),
+    }
 
 
 def markdown_table(comparison: Comparison) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,15 @@ class Diagnostics:
     entropy: float
     headroom: float
     agreement: float
+
+    def summary(self, experts: Sequence[str]) -> str:
+        """One line for people; rewards times 100."""
+        return (
+            f"best single expert {experts[self.best_single]} "
+            f"{100 * self.best_single_reward:.2f}, oracle {100 * self.oracle_reward:.2f}, "
+            f"headroom {100 * self.headroom:.2f}; ties for the best {self.tie_share:.0%}, "
+            f"reward entropy {self.entropy:.2f} of 1, expert agreement {self.agreement:.2f}"
+        )
 
 
 def diagnose(rewards: NDArray[np.floating]) -> Diagnostics:

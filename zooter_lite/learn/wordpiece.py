@@ -73,7 +73,7 @@ def read_wordpiece(tokenizer: str) -> WordPiece:
     unknown = model["vocab"].get(model["unk_token"])
     if unknown is None:
         raise unsupported(f"its unk_token {model['unk_token']!r} is not in the vocabulary")
-    prefix, suffix = _template(content.get("post_processor") or {})
+    prefix, suffix = _template(content.get("post_processor"))
     return WordPiece(
         vocabulary=model["vocab"],
         continuing=model["continuing_subword_prefix"],
@@ -93,13 +93,15 @@ def unsupported(reason: str) -> TextExportError:
     return TextExportError(f"tokenizer.json cannot be put into the graph: {reason}")
 
 
-def _template(processor: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _template(processor: Mapping[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Ids before and after the text."""
+    if processor is None:  # as of a static encoder
+        return (), ()
     kind = processor.get("type")
     if kind == "BertProcessing":
         return (processor["cls"][1],), (processor["sep"][1],)
     if kind != "TemplateProcessing":
-        raise unsupported(f"its post_processor is {kind or 'missing'}, expected TemplateProcessing")
+        raise unsupported(f"its post_processor is {kind}, expected TemplateProcessing")
     before: list[int] = []
     after: list[int] = []
     texts = 0
@@ -109,8 +111,8 @@ def _template(processor: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int,
         else:
             name = piece["SpecialToken"]["id"]
             (after if texts else before).extend(processor["special_tokens"][name]["ids"])
-    if texts != 1 or not before + after:
-        raise unsupported("its template is not of the form [CLS] $A [SEP]")
+    if texts != 1:
+        raise unsupported("its template does not hold the text once, as [CLS] $A [SEP] does")
     return tuple(before), tuple(after)
 
 

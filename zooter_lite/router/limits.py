@@ -17,7 +17,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from math import isfinite
+from math import inf, isfinite
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,6 @@ def cores() -> int:
 
 
 SLOTS = max(4, cores())
-_slots = threading.BoundedSemaphore(SLOTS)
 
 
 def memory() -> int:
@@ -67,40 +67,79 @@ def bound_memory(options: Any) -> None:
     options.add_session_config_entry("session.use_env_allocators", "1")
 
 
-class _Watch:
-    """Tells runs that take too long to stop; one thread, asleep while nothing runs."""
+class _Slot:
+    """One run at a time: its options, and when it is to stop."""
+
+    __slots__ = ("deadline", "options")
 
     def __init__(self) -> None:
-        self._running: dict[int, tuple[Any, float]] = {}
-        self._busy = threading.Event()
+        self.deadline = inf
+        self.options: Any = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Take new options; those of a run that was told to stop would stop the next too."""
+        self.options = onnxruntime.RunOptions()
+        self.options.log_severity_level = 4  # what went wrong is told once, by the error
+
+
+class _Slots:
+    """The runs that are allowed at a time, and a thread that stops those that take too long.
+
+    The thread is asleep while nothing runs.
+    """
+
+    def __init__(self) -> None:
+        self._all: list[_Slot] = []
+        self._free: SimpleQueue[_Slot] = SimpleQueue()
         self._lock = threading.Lock()
+        self._busy = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def begin(self, options: Any) -> None:
-        self._running[id(options)] = (options, time.monotonic() + RUN_SECONDS)
-        if not self._busy.is_set() or self._thread is None or not self._thread.is_alive():
-            with self._lock:
-                if self._thread is None or not self._thread.is_alive():  # none, or after a fork
-                    self._thread = threading.Thread(target=self._watch, daemon=True)
-                    self._thread.start()
-                self._busy.set()
+    def take(self) -> _Slot:
+        """Wait for a slot, and start its time."""
+        if self._thread is None or not self._thread.is_alive():  # the first run, or after a fork
+            self._start()
+        slot = self._free.get()
+        slot.deadline = time.monotonic() + RUN_SECONDS
+        if not self._busy.is_set():
+            self._busy.set()
+        return slot
 
-    def end(self, options: Any) -> None:
-        del self._running[id(options)]
+    def give(self, slot: _Slot) -> bool:
+        """Take a slot back; tell whether its run was told to stop."""
+        stopped = bool(slot.options.terminate)
+        if time.monotonic() >= slot.deadline:  # it was told, or is about to be
+            slot.renew()
+        slot.deadline = inf
+        self._free.put(slot)
+        return stopped
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._all = [_Slot() for _ in range(SLOTS)]
+                self._free = SimpleQueue()
+                for slot in self._all:
+                    self._free.put(slot)
+                self._thread = threading.Thread(target=self._watch, daemon=True)
+                self._thread.start()
 
     def _watch(self) -> None:
         while True:
             self._busy.wait()
             time.sleep(_TICK)
-            now = time.monotonic()
-            for options, deadline in list(self._running.values()):
-                options.terminate = options.terminate or now > deadline
-            self._busy.clear()
-            if self._running:
-                self._busy.set()
+            running = False
+            for slot in self._all:
+                options, deadline = slot.options, slot.deadline
+                if time.monotonic() > deadline:
+                    options.terminate = True
+                running |= deadline < inf
+            if not running:
+                self._busy.clear()
 
 
-_watch = _Watch()
+_slots = _Slots()
 
 
 def run_bounded(
@@ -118,16 +157,16 @@ def run_bounded(
         The graph fails, takes too much memory or time, or returns something else than
         finite rows, one for each row of the feed.
     """
-    options = onnxruntime.RunOptions()
-    options.log_severity_level = 4  # what went wrong is told once, by the error
-    with _slots:
-        _watch.begin(options)
-        try:
-            found: list[NDArray[np.float32]] = session.run(names, feed, options)
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise RouterError(_reason(error, stopped=options.terminate)) from error
-        finally:
-            _watch.end(options)
+    slot = _slots.take()
+    problem: Exception | None = None
+    try:
+        found: list[NDArray[np.float32]] = session.run(names, feed, slot.options)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        problem = error
+    finally:
+        stopped = _slots.give(slot)
+    if problem is not None:
+        raise RouterError(_reason(problem, stopped=stopped)) from problem
     rows = len(next(iter(feed.values())))
     for name, output in zip(names, found, strict=True):
         if not isinstance(output, np.ndarray) or output.dtype != np.float32:
@@ -136,7 +175,8 @@ def run_bounded(
             raise RouterError(
                 f"the graph's output {name!r} has the shape {output.shape} for {rows} queries"
             )
-        if not isfinite(output.sum()):  # quicker than to look at each
+        flat = output.reshape(-1)
+        if not isfinite(np.dot(flat, flat)):  # quicker than to look at each
             raise RouterError(f"the graph's output {name!r} is not finite")
     return found
 

@@ -126,5 +126,6 @@ class Runtime:
 
 def _check(probs: FloatArray) -> None:
     """Raise RouterError where the rows are no distributions."""
-    if probs.min() < 0 or np.abs(probs.sum(axis=1) - 1).max() > _TOLERANCE:
+    total = probs @ np.ones(probs.shape[1], dtype=np.float32)
+    if not (probs.min() >= 0 and total.max() < 1 + _TOLERANCE and total.min() > 1 - _TOLERANCE):
         raise RouterError("the graph's output 'probs' is no distribution; damaged or foreign")

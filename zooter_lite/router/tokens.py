@@ -101,9 +101,9 @@ class TextTokens:
         whole text where the tokeniser never looks past a space.
         """
         try:
-            if len(text) <= FIRST_CHARACTERS:
-                return np.asarray(self._tokenizer.encode(_encodable(text)).ids, dtype=np.int64)
-            return self._long(text)
+            if len(text) > FIRST_CHARACTERS:
+                return self._long(text)
+            return np.asarray(self._encode(text), dtype=np.int64)
         except BaseException as error:
             raise _clean(error, "tokenizer.json: a text cannot be tokenised") from error
 
@@ -112,17 +112,21 @@ class TextTokens:
         if any(len(text) > FIRST_CHARACTERS for text in texts):
             return [self.one(text) for text in texts]
         try:
-            encodings = self._tokenizer.encode_batch([_encodable(text) for text in texts])
+            encodings = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts])
         except BaseException as error:
             raise _clean(error, "tokenizer.json: a text cannot be tokenised") from error
         return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode_batch_fast([_encodable(text)])[0].ids
+        return ids  # without the places of the tokens, which take a tenth of the time
 
     def _long(self, text: str) -> Ids:
         size = FIRST_CHARACTERS
         while True:
             space = text.rfind(" ", size // 2, size) if size < len(text) else -1
             part = _encodable(text[: space if space > 0 else size])
-            ids = self._tokenizer.encode(part).ids
+            ids = self._encode(part)
             size *= 2
             enough = len(ids) >= self._max_length or len(part) == len(text)
             normalizer = self._tokenizer.normalizer
