@@ -1,0 +1,145 @@
+"""Ask every expert every query, and keep what each said.
+
+  python -m zooter_lite.collect --queries prompts.csv --experts experts.toml --out responses
+  python -m zooter_lite.collect --queries Q --experts E --out responses --dry-run
+  python -m zooter_lite.collect --queries Q --experts E --out responses --max-cost 5
+
+The queries are a .csv, .jsonl or .parquet file with a column 'query' and, if you like,
+'query_id'. Responses are appended to OUT/responses.jsonl, one JSON object per line. Run
+it again after a stop of any kind: what was answered is not asked again.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from tqdm import tqdm
+
+from zooter_lite.cli import option, run
+from zooter_lite.data.queries import Queries, read_queries
+from zooter_lite.errors import DataError
+from zooter_lite.experts.calls import Call, Outcome, run_calls
+from zooter_lite.experts.journal import Journal
+from zooter_lite.experts.pool import Expert, read_pool
+from zooter_lite.experts.responses import JOURNAL, Known, check_settings, known_responses
+
+_CHARACTERS_PER_TOKEN = 4  # of English text, roughly
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `python -m zooter_lite.collect`."""
+
+    queries: str = option(help="queries: .csv, .jsonl (also .gz) or .parquet", metavar="FILE")
+    experts: str = option(help="pool file, such as experts.toml", metavar="FILE")
+    out: str = option(
+        help="folder of the responses; one that exists is gone on with", metavar="DIR"
+    )
+    column: str = option("query", help="column that holds the query")
+    max_cost: Optional[float] = option(
+        None,
+        help="stop before the whole cost, earlier runs included, can pass this (in the currency "
+        "of the pool's prices)",
+        kind=float,
+    )
+    retry_failed: bool = option(False, help="ask again where an earlier run ended in an error")
+    dry_run: bool = option(False, help="ask nothing; print the calls left and their estimated cost")
+
+
+def main(options: Options) -> None:
+    """Read the queries and the journal, and make the calls that are missing."""
+    if options.max_cost is not None and not options.max_cost > 0:
+        raise DataError(f"--max-cost {options.max_cost}: expected a positive number")
+    pool = read_pool(options.experts)
+    queries = read_queries(options.queries, options.column)
+    if not len(queries):
+        raise DataError(f"{options.queries}: no query")
+    folder = Path(options.out)
+    settings = check_settings(folder, pool)
+    known = known_responses(folder, queries, retry_failed=options.retry_failed)
+    if options.dry_run:
+        _estimate(pool, queries, known)
+        return
+    with Journal(folder / JOURNAL) as journal, ExitStack() as stack:
+        (folder / "experts.json").write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
+        bars = {
+            expert.name: stack.enter_context(
+                tqdm(
+                    total=len(queries),
+                    initial=len(queries) - known.missing(expert.name, len(queries)),
+                    desc=expert.name,
+                    position=place,
+                    disable=None,
+                    file=sys.stderr,
+                )
+            )
+            for place, expert in enumerate(pool)
+        }
+        outcome = run_calls(
+            {expert.name: _calls(expert, queries, known) for expert in pool},
+            pool,
+            journal,
+            budget=(options.max_cost, known.cost),
+            progress=lambda name, n: bars[name].update(n),
+        )
+    _report(folder, pool, queries, known, outcome)
+
+
+def _calls(expert: Expert, queries: Queries, known: Known) -> Iterator[Call]:
+    """Yield the calls that the journal does not have yet."""
+    for name, text in zip(queries.ids, queries.texts, strict=True):
+        if (name, expert.name) not in known.settled:
+            yield Call({"query_id": name, "query": text, "expert": expert.name}, text)
+
+
+def _estimate(pool: list[Expert], queries: Queries, known: Known) -> None:
+    """Print the calls left, and what they cost by the tokens met so far or the limits."""
+    total = 0.0
+    for expert in pool:
+        calls = list(_calls(expert, queries, known))
+        length = sum(len(expert.system) + len(call.prompt) for call in calls)
+        tokens_in = length / _CHARACTERS_PER_TOKEN
+        mean = known.mean_output(expert.name)
+        most = expert.max_tokens
+        per_answer = mean if mean is not None else most
+        line = f"{expert.name}: {len(calls)} calls, about {tokens_in:,.0f} tokens in"
+        if per_answer is None:
+            print(f"{line}, output unknown (no max_tokens), at least ", end="")
+        else:
+            source = "as in the answers so far" if mean is not None else "max_tokens"
+            print(f"{line}, {len(calls) * per_answer:,.0f} out ({source}), ", end="")
+        cost = expert.cost(tokens_in, len(calls) * (per_answer or 0))
+        total += cost
+        print(f"cost {cost:.4f}")
+    print(f"estimated cost: {total:.4f}, beside {known.cost:.4f} spent by earlier runs")
+
+
+def _report(
+    folder: Path, pool: list[Expert], queries: Queries, known: Known, outcome: Outcome
+) -> None:
+    left = failed = 0
+    for expert in pool:
+        tally = outcome.tallies[expert.name]
+        done = tally.answered + tally.failed
+        missing = known.missing(expert.name, len(queries)) - done
+        left += missing
+        failed += tally.failed + known.failed(expert.name)
+        print(
+            f"{expert.name}: {tally.answered} answered, {tally.failed} failed, {missing} not asked "
+            f"({tally.attempts} calls, {tally.tokens_in:,} tokens in, {tally.tokens_out:,} out, "
+            f"cost {tally.cost:.4f}, {tally.seconds / max(tally.attempts, 1):.2f} s a call)"
+        )
+    cost = known.cost + sum(tally.cost for tally in outcome.tallies.values())
+    print(f"{folder / JOURNAL}: cost of all runs {cost:.4f}")
+    if failed:
+        print(f"{failed} pairs of query and expert ended in an error; --retry-failed asks again")
+    if outcome.out_of_budget:
+        print(f"stopped by --max-cost with {left} calls left")
+
+
+if __name__ == "__main__":
+    sys.exit(run(Options, main, "collect", __doc__ or ""))

@@ -1,0 +1,265 @@
+"""Many calls to many experts: paced, repeated where it helps, paid once, and journaled."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from zooter_lite.errors import DataError, ZooterError
+from zooter_lite.experts.client import Answer, Caller, CallError, caller
+from zooter_lite.experts.journal import Journal
+from zooter_lite.experts.pacing import Budget, Pace, backoff
+from zooter_lite.experts.pool import Expert
+
+GIVE_UP_AFTER = 10  # queries in a row whose every attempt failed
+_EXTRA_TOKENS = 64  # of a chat template
+
+
+class ExpertError(ZooterError):
+    """An expert cannot be asked; what the others answered is kept."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One prompt for one expert; `key` names it in the journal's record."""
+
+    key: Mapping[str, Any]
+    prompt: str
+
+
+@dataclass
+class Tally:
+    """What became of one expert's calls: counts, tokens, cost in the pool's currency, seconds."""
+
+    answered: int = 0
+    failed: int = 0
+    attempts: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass
+class Outcome:
+    """What a run did: a tally per expert, and whether the budget ended it."""
+
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    out_of_budget: bool = False
+
+
+@dataclass
+class _Lane:
+    """Everything that the workers of one expert share."""
+
+    expert: Expert
+    caller: Caller
+    calls: Iterator[Call]
+    pace: Pace
+    tally: Tally
+    in_a_row: int = 0
+
+
+@dataclass
+class _Run:
+    journal: Journal
+    budget: Budget
+    parse: Callable[[str], Any] | None
+    progress: Callable[[str, int], object]
+    outcome: Outcome
+    problem: ExpertError | None = None
+    interrupted: bool = False
+
+    @property
+    def stopped(self) -> bool:
+        return self.outcome.out_of_budget or self.problem is not None or self.interrupted
+
+
+def run_calls(
+    calls: Mapping[str, Iterator[Call]],
+    experts: Sequence[Expert],
+    journal: Journal,
+    *,
+    budget: tuple[float | None, float] = (None, 0.0),
+    parse: Callable[[str], Any] | None = None,
+    progress: Callable[[str, int], object] = lambda name, n: None,
+) -> Outcome:
+    """Make the calls of every expert; append one record for each to the journal.
+
+    A record is the call's key and `response` or `error`, `usage` (tokens), `cost`,
+    `seconds` (of the last attempt) and `attempts`, in the order of completion.
+
+    Parameters
+    ----------
+    calls
+        By expert name; taken as they can be made, so a generator costs no memory.
+    journal
+        Open for appending.
+    budget
+        What may be spent, None for no limit, and what earlier runs spent.
+    parse
+        Reads a response; what it returns is recorded as `parsed`, and a response that
+        it refuses with ValueError counts as a failed attempt (and is paid).
+    progress
+        Called with an expert's name and a number of calls done.
+
+    Raises
+    ------
+    ExpertError
+        An expert refuses every call or does not answer; calls on their way were finished,
+        and all answers are in the journal.
+    DataError
+        The journal cannot be written, a key's variable is not set, or a budget is given
+        and an expert with a price has no max_tokens.
+    """
+    limit = budget[0]
+    for expert in experts:
+        if limit is not None and expert.price_output and expert.max_tokens is None:
+            raise DataError(
+                f"expert {expert.name!r}: no max_tokens in its sampling, which a budget needs"
+            )
+    callers = {expert.name: caller(expert) for expert in experts}
+
+    async def work() -> Outcome:
+        run = _Run(journal, Budget(*budget), parse, progress, Outcome())
+        tasks = []
+        for expert in experts:
+            tally = run.outcome.tallies.setdefault(expert.name, Tally())
+            pace = Pace(expert.requests_per_minute)
+            lane = _Lane(expert, callers[expert.name], calls[expert.name], pace, tally)
+            tasks += [asyncio.create_task(_worker(run, lane)) for _ in range(expert.concurrency)]
+        try:
+            with _interruptible(run):
+                await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for each in callers.values():
+                await each.close()
+        if run.interrupted:
+            raise KeyboardInterrupt
+        if run.problem is not None:
+            raise run.problem
+        return run.outcome
+
+    return asyncio.run(work())
+
+
+@contextmanager
+def _interruptible(run: _Run) -> Iterator[None]:
+    """Let the first Ctrl-C finish the calls on their way; a second one leaves them."""
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        run.interrupted = True
+        loop.remove_signal_handler(signal.SIGINT)
+
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or another thread
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.remove_signal_handler(signal.SIGINT)
+
+
+async def _worker(run: _Run, lane: _Lane) -> None:
+    while not run.stopped:
+        call = next(lane.calls, None)
+        if call is None:
+            return
+        record = await _settle(run, lane, call)
+        if record is None:
+            return
+        run.journal.append({**call.key, **record})
+        if "error" in record:
+            lane.tally.failed += 1
+        else:
+            lane.tally.answered += 1
+        run.progress(lane.expert.name, 1)
+
+
+async def _settle(run: _Run, lane: _Lane, call: Call) -> dict[str, Any] | None:
+    """Ask until there is an answer, or no hope; None where the run has ended before."""
+    expert = lane.expert
+    most = expert.cost(most_tokens(expert, call.prompt), expert.max_tokens or 0)
+    spent, attempt, tokens = 0.0, 0, [0, 0]
+    facts: dict[str, Any] = {}
+    while True:
+        await lane.pace.wait()
+        if run.stopped and not attempt:
+            return None
+        if not await run.budget.reserve(most):
+            run.outcome.out_of_budget = True
+            return {"error": "out of budget before the next attempt", **facts} if attempt else None
+        attempt += 1
+        lane.tally.attempts += 1
+        started = time.monotonic()
+        answer, parsed, problem = await _attempt(run, lane, call.prompt)
+        seconds = time.monotonic() - started
+        cost = expert.cost(*answer.usage) if answer else 0.0
+        await run.budget.pay(most, cost)
+        spent += cost
+        if answer:
+            tokens = [tokens[0] + answer.usage[0], tokens[1] + answer.usage[1]]
+            lane.tally.tokens_in += answer.usage[0]
+            lane.tally.tokens_out += answer.usage[1]
+        lane.tally.cost += cost
+        lane.tally.seconds += seconds
+        facts = {
+            "usage": {"input": tokens[0], "output": tokens[1]},
+            "cost": spent,
+            "seconds": round(seconds, 4),
+            "attempts": attempt,
+        }
+        if problem is None and answer is not None:
+            lane.in_a_row = 0
+            extra = {} if run.parse is None else {"parsed": parsed}
+            return {"response": answer.text, **extra, **facts}
+        assert problem is not None
+        if problem.fatal:
+            _stop(run, lane, str(problem))
+            return None
+        if not problem.again or attempt >= expert.attempts or run.stopped:
+            if problem.again:
+                lane.in_a_row += 1
+                if lane.in_a_row >= GIVE_UP_AFTER:
+                    _stop(run, lane, f"{lane.in_a_row} queries in a row failed; {problem}")
+            return {"error": str(problem), **facts}
+        if problem.wait:
+            lane.pace.pause(problem.wait)
+        else:
+            await asyncio.sleep(backoff(attempt))
+
+
+async def _attempt(
+    run: _Run, lane: _Lane, prompt: str
+) -> tuple[Answer | None, Any, CallError | None]:
+    try:
+        answer = await lane.caller.ask(prompt)
+    except CallError as error:
+        return None, None, error
+    if run.parse is None:
+        return answer, None, None
+    try:
+        return answer, run.parse(answer.text), None
+    except ValueError as error:
+        return answer, None, CallError(f"{error}; the answer was {answer.text!r}", again=True)
+
+
+def _stop(run: _Run, lane: _Lane, reason: str) -> None:
+    run.problem = run.problem or ExpertError(
+        f"expert {lane.expert.name!r}: {reason}; every answer so far is kept, run it again"
+    )
+
+
+def most_tokens(expert: Expert, prompt: str) -> int:
+    """Upper bound of the tokens of a prompt: a token is a byte at least."""
+    text = expert.system + prompt
+    return len(text.encode("utf-8", "replace")) + _EXTRA_TOKENS

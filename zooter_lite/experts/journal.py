@@ -1,0 +1,135 @@
+"""Append-only journals: JSON lines that survive a kill at any instant."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zooter_lite.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system
+    fcntl = None  # type: ignore[assignment]
+
+_BLOCK = 2**16
+
+
+class Journal:
+    """A file of JSON objects, one per line, that one process at a time appends to.
+
+    A line that a kill left unfinished is cut off when the journal is opened again. Each
+    record is handed to the system before `append` returns: it survives the end of the
+    process, and that of the machine from the next `close` on.
+
+    Parameters
+    ----------
+    path
+        Made where it is missing, with its folder.
+
+    Raises
+    ------
+    DataError
+        It cannot be written, or another process writes to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise DataError(f"{path}: cannot write ({error.strerror})") from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._file)
+            raise DataError(f"{path}: another process writes to it") from error
+        self._end = _mend(self._file)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one record.
+
+        Raises
+        ------
+        DataError
+            The disk is full, or refuses otherwise; what was written before stays whole.
+        """
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+        rest = memoryview(line.encode("utf-8", "backslashreplace"))
+        size = len(rest)
+        try:
+            os.lseek(self._file, self._end, os.SEEK_SET)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            os.ftruncate(self._file, self._end)
+            raise DataError(f"{self.path}: cannot write ({error.strerror})") from error
+        self._end += size
+
+    def close(self) -> None:
+        """Hand everything to the disk and let others write."""
+        os.fsync(self._file)
+        os.close(self._file)
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a journal; none where there is no such file.
+
+    A last line that is not finished is left out.
+
+    Raises
+    ------
+    DataError
+        A line is no JSON object.
+    """
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as stream:
+            for number, raw in enumerate(stream, 1):
+                record = _parsed(raw)
+                if record is not None:
+                    yield record
+                elif raw.endswith(b"\n"):
+                    raise DataError(f"{path}, line {number}: expected a JSON object")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+
+
+def _parsed(raw: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _mend(file: int) -> int:
+    """Finish or cut the last line; return the length of the file."""
+    end = start = os.lseek(file, 0, os.SEEK_END)
+    tail = b""
+    while start and b"\n" not in tail[:-1]:
+        step = min(_BLOCK, start)
+        start -= step
+        os.lseek(file, start, os.SEEK_SET)
+        tail = os.read(file, step) + tail
+    if not tail or tail.endswith(b"\n"):
+        return end
+    last = tail[tail.rfind(b"\n") + 1 :]
+    if _parsed(last) is not None:  # whole but for the end of the line
+        os.lseek(file, end, os.SEEK_SET)
+        return end + os.write(file, b"\n")
+    end -= len(last)
+    os.ftruncate(file, end)
+    return end
