@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -97,6 +98,16 @@ def test_what_known_encoders_have_passes(changes: dict[str, object]) -> None:
     tokens = TextTokens(changed(**changes), 16)
     expected = Tokenizer.from_str(changed(**changes)).encode("one two  three").ids
     assert tokens.one("one two  three").tolist() == expected[:16]
+
+
+@pytest.mark.parametrize("name", ["qwen2.tokenization_qwen2", "qwen3_5.tokenization_qwen3_5"])
+def test_the_patterns_of_known_encoders_pass_as_their_library_writes_them(name: str) -> None:
+    pattern = import_module(f"transformers.models.{name}").PRETOKENIZE_REGEX
+    text = changed(pre_tokenizer=split(pattern))
+    assert (
+        TextTokens(text, 16).one("one two").tolist()
+        == Tokenizer.from_str(text).encode("one two").ids
+    )
 
 
 def test_a_long_text_has_the_tokens_of_the_whole() -> None:

@@ -44,7 +44,11 @@ _OTHER = r"| ?[^\s\p{L}\p{N}]+[\r\n]*"
 _PATTERNS = {
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",  # GPT-2
     r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",  # CLIP
-    _WORDS + _OTHER + _END,  # Qwen
+    _WORDS + _OTHER + _END,  # Qwen 2
+    _WORDS.replace(r"\p{L}+|", r"[\p{L}\p{M}]+|")  # Qwen 3.5
+    + _OTHER.replace(r"\p{L}", r"\p{L}\p{M}")
+    + _END,
+    r"\s{2,}|[\n\r\t]",  # DeBERTa 2
     _WORDS + "{1,3}" + _OTHER + _END,  # Llama 3
 }
 # One character or class, once or repeated: no way to match the same text twice.
