@@ -5,16 +5,6 @@
 # Usage: recipes/bench/precision.sh [FOLDER-WITH-THE-TABLES]
 set -eu
 cd "$(dirname "$0")/../.."
-export HF_HUB_OFFLINE=1
-data=${1:-../shared/data}
-for table in routerdc mmlu_pro llmrouter code_tags; do
-  if [ ! -f "$data/$table.parquet" ]; then
-    echo "skipped: $data/$table.parquet is not there (the tables are not part of this repository)" >&2
-    exit 0
-  fi
-  if [ ! -f "exports/bench-$table/router.onnx" ]; then
-    echo "exports/bench-$table is missing: run recipes/bench/quality.sh first" >&2
-    exit 2
-  fi
-done
+NEED_ROUTERS=yes
+. recipes/bench/tables.sh
 exec python -m recipes.bench.precision "$data" exports

@@ -3,14 +3,8 @@
 # Usage: recipes/bench/quality.sh [FOLDER-WITH-THE-TABLES]
 set -eu
 cd "$(dirname "$0")/../.."
-data=${1:-../shared/data}
-for table in routerdc mmlu_pro llmrouter code_tags; do
-  if [ ! -f "$data/$table.parquet" ]; then
-    echo "skipped: $data/$table.parquet is not there (the tables are not part of this repository)" >&2
-    exit 0
-  fi
-done
-for table in routerdc mmlu_pro llmrouter code_tags; do
+. recipes/bench/tables.sh
+for table in $tables; do
   python -m zooter_lite.fit --data "$data/$table.parquet" --out "exports/bench-$table"
 done
 python -m zooter_lite.evaluate --router exports/bench-routerdc --data "$data/routerdc.parquet" \

@@ -5,19 +5,9 @@
 # Usage: recipes/bench/static.sh [FOLDER-WITH-THE-TABLES]
 set -eu
 cd "$(dirname "$0")/../.."
-export HF_HUB_OFFLINE=1
-data=${1:-../shared/data}
-for table in routerdc mmlu_pro llmrouter code_tags; do
-  if [ ! -f "$data/$table.parquet" ]; then
-    echo "skipped: $data/$table.parquet is not there (the tables are not part of this repository)" >&2
-    exit 0
-  fi
-  if [ ! -f "exports/bench-$table/router.onnx" ]; then
-    echo "exports/bench-$table is missing: run recipes/bench/quality.sh first" >&2
-    exit 2
-  fi
-done
-for table in routerdc mmlu_pro llmrouter code_tags; do
+NEED_ROUTERS=yes
+. recipes/bench/tables.sh
+for table in $tables; do
   if [ ! -f "exports/bench-$table-static/router.onnx" ]; then
     python -m zooter_lite.fit --data "$data/$table.parquet" --encoder static \
       --out "exports/bench-$table-static"
