@@ -6,13 +6,30 @@
 
 The queries are a .csv, .jsonl or .parquet file with a column 'query' and, if you like,
 'query_id'. Responses are appended to OUT/responses.jsonl, one JSON object per line. Run
-it again after a stop of any kind: what was answered is not asked again.
+it again after a stop of any kind: what was answered is not asked again. Ctrl-C waits for
+the calls on their way; a second Ctrl-C does not.
+
+The pool file has a table for each expert, an OpenAI-compatible server or a function:
+
+  [[expert]]
+  name = "small"
+  base_url = "http://127.0.0.1:8000/v1"
+  model = "Qwen/Qwen2.5-1.5B-Instruct"
+  api_key_env = "SMALL_KEY"           # the variable that holds the key; leave out for none
+  system = "Answer in one sentence."
+  sampling = { temperature = 0.0, max_tokens = 512 }
+  price_input = 0.1                   # of a million tokens
+  price_output = 0.4
+  requests_per_minute = 600           # also: concurrency, timeout, attempts
+
+  [[expert]]
+  name = "calculator"
+  callable = "my_module:calculator"   # from prompt to answer
 """
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -25,7 +42,13 @@ from zooter_lite.errors import DataError
 from zooter_lite.experts.calls import Call, Outcome, run_calls
 from zooter_lite.experts.journal import Journal
 from zooter_lite.experts.pool import Expert, read_pool
-from zooter_lite.experts.responses import JOURNAL, Known, check_settings, known_responses
+from zooter_lite.experts.responses import (
+    JOURNAL,
+    Known,
+    checked_settings,
+    keep_settings,
+    known_responses,
+)
 
 _CHARACTERS_PER_TOKEN = 4  # of English text, roughly
 
@@ -43,7 +66,7 @@ class Options:
     max_cost: Optional[float] = option(
         None,
         help="stop before the whole cost, earlier runs included, can pass this (in the currency "
-        "of the pool's prices)",
+        "of the pool's prices; a call whose price is not known counts as the most it can be)",
         kind=float,
     )
     retry_failed: bool = option(False, help="ask again where an earlier run ended in an error")
@@ -58,35 +81,47 @@ def main(options: Options) -> None:
     queries = read_queries(options.queries, options.column)
     if not len(queries):
         raise DataError(f"{options.queries}: no query")
+    if options.max_cost is not None and not any(e.price_input or e.price_output for e in pool):
+        raise DataError(f"{options.experts}: no expert has a price, which --max-cost needs")
     folder = Path(options.out)
-    settings = check_settings(folder, pool)
-    known = known_responses(folder, queries, retry_failed=options.retry_failed)
     if options.dry_run:
+        known = known_responses(folder, queries, retry_failed=options.retry_failed)
+        checked_settings(folder, pool, known)
         _estimate(pool, queries, known)
         return
-    with Journal(folder / JOURNAL) as journal, ExitStack() as stack:
-        (folder / "experts.json").write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
-        bars = {
-            expert.name: stack.enter_context(
-                tqdm(
-                    total=len(queries),
-                    initial=len(queries) - known.missing(expert.name, len(queries)),
-                    desc=expert.name,
-                    position=place,
-                    disable=None,
-                    file=sys.stderr,
-                )
+    with Journal(folder / JOURNAL) as journal:  # first, so that nobody adds to it once it is read
+        known = known_responses(folder, queries, retry_failed=options.retry_failed)
+        keep_settings(folder, pool, known)
+        with _bars(pool, queries, known) as progress:
+            outcome = run_calls(
+                {expert.name: _calls(expert, queries, known) for expert in pool},
+                pool,
+                journal,
+                budget=(options.max_cost, known.cost),
+                progress=progress,
             )
-            for place, expert in enumerate(pool)
-        }
-        outcome = run_calls(
-            {expert.name: _calls(expert, queries, known) for expert in pool},
-            pool,
-            journal,
-            budget=(options.max_cost, known.cost),
-            progress=lambda name, n: bars[name].update(n),
-        )
     _report(folder, pool, queries, known, outcome)
+
+
+@contextmanager
+def _bars(
+    pool: list[Expert], queries: Queries, known: Known
+) -> Iterator[Callable[[str, int], object]]:
+    """Show a progress bar for each expert on stderr; yield what moves them."""
+    with ExitStack() as stack:
+        bars = {}
+        for place, expert in enumerate(pool):
+            done = len(queries) - known.missing(expert.name, len(queries))
+            bar = tqdm(
+                total=len(queries),
+                initial=done,
+                desc=expert.name,
+                position=place,
+                disable=None,
+                file=sys.stderr,
+            )
+            bars[expert.name] = stack.enter_context(bar)
+        yield lambda name, n: bars[name].update(n)
 
 
 def _calls(expert: Expert, queries: Queries, known: Known) -> Iterator[Call]:

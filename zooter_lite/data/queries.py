@@ -61,10 +61,20 @@ def query_id(text: str) -> str:
 
 
 def tags_of(cell: object) -> list[str]:
-    """Tags of one cell: a list of texts, or a text with ; between them."""
+    """Tags of one cell: a list of texts, or a text with ; between them.
+
+    Raises
+    ------
+    DataError
+        It is neither.
+    """
     if cell is None:
         return []
-    parts = cell.split(TAG_SIGN) if isinstance(cell, str) else list(cell)  # type: ignore[call-overload]
+    if not isinstance(cell, (str, list, tuple)):
+        raise DataError(
+            f"tags are {cell!r}, expected a list of texts or a text with ; between them"
+        )
+    parts = cell.split(TAG_SIGN) if isinstance(cell, str) else cell
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
@@ -83,11 +93,14 @@ def read_queries(path: str, column: str = "query") -> Queries:
     rows: list[dict[str, Any]] = []
     repeated = 0
     for where, values in _records(path):
-        text = values.pop(column, None)
+        if column not in values:
+            raise DataError(f"{where}: no column {column!r} (--column names another)")
+        text = values.pop(column)
         if not isinstance(text, str) or not text.strip():
-            found = "no such column" if text is None else repr(text)[:40]
-            raise DataError(f"{where}: {column} is {found}, expected the text of a query")
+            raise DataError(f"{where}: {column} is {text!r:.40}, expected the text of a query")
         given = values.pop("query_id", None)
+        if not isinstance(given, (str, int, float, type(None))):
+            raise DataError(f"{where}: query_id is {given!r:.40}, expected a text or a number")
         name = query_id(text) if given in (None, "") else str(given)
         if name in places:
             if texts[places[name]] != text:
@@ -172,7 +185,7 @@ def _write_parquet(path: str, records: list[dict[str, Any]]) -> None:
         raise MissingPackageError("pyarrow", "fit", f"{path}: writing Parquet") from error
     try:
         table = pa.Table.from_pylist(records)
-    except (pa.ArrowException, UnicodeEncodeError) as error:
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
         raise DataError(f"{path}: the columns cannot be written ({error})") from error
     with atomic_file(Path(path)) as partial:
         pq.write_table(table, partial)

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zooter_lite.errors import DataError, ZooterError
-from zooter_lite.experts.client import Answer, Caller, CallError, caller
+from zooter_lite.experts.answer import Answer, Caller, CallError
+from zooter_lite.experts.client import caller
 from zooter_lite.experts.journal import Journal
-from zooter_lite.experts.pacing import Budget, Pace, backoff
+from zooter_lite.experts.pacing import Budget, Pace, backoff, pause
 from zooter_lite.experts.pool import Expert
 
 GIVE_UP_AFTER = 10  # queries in a row whose every attempt failed
+LONGEST_DELAY = 600.0  # seconds that a server may ask to wait before the run ends instead
 _EXTRA_TOKENS = 64  # of a chat template
 
 
@@ -43,6 +45,14 @@ class Tally:
     tokens_out: int = 0
     cost: float = 0.0
     seconds: float = 0.0
+
+    def add(self, tokens: tuple[int, int], cost: float, seconds: float) -> None:
+        """Count one attempt."""
+        self.attempts += 1
+        self.tokens_in += tokens[0]
+        self.tokens_out += tokens[1]
+        self.cost += cost
+        self.seconds += seconds
 
 
 @dataclass
@@ -71,13 +81,10 @@ class _Run:
     budget: Budget
     parse: Callable[[str], Any] | None
     progress: Callable[[str, int], object]
-    outcome: Outcome
+    outcome: Outcome = field(default_factory=Outcome)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
     problem: ExpertError | None = None
     interrupted: bool = False
-
-    @property
-    def stopped(self) -> bool:
-        return self.outcome.out_of_budget or self.problem is not None or self.interrupted
 
 
 def run_calls(
@@ -92,7 +99,8 @@ def run_calls(
     """Make the calls of every expert; append one record for each to the journal.
 
     A record is the call's key and `response` or `error`, `usage` (tokens), `cost`,
-    `seconds` (of the last attempt) and `attempts`, in the order of completion.
+    `seconds` (of the last attempt) and `attempts`, in the order of completion. Where the
+    run ended between two attempts that cost money, it has `unfinished` too.
 
     Parameters
     ----------
@@ -101,7 +109,8 @@ def run_calls(
     journal
         Open for appending.
     budget
-        What may be spent, None for no limit, and what earlier runs spent.
+        What may be spent, None for no limit, and what earlier runs spent. A call whose
+        reply was lost or has no `usage` counts as the most that it can have cost.
     parse
         Reads a response; what it returns is recorded as `parsed`, and a response that
         it refuses with ValueError counts as a failed attempt (and is paid).
@@ -117,38 +126,45 @@ def run_calls(
         The journal cannot be written, a key's variable is not set, or a budget is given
         and an expert with a price has no max_tokens.
     """
-    limit = budget[0]
     for expert in experts:
-        if limit is not None and expert.price_output and expert.max_tokens is None:
+        if budget[0] is not None and expert.price_output and expert.max_tokens is None:
             raise DataError(
                 f"expert {expert.name!r}: no max_tokens in its sampling, which a budget needs"
             )
-    callers = {expert.name: caller(expert) for expert in experts}
+    callers = [caller(expert) for expert in experts]
 
     async def work() -> Outcome:
-        run = _Run(journal, Budget(*budget), parse, progress, Outcome())
-        tasks = []
-        for expert in experts:
+        run = _Run(journal, Budget(*budget), parse, progress)
+        lanes = []
+        for expert, each in zip(experts, callers, strict=True):
             tally = run.outcome.tallies.setdefault(expert.name, Tally())
-            pace = Pace(expert.requests_per_minute)
-            lane = _Lane(expert, callers[expert.name], calls[expert.name], pace, tally)
-            tasks += [asyncio.create_task(_worker(run, lane)) for _ in range(expert.concurrency)]
-        try:
-            with _interruptible(run):
-                await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for each in callers.values():
-                await each.close()
-        if run.interrupted:
-            raise KeyboardInterrupt
-        if run.problem is not None:
-            raise run.problem
-        return run.outcome
+            pace = Pace(expert.requests_per_minute, run.stop)
+            lanes.append(_Lane(expert, each, calls[expert.name], pace, tally))
+        return await _work(run, lanes)
 
     return asyncio.run(work())
+
+
+async def _work(run: _Run, lanes: Sequence[_Lane]) -> Outcome:
+    tasks = [
+        asyncio.create_task(_worker(run, lane))
+        for lane in lanes
+        for _ in range(lane.expert.concurrency)
+    ]
+    try:
+        with _interruptible(run):
+            await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for lane in lanes:
+            await lane.caller.close()
+    if run.interrupted:
+        raise KeyboardInterrupt
+    if run.problem is not None:
+        raise run.problem
+    return run.outcome
 
 
 @contextmanager
@@ -158,6 +174,7 @@ def _interruptible(run: _Run) -> Iterator[None]:
 
     def interrupt() -> None:
         run.interrupted = True
+        run.stop.set()
         loop.remove_signal_handler(signal.SIGINT)
 
     with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or another thread
@@ -170,7 +187,7 @@ def _interruptible(run: _Run) -> Iterator[None]:
 
 
 async def _worker(run: _Run, lane: _Lane) -> None:
-    while not run.stopped:
+    while not run.stop.is_set():
         call = next(lane.calls, None)
         if call is None:
             return
@@ -179,7 +196,7 @@ async def _worker(run: _Run, lane: _Lane) -> None:
             return
         run.journal.append({**call.key, **record})
         if "error" in record:
-            lane.tally.failed += 1
+            lane.tally.failed += "unfinished" not in record
         else:
             lane.tally.answered += 1
         run.progress(lane.expert.name, 1)
@@ -189,53 +206,53 @@ async def _settle(run: _Run, lane: _Lane, call: Call) -> dict[str, Any] | None:
     """Ask until there is an answer, or no hope; None where the run has ended before."""
     expert = lane.expert
     most = expert.cost(most_tokens(expert, call.prompt), expert.max_tokens or 0)
-    spent, attempt, tokens = 0.0, 0, [0, 0]
-    facts: dict[str, Any] = {}
-    while True:
-        await lane.pace.wait()
-        if run.stopped and not attempt:
-            return None
-        if not await run.budget.reserve(most):
-            run.outcome.out_of_budget = True
-            return {"error": "out of budget before the next attempt", **facts} if attempt else None
-        attempt += 1
-        lane.tally.attempts += 1
+    paid, seconds, problem = Tally(), 0.0, None
+
+    def record(**result: Any) -> dict[str, Any]:
+        usage = {"input": paid.tokens_in, "output": paid.tokens_out}
+        facts = {"cost": paid.cost, "seconds": round(seconds, 4), "attempts": paid.attempts}
+        return {**result, "usage": usage, **facts}
+
+    while await _may_begin(run, lane, most):
         started = time.monotonic()
         answer, parsed, problem = await _attempt(run, lane, call.prompt)
         seconds = time.monotonic() - started
-        cost = expert.cost(*answer.usage) if answer else 0.0
+        cost = _cost(expert, answer, problem, most)
         await run.budget.pay(most, cost)
-        spent += cost
-        if answer:
-            tokens = [tokens[0] + answer.usage[0], tokens[1] + answer.usage[1]]
-            lane.tally.tokens_in += answer.usage[0]
-            lane.tally.tokens_out += answer.usage[1]
-        lane.tally.cost += cost
-        lane.tally.seconds += seconds
-        facts = {
-            "usage": {"input": tokens[0], "output": tokens[1]},
-            "cost": spent,
-            "seconds": round(seconds, 4),
-            "attempts": attempt,
-        }
-        if problem is None and answer is not None:
+        for tally in (paid, lane.tally):
+            tally.add((answer and answer.usage) or (0, 0), cost, seconds)
+        if answer is not None and problem is None:
             lane.in_a_row = 0
             extra = {} if run.parse is None else {"parsed": parsed}
-            return {"response": answer.text, **extra, **facts}
+            return record(response=answer.text, **extra)
         assert problem is not None
         if problem.fatal:
             _stop(run, lane, str(problem))
-            return None
-        if not problem.again or attempt >= expert.attempts or run.stopped:
-            if problem.again:
-                lane.in_a_row += 1
-                if lane.in_a_row >= GIVE_UP_AFTER:
-                    _stop(run, lane, f"{lane.in_a_row} queries in a row failed; {problem}")
-            return {"error": str(problem), **facts}
-        if problem.wait:
-            lane.pace.pause(problem.wait)
+        elif not problem.again or paid.attempts >= expert.attempts:
+            lane.in_a_row += not problem.of_query
+            if lane.in_a_row >= GIVE_UP_AFTER:
+                _stop(run, lane, f"{lane.in_a_row} queries in a row failed; {problem}")
+            return record(error=str(problem))
+        elif problem.wait > LONGEST_DELAY:
+            _stop(run, lane, f"it asks to wait {problem.wait:.0f} s; {problem}")
+        elif problem.wait:
+            lane.pace.delay(problem.wait)
         else:
-            await asyncio.sleep(backoff(attempt))
+            await pause(backoff(paid.attempts), run.stop)
+    return record(error=f"the run ended; {problem}", unfinished=True) if paid.cost else None
+
+
+async def _may_begin(run: _Run, lane: _Lane, most: float) -> bool:
+    """Wait for the turn of a call; False where the run ends before it."""
+    await lane.pace.wait()
+    if run.stop.is_set():
+        return False
+    if not await run.budget.reserve(most):
+        run.outcome.out_of_budget = True
+        run.stop.set()
+    elif run.stop.is_set():
+        await run.budget.pay(most, 0.0)
+    return not run.stop.is_set()
 
 
 async def _attempt(
@@ -253,7 +270,15 @@ async def _attempt(
         return answer, None, CallError(f"{error}; the answer was {answer.text!r}", again=True)
 
 
+def _cost(expert: Expert, answer: Answer | None, problem: CallError | None, most: float) -> float:
+    """Price of an attempt; `most` where nobody says what it was."""
+    if answer is not None:
+        return most if answer.usage is None else expert.cost(*answer.usage)
+    return most if problem is not None and problem.lost else 0.0
+
+
 def _stop(run: _Run, lane: _Lane, reason: str) -> None:
+    run.stop.set()
     run.problem = run.problem or ExpertError(
         f"expert {lane.expert.name!r}: {reason}; every answer so far is kept, run it again"
     )

@@ -1,64 +1,27 @@
-"""One call to one expert: an OpenAI-compatible server, or a Python function."""
+"""One call to one expert that is an OpenAI-compatible server; `caller` connects either kind."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
+import json
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import Any
+from urllib.parse import quote
 
 from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.experts.answer import Answer, Caller, CallError
+from zooter_lite.experts.function import Function
 from zooter_lite.experts.pool import Expert
 
 HIDDEN = "[hidden]"
+SHORTEST_SECRET = 8  # characters; "none" or "EMPTY" is no secret, and may stand in an answer
 _AGAIN = {408, 409, 425, 429}
-_FATAL = {401, 403, 404}
-_OWN = {
-    "frequency_penalty", "logit_bias", "max_completion_tokens", "max_tokens", "presence_penalty",
-    "reasoning_effort", "response_format", "seed", "stop", "temperature", "top_p",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What an expert said: `text`, and tokens (input, output), 0 where it does not count."""
-
-    text: str
-    usage: tuple[int, int] = (0, 0)
-
-
-class CallError(Exception):
-    """A call that failed.
-
-    Attributes
-    ----------
-    again
-        Another attempt may succeed.
-    wait
-        Seconds that the server asks to wait before it.
-    fatal
-        No call to this expert can succeed, as with a key that is refused.
-    """
-
-    def __init__(
-        self, message: str, *, again: bool = False, wait: float = 0.0, fatal: bool = False
-    ) -> None:
-        super().__init__(" ".join(message.split())[:500])
-        self.again, self.wait, self.fatal = again, wait, fatal
-
-
-class Caller(Protocol):
-    """What answers prompts in the name of one expert."""
-
-    async def ask(self, prompt: str) -> Answer:
-        """Answer one prompt; raise CallError where that fails."""
-
-    async def close(self) -> None:
-        """Let go of connections."""
+_FATAL = {401, 402, 404}  # not 403, which some services send for a single prompt
+_OF_QUERY = {400, 413, 422}
 
 
 def caller(expert: Expert) -> Caller:
@@ -71,72 +34,78 @@ def caller(expert: Expert) -> Caller:
     MissingPackageError
         The package `openai` is missing.
     """
-    return _Function(expert) if expert.callable else _Endpoint(expert)
+    return Function(expert) if expert.callable else _Endpoint(expert)
 
 
 class _Endpoint:
     def __init__(self, expert: Expert) -> None:
-        try:
-            import openai
-        except ImportError as error:
-            raise MissingPackageError("openai", "experts", "asking an LLM") from error
         self._expert = expert
-        self._key = os.environ.get(expert.api_key_env, "") if expert.api_key_env else ""
-        if expert.api_key_env and not self._key:
-            raise DataError(
-                f"expert {expert.name!r}: the environment variable {expert.api_key_env} is not set"
-            )
+        self._key = _key(expert)
+        self._shapes = _shapes(self._key)
+        with _own_settings():
+            try:
+                import openai
+            except ImportError as error:
+                raise MissingPackageError("openai", "experts", "asking an LLM") from error
+            try:
+                self._client = openai.AsyncOpenAI(
+                    api_key=self._key or "none",
+                    base_url=expert.base_url,
+                    timeout=expert.timeout,
+                    max_retries=0,  # attempts are counted and paced for all queries together
+                )
+            except Exception as error:  # of an address that only the client finds wrong
+                raise DataError(
+                    f"expert {expert.name!r}: base_url {expert.base_url!r} cannot be used ({error})"
+                ) from error
         self._errors = openai
-        self._client = openai.AsyncOpenAI(
-            api_key=self._key or "none",  # never OPENAI_API_KEY, which is for somebody else
-            organization="",
-            project="",
-            base_url=expert.base_url,
-            timeout=expert.timeout,
-            max_retries=0,  # attempts are counted and paced for all queries together
-        )
-        own = {k: v for k, v in expert.sampling.items() if k in _OWN}
-        other = {k: v for k, v in expert.sampling.items() if k not in _OWN}
-        self._request: dict[str, Any] = own | ({"extra_body": other} if other else {})
+        self._request = {**expert.sampling, "model": expert.model}
+        system = [{"role": "system", "content": _encodable(expert.system)}]
+        self._system = system if expert.system else []
 
     async def ask(self, prompt: str) -> Answer:
-        system: list[Any] = (
-            [{"role": "system", "content": self._expert.system}] if self._expert.system else []
-        )
-        messages = [*system, {"role": "user", "content": _encodable(prompt)}]
-        call = self._client.chat.completions.create(
-            model=self._expert.model, messages=messages, **self._request
+        messages = [*self._system, {"role": "user", "content": _encodable(prompt)}]
+        # The client's own chat.completions.create checks every field of a request and of a
+        # reply against its types. That takes most of a call's time, and knows no fields of
+        # other servers; this is its documented way to reach any endpoint.
+        call = self._client.post(
+            "/chat/completions", cast_to=object, body={**self._request, "messages": messages}
         )
         try:
-            reply = await asyncio.wait_for(call, self._expert.timeout)
-            return self._answer(reply)
+            return self._answer(await asyncio.wait_for(call, self._expert.timeout))
+        except CallError:
+            raise
         except (self._errors.APITimeoutError, asyncio.TimeoutError) as error:
-            raise CallError(f"no answer within {self._expert.timeout:g} s", again=True) from error
+            raise self._failure(f"no answer within {self._expert.timeout:g} s", error) from None
         except self._errors.APIStatusError as error:
             raise self._refusal(error) from None
         except self._errors.APIConnectionError as error:
             reason = str(error.__cause__ or error) or "connection lost"
-            raise CallError(self._clean(f"connection: {reason}"), again=True) from None
-        except (self._errors.OpenAIError, ValueError, TypeError, AttributeError) as error:
-            text = f"a reply that cannot be read: {error}"
-            raise CallError(self._clean(text), again=True) from None
+            raise self._failure(f"connection: {reason}", error) from None
+        except Exception as error:  # whatever a server sent; a traceback might show the key
+            reason = f"{type(error).__name__}: {error}"
+            raise self._failure(f"a reply that cannot be read ({reason})", error) from None
 
     async def close(self) -> None:
         await self._client.close()
 
     def _answer(self, reply: Any) -> Answer:
-        choice = reply.choices[0] if reply.choices else None
-        if choice is None:
-            raise ValueError("no choices")
-        text = choice.message.content
+        if isinstance(reply, str):  # JSON that was not said to be JSON
+            reply = json.loads(reply)
+        if not isinstance(reply, dict):
+            raise ValueError("no JSON object")
+        message = reply["choices"][0]["message"]
+        text = message["content"]
         if text is None:
-            reason = choice.message.refusal or f"finish_reason {choice.finish_reason}"
-            raise CallError(self._clean(f"no text ({reason})"))
+            reason = message.get("refusal") or reply["choices"][0].get("finish_reason")
+            raise CallError(self._clean(f"no text ({reason})"), lost=True, of_query=True)
         if not isinstance(text, str):
             raise TypeError("the content is no text")
-        usage = reply.usage
-        counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        return Answer(self._clean(text), (int(counts[0] or 0), int(counts[1] or 0)))
+        return Answer(self._clean(text), _usage(reply))
+
+    def _failure(self, text: str, error: Exception) -> CallError:
+        sent = not type(error.__cause__).__name__.startswith("Connect")  # of httpx or httpx2
+        return CallError(self._clean(text), again=True, lost=sent)
 
     def _refusal(self, error: Any) -> CallError:
         status = error.status_code
@@ -147,58 +116,70 @@ class _Endpoint:
             again=status in _AGAIN or status >= 500,
             wait=retry_after(error.response.headers),
             fatal=status in _FATAL or spent,
+            of_query=status in _OF_QUERY,
         )
 
     def _clean(self, text: str) -> str:
         """Hide the key, wherever a server or a library repeats it."""
-        return text.replace(self._key, HIDDEN) if self._key else text
-
-
-class _Function:
-    def __init__(self, expert: Expert) -> None:
-        self._expert = expert
-        module, name = expert.callable.split(":")
-        try:
-            self._function = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise DataError(
-                f"expert {expert.name!r}: cannot import {expert.callable!r} ({error})"
-            ) from error
-        if not callable(self._function):
-            raise DataError(f"expert {expert.name!r}: {expert.callable!r} cannot be called")
-
-    async def ask(self, prompt: str) -> Answer:
-        started = time.monotonic()
-        work = asyncio.to_thread(self._function, prompt)
-        try:
-            text = await asyncio.wait_for(work, self._expert.timeout)
-        except asyncio.TimeoutError as error:
-            if time.monotonic() - started < self._expert.timeout:  # the function's own
-                raise CallError(f"TimeoutError: {error}") from error
-            raise CallError(f"no answer within {self._expert.timeout:g} s") from error
-        except Exception as error:
-            raise CallError(f"{type(error).__name__}: {error}") from error
-        if not isinstance(text, str):
-            raise CallError(f"expected text, found {type(text).__name__}")
-        return Answer(text)
-
-    async def close(self) -> None:
-        pass
+        for shape in self._shapes:
+            text = text.replace(shape, HIDDEN)
+        return text
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that a reply asks to wait: Retry-After (RFC 9110, 10.2.3), or 0."""
-    found = headers.get("retry-after-ms")
-    scale = 1000.0 if found else 1.0
-    found = found or headers.get("retry-after", "")
+    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers[name]) / scale)
+        except (KeyError, ValueError):
+            continue
     try:
-        return max(0.0, float(found) / scale) if found else 0.0
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(found).timestamp() - time.time())
-    except (ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
+    except (KeyError, ValueError, TypeError, OverflowError):
         return 0.0
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Hide OPENAI_* while a client is made.
+
+    It would send its key, organisation and headers to whatever server an expert names.
+    """
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("OPENAI_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _key(expert: Expert) -> str:
+    if not expert.api_key_env:
+        return ""
+    key = os.environ.get(expert.api_key_env, "").strip()
+    where = f"expert {expert.name!r}: the environment variable {expert.api_key_env}"
+    if not key:
+        raise DataError(f"{where} is not set")
+    if not (key.isascii() and key.isprintable()):
+        raise DataError(f"{where} holds a character that a key cannot have")
+    return key
+
+
+def _shapes(key: str) -> list[str]:
+    """Ways in which a text may show a key; the longest first, since one may hold another."""
+    if len(key) < SHORTEST_SECRET:
+        return []
+    shapes = {key, json.dumps(key)[1:-1], repr(key)[1:-1], quote(key, safe="")}
+    return sorted(shapes, key=len, reverse=True)
+
+
+def _usage(reply: Mapping[str, Any]) -> tuple[int, int] | None:
+    usage = reply.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    counts = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
+    if not all(isinstance(n, int) and 0 <= n < 2**53 for n in counts):
+        return None
+    return int(counts[0] or 0), int(counts[1] or 0)
 
 
 def _message(error: Any) -> str:

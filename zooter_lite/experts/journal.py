@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
 _BLOCK = 2**16
+_BINARY = getattr(os, "O_BINARY", 0)  # of Windows, which would change the ends of lines
 
 
 class Journal:
@@ -40,16 +42,19 @@ class Journal:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o644)
         except OSError as error:
             raise DataError(f"{path}: cannot write ({error.strerror})") from error
         try:
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self._end = _mend(self._file)
+        except BlockingIOError as error:
             os.close(self._file)
             raise DataError(f"{path}: another process writes to it") from error
-        self._end = _mend(self._file)
+        except OSError as error:
+            os.close(self._file)
+            raise DataError(f"{path}: cannot lock or mend it ({error.strerror})") from error
 
     def __enter__(self) -> Journal:
         return self
@@ -73,14 +78,25 @@ class Journal:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         except OSError as error:
-            os.ftruncate(self._file, self._end)
+            with suppress(OSError):  # then the next opening cuts it
+                os.ftruncate(self._file, self._end)
             raise DataError(f"{self.path}: cannot write ({error.strerror})") from error
         self._end += size
 
     def close(self) -> None:
-        """Hand everything to the disk and let others write."""
-        os.fsync(self._file)
-        os.close(self._file)
+        """Hand everything to the disk and let others write.
+
+        Raises
+        ------
+        DataError
+            The disk did not take what `append` had written.
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot write ({error.strerror})") from error
+        finally:
+            os.close(self._file)
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
@@ -118,18 +134,17 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
 def _mend(file: int) -> int:
     """Finish or cut the last line; return the length of the file."""
     end = start = os.lseek(file, 0, os.SEEK_END)
-    tail = b""
-    while start and b"\n" not in tail[:-1]:
+    last = b""  # what follows the last end of a line
+    while start and b"\n" not in last:
         step = min(_BLOCK, start)
         start -= step
         os.lseek(file, start, os.SEEK_SET)
-        tail = os.read(file, step) + tail
-    if not tail or tail.endswith(b"\n"):
+        last = os.read(file, step) + last
+    last = last[last.rfind(b"\n") + 1 :]
+    if not last:
         return end
-    last = tail[tail.rfind(b"\n") + 1 :]
-    if _parsed(last) is not None:  # whole but for the end of the line
-        os.lseek(file, end, os.SEEK_SET)
-        return end + os.write(file, b"\n")
-    end -= len(last)
-    os.ftruncate(file, end)
-    return end
+    if _parsed(last) is None:
+        os.ftruncate(file, end - len(last))
+        return end - len(last)
+    os.lseek(file, end, os.SEEK_SET)  # whole but for the end of the line
+    return end + os.write(file, b"\n")

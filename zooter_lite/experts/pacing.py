@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from contextlib import suppress
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the second and any later attempt
 
@@ -24,6 +25,7 @@ class Budget:
         self._limit = limit
         self._spent = spent
         self._reserved = 0.0
+        self._open = 0  # calls that hold a reservation
         self._changed = asyncio.Condition()
 
     async def reserve(self, most: float) -> bool:
@@ -32,10 +34,11 @@ class Budget:
             return True
         async with self._changed:
             while self._spent + self._reserved + most > self._limit:
-                if not self._reserved:
+                if not self._open:
                     return False
                 await self._changed.wait()
             self._reserved += most
+            self._open += 1
             return True
 
     async def pay(self, most: float, cost: float) -> None:
@@ -43,35 +46,48 @@ class Budget:
         if self._limit is None:
             return
         async with self._changed:
-            self._reserved = max(0.0, self._reserved - most)
-            if self._reserved < 1e-12:
-                self._reserved = 0.0
+            self._open -= 1
+            # sums of floats leave a rest, which would keep the last call from being made
+            self._reserved = self._reserved - most if self._open else 0.0
             self._spent += cost
             self._changed.notify_all()
 
 
 class Pace:
-    """When the next call to an expert may begin."""
+    """When the next call to an expert may begin; waiting callers are served in their order.
 
-    def __init__(self, per_minute: float) -> None:
+    Parameters
+    ----------
+    per_minute
+        Calls that begin in a minute at most, evenly spread; 0 is no limit.
+    stop
+        Ends every wait when it is set.
+    """
+
+    def __init__(self, per_minute: float, stop: asyncio.Event) -> None:
         self._gap = 60.0 / per_minute if per_minute else 0.0
         self._next = 0.0
+        self._stop = stop
+        self._line = asyncio.Lock()
 
     async def wait(self) -> None:
         """Sleep until a call may begin, and take its place."""
-        while (now := time.monotonic()) < self._next:
-            if self._gap:  # take a place in the line
-                place, self._next = self._next, self._next + self._gap
-                await asyncio.sleep(place - now)
-                return
-            await asyncio.sleep(self._next - now)
-        self._next = max(self._next, now + self._gap)
+        async with self._line:
+            while (left := self._next - time.monotonic()) > 0 and not self._stop.is_set():
+                await pause(left, self._stop)
+            self._next = max(self._next, time.monotonic()) + self._gap
 
-    def pause(self, seconds: float) -> None:
+    def delay(self, seconds: float) -> None:
         """Begin no call for so long."""
         self._next = max(self._next, time.monotonic() + seconds)
 
 
+async def pause(seconds: float, stop: asyncio.Event) -> None:
+    """Sleep, but not longer than until `stop` is set."""
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
 def backoff(attempt: int) -> float:
     """Seconds to wait after the attempt-th failure, half of them random."""
-    return random.uniform(0.5, 1.0) * min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1))
+    return random.uniform(0.5, 1.0) * min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt - 1, 60))

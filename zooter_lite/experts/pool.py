@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -19,6 +20,10 @@ else:
     import tomli as tomllib
 
 MAX_CONCURRENCY = 1000
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_OF_SERVERS = (
+    "model", "api_key_env", "system", "sampling", "price_input", "price_output"
+)  # fmt: skip
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "float": (int, float),
@@ -42,6 +47,7 @@ class Expert:
         Name of the environment variable that holds the key; empty where none is needed.
     callable
         "module:function" of a Python function from prompt to answer, instead of a server.
+        It is called from `concurrency` threads.
     system
         System prompt; empty sends none.
     sampling
@@ -49,7 +55,7 @@ class Expert:
     price_input, price_output
         Price of a million input and output tokens, in one currency for the whole pool.
     requests_per_minute
-        Calls that are begun in a minute at most; 0 is no limit.
+        Calls that are begun in a minute at most, evenly spread; 0 is no limit.
     concurrency
         Calls at a time.
     timeout
@@ -85,8 +91,7 @@ class Expert:
     @property
     def max_tokens(self) -> int | None:
         """Tokens of an answer at most; None where the pool file does not say."""
-        found = self.sampling.get("max_completion_tokens", self.sampling.get("max_tokens"))
-        return None if found is None else int(found)
+        return max((int(self.sampling[n]) for n in _LIMITS if n in self.sampling), default=None)
 
 
 def read_pool(path: str) -> list[Expert]:
@@ -132,7 +137,8 @@ def _expert(table: Mapping[str, Any], where: str) -> Expert:
             raise DataError(f"{where}: unknown field {name!r}; expected {', '.join(known)}{hint}")
         kinds = _TYPES[str(known[name].type)]
         if not isinstance(value, kinds) or isinstance(value, bool):
-            raise DataError(f"{where}: {name} is {value!r}, expected {kinds[-1].__name__}")
+            found = type(value).__name__  # and not the value, which may be a key
+            raise DataError(f"{where}: {name} is of type {found}, expected {kinds[-1].__name__}")
     for name, each in known.items():
         if each.default is MISSING and each.default_factory is MISSING and name not in table:
             raise DataError(f"{where}: no {name}")
@@ -142,24 +148,14 @@ def _expert(table: Mapping[str, Any], where: str) -> Expert:
 
 
 def _check(expert: Expert, where: str) -> None:
-    if not expert.name.strip() or any(ord(c) < 32 for c in expert.name):
+    if not expert.name.strip() or not expert.name.isprintable():
         raise DataError(f"{where}: name is {expert.name!r}, expected a name")
     if bool(expert.callable) == bool(expert.base_url):
         raise DataError(f"{where}: expected either base_url and model, or callable")
-    if expert.callable and expert.callable.count(":") != 1:
-        raise DataError(f"{where}: callable is {expert.callable!r}, expected 'module:function'")
-    if expert.base_url:
-        parts = urlsplit(expert.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise DataError(f"{where}: base_url is {expert.base_url!r}, expected http(s)://...")
-        if parts.username or parts.password or parts.query:
-            raise DataError(f"{where}: base_url holds credentials; api_key_env names a variable")
-        if not expert.model:
-            raise DataError(f"{where}: no model")
-    if expert.api_key_env and not expert.api_key_env.replace("_", "a").isalnum():
-        raise DataError(  # perhaps the key itself, so it is not shown
-            f"{where}: api_key_env is not the name of an environment variable"
-        )
+    if expert.callable:
+        _check_callable(expert, where)
+    else:
+        _check_server(expert, where)
     ranges = (
         ("price_input", 0, 1e9),
         ("price_output", 0, 1e9),
@@ -172,9 +168,41 @@ def _check(expert: Expert, where: str) -> None:
         value = getattr(expert, name)
         if not low <= value <= high:
             raise DataError(f"{where}: {name} is {value}, expected {low:g} to {high:g}")
+
+
+def _check_callable(expert: Expert, where: str) -> None:
+    if not all(expert.callable.partition(":")[::2]) or expert.callable.count(":") != 1:
+        raise DataError(f"{where}: callable is {expert.callable!r}, expected 'module:function'")
+    for name in _OF_SERVERS:
+        if getattr(expert, name):
+            raise DataError(f"{where}: {name} has no meaning for a callable")
+
+
+def _check_server(expert: Expert, where: str) -> None:
+    try:
+        parts = urlsplit(expert.base_url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port or an address that is none
+        good = False
+    if "@" in expert.base_url or "?" in expert.base_url:  # perhaps a key, so it is not shown
+        raise DataError(f"{where}: base_url holds credentials; api_key_env names a variable")
+    if not good:
+        raise DataError(f"{where}: base_url is {expert.base_url!r}, expected http(s)://...")
+    if not expert.model:
+        raise DataError(f"{where}: no model")
+    if expert.api_key_env and not re.fullmatch("[A-Z_][A-Z0-9_]*", expert.api_key_env):
+        raise DataError(  # perhaps the key itself, so it is not shown
+            f"{where}: api_key_env is not the name of an environment variable "
+            "(expected capital letters, digits and _)"
+        )
     for name in ("model", "messages", "stream", "n"):
         if name in expert.sampling:
             raise DataError(f"{where}: sampling holds {name!r}, which is not its to set")
-    limit = expert.sampling.get("max_completion_tokens", expert.sampling.get("max_tokens", 1))
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise DataError(f"{where}: max_tokens is {limit!r}, expected a positive number")
+    for name in _LIMITS:
+        limit = expert.sampling.get(name, 1)
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+            raise DataError(f"{where}: {name} is {limit!r}, expected a positive whole number")
+    try:
+        json.dumps(expert.sampling, allow_nan=False)
+    except (TypeError, ValueError) as error:  # TOML has dates and infinity
+        raise DataError(f"{where}: sampling cannot be sent as JSON ({error})") from error

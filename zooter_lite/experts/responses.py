@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zooter_lite.data.queries import Queries
+from zooter_lite.data.rows import atomic_text
 from zooter_lite.errors import DataError
 from zooter_lite.experts.journal import read_journal
 from zooter_lite.experts.pool import Expert
@@ -35,6 +36,11 @@ class Known:
     _failed: Counter[str] = field(default_factory=Counter)
     _outputs: dict[str, list[int]] = field(default_factory=dict)
 
+    @property
+    def answered(self) -> set[str]:
+        """Experts of which the journal has an answer, to whatever query."""
+        return set(self._outputs)
+
     def missing(self, expert: str, n_queries: int) -> int:
         """Count the queries that this expert is still to be asked."""
         return n_queries - self._counts[expert]
@@ -50,7 +56,7 @@ class Known:
 
 
 def known_responses(folder: Path, queries: Queries, *, retry_failed: bool = False) -> Known:
-    """Read the journal of `folder`; the last record of a pair counts.
+    """Read the journal of `folder`; an answer counts more than an error.
 
     Raises
     ------
@@ -72,15 +78,15 @@ def known_responses(folder: Path, queries: Queries, *, retry_failed: bool = Fals
         if pair[0] in texts and texts[pair[0]] != text:
             raise DataError(f"{path}: query_id {pair[0]!r} stands there for another query")
         if error:
-            failed.add(pair)
+            if "unfinished" not in record and pair[0] in texts:
+                failed.add(pair)
             continue
-        failed.discard(pair)
         tally = known._outputs.setdefault(pair[1], [0, 0])
         tally[0] += 1
         tally[1] += output
         if pair[0] in texts:
             known.settled.add(pair)
-    failed = {pair for pair in failed if pair[0] in texts and pair not in known.settled}
+    failed -= known.settled
     if not retry_failed:
         known.settled |= failed
         known._failed.update(expert for _, expert in failed)
@@ -88,13 +94,27 @@ def known_responses(folder: Path, queries: Queries, *, retry_failed: bool = Fals
     return known
 
 
-def check_settings(folder: Path, pool: Sequence[Expert]) -> dict[str, str]:
-    """Return the settings of `folder` with those of the pool added.
+def keep_settings(folder: Path, pool: Sequence[Expert], known: Known) -> None:
+    """Add the settings of the pool to those that `folder` keeps.
 
     Raises
     ------
     DataError
-        One of the experts answered in this folder under other settings.
+        One of the experts answered in this folder under other settings, or the settings
+        cannot be read or written.
+    """
+    settings = checked_settings(folder, pool, known)
+    with atomic_text(str(folder / SETTINGS)) as stream:
+        stream.write(json.dumps(settings, indent=1, sort_keys=True) + "\n")
+
+
+def checked_settings(folder: Path, pool: Sequence[Expert], known: Known) -> dict[str, str]:
+    """Return the settings of `folder` with those of the pool added: name to fingerprint.
+
+    Raises
+    ------
+    DataError
+        As for `keep_settings`.
     """
     path = folder / SETTINGS
     settings: dict[str, str] = {}
@@ -104,7 +124,8 @@ def check_settings(folder: Path, pool: Sequence[Expert]) -> dict[str, str]:
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{path}: not the settings of a collection ({error})") from error
     for expert in pool:
-        if settings.get(expert.name, expert.fingerprint) != expert.fingerprint:
+        before = settings.get(expert.name, expert.fingerprint)
+        if before != expert.fingerprint and expert.name in known.answered:
             raise DataError(
                 f"expert {expert.name!r} answered in {folder} with another model, system prompt "
                 "or sampling; give it another name, or another --out"
