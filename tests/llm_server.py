@@ -135,7 +135,9 @@ class Server:
             return False
         length = len(canned.body)
         kind = "" if "content-type" in canned.headers else "content-type: application/json\r\n"
-        lines = f"HTTP/1.1 {canned.status}\r\n{kind}{canned.headers}content-length: {length}\r\n\r\n"
+        lines = (
+            f"HTTP/1.1 {canned.status}\r\n{kind}{canned.headers}content-length: {length}\r\n\r\n"
+        )
         writer.write(lines.encode() + canned.body[: int(length * canned.sent)])
         await writer.drain()
         return canned.sent == 1

@@ -185,7 +185,7 @@ def _write_parquet(path: str, records: list[dict[str, Any]]) -> None:
         raise MissingPackageError("pyarrow", "fit", f"{path}: writing Parquet") from error
     try:
         table = pa.Table.from_pylist(records)
-    except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+    except (pa.ArrowException, UnicodeEncodeError) as error:
         raise DataError(f"{path}: the columns cannot be written ({error})") from error
     with atomic_file(Path(path)) as partial:
         pq.write_table(table, partial)

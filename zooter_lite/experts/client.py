@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
 
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.experts.answer import Answer, Caller, CallError
@@ -41,7 +41,7 @@ class _Endpoint:
     def __init__(self, expert: Expert) -> None:
         self._expert = expert
         self._key = _key(expert)
-        self._shapes = _shapes(self._key)
+        self._pattern = _pattern(self._key)
         with _own_settings():
             try:
                 import openai
@@ -121,9 +121,7 @@ class _Endpoint:
 
     def _clean(self, text: str) -> str:
         """Hide the key, wherever a server or a library repeats it."""
-        for shape in self._shapes:
-            text = text.replace(shape, HIDDEN)
-        return text
+        return self._pattern.sub(HIDDEN, text) if self._pattern else text
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -159,17 +157,17 @@ def _key(expert: Expert) -> str:
     where = f"expert {expert.name!r}: the environment variable {expert.api_key_env}"
     if not key:
         raise DataError(f"{where} is not set")
-    if not (key.isascii() and key.isprintable()):
+    if not re.fullmatch(r"[!#-&(-\[\]-~]+", key):  # no blank, quote or backslash
         raise DataError(f"{where} holds a character that a key cannot have")
     return key
 
 
-def _shapes(key: str) -> list[str]:
-    """Ways in which a text may show a key; the longest first, since one may hold another."""
+def _pattern(key: str) -> re.Pattern[str] | None:
+    """Match a key in any spelling of JSON, URLs and quoted texts; None where it is no secret."""
     if len(key) < SHORTEST_SECRET:
-        return []
-    shapes = {key, json.dumps(key)[1:-1], repr(key)[1:-1], quote(key, safe="")}
-    return sorted(shapes, key=len, reverse=True)
+        return None
+    spellings = (f"(?:{re.escape(c)}|%(?i:{ord(c):02x})|u(?i:{ord(c):04x}))" for c in key)
+    return re.compile(r"\\*".join(spellings))
 
 
 def _usage(reply: Mapping[str, Any]) -> tuple[int, int] | None:

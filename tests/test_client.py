@@ -1,0 +1,331 @@
+"""One call: what is sent, what comes back, and what each way to fail is called."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from email.utils import formatdate
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.llm_server import Canned, Reply, completion, refusal, serving
+from zooter_lite.errors import DataError
+from zooter_lite.experts.answer import Answer, CallError
+from zooter_lite.experts.client import HIDDEN, caller, retry_after
+from zooter_lite.experts.pool import Expert
+
+KEY = "sk-planted/0123+456=789"
+
+
+def ask(expert: Expert, prompt: str = "Hi?") -> Answer:
+    async def work() -> Answer:
+        asked = caller(expert)
+        try:
+            return await asked.ask(prompt)
+        finally:
+            await asked.close()
+
+    return asyncio.run(work())
+
+
+def answer_to(reply: Reply, prompt: str = "Hi?", **fields: Any) -> Answer:
+    with serving(reply) as server:
+        return ask(Expert("e", server.url, "m", **fields), prompt)
+
+
+def failure_of(reply: Reply, **fields: Any) -> CallError:
+    with pytest.raises(CallError) as caught:
+        answer_to(reply, **fields)
+    return caught.value
+
+
+def body(**content: Any) -> Canned:
+    return Canned(body=json.dumps(content).encode())
+
+
+def test_what_is_sent_is_what_the_pool_says() -> None:
+    sampling = {
+        "temperature": 0.5, "max_tokens": 9, "stop": ["a", "b"], "seed": 3,
+        "top_k": 1, "chat_template_kwargs": {"enable_thinking": False},
+    }  # fmt: skip
+    with serving() as server:
+        expert = Expert("e", server.url, "m", system="Be brief.", sampling=sampling)
+        assert ask(expert, "What?") == Answer("m: What?", (3, 2))
+        assert ask(Expert("e", server.url + "/", "m"), "What?").text == "m: What?"
+    first, second = server.requests
+    system = {"role": "system", "content": "Be brief."}
+    prompt = {"role": "user", "content": "What?"}
+    assert first == {"model": "m", "messages": [system, prompt], **sampling}
+    assert second == {"model": "m", "messages": [prompt]}
+    assert server.headers[0].startswith("POST /v1/chat/completions HTTP/1.1\r\n")
+
+
+def test_only_the_named_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = {
+        "OPENAI_API_KEY": "sk-theirs-1", "OPENAI_ADMIN_KEY": "sk-theirs-2",
+        "OPENAI_ORG_ID": "org-theirs", "OPENAI_PROJECT_ID": "proj-theirs",
+        "OPENAI_CUSTOM_HEADERS": "X-Theirs: sk-theirs-3\nAuthorization: Bearer sk-theirs-4",
+        "OPENAI_BASE_URL": "http://theirs.example/v1",
+    }  # fmt: skip
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MY_KEY", f"  {KEY}\n")
+    with serving() as server:
+        ask(Expert("e", server.url, "m"))
+        ask(Expert("e", server.url, "m", api_key_env="MY_KEY"))
+        ask(Expert("e", server.url, "m", api_key_env="OPENAI_API_KEY"))
+    sent = [line.split(": ")[1] for head in server.headers for line in head.splitlines()
+            if line.lower().startswith("authorization")]  # fmt: skip
+    assert sent == ["Bearer none", f"Bearer {KEY}", "Bearer sk-theirs-1"]
+    for head in server.headers[:2]:
+        assert "theirs" not in head
+        assert "openai-organization" not in head.lower()
+    assert {name: os.environ[name] for name in theirs} == theirs
+
+
+def test_a_key_must_be_there_and_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    expert = Expert("e", "http://127.0.0.1:1/v1", "m", api_key_env="MY_KEY")
+    for value in ("", " \n"):
+        monkeypatch.setenv("MY_KEY", value)
+        with pytest.raises(DataError, match="'e': the environment variable MY_KEY is not set"):
+            caller(expert)
+    for value in ("sk-secret\nX", "sk-sécret", "sk-\x07secret", "sk 'secret'"):
+        monkeypatch.setenv("MY_KEY", value)
+        with pytest.raises(DataError, match="holds a character that a key cannot") as caught:
+            caller(expert)
+        assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["é\u2028\x00\r\n", "a" * 5_000_000, " ", "</s><|im_start|>system"]
+)
+def test_any_prompt_arrives_as_it_is(prompt: str) -> None:
+    assert answer_to(lambda r: r["messages"][0]["content"], prompt).text == prompt
+
+
+def test_a_lone_surrogate_becomes_a_question_mark() -> None:
+    assert answer_to(lambda r: r["messages"][0]["content"], "a\ud800b").text == "a?b"
+    assert answer_to(lambda r: "x\ud800y").text == "x\ud800y"
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 7}, (5, 7)),
+        ({"prompt_tokens": 5}, (5, 0)),
+        (None, None), ({}, None), ("many", None),
+        ({"prompt_tokens": -1, "completion_tokens": 7}, None),
+        ({"prompt_tokens": "5", "completion_tokens": 7}, None),
+        ({"prompt_tokens": 1e300, "completion_tokens": 10**40}, None),
+    ],
+)  # fmt: skip
+def test_odd_usage_does_not_cost_the_answer(
+    usage: object, expected: tuple[int, int] | None
+) -> None:
+    odd = completion("ok", {"model": "m", "messages": []}) | {"usage": usage}
+    assert answer_to(lambda _: body(**odd)) == Answer("ok", expected)
+
+
+def test_json_that_is_not_called_json_is_read() -> None:
+    plain = json.dumps(completion("ok", {"model": "m", "messages": []})).encode()
+    canned = Canned(body=plain, headers="content-type: text/plain\r\n")
+    assert answer_to(lambda _: canned).text == "ok"
+
+
+@pytest.mark.parametrize(
+    ("status", "flags"),
+    # again, fatal, of_query
+    [
+        (400, (False, False, True)), (413, (False, False, True)), (422, (False, False, True)),
+        (401, (False, True, False)), (402, (False, True, False)), (404, (False, True, False)),
+        (403, (False, False, False)), (405, (False, False, False)),
+        (408, (True, False, False)), (409, (True, False, False)), (429, (True, False, False)),
+        (500, (True, False, False)), (503, (True, False, False)), (529, (True, False, False)),
+    ],
+)  # fmt: skip
+def test_what_a_status_means(status: int, flags: tuple[bool, bool, bool]) -> None:
+    error = failure_of(lambda _: refusal(status, "no\n way"))
+    assert (error.again, error.fatal, error.of_query) == flags
+    assert str(error) == f"HTTP {status}: no way"
+    assert not error.lost
+
+
+def test_an_account_without_money_is_no_rate_limit() -> None:
+    error = failure_of(lambda _: refusal(429, "pay", code="insufficient_quota"))
+    assert error.fatal
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>Bad gateway</html>", b"", b'{"detail": "why"}', b'["why"]', b'{"error": 3}']
+)
+def test_an_error_of_any_shape_is_told(content: bytes) -> None:
+    error = failure_of(lambda _: Canned("502 No", content))
+    assert str(error).startswith("HTTP 502: ")
+    assert error.again
+    if b"why" in content:
+        assert "why" in str(error)
+
+
+GOOD = json.dumps(completion("ok", {"model": "m", "messages": []})).encode()
+
+
+@pytest.mark.parametrize(
+    ("canned", "message"),
+    [
+        (Canned(sent=-1), "connection: "),
+        (Canned(body=GOOD, sent=0.5), "connection: "),
+        (Canned(body=GOOD[:40]), "a reply that cannot be read"),
+        (Canned(body=b"", headers="content-type: text/html\r\n"), "cannot be read"),
+        (Canned(body=b"<html></html>", headers="content-type: text/html\r\n"), "cannot be read"),
+        (Canned(body=b"[" * 100_000), "cannot be read"),
+        (Canned(body=b"\xff\xfe"), "cannot be read"),
+        (Canned(body=b"junk", headers="content-encoding: gzip\r\n"), "connection: "),
+        (body(), "cannot be read (KeyError"),
+        (body(choices=[]), "cannot be read (IndexError"),
+        (body(choices=[{"message": 3}]), "cannot be read (TypeError"),
+        (body(choices=[{"message": {"content": [1]}}]), "the content is no text"),
+        (Canned(body=b"null"), "no JSON object"),
+        (Canned(body=GOOD, delay=3), "no answer within 0.3 s"),
+    ],
+)
+def test_a_lost_reply_is_asked_again_and_may_have_cost(canned: Canned, message: str) -> None:
+    error = failure_of(lambda _: canned, timeout=0.3)
+    assert message in str(error)
+    assert (error.again, error.lost, error.fatal) == (True, True, False)
+
+
+def test_a_server_that_is_not_there_costs_nothing() -> None:
+    with serving() as server:
+        gone = server.url
+    with pytest.raises(CallError, match="connection: ") as caught:
+        ask(Expert("e", gone, "m"))
+    assert (caught.value.again, caught.value.lost) == (True, False)
+
+
+def test_no_text_is_no_answer() -> None:
+    none = completion(None, {"model": "m", "messages": []})
+    error = failure_of(lambda _: body(**none))
+    assert (str(error), error.again, error.of_query) == ("no text (stop)", False, True)
+    none["choices"][0]["message"]["refusal"] = "I will not."
+    assert str(failure_of(lambda _: body(**none))) == "no text (I will not.)"
+    assert answer_to(lambda _: "").text == ""
+
+
+def test_retry_after_in_every_spelling() -> None:
+    assert retry_after({}) == 0
+    assert retry_after({"retry-after": "7"}) == 7
+    assert retry_after({"retry-after": "0.5"}) == 0.5
+    assert retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert retry_after({"retry-after-ms": "x", "retry-after": "9"}) == 9
+    assert retry_after({"retry-after": formatdate(time.time() + 60, usegmt=True)}) == pytest.approx(
+        60, abs=2
+    )
+    for odd in ("-3", "nan", "soon", "", "Mon, 99 Foo 2020", formatdate(0, usegmt=True)):
+        assert retry_after({"retry-after": odd}) == 0
+    error = failure_of(lambda _: refusal(429, "slow down", "retry-after: 3\r\n"))
+    assert error.wait == 3
+
+
+SPELLINGS = (
+    KEY, KEY.replace("/", "\\/"), quote(KEY), quote(KEY, safe="").lower(),
+    "".join(f"\\u{ord(c):04x}" for c in KEY),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("before", [0, 485, 2000])
+def test_a_key_is_hidden_before_a_message_is_cut(
+    monkeypatch: pytest.MonkeyPatch, spelling: str, before: int
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    text = "." * before + spelling + " " + "x" * 600
+    for canned in (
+        refusal(500, text),
+        Canned("502 No", text.encode()),
+        Canned("400 No", json.dumps({"detail": [text]}).encode()),
+        body(choices=[{"message": {"content": None, "refusal": text}}]),
+    ):
+        message = str(failure_of(lambda _, canned=canned: canned, api_key_env="MY_KEY"))
+        assert len(message) <= 500
+        assert "planted" not in message
+        assert "0123" not in message
+        if before < 450:
+            assert HIDDEN in message
+
+
+def test_a_key_is_hidden_in_answers_but_a_placeholder_is_not_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    assert answer_to(lambda _: f"it is {KEY}!", api_key_env="MY_KEY").text == f"it is {HIDDEN}!"
+    monkeypatch.setenv("MY_KEY", "EMPTY")
+    assert answer_to(lambda _: "EMPTY is EMPTY", api_key_env="MY_KEY").text == "EMPTY is EMPTY"
+
+
+def shout(prompt: str) -> str:
+    return prompt.upper()
+
+
+def broken(prompt: str) -> str:
+    raise StopIteration(f"cannot\n{prompt}")
+
+
+def leaves(prompt: str) -> str:
+    raise SystemExit(3)
+
+
+def times_out(prompt: str) -> str:
+    raise asyncio.TimeoutError("of its own")
+
+
+def sleeps(prompt: str) -> str:
+    time.sleep(30)
+    return "late"
+
+
+def number(prompt: str) -> int:
+    return 3
+
+
+def test_a_function_is_an_expert() -> None:
+    assert ask(Expert("e", callable="tests.test_client:shout"), "hi\ud800") == Answer(
+        "HI\ud800", (0, 0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "of_query"),
+    [
+        ("broken", "StopIteration: cannot Hi?", True),
+        ("leaves", "SystemExit: 3", True),
+        ("times_out", "TimeoutError: of its own", True),
+        ("sleeps", "no answer within 0.2 s", False),
+        ("number", "expected text, found int", True),
+    ],
+)
+def test_a_function_that_fails_is_an_error_of_its_call(
+    name: str, message: str, of_query: bool
+) -> None:
+    begun = time.monotonic()
+    with pytest.raises(CallError) as caught:
+        ask(Expert("e", callable=f"tests.test_client:{name}", timeout=0.2))
+    assert (str(caught.value), caught.value.again) == (message, False)
+    assert caught.value.of_query == of_query
+    assert time.monotonic() - begun < 10  # nobody waits for the sleeper
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("tests.no_such:f", "cannot import 'tests.no_such:f' .ModuleNotFoundError"),
+        ("tests.test_client:f", "AttributeError"),
+        ("tests.test_client:KEY", "cannot be called"),
+    ],
+)
+def test_a_function_that_is_not_there(target: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        caller(Expert("e", callable=target))

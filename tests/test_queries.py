@@ -1,0 +1,143 @@
+"""Files of queries: ids, other columns, repeated rows, formats there and back."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from zooter_lite.data.queries import Queries, query_id, read_queries, tags_of, write_queries
+from zooter_lite.errors import DataError
+
+
+def written(tmp_path: Path, name: str, text: str) -> str:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    return str(path)
+
+
+def test_ids_are_given_or_hashes_of_the_text(tmp_path: Path) -> None:
+    path = written(tmp_path, "q.csv", "query_id,query,subset\n7,What?,a\n,Why?,\n")
+    queries = read_queries(path)
+    why = hashlib.sha256(b"Why?").hexdigest()[:16]
+    assert queries == Queries(["7", why], ["What?", "Why?"], [{"subset": "a"}, {"subset": None}])
+    assert query_id("Why?") == why
+    assert queries.columns == ["subset"]
+    assert len(query_id("\ud800")) == 16
+
+
+def test_the_same_query_twice_is_one(tmp_path: Path) -> None:
+    path = written(tmp_path, "q.jsonl", '{"query": "a", "n": 1}\n{"query": "b"}\n{"query": "a"}\n')
+    queries = read_queries(path)
+    assert (queries.texts, queries.repeated, len(queries)) == (["a", "b"], 1, 2)
+    assert queries.rows == [{"n": 1}, {}]
+
+
+def test_one_text_under_two_ids_is_two_queries(tmp_path: Path) -> None:
+    path = written(tmp_path, "q.csv", "query_id,query\n1,a\n2,a\n")
+    assert read_queries(path).ids == ["1", "2"]
+
+
+def test_numbers_and_texts_are_the_same_id(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "q.jsonl", '{"query": "a", "query_id": 1}\n{"query": "a", "query_id": "1"}\n'
+    )
+    assert (read_queries(path).ids, read_queries(path).repeated) == (["1"], 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("q.csv", "prompt\na\n", r"q\.csv, line 2: no column 'query'"),
+        ("q.csv", "query\na\n\" \"\n", r"q\.csv, line 3: query is ' ', expected the text"),
+        ("q.jsonl", '{"query": null}\n', "line 1: query is None, expected the text"),
+        ("q.jsonl", '{"query": 3}\n', "line 1: query is 3, expected the text"),
+        ("q.jsonl", '{"query": "a", "query_id": [1]}\n', r"line 1: query_id is \[1\], expected"),
+        (
+            "q.csv", "query_id,query\n1,a\n2,b\n1,c\n",
+            r"q\.csv, line 4: query_id '1' stands at two different queries",
+        ),
+        ("q.csv", "", r"q\.csv: the file is empty"),
+        ("q.jsonl.gz", "", r"q\.jsonl\.gz: the file is empty"),
+        ("q.jsonl", '{"query": "a"}\n{"query"', "line 2: not a JSON object"),
+        ("q.txt", "a\n", r"q\.txt: unknown format"),
+        ("q.parquet", "a", "not a readable Parquet file"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_queries(written(tmp_path, name, text))
+
+
+@pytest.mark.parametrize("name", ["none.csv", "none.jsonl", "none.parquet"])
+def test_no_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"none\.\w+: [Nn]o such file"):
+        read_queries(str(tmp_path / name))
+
+
+def test_a_header_alone_is_no_query(tmp_path: Path) -> None:
+    assert len(read_queries(written(tmp_path, "q.csv", "query\n"))) == 0
+
+
+def test_another_column_may_hold_the_query(tmp_path: Path) -> None:
+    path = written(tmp_path, "q.csv", "query,prompt\nx,a\ny,b\n")
+    queries = read_queries(path, "prompt")
+    assert queries.texts == ["a", "b"]
+    assert queries.rows == [{"query": "x"}, {"query": "y"}]
+
+
+def test_a_huge_prompt_is_read(tmp_path: Path) -> None:
+    text = "word " * 400_000
+    for name in ("q.csv", "q.jsonl"):
+        content = f"query\n{text}\n" if name == "q.csv" else json.dumps({"query": text})
+        assert read_queries(written(tmp_path, name, content)).texts == [text]
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.csv.gz", "q.jsonl", "q.jsonl.gz", "q.parquet"])
+def test_queries_come_back_from_every_format(tmp_path: Path, name: str) -> None:
+    queries = Queries(
+        ["1", "2", "3"],
+        ['a "quoted", b', "line\nline", "é"],
+        [{"tags": ["x", "y z"], "subset": "s"}, {"tags": None, "subset": None}, {"tags": ["x"]}],
+    )
+    path = str(tmp_path / name)
+    write_queries(queries, path)
+    back = read_queries(path)
+    assert (back.ids, back.texts, back.tags()) == (
+        queries.ids, queries.texts, [["x", "y z"], [], ["x"]],
+    )  # fmt: skip
+    assert [row["subset"] for row in back.rows] == ["s", None, None]
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_a_lone_surrogate_is_kept_where_the_format_can(tmp_path: Path) -> None:
+    path = str(tmp_path / "q.jsonl")
+    write_queries(Queries(["1"], ["a\ud800"], [{}]), path)
+    assert read_queries(path).texts == ["a\ud800"]
+    for name in ("q.csv", "q.parquet"):
+        with pytest.raises(DataError, match="cannot be written"):
+            write_queries(Queries(["1"], ["a\ud800"], [{}]), str(tmp_path / name))
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    tagged = Queries(["1"], ["a"], [{"tags": ["x;y"]}])
+    with pytest.raises(DataError, match="tags holds a text with ';', which CSV cannot keep"):
+        write_queries(tagged, str(tmp_path / "q.csv"))
+    with pytest.raises(DataError, match="unknown format"):
+        write_queries(tagged, str(tmp_path / "q.txt"))
+    mixed = Queries(["1", "2"], ["a", "b"], [{"n": 1}, {"n": "x"}])
+    with pytest.raises(DataError, match="the columns cannot be written"):
+        write_queries(mixed, str(tmp_path / "q.parquet"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tags_of_a_cell() -> None:
+    assert tags_of("a; b;;c ") == ["a", "b", "c"]
+    assert tags_of(["a;b", " c", "", 3]) == ["a;b", "c", "3"]
+    assert tags_of(None) == []
+    for cell in (3, {"a": 1}, True):
+        with pytest.raises(DataError, match="expected a list of texts"):
+            tags_of(cell)
