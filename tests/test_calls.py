@@ -1,0 +1,343 @@
+"""Many calls: repeated where it helps, paced, bounded, paid once, ended cleanly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.llm_server import Canned, Reply, Server, completion, echo, refusal, serving
+from zooter_lite.errors import DataError
+from zooter_lite.experts import calls as module
+from zooter_lite.experts.calls import GIVE_UP_AFTER, Call, ExpertError, Outcome, run_calls
+from zooter_lite.experts.journal import Journal, read_journal
+from zooter_lite.experts.pool import Expert
+
+MILLION = 1e6  # a price in the pool file is of a million tokens
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "backoff", lambda attempt: 0.001 * attempt)
+
+
+class Nth:
+    """Replies to the first, second, ... request for each prompt; then the echo."""
+
+    def __init__(self, *replies: Canned | str) -> None:
+        self.replies = replies
+        self.asked: Counter[str] = Counter()
+
+    def __call__(self, request: dict[str, Any]) -> Canned | str:
+        prompt = request["messages"][-1]["content"]
+        self.asked[prompt] += 1
+        place = self.asked[prompt] - 1
+        return self.replies[place] if place < len(self.replies) else echo(request)
+
+
+def ask(
+    path: Path, prompts: list[str], *experts: Expert, **options: Any
+) -> tuple[Outcome, list[dict[str, Any]]]:
+    def made_for(name: str) -> Iterator[Call]:
+        return (Call({"q": prompt, "e": name}, prompt) for prompt in prompts)
+
+    with Journal(path) as journal:
+        made = {expert.name: made_for(expert.name) for expert in experts}
+        outcome = run_calls(made, experts, journal, **options)
+    return outcome, list(read_journal(path))
+
+
+def expert_of(server: Server, name: str = "e", **fields: Any) -> Expert:
+    return Expert(name, server.url, "m", **fields)
+
+
+def test_every_pair_is_asked_once_and_recorded(tmp_path: Path) -> None:
+    prompts, progress = [f"p {i}" for i in range(30)], Counter[str]()
+    with serving() as server:
+        experts = [expert_of(server, "a", price_input=MILLION), expert_of(server, "b")]
+        outcome, records = ask(
+            tmp_path / "j", prompts, *experts, progress=lambda name, n: progress.update({name: n})
+        )
+    assert sorted((r["q"], r["e"]) for r in records) == sorted(
+        (p, e) for p in prompts for e in "ab"
+    )
+    assert all(r["response"] == f"m: {r['q']}" for r in records)
+    assert {(r["attempts"], r["usage"]["input"], r["usage"]["output"]) for r in records} == {
+        (1, 2, 3)
+    }
+    assert {r["e"]: r["cost"] for r in records} == {"a": 2.0, "b": 0.0}
+    a = outcome.tallies["a"]
+    assert (a.answered, a.failed, a.attempts, a.tokens_in, a.tokens_out) == (30, 0, 30, 60, 90)
+    assert a.cost == pytest.approx(60)
+    assert progress == {"a": 30, "b": 30}
+    assert not outcome.out_of_budget
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refusal(500, "x"), refusal(429, "x"), refusal(429, "x", "retry-after-ms: 5\r\n"),
+        Canned(sent=-1), Canned(body=b'{"a"'), Canned(body=b"{}" * 99, sent=0.5),
+        Canned(delay=5),
+    ],
+)  # fmt: skip
+def test_what_may_pass_is_asked_again(tmp_path: Path, fault: Canned) -> None:
+    with serving(Nth(fault, fault)) as server:
+        expert = expert_of(server, timeout=0.3, price_output=1, sampling={"max_tokens": 1000})
+        outcome, (record,) = ask(tmp_path / "j", ["hi"], expert)
+    assert record["response"] == "m: hi"
+    assert record["attempts"] == outcome.tallies["e"].attempts == len(server.requests) == 3
+    lost = 0 if fault.kind in ("429", "500") else 2  # a lost reply counts as the most it can cost
+    assert record["cost"] == pytest.approx((2 + lost * 1000) / 1e6)
+
+
+def test_an_error_that_stays_is_kept_as_a_row(tmp_path: Path) -> None:
+    bad = refusal(400, "too long")
+    with serving(lambda r: bad if "9" in r["messages"][-1]["content"] else echo(r)) as server:
+        outcome, records = ask(tmp_path / "j", [str(i) for i in range(20)], expert_of(server))
+    errors = {r["q"]: r["error"] for r in records if "error" in r}
+    assert errors == {"9": "HTTP 400: too long", "19": "HTTP 400: too long"}
+    assert len(server.requests) == 20
+    assert (outcome.tallies["e"].answered, outcome.tallies["e"].failed) == (18, 2)
+    assert all(("response" in r) != ("error" in r) for r in records)
+
+
+def test_attempts_have_an_end(tmp_path: Path) -> None:
+    with serving(lambda _: refusal(500, "x")) as server:
+        outcome, records = ask(tmp_path / "j", ["a", "b"], expert_of(server, attempts=3))
+    assert [(r["error"], r["attempts"]) for r in records] == [("HTTP 500: x", 3)] * 2
+    assert (outcome.tallies["e"].failed, len(server.requests)) == (2, 6)
+
+
+@pytest.mark.parametrize("status", [401, 402, 404])
+def test_a_refused_key_ends_the_run_and_keeps_calls_on_their_way(
+    tmp_path: Path, status: int
+) -> None:
+    def reply(request: dict[str, Any]) -> Canned | str:
+        if request["model"] == "m":
+            return refusal(status, "no such key")
+        text = completion(echo(request), request)
+        return Canned(body=json.dumps(text).encode(), delay=0.3)
+
+    prompts = [str(i) for i in range(100)]
+    with serving(reply) as server:
+        slow = Expert("slow", server.url, "other", concurrency=4)
+        with pytest.raises(ExpertError, match=rf"expert 'e': HTTP {status}: no such key; every"):
+            ask(tmp_path / "j", prompts, expert_of(server, concurrency=1), slow)
+    records = list(read_journal(tmp_path / "j"))
+    assert [(r["e"], "response" in r) for r in records] == [("slow", True)] * 4
+    assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize(
+    ("reply", "count"),
+    [(refusal(500, "down"), 1), (refusal(403, "region"), 1), (Canned(delay=9), 1)],
+)
+def test_an_expert_that_never_answers_is_given_up(
+    tmp_path: Path, reply: Canned, count: int
+) -> None:
+    with serving(lambda _: reply) as server:
+        expert = expert_of(server, attempts=2, concurrency=2, timeout=0.1)
+        with pytest.raises(ExpertError, match=rf"{GIVE_UP_AFTER} queries in a row failed; "):
+            ask(tmp_path / "j", [str(i) for i in range(1000)], expert)
+    records = list(read_journal(tmp_path / "j"))
+    assert GIVE_UP_AFTER <= len(records) <= GIVE_UP_AFTER + 1
+    assert all("error" in record for record in records)
+
+
+def test_one_answer_in_between_and_refused_queries_give_nothing_up(tmp_path: Path) -> None:
+    def reply(request: dict[str, Any]) -> Canned | str:
+        number = int(request["messages"][-1]["content"])
+        if number < 30:
+            return refusal(400, "this query")
+        return echo(request) if number % 8 == 0 else refusal(500, "down")
+
+    with serving(reply) as server:
+        expert = expert_of(server, attempts=1, concurrency=1)
+        outcome, _ = ask(tmp_path / "j", [str(i) for i in range(100)], expert)
+    assert (outcome.tallies["e"].answered, outcome.tallies["e"].failed) == (9, 91)
+
+
+def test_a_wait_that_nobody_sits_out_ends_the_run(tmp_path: Path) -> None:
+    tomorrow = refusal(429, "daily limit", "retry-after: 86400\r\n")
+    with serving(lambda _: tomorrow) as server:
+        with pytest.raises(ExpertError, match="it asks to wait 86400 s; HTTP 429: daily limit"):
+            ask(tmp_path / "j", ["a"], expert_of(server))
+        assert list(read_journal(tmp_path / "j")) == []
+
+
+def test_retry_after_holds_back_all_calls_of_the_expert(tmp_path: Path) -> None:
+    times: list[float] = []
+
+    def reply(request: dict[str, Any]) -> Canned | str:
+        times.append(time.monotonic())
+        return refusal(429, "x", "retry-after: 0.4\r\n") if len(times) == 1 else echo(request)
+
+    with serving(reply) as server:
+        ask(tmp_path / "j", ["a", "b", "c"], expert_of(server, concurrency=1))
+    assert len(times) == 4
+    assert 0.4 <= times[1] - times[0] < 3
+    assert times[3] - times[1] < 0.4
+
+
+def test_the_rate_limit_and_the_concurrency_are_bounds(tmp_path: Path) -> None:
+    times: list[float] = []
+
+    def reply(request: dict[str, Any]) -> Canned | str:
+        if request["model"] == "m":
+            times.append(time.monotonic())
+        body = json.dumps(completion(echo(request), request)).encode()
+        return Canned(body=body, delay=0.02)
+
+    prompts = [str(i) for i in range(20)]
+    with serving(reply) as server:
+        paced = expert_of(server, "paced", requests_per_minute=1200, concurrency=10)
+        wide = Expert("wide", server.url, "wide", concurrency=3)
+        ask(tmp_path / "j", prompts, paced, wide)
+    assert times[-1] - times[0] >= 0.95 * 19 * 0.05
+    assert server.most_at_a_time["wide"] == 3
+
+
+def priced(server: Server, **fields: Any) -> Expert:
+    """Cost 1 for each token out, at most 10 in an answer."""
+    return expert_of(server, price_output=MILLION, sampling={"max_tokens": 10}, **fields)
+
+
+def test_the_budget_is_not_passed_and_the_end_is_clean(tmp_path: Path) -> None:
+    prompts = [f"p {i}" for i in range(100)]  # three tokens each to answer
+    path = tmp_path / "j"
+    with serving() as server:
+        outcome, records = ask(path, prompts, priced(server), budget=(40.0, 0.0))
+        # calls are begun while 3 n + 10 <= 40
+        assert outcome.out_of_budget
+        assert len(records) == len(server.requests) == 11
+        assert sum(r["cost"] for r in records) == pytest.approx(33)
+        left = [p for p in prompts if p not in {r["q"] for r in records}]
+        again, records = ask(path, left, priced(server), budget=(40.0, 33.0))
+        assert (again.out_of_budget, len(records), len(server.requests)) == (True, 11, 11)
+        more, records = ask(path, left, priced(server), budget=(49.0, 33.0))
+        assert (more.out_of_budget, len(records), len(server.requests)) == (True, 14, 14)
+        left = [p for p in prompts if p not in {r["q"] for r in records}]
+        rest, records = ask(path, left, priced(server), budget=(1000.0, 42.0))
+    assert not rest.out_of_budget
+    assert sorted(r["q"] for r in records) == sorted(prompts)
+
+
+def test_answers_without_usage_and_lost_replies_count_as_the_most(tmp_path: Path) -> None:
+    def reply(request: dict[str, Any]) -> Canned:
+        if request["messages"][-1]["content"] == "lost":
+            return Canned(body=b"{")
+        return Canned(body=json.dumps(completion("x", request, usage=None)).encode())
+
+    with serving(reply) as server:
+        one = priced(server, concurrency=1, attempts=1)
+        outcome, records = ask(tmp_path / "j", ["a", "lost", "b", "c"], one, budget=(35.0, 0.0))
+    assert outcome.out_of_budget
+    assert [(r["q"], r["cost"]) for r in records] == [("a", 10.0), ("lost", 10.0), ("b", 10.0)]
+
+
+def test_a_budget_that_ends_between_attempts_keeps_what_they_cost(tmp_path: Path) -> None:
+    with serving(lambda _: Canned(body=b"{")) as server:
+        outcome, (record,) = ask(tmp_path / "j", ["a"], priced(server), budget=(25.0, 0.0))
+    assert outcome.out_of_budget
+    assert (record["unfinished"], record["cost"], record["attempts"]) == (True, 20.0, 2)
+    assert record["error"].startswith("the run ended; a reply that cannot be read")
+    assert outcome.tallies["e"].failed == 0
+
+
+def test_a_budget_needs_a_bound_of_the_answers(tmp_path: Path) -> None:
+    expert = Expert("e", "http://127.0.0.1:1/v1", "m", price_output=1)
+    with pytest.raises(DataError, match="expert 'e': no max_tokens in its sampling"):
+        ask(tmp_path / "j", ["a"], expert, budget=(1.0, 0.0))
+
+
+def test_answers_that_cannot_be_parsed_are_asked_again_and_paid(tmp_path: Path) -> None:
+    with serving(Nth("no number", "7")) as server:
+        _, (record,) = ask(tmp_path / "j", ["a"], priced(server), parse=int)
+    assert (record["response"], record["parsed"], record["attempts"]) == ("7", 7, 2)
+    assert record["cost"] == pytest.approx(3)
+    assert record["usage"] == {"input": 2, "output": 3}
+    with serving(lambda _: "never") as server:
+        _, records = ask(tmp_path / "k", ["a"], expert_of(server, attempts=2), parse=int)
+    assert "the answer was 'never'" in records[0]["error"]
+
+
+def test_functions_and_servers_are_asked_together(tmp_path: Path) -> None:
+    function = Expert("f", callable="tests.test_calls:shout", concurrency=2)
+    with serving() as server:
+        outcome, records = ask(tmp_path / "j", ["a", "bad", "c"], function, expert_of(server))
+    said = {r["q"]: r.get("response", r.get("error")) for r in records if r["e"] == "f"}
+    assert said == {"a": "A", "bad": "ValueError: bad one", "c": "C"}
+    assert outcome.tallies["e"].answered == 3
+
+
+def shout(prompt: str) -> str:
+    if prompt == "bad":
+        raise ValueError("bad one")
+    return prompt.upper()
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Journal, record: object) -> None:
+        raise DataError("j: cannot write (No space left on device)")
+
+    monkeypatch.setattr(Journal, "append", full)
+    with serving() as server, pytest.raises(DataError, match="No space left"):
+        ask(tmp_path / "j", [str(i) for i in range(100)], expert_of(server, concurrency=2))
+    assert len(server.requests) <= 4
+
+
+def interrupted(path: Path, reply: Reply, after: int, **fields: Any) -> tuple[Server, float]:
+    """Ask 100 prompts, with Ctrl-C when the server has met so many; and how long it took then."""
+    with serving(reply) as server:
+
+        def interrupt() -> None:
+            while len(server.requests) < after:
+                time.sleep(0.005)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            ask(path, [str(i) for i in range(100)], expert_of(server, **fields))
+        ended = time.monotonic()
+        thread.join()
+    return server, ended
+
+
+def test_ctrl_c_finishes_the_calls_on_their_way(tmp_path: Path) -> None:
+    def reply(request: dict[str, Any]) -> Canned:
+        body = json.dumps(completion(echo(request), request)).encode()
+        return Canned(body=body, delay=0.3)
+
+    server, _ = interrupted(tmp_path / "j", reply, 4, concurrency=4)
+    records = list(read_journal(tmp_path / "j"))
+    assert len(records) == len(server.requests) == 4
+    assert all("response" in record for record in records)
+
+
+@pytest.mark.parametrize(
+    ("reply", "fields"),
+    [
+        (echo, {"requests_per_minute": 0.5}),
+        (lambda _: refusal(429, "later", "retry-after: 500\r\n"), {}),
+    ],
+)
+def test_ctrl_c_does_not_sit_out_a_pause(
+    tmp_path: Path, reply: Reply, fields: dict[str, Any]
+) -> None:
+    begun = time.monotonic()
+    _, ended = interrupted(tmp_path / "j", reply, 1, **fields)
+    assert ended - begun < 20
+    records = list(read_journal(tmp_path / "j"))
+    assert all("response" in record for record in records)  # an unfinished query has no row
