@@ -3,6 +3,7 @@
 import sys
 
 COMMANDS = {
+    "collect": "ask every expert every query, and keep what each said",
     "fit": "fit a router on a reward table, evaluate it, write the router directory",
     "evaluate": "evaluate a router on a reward table beside baselines",
     "explain": "tell why queries go where they go",
