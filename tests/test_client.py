@@ -7,6 +7,7 @@ import json
 import os
 import time
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -170,6 +171,10 @@ def test_an_error_of_any_shape_is_told(content: bytes) -> None:
         assert "why" in str(error)
 
 
+def always(canned: Canned, request: dict[str, Any]) -> Canned:
+    return canned
+
+
 GOOD = json.dumps(completion("ok", {"model": "m", "messages": []})).encode()
 
 
@@ -249,7 +254,7 @@ def test_a_key_is_hidden_before_a_message_is_cut(
         Canned("400 No", json.dumps({"detail": [text]}).encode()),
         body(choices=[{"message": {"content": None, "refusal": text}}]),
     ):
-        message = str(failure_of(lambda _, canned=canned: canned, api_key_env="MY_KEY"))
+        message = str(failure_of(partial(always, canned), api_key_env="MY_KEY"))
         assert len(message) <= 500
         assert "planted" not in message
         assert "0123" not in message

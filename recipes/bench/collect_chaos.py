@@ -62,14 +62,12 @@ class Storm:
 def server_process(*arguments: str) -> Iterator[str]:
     """Run the tests' LLM server as a process of its own; yields its base_url."""
     command = [sys.executable, "-m", "tests.llm_server", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 def collect_command(
