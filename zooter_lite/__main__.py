@@ -7,6 +7,7 @@ COMMANDS = {
     "fit": "fit a router on a reward table, evaluate it, write the router directory",
     "evaluate": "evaluate a router on a reward table beside baselines",
     "explain": "tell why queries go where they go",
+    "score": "score the responses that collect gathered; write the reward table",
     "export": "export a router's graphs again: fp32, int8, one file with the tokeniser",
     "route": "route a CSV or JSON-lines file of prompts",
 }

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
+
+from zooter_lite.experts.verifiers import last_number, normalise
 
 Kind = Literal["exact", "number", "one_of", "items", "date"]
 
@@ -65,29 +66,6 @@ def items(values: Iterable[object]) -> Answer:
 def day(value: date) -> Answer:
     """Expect this date, written in any of the usual ways."""
     return Answer("date", (value.isoformat(),))
-
-
-def normalise(text: str) -> str:
-    """Fold case, compatibility forms, spacing and the punctuation around a text.
-
-    >>> normalise('  "New  Delhi". ')
-    'new delhi'
-    """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(folded.split()).strip(" .,;:!?\"'`“”‘’„")
-
-
-def last_number(text: str) -> float | None:
-    """Return the last number of a text, or None.
-
-    >>> last_number("2 boxes cost 1,250.50")
-    1250.5
-    """
-    found = NUMBER.findall(text.replace("−", "-"))
-    if not found:
-        return None
-    top, _, bottom = found[-1].replace(",", "").partition("/")
-    return float(top) / float(bottom or 1)
 
 
 def last_date(text: str) -> date | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -155,8 +155,15 @@ def _read_datasets(source: str) -> RewardTable:
     return _from_arrow(table, source)
 
 
-def write_table(table: RewardTable, path: str) -> None:
+def write_table(
+    table: RewardTable, path: str, scores: Mapping[str, NDArray[np.floating]] | None = None
+) -> None:
     """Write a reward table as .parquet, .jsonl or .csv (the last two also .gz), atomically.
+
+    Parameters
+    ----------
+    scores
+        Further columns of numbers by name, (n_queries,) each; NaN leaves a cell empty.
 
     Raises
     ------
@@ -165,14 +172,14 @@ def write_table(table: RewardTable, path: str) -> None:
         ';' that separates tags in CSV.
     """
     if path.lower().endswith(".parquet"):
-        _write_parquet(table, path)
+        _write_parquet(table, path, scores or {})
         return
-    names = _column_names(table)
+    names = [*_column_names(table), *(scores or {})]
     is_csv = path.lower().endswith((".csv", ".csv.gz"))
     if not path.lower().endswith(TEXT_SUFFIXES):
         expected = ", ".join((".parquet", *TEXT_SUFFIXES))
         raise DataError(f"{path}: unknown format; expected a name ending in {expected}")
-    cell = _column_cells(table)
+    cell = _column_cells(table, scores or {})
     with atomic_text(path) as stream:
         writer = RowWriter(stream, "csv" if is_csv else "jsonl", names)
         for row in range(len(table)):
@@ -186,17 +193,19 @@ def write_table(table: RewardTable, path: str) -> None:
             writer.write([values])
 
 
-def _write_parquet(table: RewardTable, path: str) -> None:
+def _write_parquet(
+    table: RewardTable, path: str, scores: Mapping[str, NDArray[np.floating]]
+) -> None:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         raise MissingPackageError("pyarrow", "fit", f"{path}: writing Parquet") from error
-    cell = _column_cells(table)
+    cell = _column_cells(table, scores)
     arrays: dict[str, Any] = {}
-    for name in _column_names(table):
+    for name in [*_column_names(table), *scores]:
         cells = [cell(name, row) for row in range(len(table))]
-        numeric = name.startswith(("reward:", "cost:"))
+        numeric = name.startswith(("reward:", "cost:")) or name in scores
         listed = name == "tags"
         kind = pa.float32() if numeric else pa.list_(pa.string()) if listed else pa.string()
         try:
@@ -217,7 +226,9 @@ def _column_names(table: RewardTable) -> list[str]:
     return names
 
 
-def _column_cells(table: RewardTable) -> Callable[[str, int], Any]:
+def _column_cells(
+    table: RewardTable, scores: Mapping[str, NDArray[np.floating]]
+) -> Callable[[str, int], Any]:
     """Return a function from (column name, row) to the cell; None where nothing was observed."""
     place = {expert: i for i, expert in enumerate(table.experts)}
     plain: dict[str, list[Any] | None] = {
@@ -229,6 +240,9 @@ def _column_cells(table: RewardTable) -> Callable[[str, int], Any]:
     }
 
     def cell(name: str, row: int) -> Any:
+        if name in scores:
+            value = scores[name][row]
+            return None if np.isnan(value) else float(value)
         prefix, _, expert = name.partition(":")
         if not expert:
             values = plain[name]

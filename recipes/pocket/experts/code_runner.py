@@ -1,7 +1,6 @@
-"""A Python interpreter for snippets in a prompt, run in a restricted child process.
+"""A Python interpreter for snippets in a prompt, run in the package's sandbox.
 
-The restrictions keep this project's own snippets from hurting by accident. They are a courtesy,
-not a security boundary: for untrusted code use a container or a virtual machine.
+The sandbox is not a security boundary: for untrusted code use a container or a virtual machine.
 """
 
 from __future__ import annotations
@@ -9,13 +8,9 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-import resource
-import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
 
 from recipes.pocket.experts.base import DONT_KNOW
+from zooter_lite.experts.sandbox import Limits, run_python
 
 FENCED = re.compile(r"```(?:python|py)?\n(.*?)```", re.DOTALL)
 FORBIDDEN_WORDS = (
@@ -27,15 +22,7 @@ FORBIDDEN_NODES = (ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal, ast.Awa
 OPERATION = (ast.Call, ast.BinOp, ast.Compare, ast.BoolOp, ast.Subscript, ast.ListComp)
 MAX_CODE = 1_000
 MAX_OUTPUT = 200
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a snippet may use: seconds of CPU and of wall time, bytes of memory."""
-
-    cpu_seconds: int = 1
-    wall_seconds: float = 5.0
-    memory_bytes: int = 256 * 1024 * 1024
+LIMITS = Limits(cpu_seconds=1, wall_seconds=5.0, memory_bytes=256 * 2**20)
 
 
 def code_runner(prompt: str) -> str:
@@ -43,7 +30,7 @@ def code_runner(prompt: str) -> str:
     source = find_code(prompt)
     if source is None or refusal(source) is not None:
         return DONT_KNOW
-    output = run(source, Limits())
+    output = run(source, LIMITS)
     return DONT_KNOW if output is None else " ".join(output.split())
 
 
@@ -124,30 +111,9 @@ def refusal(source: str) -> str | None:
     return None
 
 
-def _limit(limits: Limits) -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-
-
 def run(source: str, limits: Limits) -> str | None:
-    """Run a program in a child process; return what it printed, or None if it failed.
-
-    The child starts without environment, site packages or user settings, in an empty temporary
-    folder, and cannot write files, start processes, or outlive its limits.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            done = subprocess.run(
-                [sys.executable, "-I", "-S", "-c", source],
-                capture_output=True, stdin=subprocess.DEVNULL, env={}, cwd=folder, check=False,
-                timeout=limits.wall_seconds, preexec_fn=lambda: _limit(limits),
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return None
-    if done.returncode != 0:
+    """Run a program in the sandbox; return the start of what it printed, or None if it failed."""
+    done = run_python([source], limits)
+    if not done.passed:
         return None
-    return done.stdout[: 4 * MAX_OUTPUT].decode("utf-8", "replace")[:MAX_OUTPUT]
+    return done.output[: 4 * MAX_OUTPUT].decode("utf-8", "replace")[:MAX_OUTPUT]

@@ -1,0 +1,147 @@
+"""The sandbox lets honest programs run and ends greedy ones; it is no security boundary."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from zooter_lite.experts.checks import python_tests
+from zooter_lite.experts.sandbox import Limits, run_python
+
+LIMITS = Limits(cpu_seconds=1, wall_seconds=2.0, memory_bytes=128 * 2**20)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the limits of Linux")
+
+
+def test_an_honest_program_passes() -> None:
+    done = run_python(
+        ["import fractions\nx = fractions.Fraction(1, 2)", "print(x, __name__)"], LIMITS
+    )
+    assert done.passed
+    assert done.output == b"1/2 __main__\n"
+    assert done.problem == ""
+
+
+@linux
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [
+        ("while True: pass", "out of CPU time"),
+        ("import time; time.sleep(60)", "out of wall time"),
+        ("x = 'x' * 10**9", "MemoryError"),
+        ("x = [0]\nwhile True: x += x", "MemoryError"),
+        ("import os\nwhile True: os.fork()", "BlockingIOError"),
+        ("import threading\nthreading.Thread(target=print).start()", "can't start new thread"),
+        ("import subprocess\nsubprocess.run(['true'])", "BlockingIOError"),
+        ("print('x' * 10**7)", "File too large"),
+        ("open('f', 'w').write('x' * 10**7)", "File too large"),
+        ("f = [open('/dev/null') for _ in range(99)]", "Too many open files"),
+        ("def f(): f()\nf()", "RecursionError"),
+        ("assert 1 == 2, 'no'", "AssertionError: no"),
+        ("def (", "SyntaxError"),
+        ("input()", "EOFError"),
+        ("import numpy", "ModuleNotFoundError"),
+        ("import sys; sys.exit(0)", "ended before its last line"),
+        ("import os; os._exit(0)", "ended before its last line"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended by signal 11"),
+    ],
+)  # fmt: skip
+def test_greedy_and_broken_programs_fail(program: str, problem: str) -> None:
+    started = time.monotonic()
+    done = run_python([program], LIMITS)
+    assert not done.passed
+    assert problem in done.problem
+    assert time.monotonic() - started < 10
+
+
+@linux
+def test_the_cpu_limit_holds_against_a_program_that_ignores_its_signal() -> None:
+    program = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass"
+    done = run_python([program], Limits(cpu_seconds=1, wall_seconds=30.0))
+    assert done.problem == "ended by signal 9"
+
+
+def test_environment_and_folder_are_empty_and_gone_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SECRET_KEY", "planted")
+    program = (
+        "import os, sys\nassert 'SECRET_KEY' not in os.environ\nassert os.listdir() == []\n"
+        "open('f', 'w').write('x')\nprint(os.getcwd())\nprint(sys.path)"
+    )
+    done = run_python([program], LIMITS)
+    assert done.passed, done.problem
+    folder, path = done.output.decode().splitlines()
+    assert not Path(folder).exists()
+    assert "site-packages" not in path
+
+
+@linux
+def test_the_network_is_cut_where_the_system_allows_it() -> None:
+    allowed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import ctypes; raise SystemExit(ctypes.CDLL(None).unshare(1 << 28))",
+        ]
+    )
+    if allowed.returncode:
+        pytest.skip("this system forbids user namespaces")
+    program = "import socket\nsocket.create_connection(('127.0.0.1', 1), 1)"
+    assert "Network is unreachable" in run_python([program], LIMITS).problem
+
+
+@linux
+def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    program = f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)"
+    code = (
+        "from zooter_lite.experts.sandbox import Limits, run_python\n"
+        f"run_python([{program!r}], Limits(wall_seconds=1.0))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 10
+    while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child = int(pid.read_text())
+    parent.kill()
+    parent.wait()
+    while _alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(child)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_nothing_is_left_in_the_folder_of_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run_python(["open('f', 'w').write('x')\nwhile True: pass"], LIMITS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("response", "reward"),
+    [
+        ("```python\ndef double(x):\n    return 2*x\n```\nSo:\n```python\ndouble('')()\n```", 1.0),
+        ("def double(x): return x + x", 1.0),
+        ("def double(x): return 2 * x\nif __name__ == '__main__': double(input())", 1.0),
+        ("def double(x): return x", 0.0),
+        ("import sys\ndef double(x): return x\nsys.exit(0)", 0.0),
+        ("import os\ndef double(x): os._exit(0)", 0.0),
+        ("I cannot help with that.", 0.0),
+    ],
+)  # fmt: skip
+def test_python_tests(response: str, reward: float) -> None:
+    tests = ["assert double(2) == 4", "assert double('a') == 'aa'"]
+    assert python_tests(response, tests, LIMITS)[0] == reward

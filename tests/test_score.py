@@ -1,0 +1,374 @@
+"""The score command: from a journal of responses to a table that fit reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT, Command
+from zooter_lite.cli import run
+from zooter_lite.data.files import read_table, sample_path
+from zooter_lite.errors import DataError
+from zooter_lite.experts.checks import Verifier, read_verifier
+from zooter_lite.experts.journal import read_journal
+from zooter_lite.experts.rewards import combine, read_responses, standardise
+from zooter_lite.experts.scorer import Item, fingerprint
+from zooter_lite.experts.scorer_file import read_scorers, scorers_of
+from zooter_lite.score import Options, main
+
+QUERIES = [
+    {"query_id": "q1", "query": "2 + 2?", "answer": "4", "subset": "sums", "split": "train",
+     "tags": ["sum"]},
+    {"query_id": "q2", "query": "Capital of France?", "answer": ["Paris"], "subset": "facts",
+     "split": "test", "tags": []},
+    {"query_id": "q0", "query": "3 + 4?", "answer": 7, "subset": "sums", "split": "train",
+     "tags": ["sum", "odd"]},
+]  # fmt: skip
+SAID = {
+    ("q1", "b"): "4", ("q1", "a"): "It is 4.",
+    ("q2", "b"): "paris", ("q2", "a"): None,
+    ("q0", "b"): "8", ("q0", "a"): "7",
+}  # fmt: skip
+
+
+def collected(folder: Path, *more: dict[str, Any]) -> Path:
+    """A folder as collect writes it: expert b before a, one failure."""
+    folder.mkdir(exist_ok=True)
+    texts = {row["query_id"]: row["query"] for row in QUERIES}
+    records = []
+    for (name, expert), text in SAID.items():
+        said = {"error": "HTTP 500"} if text is None else {"response": text}
+        cost = 0.0 if text is None else 0.25
+        records.append(
+            {"query_id": name, "query": texts[name], "expert": expert, **said, "cost": cost}
+        )
+    lines = [json.dumps(record) + "\n" for record in [*records, *more]]
+    (folder / "responses.jsonl").write_text("".join(lines))
+    (folder / "experts.json").write_text(json.dumps({"b": "1", "a": "2"}))
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUERIES))
+    return folder
+
+
+def score(folder: Path, scorer: str, out: str = "table.jsonl", *more: str) -> int:
+    arguments = ["--responses", str(folder), "--scorer", scorer, "--out", str(folder / out)]
+    queries = ["--queries", str(folder / "queries.jsonl")]
+    return run(Options, main, "score", "", [*arguments, *(more or queries)])
+
+
+def rewards(folder: Path, out: str = "table.jsonl") -> list[list[float | None]]:
+    table = read_table(str(folder / out))
+    return [[None if np.isnan(x) else float(x) for x in row] for row in table.rewards]
+
+
+@pytest.mark.parametrize("out", ["t.jsonl", "t.csv", "t.parquet", "t.jsonl.gz"])
+def test_the_table_holds_rewards_costs_responses_and_the_joined_columns(
+    tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = collected(tmp_path / "r")
+    assert score(folder, "exact", out) == 0
+    table = read_table(str(folder / out))
+    assert table.query_ids == ["q1", "q2", "q0"]
+    assert table.experts == ["b", "a"]
+    assert rewards(folder, out) == [[1.0, 0.0], [1.0, None], [0.0, 1.0]]
+    assert table.costs is not None
+    np.testing.assert_array_equal(table.costs, [[0.25, 0.25], [0.25, np.nan], [0.25, 0.25]])
+    assert table.responses == [["4", "It is 4."], ["paris", None], ["8", "7"]]
+    assert table.subsets == ["sums", "facts", "sums"]
+    assert table.splits == ["train", "test", "train"]
+    assert table.tags == [["sum"], [], ["sum", "odd"]]
+    printed = capsys.readouterr().out
+    assert "5 responses of 2 experts to 3 queries; 1 failed" in printed
+    assert "b: mean reward 0.6667 over 3 responses" in printed
+    assert "a: mean reward 0.5000 over 2 responses" in printed
+    assert "exact: 5 of 5 responses scored in " in printed
+
+
+def test_without_queries_rows_stand_by_their_id(tmp_path: Path) -> None:
+    folder = collected(tmp_path / "r")
+    (folder / "s.toml").write_text(
+        '[[scorer]]\nname = "n"\nkind = "numeric"\nreference = 4\nabsolute = 3.0\n'
+    )
+    arguments = ["--responses", str(folder / "responses.jsonl"), "--scorer"]
+    out = str(folder / "table.jsonl")
+    assert run(Options, main, "score", "", [*arguments, f"{folder}/s.toml", "--out", out]) == 0
+    table = read_table(out)
+    assert table.query_ids == ["q0", "q1", "q2"]
+    assert rewards(folder) == [[0.0, 1.0], [1.0, 1.0], [0.0, None]]
+
+
+def test_the_last_response_counts_and_a_failure_after_it_does_not(tmp_path: Path) -> None:
+    again = {"query_id": "q2", "query": QUERIES[1]["query"], "expert": "a"}
+    later = {"query_id": "q0", "query": QUERIES[2]["query"], "expert": "b"}
+    folder = collected(
+        tmp_path / "r", {**again, "response": "Paris"}, {**again, "error": "x"},
+        {**later, "response": "7"}, {"query_id": "q9", "query": "?", "expert": "a", "error": "x"},
+    )  # fmt: skip
+    assert score(folder, "exact") == 0
+    assert rewards(folder) == [[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
+
+
+def test_two_scorers_are_combined_as_stated_and_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = collected(tmp_path / "r")
+    (folder / "s.toml").write_text(
+        '[[scorer]]\nname = "strict"\nkind = "exact"\nweight = 3\n'
+        '[[scorer]]\nname = "lenient"\nkind = "contains"\n'
+    )
+    assert score(folder, str(folder / "s.toml"), "t.parquet") == 0
+    strict = np.array([1.0, 0.0, 1.0, 0.0, 1.0])
+    lenient = np.array([1.0, 1.0, 1.0, 0.0, 1.0])
+    expected = 0.75 * (strict - 0.6) / np.sqrt(0.24) + 0.25 * (lenient - 0.8) / 0.4
+    table = read_table(str(folder / "t.parquet"))
+    np.testing.assert_allclose(table.rewards[~np.isnan(table.rewards)], expected, rtol=1e-6)
+    import pyarrow.parquet as pq
+
+    kept = pq.read_table(folder / "t.parquet").to_pydict()
+    assert kept["score:strict:b"] == [1.0, 1.0, 0.0]
+    assert kept["score:strict:a"] == [0.0, None, 1.0]
+    assert kept["score:lenient:a"] == [1.0, None, 1.0]
+    printed = capsys.readouterr().out
+    assert "strict: weight 0.75, ties 0.0% of the pairs within a query" in printed
+    assert "lenient: weight 0.25, ties 50.0% of the pairs within a query" in printed
+    # phi coefficient of the two binary columns: (3 * 1 - 1 * 0) / sqrt(3 * 2 * 4 * 1)
+    assert "strict and lenient: Spearman 0.612, Kendall 0.612 over 5 responses" in printed
+    assert "same best expert 75.0%" in printed
+    for out in ("t.csv", "t.jsonl"):
+        assert score(folder, str(folder / "s.toml"), out) == 0
+        again = read_table(str(folder / out))
+        np.testing.assert_allclose(again.rewards, table.rewards, rtol=1e-6)
+
+
+def test_combining_leaves_out_who_cannot_say() -> None:
+    first, second = np.array([0.0, 1.0, np.nan, np.nan]), np.array([2.0, 6.0, 4.0, np.nan])
+    found = combine([first, second], [1.0, 3.0])
+    np.testing.assert_allclose(
+        found, [-1.0 * 0.25 - 0.75 * np.sqrt(1.5), 0.25 + 0.75 * np.sqrt(1.5), 0.0, np.nan]
+    )
+    np.testing.assert_array_equal(standardise(np.array([3.0, np.nan, 3.0])), [0.0, np.nan, 0.0])
+
+
+def test_nothing_is_computed_twice_until_text_truth_or_settings_change(tmp_path: Path) -> None:
+    items = [
+        Item("1", "q", "a", "Yes", {"answer": "yes"}),
+        Item("1", "q", "b", "no", {"answer": "yes"}),
+    ]
+
+    def scored(items: Sequence[Item], **options: bool) -> tuple[list[float], int]:
+        table = {"name": "exact", "kind": "exact", **options}
+        values = read_verifier(table, "").score(items, tmp_path, lambda n: None)
+        return values.tolist(), len(list(read_journal(tmp_path / "scores-exact.jsonl")))
+
+    assert scored(items) == ([1.0, 0.0], 2)
+    assert scored(items) == ([1.0, 0.0], 2)
+    assert scored(items, ignore_case=False) == ([0.0, 0.0], 4)
+    assert scored(items) == ([1.0, 0.0], 4)
+    assert scored([items[0], Item("1", "q", "b", "yes", {"answer": "yes"})]) == ([1.0, 1.0], 5)
+    assert scored([Item("1", "q", "a", "Yes", {"answer": "no"}), items[1]]) == ([0.0, 0.0], 6)
+    assert scored(items) == ([1.0, 0.0], 6)
+
+
+def test_queries_without_truth_get_no_score(tmp_path: Path) -> None:
+    items = [Item("1", "q", "a", "7", {"answer": 7}), Item("2", "r", "a", "7", {"answer": None})]
+    verifier = Verifier("n", "numeric", "answer", options={"relative": 0.0, "absolute": 0.0})
+    values = verifier.score(items, tmp_path, lambda n: None)
+    np.testing.assert_array_equal(values, [1.0, np.nan])
+    assert verifier.notes == ["1 responses to queries without 'answer', no score"]
+
+
+def slow_programs(folder: Path, n_queries: int) -> None:
+    """Responses that are programs of a tenth of a second; every third fails its test."""
+    folder.mkdir()
+    with (folder / "responses.jsonl").open("w") as journal, (folder / "q.jsonl").open("w") as q:
+        for row in range(n_queries):
+            name = {"query_id": str(row), "query": f"Write f, {row}"}
+            q.write(json.dumps({**name, "tests": f"assert f() == {row}"}) + "\n")
+            for place, expert in enumerate("abc"):
+                code = f"import time\ntime.sleep(0.1)\ndef f(): return {row} + {place // 2}"
+                record = {**name, "expert": expert, "response": f"```python\n{code}\n```"}
+                journal.write(json.dumps(record) + "\n")
+
+
+def test_killed_and_run_again_every_response_is_scored_once(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    slow_programs(folder, 12)
+    journal = folder / "scores-python-tests.jsonl"
+    arguments = ["--responses", str(folder), "--queries", str(folder / "q.jsonl"), "--scorer",
+                 "python-tests", "--out", str(folder / "t.jsonl")]  # fmt: skip
+    for wanted in (4, 14):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "zooter_lite.score", *arguments], cwd=ROOT
+        )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and process.poll() is None:
+            if journal.exists() and journal.read_bytes().count(b"\n") >= wanted:
+                break
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (folder / "t.jsonl").exists()
+    with journal.open("ab") as stream:
+        stream.write(b'{"query_id": "11", "exp')  # as a kill leaves it
+    before = journal.read_bytes().count(b"\n")
+    assert 14 <= before < 36
+    assert run(Options, main, "score", "", arguments) == 0
+    records = list(read_journal(journal))
+    assert len(records) == 36
+    assert len({(record["query_id"], record["expert"]) for record in records}) == 36
+    assert rewards(folder, "t.jsonl") == [[1.0, 1.0, 0.0]] * 12
+    assert {r.get("problem") for r in records} == {None, "AssertionError"}
+
+
+def test_a_truth_that_a_scorer_cannot_use_names_the_query(tmp_path: Path) -> None:
+    folder = collected(tmp_path / "r")
+    with pytest.raises(DataError, match=r"scorer 'numeric', query 'q2': the answer 'Paris' holds"):
+        main(Options(str(folder), "numeric", str(folder / "t.csv"), str(folder / "queries.jsonl")))
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        ("exakt", "exakt: unknown scorer; expected a .toml file, exact, contains,"),
+        ("regex", "scorer 'regex': no query has a value in column 'pattern'; the other columns are:"
+         " 'answer', 'subset', 'split', 'tags'"),
+        ("reward-model:", "reward-model:: no model"),
+        ("gone.toml", "gone.toml: No such file"),
+    ],
+)  # fmt: skip
+def test_wrong_scorers_are_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], scorer: str, message: str
+) -> None:
+    assert score(collected(tmp_path / "r"), scorer) == 2
+    captured = capsys.readouterr().err.strip().splitlines()
+    assert message in captured[-1]
+    assert not (tmp_path / "r" / "table.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no [[scorer]]"),
+        ("x = ", "not a TOML file"),
+        ('[[scorer]]\nname = "a"\nkind = "exact"\n[other]', "unknown table 'other'"),
+        ('[[scorer]]\nname = "a:b"\nkind = "exact"', "name is 'a:b'"),
+        ('[[scorer]]\nname = "../a"\nkind = "exact"', "name is '../a'"),
+        ('[[scorer]]\nname = "a"', "kind is None, expected one of exact"),
+        ('[[scorer]]\nname = "a"\nkind = ["exact"]', "kind is ['exact']"),
+        ('[[scorer]]\nname = "a"\nkind = "exact"\nweight = 0', "weight is 0, expected a positive"),
+        ('[[scorer]]\nname = "a"\nkind = "exact"\nweight = true', "weight is True"),
+        ('[[scorer]]\nname = "a"\nkind = "exact"\nseconds = 3', "seconds = 3, expected fields are"),
+        ('[[scorer]]\nname = "a"\nkind = "exact"\nignore_case = 1', "ignore_case = 1"),
+        ('[[scorer]]\nname = "a"\nkind = "regex"\nseconds = -1', "seconds = -1"),
+        ('[[scorer]]\nname = "a"\nkind = "regex"\ncolumn = 3', "column = 3"),
+        ('[[scorer]]\nname = "a"\nkind = "exact"\n' * 2, "two scorers have the name 'a'"),
+    ],
+)
+def test_a_wrong_scorers_file_says_where(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(text)
+    with pytest.raises(DataError) as caught:
+        read_scorers(str(path))
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_weights_default_to_one() -> None:
+    tables = [{"name": "a", "kind": "exact"}, {"name": "b", "kind": "contains", "weight": 2}]
+    assert [each.weight for each in scorers_of({"scorer": tables}, "s.toml")] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("garbage", "scores-exact.jsonl, line 1: expected a JSON object"),
+        ('{"query_id": "q1"}', "scores-exact.jsonl: a record is not one of a score"),
+        ('{"query_id": "1", "expert": "a", "content": "c", "scorer": "S", "score": "x"}',
+         "a record is not one of a score"),
+    ],
+)  # fmt: skip
+def test_a_damaged_journal_of_scores_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
+) -> None:
+    folder = collected(tmp_path / "r")
+    options = sorted(read_verifier({"name": "e", "kind": "exact"}, "").options.items())
+    line = line.replace('"S"', json.dumps(fingerprint(1, "exact", options)))
+    (folder / "scores-exact.jsonl").write_text(line + "\n")
+    assert score(folder, "exact") == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file; expected the journal that collect writes"),
+        ("", "no response to any of the queries"),
+        ("nonsense\n", "line 1: expected a JSON object"),
+        ('{"query_id": "1", "query": "a"}\n', "a record is not one of a response"),
+        ('{"query_id": "1", "query": "a", "expert": "e", "response": "x"}\n'
+         '{"query_id": "1", "query": "b", "expert": "e", "response": "x"}\n', "for two queries"),
+    ],
+)  # fmt: skip
+def test_a_damaged_journal_of_responses_is_refused(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    path = tmp_path / "responses.jsonl"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_responses(path)
+
+
+def test_other_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = collected(tmp_path / "r")
+    assert score(folder, "exact", "table.xlsx") == 2
+    assert "expected a name ending in .parquet" in capsys.readouterr().err
+    assert score(folder, "exact", "no/table.csv") == 2
+    assert "no such folder" in capsys.readouterr().err
+    rows = [{**QUERIES[0], "query": "Another?"}, *QUERIES[1:]]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert score(folder, "exact") == 2
+    assert "query_id 'q1' stands there for another query" in capsys.readouterr().err
+    lone = [r for r in read_journal(folder / "responses.jsonl") if r["expert"] == "b"]
+    (folder / "responses.jsonl").write_text("".join(json.dumps(r) + "\n" for r in lone))
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUERIES))
+    assert score(folder, "exact") == 2
+    assert "rewards of 1 experts (b); a reward table needs two at least" in capsys.readouterr().err
+
+
+def test_fit_takes_the_table_as_it_is(tmp_path: Path, command: Command) -> None:
+    """Real answers of three pocket experts, scored again, become a router."""
+    sample = read_table(sample_path())
+    assert sample.responses is not None
+    experts = ["calculator", "units", "lexicon"]
+    places = [sample.experts.index(expert) for expert in experts]
+    picked = [row for row in range(0, len(sample), 6) if sample.rewards[row, places].max() == 1.0]
+    folder = tmp_path / "r"
+    folder.mkdir()
+    with (folder / "responses.jsonl").open("w") as journal, (folder / "q.jsonl").open("w") as q:
+        for row in picked:
+            name = {"query_id": sample.query_ids[row], "query": sample.queries[row]}
+            best = places[int(sample.rewards[row, places].argmax())]
+            truth = sample.responses[row][best]
+            q.write(json.dumps({**name, "answer": truth, "subset": sample.subsets[row]}) + "\n")
+            for expert, place in zip(experts, places, strict=True):
+                record = {**name, "expert": expert, "response": sample.responses[row][place]}
+                journal.write(json.dumps(record) + "\n")
+    table, router = folder / "table.parquet", tmp_path / "router"
+    done = command("score", "--responses", folder, "--queries", folder / "q.jsonl",
+                   "--scorer", "exact", "--out", table)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"{table}: {len(picked)} rows" in done.stdout
+    fitted = command("fit", "--data", table, "--out", router)
+    assert fitted.returncode == 0, fitted.stderr
+    config = json.loads((router / "config.json").read_text())
+    assert config["experts"] == experts

@@ -1,0 +1,200 @@
+"""Verifiers against worked examples, and against what must not fool or hang them."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zooter_lite.errors import DataError
+from zooter_lite.experts.verifiers import (
+    contains,
+    exact,
+    fenced,
+    json_schema,
+    last_boxed,
+    last_number,
+    numeric,
+    regex,
+)
+
+CATASTROPHE = r"^(a|aa)+$"  # Fibonacci(40) ways to fail
+
+
+@pytest.mark.parametrize(
+    ("response", "answers", "options", "reward"),
+    [
+        ("  'New  DELHI'. ", ["New Delhi"], {}, 1.0),
+        ("New Delhi, India", ["New Delhi"], {}, 0.0),
+        ("**Paris**", ["London", "Paris"], {}, 1.0),
+        ("ｆｕｌｌ", ["full"], {}, 1.0),
+        ("", ["x"], {}, 0.0),
+        ("PARIS", ["Paris"], {"ignore_case": False}, 0.0),
+        ("New  Delhi", ["New Delhi"], {"ignore_space": False}, 0.0),
+        ("Paris.", ["Paris"], {"ignore_punctuation": False}, 0.0),
+    ],
+)
+def test_exact(response: str, answers: list[str], options: dict[str, bool], reward: float) -> None:
+    assert exact(response, answers, **options) == reward
+
+
+@pytest.mark.parametrize(
+    ("response", "answers", "options", "reward"),
+    [
+        ("It is\nNEW   delhi, of course", ["New Delhi"], {}, 1.0),
+        ("15", ["5"], {}, 0.0),
+        ("15", ["5"], {"whole_words": False}, 1.0),
+        ("(5)", ["5"], {}, 1.0),
+        ("c++ rules", ["C++"], {}, 1.0),
+        ("c++ rules", ["C++"], {"ignore_case": False}, 0.0),
+        ("a.b", ["axb", "a.b"], {}, 1.0),
+        ("axb", ["a.b"], {}, 0.0),
+    ],
+)
+def test_contains(
+    response: str, answers: list[str], options: dict[str, bool], reward: float
+) -> None:
+    assert contains(response, answers, **options) == reward
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("2 boxes cost $1,250.50.", 1250.5),
+        (r"so \boxed{\frac{3}{4}} of the 8", 0.75),
+        (r"\boxed{-\dfrac12}", -0.5),
+        (r"first \boxed{1}, then \boxed{\text{about } {7}}", 7.0),
+        (r"\boxed{1{,}234\,567}", 1234567.0),
+        (r"\boxed{x} or 5", 5.0),
+        (r"\boxed{5", 5.0),
+        ("x = −3", -3.0),
+        ("-$5", -5.0),
+        ("5-3", 3.0),
+        ("1/4", 0.25),
+        ("1/0", 0.0),
+        ("12.5%", 12.5),
+        ("1.5e-3", 0.0015),
+        ("1.5 × 10^3", 1500.0),
+        (r"2\times10^{-2}", 0.02),
+        ("10^6", 1e6),
+        (".5", 0.5),
+        ("1,2345", 2345.0),
+        ("- 4 apples", 4.0),
+        ("2024-03-01", 1.0),
+        ("#### 72", 72.0),
+        ("9" * 400, None),
+        ("1e999", None),
+        ("none", None),
+    ],
+)
+def test_last_number(text: str, number: float | None) -> None:
+    assert last_number(text) == number
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(1, 10**6))
+def test_numbers_written_in_several_ways_read_the_same(top: int, bottom: int) -> None:
+    value = float(Fraction(top, bottom))
+    assert last_number(f"It is {top}/{bottom}") == pytest.approx(value)
+    assert last_number(f"It is {top:,} / {bottom}") == pytest.approx(value)
+    assert last_number(rf"\boxed{{\frac{{{top}}}{{{bottom}}}}} 7") == pytest.approx(value)
+    assert last_number(f"It is {value!r}, yes.") == value
+
+
+@given(st.text("0123456789-+.,/^*x{}\\$ eE", max_size=40))
+def test_no_text_of_signs_breaks_the_reader(text: str) -> None:
+    found = last_number(text)
+    assert found is None or math.isfinite(found)
+
+
+def test_last_boxed_counts_braces() -> None:
+    assert last_boxed(r"\boxed{a} \boxed{\frac{1}{2}} end") == r"\frac{1}{2}"
+    assert last_boxed("no") is None
+
+
+@pytest.mark.parametrize(
+    ("response", "answers", "options", "reward"),
+    [
+        ("the answer is 0.3333", ["1/3"], {"relative": 1e-3}, 1.0),
+        ("the answer is 0.3333", ["1/3"], {}, 0.0),
+        ("103", ["100"], {"absolute": 3.0}, 1.0),
+        ("104", ["100"], {"absolute": 3.0}, 0.0),
+        ("0.0000000001", ["0"], {}, 1.0),
+        ("-3", ["3"], {}, 0.0),
+        ("7", ["3", "7"], {}, 1.0),
+        ("no idea", ["3"], {}, 0.0),
+        ("72", ["She sold 48 + 24 = 72. #### 72"], {}, 1.0),
+    ],
+)
+def test_numeric(
+    response: str, answers: list[str], options: dict[str, float], reward: float
+) -> None:
+    assert numeric(response, answers, **options) == reward
+
+
+def test_numeric_refuses_an_answer_without_a_number() -> None:
+    with pytest.raises(DataError, match="the answer 'seven' holds no number"):
+        numeric("7", ["seven"])
+
+
+def test_regex_finds_and_ends_in_time() -> None:
+    assert regex("Result: 42\n", [r"^Result: \d+$", "x"]) == 1.0
+    assert regex("Result: 42", [r"^\d+$"]) == 0.0
+    started = time.monotonic()
+    assert math.isnan(regex("a" * 40 + "!", [CATASTROPHE], seconds=0.2))
+    assert regex("a" * 40 + "!", [CATASTROPHE, "!"], seconds=0.2) == 1.0
+    assert time.monotonic() - started < 5
+    with pytest.raises(DataError, match="pattern '\\(' cannot be read"):
+        regex("x", ["("])
+
+
+def test_fenced_prefers_the_language() -> None:
+    text = "```text\na\n```\nand\n```Python title\nb = 1\n```\n"
+    assert fenced(text, ("python",)) == "b = 1\n"
+    assert fenced(text, ("json",)) == "a\n"
+    assert fenced("  ```py\ncut off", ("py",)) == "cut off"
+    assert fenced("x = `y`", ("py",)) is None
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"age": {"type": "integer", "minimum": 0}},
+    "required": ["age"],
+}
+
+
+@pytest.mark.parametrize(
+    ("response", "reward"),
+    [
+        ('{"age": 3}', 1.0),
+        ('Here you are:\n```json\n{"age": 3}\n```\nAnything else?', 1.0),
+        ('```\n{"age": -3}\n```', 0.0),
+        ('{"age": "3"}', 0.0),
+        ('{"age": NaN}', 0.0),
+        ("{age: 3}", 0.0),
+        ("[" * 100_000, 0.0),
+        ("", 0.0),
+    ],
+)
+def test_json_schema(response: str, reward: float) -> None:
+    assert json_schema(response, SCHEMA) == reward
+    assert json_schema(response, json.dumps(SCHEMA)) == reward
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ("{", "is no JSON schema"),
+        ({"type": "objekt"}, "is no JSON schema"),
+        (3, "is no JSON schema"),
+        ({"$ref": "http://example.com/schema.json"}, "leads outside it"),
+    ],
+)
+def test_json_schema_refuses_what_is_none(schema: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        json_schema("{}", schema)

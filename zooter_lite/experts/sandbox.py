@@ -1,0 +1,139 @@
+"""Python programs in a restricted child process.
+
+**Not a security boundary.** The limits keep a language model's programs from hurting by
+accident: they loop, fill memory, fork, write files or call the network. Someone who means
+harm can get past them; for hostile code use a container or a virtual machine.
+
+On Linux all limits hold (the network is cut where user namespaces are allowed, and for
+root in any case but a container that forbids them). macOS does not enforce the limit on
+memory; Windows has the wall time alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_CHILD = Path(__file__).with_name("sandbox_child.py")
+_REASON = 200  # characters
+OUT_OF_TIME = ("out of wall time", "out of CPU time")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program may use: seconds of CPU and of wall time, bytes of memory and of a file.
+
+    What it prints goes to a file too. It cannot start processes or threads.
+    """
+
+    cpu_seconds: int = 5
+    wall_seconds: float = 10.0
+    memory_bytes: int = 512 * 2**20
+    file_bytes: int = 2**20
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of a program.
+
+    Attributes
+    ----------
+    passed
+        It ran to its end: no exception, and no early exit of any kind.
+    code
+        Its exit status; negative for the signal that ended it, None when the wall time ran out.
+    output
+        What it printed.
+    problem
+        Last line of its error output, or what limit it met; empty when it passed.
+    """
+
+    passed: bool
+    code: int | None
+    output: bytes
+    problem: str
+
+
+def run_python(parts: Sequence[str], limits: Limits, name: str = "__main__") -> Finished:
+    """Run source texts one after the other, in one namespace, in a child process.
+
+    The child starts without environment variables, site packages or user settings, in an
+    empty folder that is removed afterwards; its standard input is empty.
+
+    Parameters
+    ----------
+    name
+        What the program sees as `__name__`.
+    """
+    mark = secrets.token_hex(16)
+    task = {
+        "parts": list(parts),
+        "name": name,
+        "mark": mark,
+        "wall_seconds": limits.wall_seconds,
+        "limits": {
+            "RLIMIT_CPU": limits.cpu_seconds,
+            "RLIMIT_AS": limits.memory_bytes,
+            "RLIMIT_FSIZE": limits.file_bytes,
+            "RLIMIT_NOFILE": 32,
+            "RLIMIT_CORE": 0,
+            "RLIMIT_NPROC": 0,
+        },
+    }
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryFile() as output,
+        tempfile.TemporaryFile() as errors,
+    ):
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=errors,
+            env={},
+            cwd=folder,
+            start_new_session=True,
+        )
+        try:
+            child.communicate(json.dumps(task).encode(), limits.wall_seconds)
+            code: int | None = child.returncode
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            _end(child)
+        for stream in (output, errors):
+            stream.seek(0)
+        printed, said = output.read(limits.file_bytes), errors.read(limits.file_bytes)
+    passed = code == 0 and printed.endswith(mark.encode())
+    problem = "" if passed else _problem(code, said)
+    return Finished(passed, code, printed.removesuffix(mark.encode()), problem)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill the child with all it may have started."""
+    with suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+    child.communicate()
+
+
+def _problem(code: int | None, said: bytes) -> str:
+    if code is None:
+        return OUT_OF_TIME[0]
+    if code < 0:
+        if hasattr(signal, "SIGXCPU") and -code == signal.SIGXCPU:
+            return OUT_OF_TIME[1]
+        return f"ended by signal {-code}"
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:_REASON] if lines else "ended before its last line"

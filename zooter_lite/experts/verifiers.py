@@ -1,0 +1,223 @@
+"""Verifiers: compare a response with what is known to be right. Pure functions, 0 to 1."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from zooter_lite.errors import DataError, MissingPackageError
+
+OUTER = " .,;:!?\"'`“”‘’„*"
+_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+.-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.M | re.S)
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+"
+_NUMBER = re.compile(
+    rf"(?:(?<![\w.)\]}}])(?P<sign>[-+]))?[$€£]?(?P<top>{_DIGITS})"
+    r"(?:[eE](?P<e>[-+]?\d{1,3})(?!\w)| ?[x*] ?10\^\{?(?P<power>[-+]?\d{1,3})\}?)?"
+    r"(?: ?/ ?(?=[\d.]*[1-9])(?P<bottom>\d+(?:\.\d+)?))?"
+)
+_LATEX = (
+    (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"\1/\2"),
+    (re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)"), r"\1/\2"),
+    (re.compile(r"\\(?:times|cdot)(?![a-zA-Z])"), "*"),
+    (re.compile(r"\{,\}|\\[,!;:]"), ","),
+    (re.compile(r"\\(?=[$%])"), ""),
+    (re.compile(r"[−–](?=\s?[\d.$€£])"), "-"),
+    (re.compile("×"), "*"),
+    (re.compile(r"(?<![\d.*x])(?<![*x] )10\^\{?([-+]?\d{1,3})\}?"), r"1e\1"),
+)
+
+
+def normalise(text: str, *, case: bool = True, space: bool = True, outer: bool = True) -> str:
+    """Fold compatibility forms, and as told: case, white space, punctuation around the text.
+
+    >>> normalise('  "New  Delhi". ')
+    'new delhi'
+    """
+    folded = unicodedata.normalize("NFKC", text)
+    folded = folded.casefold() if case else folded
+    folded = " ".join(folded.split()) if space else folded
+    return folded.strip(OUTER) if outer else folded
+
+
+def exact(
+    response: str,
+    answers: Iterable[str],
+    *,
+    ignore_case: bool = True,
+    ignore_space: bool = True,
+    ignore_punctuation: bool = True,
+) -> float:
+    """Tell whether the whole response is one of the answers; punctuation means the outer one."""
+
+    def folded(text: str) -> str:
+        return normalise(text, case=ignore_case, space=ignore_space, outer=ignore_punctuation)
+
+    return float(folded(response) in {folded(answer) for answer in answers})
+
+
+def contains(
+    response: str, answers: Iterable[str], *, ignore_case: bool = True, whole_words: bool = True
+) -> float:
+    """Tell whether one of the answers stands in the response, white space folded.
+
+    With `whole_words`, 5 does not stand in 15.
+    """
+    text = normalise(response, case=ignore_case, outer=False)
+    for answer in answers:
+        pattern = re.escape(normalise(answer, case=ignore_case, outer=False).strip())
+        if re.search(rf"(?<!\w){pattern}(?!\w)" if whole_words else pattern, text):
+            return 1.0
+    return 0.0
+
+
+def last_number(text: str) -> float | None:
+    r"""Return the last number of a text, or None.
+
+    The last LaTeX \\boxed{} counts alone where it holds a number. Read are thousands
+    separators (commas), fractions (also \\frac), powers of ten, and signs of currency or
+    per cent, which do not change the number.
+
+    >>> last_number("2 boxes cost $1,250.50"), last_number(r"so \\boxed{\\frac{3}{4}} of 8")
+    (1250.5, 0.75)
+    """
+    boxed = last_boxed(text)
+    if boxed is not None and (found := _last_number(boxed)) is not None:
+        return found
+    return _last_number(text)
+
+
+def _last_number(text: str) -> float | None:
+    for pattern, replacement in _LATEX:
+        text = pattern.sub(replacement, text)
+    matches = list(_NUMBER.finditer(text))
+    if not matches:
+        return None
+    last = matches[-1]
+    power = last["e"] or last["power"] or "0"
+    value = float(f"{last['top'].replace(',', '')}e{power}") / float(last["bottom"] or 1)
+    if not math.isfinite(value):
+        return None
+    return -value if last["sign"] == "-" else value
+
+
+def last_boxed(text: str) -> str | None:
+    r"""Return what the last \\boxed{...} of a text holds, or None where none is closed."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth, begin = 0, start + len("\\boxed{")
+    for place in range(begin - 1, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if depth == 0:
+            return text[begin:place]
+    return None
+
+
+def numeric(
+    response: str, answers: Iterable[str], *, relative: float = 1e-6, absolute: float = 1e-9
+) -> float:
+    """Tell whether the last number of the response is close to that of one of the answers.
+
+    Close is within `absolute`, or within `relative` of the answer's size.
+
+    Raises
+    ------
+    DataError
+        An answer holds no number.
+    """
+    found = last_number(response)
+    right = False
+    for answer in answers:
+        wanted = last_number(answer)
+        if wanted is None:
+            raise DataError(f"the answer {answer[:60]!r} holds no number")
+        right |= found is not None and abs(found - wanted) <= max(absolute, relative * abs(wanted))
+    return float(right)
+
+
+def regex(response: str, patterns: Iterable[str], *, seconds: float = 1.0) -> float:
+    """Tell whether one of the patterns is found in the response; NaN when time runs out.
+
+    The package `regex` searches: the syntax of `re` and more, and a time limit, so that a
+    pattern that would search for hours ends after `seconds`.
+
+    Raises
+    ------
+    DataError
+        A pattern is not a regular expression.
+    MissingPackageError
+        The package is missing.
+    """
+    try:
+        import regex as engine
+    except ImportError as error:
+        raise MissingPackageError("regex", "experts", "a regex verifier") from error
+    unsure = False
+    for pattern in patterns:
+        try:
+            if engine.search(pattern, response, timeout=seconds):
+                return 1.0
+        except TimeoutError:
+            unsure = True
+        except engine.error as error:
+            raise DataError(f"the pattern {pattern[:60]!r} cannot be read ({error})") from error
+    return math.nan if unsure else 0.0
+
+
+def fenced(text: str, languages: tuple[str, ...]) -> str | None:
+    r"""Return the first code fence in one of the languages, else the first fence, else None.
+
+    A fence that the text leaves open ends with the text.
+
+    >>> fenced("Here:\n```python\nx = 1\n```\nDone.", ("python",))
+    'x = 1\n'
+    """
+    blocks = [(match[1].lower(), match[2]) for match in _FENCE.finditer(text)]
+    for language, body in blocks:
+        if language in languages:
+            return body
+    return blocks[0][1] if blocks else None
+
+
+def json_schema(response: str, schema: Any) -> float:
+    """Tell whether the JSON of a response, in a code fence or alone, fits a schema.
+
+    Nothing is fetched: a `$ref` that leads outside the schema is an error.
+
+    Raises
+    ------
+    DataError
+        The schema is not one.
+    MissingPackageError
+        The package `jsonschema` is missing.
+    """
+    try:
+        import jsonschema
+        import referencing.exceptions
+    except ImportError as error:
+        raise MissingPackageError("jsonschema", "experts", "a json-schema verifier") from error
+    try:
+        content = json.loads(schema) if isinstance(schema, str) else schema
+        validator_class = jsonschema.validators.validator_for(
+            content, jsonschema.Draft202012Validator
+        )
+        validator_class.check_schema(content)
+    except (ValueError, AttributeError, TypeError, jsonschema.SchemaError) as error:
+        reason = getattr(error, "message", str(error))
+        raise DataError(f"{str(schema)[:60]!r} is no JSON schema ({reason})") from error
+    body = fenced(response, ("json",))
+    try:
+        value = json.loads(response if body is None else body, parse_constant=_no_constant)
+        return float(validator_class(content, registry=referencing.Registry()).is_valid(value))
+    except (ValueError, RecursionError):
+        return 0.0
+    except referencing.exceptions.Unresolvable as error:
+        raise DataError(f"the schema has a $ref that leads outside it ({error.ref})") from error
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")

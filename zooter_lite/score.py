@@ -1,0 +1,138 @@
+"""Give every response a reward, and write the reward table that fit reads.
+
+  python -m zooter_lite.score --responses responses --scorer exact --queries prompts.csv \
+      --out table.parquet
+  python -m zooter_lite.score --responses R --scorer reward-model:FOLDER --out table.parquet
+  python -m zooter_lite.score --responses R --scorer scorers.toml --queries Q --out table.jsonl
+
+RESPONSES is what collect wrote. A scorer is exact, numeric, regex, contains, json-schema or
+python-tests (they compare a response with the column answer, pattern, schema or tests of
+--queries), a reward model, or a scorers.toml with any of these and LLM judges. Scores are
+kept beside the responses: run it again after a stop, and nothing is computed twice.
+python-tests runs the programs of the responses under limits that stop accidents; they are
+no security boundary, so use a container or a virtual machine for experts you do not trust.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+from tqdm import tqdm
+
+from zooter_lite.cli import option, run
+from zooter_lite.data.files import write_table
+from zooter_lite.data.queries import read_queries
+from zooter_lite.errors import DataError
+from zooter_lite.experts.agreement import agreement, entropy_share, ties
+from zooter_lite.experts.responses import JOURNAL
+from zooter_lite.experts.rewards import (
+    FloatArray,
+    Responses,
+    combine,
+    read_responses,
+    reward_table,
+    standardise,
+)
+from zooter_lite.experts.scorer import Scorer
+from zooter_lite.experts.scorer_file import Weighted, read_scorers
+from zooter_lite.labels.diagnostics import diagnose
+
+_FORMATS = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `python -m zooter_lite.score`."""
+
+    responses: str = option(help="folder that collect wrote, or its responses.jsonl", metavar="R")
+    scorer: str = option(
+        help="scorers.toml, exact, numeric, regex, contains, json-schema, python-tests, or "
+        "reward-model:FOLDER-OR-NAME",
+        metavar="S",
+    )
+    out: str = option(help="reward table: .parquet, .jsonl or .csv (also .gz)", metavar="FILE")
+    queries: Optional[str] = option(
+        None,
+        help="queries with their other columns (subset, split, tags, answer, tests, ...), joined "
+        "by query_id or, where the file has none, by the text",
+        metavar="FILE",
+    )
+    column: str = option("query", help="column of --queries that holds the query")
+
+
+def main(options: Options) -> None:
+    """Score the responses with every scorer, combine, write the table, report."""
+    if not options.out.lower().endswith(_FORMATS):
+        raise DataError(f"{options.out}: expected a name ending in {', '.join(_FORMATS)}")
+    if not Path(options.out).absolute().parent.is_dir():
+        raise DataError(f"{options.out}: no such folder")
+    scorers = read_scorers(options.scorer)
+    journal = Path(options.responses)
+    journal = journal / JOURNAL if journal.is_dir() else journal
+    queries = read_queries(options.queries, options.column) if options.queries else None
+    responses = read_responses(journal, queries)
+    print(
+        f"{len(responses.items)} responses of {len(responses.experts)} experts to "
+        f"{len(responses.queries)} queries; {responses.failed} failed"
+    )
+    if responses.left_out:
+        print(f"{responses.left_out} queries of the journal are not in {options.queries}")
+    scores = [_score(each.scorer, responses, journal.parent) for each in scorers]
+    rewards = combine(scores, [each.weight for each in scorers])
+    table, kept = reward_table(responses, rewards)
+    own = {
+        f"score:{each.scorer.name}:{expert}": responses.matrix(values)[kept, place]
+        for each, values in zip(scorers, scores, strict=True)
+        for place, expert in enumerate(responses.experts)
+        if expert in table.experts
+    }
+    write_table(table, options.out, own if len(scorers) > 1 else None)
+    for place, expert in enumerate(table.experts):
+        column = table.rewards[:, place]
+        seen = column[~np.isnan(column)]
+        print(f"{expert}: mean reward {seen.mean():.4f} over {len(seen)} responses")
+    print(diagnose(table.rewards).summary(table.experts))
+    if len(scorers) > 1:
+        _compare(scorers, [responses.matrix(values) for values in scores])
+    for expert in sorted(set(responses.experts) - set(table.experts)):
+        print(f"{expert}: no reward at all, left out of the table")
+    dropped = len(responses.queries) - len(table)
+    print(f"{options.out}: {len(table)} rows" + (f", {dropped} without reward" if dropped else ""))
+
+
+def _score(scorer: Scorer, responses: Responses, folder: Path) -> FloatArray:
+    """Run one scorer and print what it did."""
+    started = time.monotonic()
+    with tqdm(
+        total=len(responses.items), desc=scorer.name, disable=None, file=sys.stderr
+    ) as progress:
+        values = scorer.score(responses.items, folder, progress.update)
+    seconds = time.monotonic() - started
+    scored = int((~np.isnan(values)).sum())
+    print(f"{scorer.name}: {scored} of {len(values)} responses scored in {seconds:.1f} s")
+    for note in getattr(scorer, "notes", ()):
+        print(f"{scorer.name}: {note}")
+    return values
+
+
+def _compare(scorers: list[Weighted], scores: list[FloatArray]) -> None:
+    """Print how far the scorers agree."""
+    total = sum(each.weight for each in scorers)
+    print("rewards: weighted mean of the scorers' standardised scores (mean 0, deviation 1)")
+    for each, values in zip(scorers, scores, strict=True):
+        print(
+            f"{each.scorer.name}: weight {each.weight / total:.2f}, ties {ties(values):.1%} of the "
+            "pairs within a query, entropy of the standardised scores "
+            f"{entropy_share(standardise(values)):.3f} of 1"
+        )
+    for one, first in enumerate(scorers):
+        for two, second in enumerate(scorers[:one]):
+            found = agreement(scores[two], scores[one])
+            print(f"{second.scorer.name} and {first.scorer.name}: {found.summary()}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(Options, main, "score", __doc__ or ""))
