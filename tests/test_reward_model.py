@@ -132,6 +132,16 @@ def test_scores_equal_a_direct_call_and_do_not_depend_on_the_batch(
         assert sum(done) == len(LONG)
 
 
+def test_a_batch_that_leaves_no_token_to_pad_with_goes_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path / "llama", "llama")
+    monkeypatch.setattr(reward_network, "_unused", lambda tokens: 76)  # the vocabulary ends at 75
+    scorer = RewardModel("rm", str(folder), device="cpu")
+    scores = scorer.score(items_of(PAIRS), tmp_path, lambda n: None)
+    np.testing.assert_allclose(scores, direct(folder, PAIRS)[:, 0], atol=1e-5)
+
+
 def test_a_shorter_limit_cuts_and_counts_more(tmp_path: Path) -> None:
     folder = make(tmp_path / "bert", "bert")
     whole = RewardModel("a", str(folder), device="cpu")

@@ -178,6 +178,24 @@ def test_nothing_is_computed_twice_until_text_truth_or_settings_change(tmp_path:
     assert scored(items) == ([1.0, 0.0], 6)
 
 
+def test_an_interrupted_scorer_keeps_what_it_had(tmp_path: Path) -> None:
+    items = [Item(str(row), "q", "a", "7", {"answer": "7"}) for row in range(9)]
+    verifier = read_verifier({"name": "n", "kind": "numeric"}, "")
+    path = tmp_path / "scores-n.jsonl"
+
+    def interrupt(done: int) -> None:
+        if path.exists() and len(list(read_journal(path))) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verifier.score(items, tmp_path, interrupt)
+    assert len(list(read_journal(path))) == 5
+    done: list[int] = []
+    assert verifier.score(items, tmp_path, done.append).tolist() == [1.0] * 9
+    assert len(list(read_journal(path))) == 9
+    assert done == [0, 5, 1, 1, 1, 1]
+
+
 def test_queries_without_truth_get_no_score(tmp_path: Path) -> None:
     items = [Item("1", "q", "a", "7", {"answer": 7}), Item("2", "r", "a", "7", {"answer": None})]
     verifier = Verifier("n", "numeric", "answer", options={"relative": 0.0, "absolute": 0.0})

@@ -159,6 +159,20 @@ def test_fenced_prefers_the_language() -> None:
     assert fenced(text, ("json",)) == "a\n"
     assert fenced("  ```py\ncut off", ("py",)) == "cut off"
     assert fenced("x = `y`", ("py",)) is None
+    assert fenced("```x = 1```\n````\n```\ny\n````", ()) == "```\ny\n"
+
+
+@pytest.mark.parametrize(
+    "piece", ["```x", "```\n", "``` ", " ", "1,", "1/", "{", "\\boxed{", "-", "1 /"]
+)
+def test_long_texts_take_no_long_time(piece: str) -> None:
+    text = "```" + piece * 30_000
+    started = time.monotonic()
+    last_number(text)
+    fenced(text, ("json",))
+    contains(text, ["xyz"])
+    exact(text, ["xyz"])
+    assert time.monotonic() - started < 2
 
 
 SCHEMA = {

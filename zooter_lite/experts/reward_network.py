@@ -72,9 +72,11 @@ class Network:
         longest = max(len(each["input_ids"]) for each in batch)
         config = self.module.config.get_text_config()
         own_pad = config.pad_token_id
-        pad = (
-            own_pad if own_pad is not None else _unused({t for e in batch for t in e["input_ids"]})
-        )
+        pad = own_pad
+        if own_pad is None and len(batch) > 1:
+            pad = _unused({token for each in batch for token in each["input_ids"]})
+            if pad >= config.vocab_size:  # every token of a small vocabulary occurs
+                return [value for each in batch for value in self._forward([each])]
         rows: dict[str, list[list[int]]] = {}
         for name in batch[0]:
             fill = pad if name == "input_ids" else 0

@@ -12,7 +12,6 @@ from typing import Any
 from zooter_lite.errors import DataError, MissingPackageError
 
 OUTER = " .,;:!?\"'`“”‘’„*"
-_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+.-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.M | re.S)
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+"
 _NUMBER = re.compile(
     rf"(?:(?<![\w.)\]}}])(?P<sign>[-+]))?[$€£]?(?P<top>{_DIGITS})"
@@ -176,11 +175,24 @@ def fenced(text: str, languages: tuple[str, ...]) -> str | None:
     >>> fenced("Here:\n```python\nx = 1\n```\nDone.", ("python",))
     'x = 1\n'
     """
-    blocks = [(match[1].lower(), match[2]) for match in _FENCE.finditer(text)]
-    for language, body in blocks:
-        if language in languages:
-            return body
-    return blocks[0][1] if blocks else None
+    blocks: list[tuple[str, str]] = []
+    language: str | None = None
+    opened, body = 3, ""
+    for line in text.splitlines(keepends=True):
+        mark = line.strip()
+        info = mark.lstrip("`")
+        ticks = len(mark) - len(info)
+        if language is None and ticks >= 3 and "`" not in info:
+            language, opened, body = " ".join(info.split()[:1]).lower(), ticks, ""
+        elif language is not None and ticks >= opened and not info:
+            blocks.append((language, body))
+            language = None
+        elif language is not None:
+            body += line
+    if language is not None:
+        blocks.append((language, body))
+    chosen = [body for name, body in blocks if name in languages] or [body for _, body in blocks]
+    return chosen[0] if chosen else None
 
 
 def json_schema(response: str, schema: Any) -> float:
