@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 from scipy import stats
 
 from zooter_lite.experts.agreement import agreement, entropy_share, ties
@@ -20,7 +21,7 @@ FEW = st.sampled_from([0.0, 0.5, 1.0, 7.0, NAN])
     arrays.arrays(np.float64, (6, 4), elements=FEW), arrays.arrays(np.float64, (6, 4), elements=FEW)
 )
 def test_correlations_within_queries_equal_those_of_scipy(
-    first: np.ndarray, second: np.ndarray
+    first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> None:
     spearman, kendall = [], []
     for a, b in zip(first, second, strict=True):

@@ -6,6 +6,7 @@ The architectures are real, the weights random: the plumbing is tested, not a mo
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,42 @@ def test_what_is_no_reward_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no config\.json"):
         score(tmp_path / "empty")
+
+
+CUSTOM = """
+from dataclasses import dataclass
+import torch
+from transformers import BertForSequenceClassification
+from transformers.utils import ModelOutput
+
+@dataclass
+class Output(ModelOutput):
+    score: torch.FloatTensor = None
+
+class Doubled(BertForSequenceClassification):
+    def forward(self, **inputs):
+        return Output(score=2 * super().forward(**inputs).logits[:, 0])
+"""
+
+
+def test_code_of_the_model_runs_only_when_told_and_its_score_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = str(tmp_path / "modules")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", modules)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    folder = make(tmp_path / "custom", "bert")
+    expected = 2 * direct(folder, PAIRS)[:, 0]
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForSequenceClassification": "own.Doubled"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text(CUSTOM)
+    refused = RewardModel("rm", str(folder), device="cpu")
+    with pytest.raises(DataError, match="trust_remote_code = true"):
+        refused.score(items_of(PAIRS), tmp_path, lambda n: None)
+    trusted = RewardModel("rm", str(folder), device="cpu", trust_remote_code=True)
+    scores = trusted.score(items_of(PAIRS), tmp_path, lambda n: None)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

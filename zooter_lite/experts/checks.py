@@ -164,6 +164,7 @@ class Verifier:
 
     def _note(self, unknown: int, records: Sequence[Mapping[str, Any]]) -> None:
         unsure = sum(record["score"] is None for record in records)
+        self.notes = []
         late = sum(record.get("problem") in OUT_OF_TIME for record in records)
         if unknown:
             self.notes.append(f"{unknown} responses to queries without {self.column!r}, no score")

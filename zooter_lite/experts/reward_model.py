@@ -96,7 +96,7 @@ class RewardModel:
         records = score_once(items, folder / f"scores-{self.name}.jsonl", mark, compute, progress)
         truncated = sum(bool(record.get("truncated")) for record in records)
         broken = sum(record["score"] is None for record in records)
-        self.notes.append(f"{truncated} of {len(items)} responses truncated")
+        self.notes = [f"{truncated} of {len(items)} responses truncated"]
         if broken:
             self.notes.append(f"{broken} scores were not finite and count as none")
         return values_of(records)

@@ -4,9 +4,8 @@
 accident: they loop, fill memory, fork, write files or call the network. Someone who means
 harm can get past them; for hostile code use a container or a virtual machine.
 
-On Linux all limits hold (the network is cut where user namespaces are allowed, and for
-root in any case but a container that forbids them). macOS does not enforce the limit on
-memory; Windows has the wall time alone.
+On Linux all limits hold; the network is cut where user namespaces are allowed, which many
+containers forbid. macOS is known not to enforce the limit on memory; Windows was not tried.
 """
 
 from __future__ import annotations
