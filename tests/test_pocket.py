@@ -17,9 +17,10 @@ from recipes.pocket.build import build, encode, split_of, summary, write
 from recipes.pocket.experts import DONT_KNOW, EXPERTS
 from recipes.pocket.experts.base import safely
 from recipes.pocket.experts.calculator import parse
-from recipes.pocket.experts.code_runner import Limits, find_code, refusal, run
+from recipes.pocket.experts.code_runner import find_code, refusal, run
 from recipes.pocket.prompts import GENERATED, SHIFTED, generate
 from recipes.pocket.verify import Answer, day, exact, items, last_date, number, one_of, verify
+from zooter_lite.experts.sandbox import Limits
 
 SAMPLE = Path(__file__).parents[1] / "zooter_lite" / "data" / "sample.jsonl.gz"
 

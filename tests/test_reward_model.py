@@ -77,7 +77,7 @@ def make(folder: Path, kind: str, labels: int = 1) -> Path:
     else:
         pad = {"llama": None, "llama-eos": 3, "llama-left": 0}[kind]
         names |= {} if pad is None else {"pad_token": ["[PAD]", "", "", "[SEP]"][pad]}
-        model = LlamaForSequenceClassification(LlamaConfig(
+        model = LlamaForSequenceClassification(LlamaConfig(  # type: ignore[no-untyped-call]
             hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
             max_position_embeddings=MAX_LENGTH, pad_token_id=pad, bos_token_id=2, eos_token_id=3,
             **shared,
@@ -97,13 +97,13 @@ def make(folder: Path, kind: str, labels: int = 1) -> Path:
 
 def direct(folder: Path, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
     """(n_pairs, n_labels) logits of one plain transformers call per pair."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     rows = []
     for query, response in pairs:
         if tokenizer.chat_template:
             turns = [{"role": "user", "content": query}, {"role": "assistant", "content": response}]
-            tokens = tokenizer.apply_chat_template(
+            tokens: Any = tokenizer.apply_chat_template(
                 turns, return_tensors="pt", return_dict=True, truncation=True, max_length=MAX_LENGTH
             )
         else:

@@ -26,7 +26,7 @@ from zooter_lite.experts.scorer import Item, fingerprint
 from zooter_lite.experts.scorer_file import read_scorers, scorers_of
 from zooter_lite.score import Options, main
 
-QUERIES = [
+QUERIES: list[dict[str, Any]] = [
     {"query_id": "q1", "query": "2 + 2?", "answer": "4", "subset": "sums", "split": "train",
      "tags": ["sum"]},
     {"query_id": "q2", "query": "Capital of France?", "answer": ["Paris"], "subset": "facts",
@@ -363,13 +363,14 @@ def test_other_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "rewards of 1 experts (b); a reward table needs two at least" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_fit_takes_the_table_as_it_is(tmp_path: Path, command: Command) -> None:
     """Real answers of three pocket experts, scored again, become a router."""
     sample = read_table(sample_path())
     assert sample.responses is not None
     experts = ["calculator", "units", "lexicon"]
     places = [sample.experts.index(expert) for expert in experts]
-    picked = [row for row in range(0, len(sample), 6) if sample.rewards[row, places].max() == 1.0]
+    picked = [row for row in range(0, len(sample), 15) if sample.rewards[row, places].max() == 1.0]
     folder = tmp_path / "r"
     folder.mkdir()
     with (folder / "responses.jsonl").open("w") as journal, (folder / "q.jsonl").open("w") as q:
@@ -389,4 +390,4 @@ def test_fit_takes_the_table_as_it_is(tmp_path: Path, command: Command) -> None:
     fitted = command("fit", "--data", table, "--out", router)
     assert fitted.returncode == 0, fitted.stderr
     config = json.loads((router / "config.json").read_text())
-    assert config["experts"] == experts
+    assert config["experts"] == sorted(experts)  # the folder has no order of its own

@@ -95,14 +95,16 @@ def entropy_share(scores: FloatArray) -> float:
     Over queries with two scores or more; 1 where the scores tell no experts apart.
     """
     count = (~np.isnan(scores)).sum(axis=1)
-    rows = scores[count > 1]
-    return _mean(reward_entropy(rows) / np.log(count[count > 1])) if len(rows) else float("nan")
+    several = count > 1
+    shares = reward_entropy(scores[several]) / np.log(count[several])
+    return _mean(np.asarray(shares, np.float64))
 
 
 def _signs(scores: FloatArray, seen: NDArray[np.bool_]) -> FloatArray:
     """(n_queries, n_experts, n_experts) sign of the difference of two experts, 0 if unseen."""
     values = np.where(seen, scores, np.nan)
-    return np.nan_to_num(np.sign(values[:, :, None] - values[:, None, :]))
+    signs = np.sign(values[:, :, None] - values[:, None, :])
+    return np.asarray(np.nan_to_num(signs), np.float64)
 
 
 def _correlation(left: FloatArray, right: FloatArray) -> FloatArray:

@@ -51,7 +51,7 @@ class Network:
         cut: dict[str, Any] = {"truncation": True, "max_length": self.max_length}
         turns = [{"role": "user", "content": query}, {"role": "assistant", "content": response}]
         if self.tokenizer.chat_template:
-            text = (self.tokenizer.apply_chat_template(turns, tokenize=False),)
+            text: tuple[str, ...] = (self.tokenizer.apply_chat_template(turns, tokenize=False),)
             plain = {"add_special_tokens": False}  # the template holds them
         else:
             text, plain = (query, response), {}
@@ -197,7 +197,7 @@ def load(
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **code)  # type: ignore[no-untyped-call]
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **code)
         module, report = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **code
         )
