@@ -37,7 +37,7 @@ def test_loading_and_routing_import_nothing_heavy(router_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["route", "evaluate", "explain", "fit", "score"])
+@pytest.mark.parametrize("module", ["route", "evaluate", "explain", "fit", "score", "tag"])
 def test_importing_a_command_imports_nothing_heavy(module: str) -> None:
     code = (
         f"import sys, zooter_lite.{module}\n"

@@ -9,6 +9,7 @@ COMMANDS = {
     "explain": "tell why queries go where they go",
     "score": "score the responses that collect gathered; write the reward table",
     "export": "export a router's graphs again: fp32, int8, one file with the tokeniser",
+    "tag": "tag queries by an LLM, by tagged queries or by clusters; choose those to learn from",
     "route": "route a CSV or JSON-lines file of prompts",
 }
 

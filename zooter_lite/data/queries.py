@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,25 @@ class Queries:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def tags(self) -> list[list[str]]:
-        """Tags of each query; empty lists where the file has none."""
-        return [tags_of(row.get("tags")) for row in self.rows]
+        """Tags of each query; empty lists where the file has none.
+
+        Raises
+        ------
+        DataError
+            A cell is neither a list nor a text.
+        """
+        try:
+            return [tags_of(row.get("tags")) for row in self.rows]
+        except TypeError as error:
+            raise DataError(f"column 'tags': expected lists of texts ({error})") from error
+
+    def take(self, places: Sequence[int]) -> Queries:
+        """Return the queries at these positions, in the given order."""
+        return Queries(
+            [self.ids[place] for place in places],
+            [self.texts[place] for place in places],
+            [self.rows[place] for place in places],
+        )
 
 
 def query_id(text: str) -> str:

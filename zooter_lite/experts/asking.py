@@ -139,9 +139,11 @@ def _read(path: Path, wanted: Collection[str]) -> _Known:
     for record in read_journal(path):
         try:
             key, cost = str(record["question"]), cost + float(record.get("cost", 0.0))
-            if key in wanted and "error" in record:
+            if key not in wanted or "unfinished" in record:  # the run ended between attempts
+                continue
+            if "error" in record:
                 failed.add(key)
-            elif key in wanted:
+            else:
                 answers[key] = record["parsed"]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: a record is not one of a question ({error!r})") from error

@@ -68,7 +68,6 @@ def cluster_tags(
     One tagging for each different set that is left; none where the queries are too few.
     """
     from joblib import Parallel, delayed
-    from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
     usable = {
@@ -82,10 +81,7 @@ def cluster_tags(
     ]
 
     def labels(size: int, repeat: int) -> list[int]:
-        clustering = KMeans(size, n_init=1, random_state=(seed + repeat) % 2**32)
-        with threadpool_limits(1):  # OpenMP's limit holds for the thread that sets it
-            found: list[int] = clustering.fit_predict(embeddings).tolist()
-        return found
+        return clusters_of(embeddings, size, seed + repeat)
 
     with threadpool_limits(1):  # several threads in a run would add up in an order of their own
         found = Parallel(n_jobs=-1, prefer="threads")(delayed(labels)(*run) for run in runs)
@@ -101,6 +97,17 @@ def cluster_tags(
         name = "clusters " + "+".join(str(size) for size in sizes)
         taggings.append(_tagging(name, embeddings, lists))
     return taggings
+
+
+def clusters_of(embeddings: FloatArray, size: int, seed: int) -> list[int]:
+    """Cluster of each row by k-means, 0 to `size` - 1; the same on any number of cores."""
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    clustering = KMeans(size, n_init=1, random_state=seed % 2**32)
+    with threadpool_limits(1):  # OpenMP's limit holds for the thread that sets it
+        found: list[int] = clustering.fit_predict(embeddings).tolist()
+    return found
 
 
 def given_tags(embeddings: FloatArray, tags: Sequence[Sequence[str]]) -> Tagging | None:

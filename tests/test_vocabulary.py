@@ -1,0 +1,79 @@
+"""Free tags made one vocabulary: spelling, support, tags that always come together."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zooter_lite.labels.vocabulary import (
+    associated,
+    clean,
+    clean_tag,
+    drop_rare,
+    rename,
+    support,
+)
+
+LISTS = st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), max_size=30)
+
+
+@pytest.mark.parametrize(
+    ("tag", "written"),
+    [
+        (" Data-Structures: C++ ", "data structures c++"),
+        ("snake_case", "snake case"),
+        ("C#", "c#"),
+        ("Ｆｕｌｌ　Ｗｉｄｔｈ", "full width"),
+        ("单位换算。", "单位换算"),
+        ("café; thé", "café thé"),
+        ("!?", ""),
+    ],
+)
+def test_a_tag_in_one_spelling(tag: str, written: str) -> None:
+    assert clean_tag(tag) == written
+    assert clean_tag(written) == written
+
+
+def test_cleaning_keeps_each_tag_once_and_no_empty_one() -> None:
+    assert clean([["Sort", "sort!", "..."], []]) == [["sort"], []]
+
+
+def test_support_counts_queries_and_renaming_keeps_each_tag_once() -> None:
+    lists = [["a", "a", "b"], ["b"], ["c"]]
+    assert support(lists) == {"a": 1, "b": 2, "c": 1}
+    assert rename(lists, {"a": "b"}) == [["b"], ["b"], ["c"]]
+    assert drop_rare(lists, 2) == [["b"], ["b"], []]
+
+
+def test_a_tag_that_never_stands_alone_is_merged_into_the_more_frequent() -> None:
+    lists = [["maths", "sum"]] * 4 + [["maths", "proof"]] * 3 + [["proof"]]
+    assert associated(lists, 0.99, 3) == {"sum": "maths"}
+    assert associated(lists, 0.75, 3) == {"proof": "maths", "sum": "maths"}
+    assert associated(lists, 0.99, 5) == {}
+    assert associated(lists, 1.1, 1) == {}
+
+
+def test_chains_end_at_their_last_tag_and_equals_at_the_first_name() -> None:
+    lists = [["a", "b", "c"]] * 2 + [["b", "c"]] + [["c"]]
+    assert associated(lists, 0.9, 2) == {"a": "c", "b": "c"}
+    assert associated([["y", "x"]] * 3, 0.9, 2) == {"y": "x"}
+
+
+@given(LISTS, st.floats(0.5, 1.0), st.integers(1, 4))
+def test_every_merge_follows_from_the_definition(
+    lists: list[list[str]], confidence: float, least: int
+) -> None:
+    found = associated(lists, confidence, least)
+    assert not set(found) & set(found.values())
+    rows = {tag: {i for i, tags in enumerate(lists) if tag in tags} for tag in "abcdef"}
+
+    def implies(a: str, b: str) -> bool:
+        both = len(rows[a] & rows[b])
+        rarer = (-len(rows[b]), b) < (-len(rows[a]), a)
+        return both >= least and both / len(rows[a]) >= confidence and rarer
+
+    expected = {a for a, b in permutations("abcdef", 2) if implies(a, b)}
+    assert set(found) == expected

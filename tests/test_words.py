@@ -1,0 +1,47 @@
+"""Words, runs of words shared with other texts, repeated queries."""
+
+from __future__ import annotations
+
+import pytest
+
+from zooter_lite.data.words import contaminated, repeated, words
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Sum 3,5: 总和", ["sum", "3", "5", "总", "和"]),
+        ("snake_case isn't", ["snake", "case", "isn", "t"]),
+        ("Ünïcode-3D", ["ünïcode", "3d"]),
+        ("?!", []),
+    ],
+)
+def test_words(text: str, found: list[str]) -> None:
+    assert words(text) == found
+
+
+TEST = "The quick brown fox jumps over the lazy dog today."
+
+
+@pytest.mark.parametrize(
+    ("query", "n", "found"),
+    [
+        ("Say: 'quick BROWN fox, jumps' twice", 4, True),
+        ("Say: 'quick brown fox, jumps' twice", 5, False),
+        ("quick brown fox", 4, False),  # shorter than a run, and no test query as a whole
+        ("the quick  brown fox jumps over the lazy dog - today", 13, True),  # both are short
+        ("the quick brown fox jumps over the lazy dog", 13, False),
+        ("", 4, False),
+    ],
+)
+def test_a_query_that_shares_a_run_of_words_is_found(query: str, n: int, found: bool) -> None:
+    assert contaminated(["something else entirely", query], [TEST, ""], n) == [1] * found
+
+
+def test_runs_of_characters_are_runs_of_words_where_no_spaces_are_written() -> None:
+    queries = ["请计算下面的总和并写出过程", "今天天气很好我们出去玩吧"]
+    assert contaminated(queries, ["题目:请计算下面的总和并写出过程。谢谢"], 13) == [0]
+
+
+def test_repeats_are_found_but_for_white_space() -> None:
+    assert repeated(["a b", "c", "a  b\n", "A b", "c"]) == [2, 4]

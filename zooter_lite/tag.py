@@ -1,0 +1,282 @@
+"""Tag queries, and choose those to learn from.
+
+  python -m zooter_lite.tag --queries Q.csv --out tagged.jsonl --tagger tagger.toml
+  python -m zooter_lite.tag --queries Q.csv --out tagged.jsonl --tagger nearest:table.parquet
+  python -m zooter_lite.tag --queries Q.csv --out tagged.jsonl --tagger clusters:32
+  python -m zooter_lite.tag --queries tagged.jsonl --out chosen.jsonl --select 50
+  python -m zooter_lite.tag ... --dedupe 0.95 --decontaminate test1.csv,test2.jsonl
+
+The tagger is an LLM (a .toml pool file with one [[expert]]), the nearest queries of a file
+that has tags, or clusters named by their most characteristic words; without one, the
+file's own tags are used. Files are .csv, .jsonl (also .gz) or .parquet and keep their other
+columns. Queries are dropped before they are tagged: repeated, contaminated, nearly repeated.
+"""
+
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from zooter_lite.cli import option, run
+from zooter_lite.data.queries import Queries, read_queries, write_queries
+from zooter_lite.data.words import contaminated, repeated
+from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.labels.balance import per_tag
+from zooter_lite.labels.vocabulary import ASSOCIATED_SUPPORT, support
+
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+Lists = list[list[str]]
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `python -m zooter_lite.tag`."""
+
+    queries: str = option(help="queries: .csv, .jsonl (also .gz) or .parquet", metavar="FILE")
+    out: str = option(help="file to write: the queries with a column 'tags'", metavar="FILE")
+    tagger: str = option(
+        "",
+        help="a pool file of one LLM (.toml), nearest:FILE for the tags of the nearest queries "
+        "of FILE, or clusters, or clusters:N; without it, the file's own tags",
+        metavar="T",
+    )
+    column: str = option("query", help="column that holds the query")
+    keep: bool = option(False, help="keep the tags of queries that have some; tag the others")
+    k: int = option(16, help="nearest queries that are asked for tags (nearest:FILE)")
+    top: int = option(4, help="tags that they give a query at most (nearest:FILE)")
+    journal: str = option(
+        "", help="journal of the LLM's answers (default: OUT.tagging.jsonl)", metavar="FILE"
+    )
+    max_cost: Optional[float] = option(
+        None, help="stop before the LLM's whole cost can pass this", kind=float
+    )
+    retry_failed: bool = option(False, help="ask the LLM again where an earlier run failed")
+    merge: float = option(
+        0.9, help="cosine similarity from which two of the LLM's tags are one; 1 merges none"
+    )
+    min_support: int = option(2, help="drop tags of the LLM that fewer queries carry")
+    confidence: float = option(
+        0.99,
+        help="merge a tag of the LLM into another that stands at this share of its queries, "
+        f"{ASSOCIATED_SUPPORT} of them at least; above 1 merges none",
+    )
+    select: Optional[int] = option(
+        None, help="keep so many queries per tag, the fewest that give each tag as many", kind=int
+    )
+    dedupe: Optional[float] = option(
+        None,
+        help="drop queries repeated further down, and those whose cosine similarity to an "
+        "earlier one reaches this; 1 drops exact repeats only",
+        kind=float,
+    )
+    decontaminate: str = option(
+        "",
+        help="drop queries that share a run of words with a query of these files",
+        metavar="FILE,FILE",
+    )
+    ngram: int = option(13, help="words of such a run")
+    encoder: str = option("all-MiniLM-L6-v2", help="sentence encoder, as in fit", metavar="E")
+    seed: int = option(0, help="of clusters, and of the choice among equal queries")
+    cache: str = option(
+        "", help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)"
+    )
+
+
+def main(options: Options) -> None:
+    """Drop, tag, choose, write, report."""
+    _check(options)
+    queries = read_queries(options.queries, options.column)
+    if queries.repeated:
+        print(f"{queries.repeated} rows left out: their query_id stands further up")
+    embed = _embedder(options)
+    queries = _without_unwanted(queries, options, embed)
+    lists = _tags(queries, options, embed)
+    if options.select is not None:
+        chosen = per_tag(lists, options.select, options.seed)
+        untagged = sum(not tags for tags in lists)
+        print(
+            f"chosen: {len(chosen)} of {len(queries)} queries, {options.select} per tag where "
+            f"there are as many ({untagged} without tags are not chosen)"
+        )
+        queries, lists = queries.take(chosen), [lists[place] for place in chosen]
+    if not len(queries):
+        raise DataError(f"{options.queries}: no query is left to write")
+    rows = [{**row, "tags": tags} for row, tags in zip(queries.rows, lists, strict=True)]
+    write_queries(replace(queries, rows=rows), options.out, options.column)
+    print(f"{options.out}: {_summary(lists)}")
+
+
+def _check(options: Options) -> None:
+    """Refuse values out of their range before anything is read or paid."""
+    ranges: tuple[tuple[str, Optional[float], float, float], ...] = (
+        ("-k", options.k, 1, 10_000),
+        ("--top", options.top, 1, 1_000),
+        ("--max-cost", options.max_cost, 1e-12, 1e12),
+        ("--merge", options.merge, 0, 1),
+        ("--min-support", options.min_support, 1, 1e9),
+        ("--confidence", options.confidence, 0.5, 1e9),
+        ("--select", options.select, 1, 1e9),
+        ("--dedupe", options.dedupe, 0.5, 1),
+        ("--ngram", options.ngram, 2, 1_000),
+        ("--seed", options.seed, 0, 2**32 - 1),
+    )
+    for name, value, low, high in ranges:
+        if value is not None and not low <= value <= high:
+            raise DataError(f"{name} {value}: expected a number from {low:g} to {high:g}")
+    kind, _, rest = options.tagger.partition(":")
+    known = not options.tagger or options.tagger.endswith(".toml")
+    known = known or (kind == "nearest" and bool(rest)) or options.tagger == "clusters"
+    if not known and not (kind == "clusters" and rest.isascii() and rest.isdigit() and int(rest)):
+        raise DataError(
+            f"--tagger {options.tagger!r}: expected a .toml file, nearest:FILE, clusters "
+            "or clusters:N"
+        )
+
+
+def _without_unwanted(queries: Queries, options: Options, embed: Embed) -> Queries:
+    """Drop repeats, queries of the test files, and near repeats; print how many each."""
+    if options.dedupe is not None:
+        queries = _drop(queries, repeated(queries.texts), "repeat one further up")
+    if options.decontaminate:
+        names = [name.strip() for name in options.decontaminate.split(",") if name.strip()]
+        others = [text for name in names for text in read_queries(name).texts]
+        found = contaminated(queries.texts, others, options.ngram)
+        what = f"share a run of {options.ngram} words with one of {len(others)} test queries"
+        queries = _drop(queries, found, what)
+    if options.dedupe is not None and options.dedupe < 1 and len(queries):
+        from zooter_lite.learn.meanings import near_repeats
+
+        near = near_repeats(embed(queries.texts), options.dedupe)
+        queries = _drop(queries, near, f"come within {options.dedupe:g} of an earlier one")
+    return queries
+
+
+def _drop(queries: Queries, places: Sequence[int], why: str) -> Queries:
+    print(f"dropped: {len(places)} of {len(queries)} queries {why}")
+    unwanted = set(places)
+    return queries.take([place for place in range(len(queries)) if place not in unwanted])
+
+
+def _tags(queries: Queries, options: Options, embed: Embed) -> Lists:
+    """Tags of every query: its own, or those that the tagger gives."""
+    own = queries.tags()
+    if not options.tagger:
+        return own
+    rows = [row for row, tags in enumerate(own) if not (options.keep and tags)]
+    if options.keep:
+        print(f"kept: the tags of {len(own) - len(rows)} of {len(own)} queries")
+    if not rows:
+        return own
+    texts = [queries.texts[row] for row in rows]
+    kind, _, rest = options.tagger.partition(":")
+    if options.tagger.endswith(".toml"):
+        return _ask(queries, rows, own, options, embed)
+    from zooter_lite.learn.meanings import tags_by_clusters, tags_by_neighbours
+
+    if kind == "nearest":
+        known = read_queries(rest)
+        tagged = [
+            (text, tags) for text, tags in zip(known.texts, known.tags(), strict=True) if tags
+        ]
+        if not tagged:
+            raise DataError(f"{rest}: no query has tags; expected a column 'tags'")
+        vectors = embed([text for text, _ in tagged])
+        lists = [tags for _, tags in tagged]
+        found = tags_by_neighbours((vectors, lists), embed(texts), options.k, options.top)
+    else:
+        found = tags_by_clusters(texts, embed(texts), int(rest or 0) or None, options.seed)
+    return _placed(own, rows, found)
+
+
+def _ask(
+    queries: Queries, rows: Sequence[int], own: Lists, options: Options, embed: Embed
+) -> Lists:
+    """Tags by the LLM, made one vocabulary; kept tags count in it and stay as they are."""
+    from zooter_lite.experts.asking import Limits
+    from zooter_lite.experts.tagger import ask_tags, read_tagger
+    from zooter_lite.learn.meanings import one_vocabulary
+
+    tagger = read_tagger(options.tagger)
+    path = Path(options.journal or f"{options.out}.tagging.jsonl")
+    limits = Limits(options.max_cost, options.retry_failed)
+    with _bar(len(rows), "tagging") as progress:
+        replies = ask_tags(queries, rows, tagger, path, limits, progress)
+    tally = replies.tally
+    print(
+        f"{path}: {tally.attempts} calls ({tally.tokens_in:,} tokens in, {tally.tokens_out:,} out, "
+        f"cost {tally.cost:.4f}, of all runs {replies.cost:.4f}), "
+        f"{replies.failed} queries without a readable answer"
+    )
+    lists = _placed(own, rows, [tags or [] for tags in replies.parsed])
+    lists, counts = one_vocabulary(
+        lists,
+        embed,
+        merge=options.merge,
+        min_support=options.min_support,
+        confidence=options.confidence,
+    )
+    print("tags: " + ", ".join(f"{n} {step}" for step, n in counts.items()))
+    return _placed(own, rows, [lists[row] for row in rows])
+
+
+def _placed(own: Lists, rows: Sequence[int], found: Lists) -> Lists:
+    lists = list(own)
+    for row, tags in zip(rows, found, strict=True):
+        lists[row] = tags
+    return lists
+
+
+def _summary(lists: Lists) -> str:
+    counts = support(lists)
+    untagged = sum(not tags for tags in lists)
+    if not counts:
+        return f"{len(lists)} queries, no tag"
+    sizes = sorted(counts.values())
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    frequent = ", ".join(f"{name} {n}" for name, n in ranked[:_SHOWN])
+    return (
+        f"{len(lists)} queries, {len(counts)} tags (queries per tag: min {sizes[0]}, median "
+        f"{statistics.median(sizes):g}, max {sizes[-1]}), {untagged} queries without any\n"
+        f"most frequent: {frequent}"
+    )
+
+
+def _embedder(options: Options) -> Embed:
+    """Embed texts by the chosen encoder, which is loaded when it is first needed."""
+
+    @cache
+    def encoder() -> tuple[Any, Path]:
+        try:
+            from zooter_lite.learn.cache import default_cache
+            from zooter_lite.learn.encoder import load_encoder
+        except ImportError as error:
+            raise MissingPackageError(str(error.name), "fit", "embedding queries") from error
+        folder = Path(options.cache) if options.cache else default_cache()
+        return load_encoder(options.encoder, folder), folder
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        loaded, folder = encoder()
+        with _bar(len(set(texts)), "embedding") as progress:
+            found: NDArray[np.float32] = loaded.embed(texts, folder, progress)
+        return found
+
+    return embed
+
+
+@contextmanager
+def _bar(total: int, label: str) -> Iterator[Callable[[int], object]]:
+    with tqdm(total=total, desc=label, disable=None, file=sys.stderr, leave=False) as bar:
+        yield bar.update
+
+
+if __name__ == "__main__":
+    sys.exit(run(Options, main, "tag", __doc__ or ""))
