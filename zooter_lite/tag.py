@@ -61,7 +61,7 @@ class Options:
     )
     retry_failed: bool = option(False, help="ask the LLM again where an earlier run failed")
     merge: float = option(
-        0.9, help="cosine similarity from which two of the LLM's tags are one; 1 merges none"
+        0.87, help="cosine similarity from which two of the LLM's tags are one; 1 merges none"
     )
     min_support: int = option(2, help="drop tags of the LLM that fewer queries carry")
     confidence: float = option(
@@ -118,7 +118,7 @@ def main(options: Options) -> None:
 def _check(options: Options) -> None:
     """Refuse values out of their range before anything is read or paid."""
     ranges: tuple[tuple[str, Optional[float], float, float], ...] = (
-        ("-k", options.k, 1, 10_000),
+        ("--k", options.k, 1, 10_000),
         ("--top", options.top, 1, 1_000),
         ("--max-cost", options.max_cost, 1e-12, 1e12),
         ("--merge", options.merge, 0, 1),
