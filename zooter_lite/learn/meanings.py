@@ -176,7 +176,7 @@ def cluster_names(queries: Sequence[str], clusters: Sequence[int]) -> dict[int, 
         counts[cluster].update(
             word for word in words(query) if not word.isdigit() and word not in ENGLISH_STOP_WORDS
         )
-    total = sum(counts.values(), Counter())
+    total: Counter[str] = sum(counts.values(), Counter())
     mean = total.total() / len(counts)
     names: dict[int, str] = {}
     for cluster, own in counts.items():

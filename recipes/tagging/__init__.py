@@ -1,0 +1,1 @@
+"""How well tags by nearest tagged queries match real ones."""
