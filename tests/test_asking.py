@@ -78,7 +78,7 @@ def test_a_budget_stops_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     prompts = [f"p{i}" for i in range(6)]
     prices = {"expert": {"price_output": 1e6, "sampling": {"max_tokens": 1}}}  # 1 a call
     with serving(length) as (server, url):
-        with pytest.raises(DataError, match=r"budget of 2 ended the run with 4 calls left"):
+        with pytest.raises(DataError, match=r"budget of 2.0 ended the run with 4 calls left"):
             ask(prompts, url, tmp_path / "j", limits=Limits(2.0), **dict(prices))
         replies = ask(prompts, url, tmp_path / "j", limits=Limits(6.0), **dict(prices))
     assert replies.parsed == [2] * 6

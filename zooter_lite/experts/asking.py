@@ -117,7 +117,7 @@ def ask_all(
         left = len(missing) - tally.answered - tally.failed
         if left:
             raise DataError(
-                f"{path}: the budget of {limits.max_cost:g} ended the run with {left} calls left; "
+                f"{path}: the budget of {limits.max_cost} ended the run with {left} calls left; "
                 "the answers so far are kept"
             )
         known = _read(path, places)
