@@ -49,9 +49,9 @@ def read_judge(table: Mapping[str, Any], where: str) -> Scorer:
     DataError
         With the field, and what was expected there.
     """
-    for name in table:
-        if name not in _FIELDS:
-            raise DataError(f"{where}: unknown field {name!r}; expected {', '.join(_FIELDS)}")
+    for key in table:
+        if key not in _FIELDS:
+            raise DataError(f"{where}: unknown field {key!r}; expected {', '.join(_FIELDS)}")
     name, mode = table.get("name"), table.get("mode")
     if not isinstance(name, str) or not name.strip():
         raise DataError(f"{where}: name is {name!r}, expected a name")

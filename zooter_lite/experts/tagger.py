@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from zooter_lite.data.queries import Queries
 from zooter_lite.errors import DataError
@@ -87,7 +88,7 @@ def parse_tags(text: str) -> list[str]:
         raise ValueError(f"not a JSON list ({error})") from error
     if not isinstance(content, list):
         raise ValueError("not a JSON list")
-    tags = [item.get("tag") if isinstance(item, dict) else item for item in content]
+    tags: list[Any] = [item.get("tag") if isinstance(item, dict) else item for item in content]
     if not all(isinstance(tag, str) and tag.strip() for tag in tags):
         raise ValueError("an item of the list has no text 'tag'")
     if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):

@@ -90,7 +90,7 @@ def same_meaning(
 
     distance = float(np.sqrt(max(0.0, 2.0 - 2.0 * threshold)))  # of unit vectors, by the cosine
     groups = DBSCAN(eps=max(distance, 1e-6), min_samples=2).fit_predict(embeddings)
-    names = {}
+    names: dict[str, str] = {}
     tags = list(support)
     for group in sorted(set(groups.tolist()) - {-1}):
         members = [tags[i] for i in np.flatnonzero(groups == group).tolist()]
