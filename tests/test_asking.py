@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.llm_thread import prompt_of, serving
+from tests.llm_prompts import prompt_of
+from tests.llm_server import serving
 from zooter_lite.errors import DataError
 from zooter_lite.experts.asking import Limits, Question, Replies, ask_all, quoted
 from zooter_lite.experts.pool import Expert
@@ -34,8 +35,8 @@ def ask(prompts: list[str], url: str, path: Path, **options: Any) -> Replies:
 
 def test_equal_prompts_are_asked_once_and_all_are_answered(tmp_path: Path) -> None:
     done: list[int] = []
-    with serving(length) as (server, url):
-        replies = ask(["a", "bbb", "a"], url, tmp_path / "j", progress=done.append)
+    with serving(length) as server:
+        replies = ask(["a", "bbb", "a"], server.url, tmp_path / "j", progress=done.append)
     assert replies.parsed == [1, 3, 1]
     assert (replies.failed, replies.tally.attempts, sum(done)) == (0, 2, 3)
     assert sorted(map(prompt_of, server.requests)) == ["a", "bbb"]
@@ -44,8 +45,8 @@ def test_equal_prompts_are_asked_once_and_all_are_answered(tmp_path: Path) -> No
 
 
 def test_what_the_journal_has_is_not_asked_and_needs_no_server(tmp_path: Path) -> None:
-    with serving(length) as (_, url):
-        ask(["a", "bb"], url, tmp_path / "j")
+    with serving(length) as server:
+        ask(["a", "bb"], server.url, tmp_path / "j")
     done: list[int] = []
     replies = ask(["bb", "a"], "http://127.0.0.1:1/v1", tmp_path / "j", progress=done.append)
     assert replies.parsed == [2, 1]
@@ -54,33 +55,33 @@ def test_what_the_journal_has_is_not_asked_and_needs_no_server(tmp_path: Path) -
 
 @pytest.mark.parametrize("change", [{"system": "be brief"}, {"sampling": {"temperature": 1.0}}])
 def test_another_setting_is_another_question(tmp_path: Path, change: dict[str, Any]) -> None:
-    with serving(length) as (server, url):
-        ask(["a"], url, tmp_path / "j")
-        replies = ask(["a"], url, tmp_path / "j", expert=change)
-        again = ask(["a"], url, tmp_path / "j")
+    with serving(length) as server:
+        ask(["a"], server.url, tmp_path / "j")
+        replies = ask(["a"], server.url, tmp_path / "j", expert=change)
+        again = ask(["a"], server.url, tmp_path / "j")
     assert (replies.tally.attempts, again.tally.attempts, len(server.requests)) == (1, 0, 2)
 
 
 def test_an_unreadable_answer_is_asked_again_then_given_up(tmp_path: Path) -> None:
     answers = {"good": iter(["seven", "7"]), "bad": iter(["x"] * 9)}
-    with serving(lambda request: next(answers[prompt_of(request)])) as (server, url):
-        replies = ask(["good", "bad"], url, tmp_path / "j")
+    with serving(lambda request: next(answers[prompt_of(request)])) as server:
+        replies = ask(["good", "bad"], server.url, tmp_path / "j")
         assert replies.parsed == [7, None]
         assert (replies.failed, replies.tally.attempts) == (1, 4)
-        assert ask(["good", "bad"], url, tmp_path / "j").parsed == [7, None]
+        assert ask(["good", "bad"], server.url, tmp_path / "j").parsed == [7, None]
         assert len(server.requests) == 4
         answers["bad"] = iter(["9"])
-        retried = ask(["good", "bad"], url, tmp_path / "j", limits=Limits(retry_failed=True))
+        retried = ask(["good", "bad"], server.url, tmp_path / "j", limits=Limits(retry_failed=True))
     assert (retried.parsed, retried.failed) == ([7, 9], 0)
 
 
 def test_a_budget_stops_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     prompts = [f"p{i}" for i in range(6)]
     prices = {"expert": {"price_output": 1e6, "sampling": {"max_tokens": 1}}}  # 1 a call
-    with serving(length) as (server, url):
+    with serving(length) as server:
         with pytest.raises(DataError, match=r"budget of 2.0 ended the run with 4 calls left"):
-            ask(prompts, url, tmp_path / "j", limits=Limits(2.0), **dict(prices))
-        replies = ask(prompts, url, tmp_path / "j", limits=Limits(6.0), **dict(prices))
+            ask(prompts, server.url, tmp_path / "j", limits=Limits(2.0), **dict(prices))
+        replies = ask(prompts, server.url, tmp_path / "j", limits=Limits(6.0), **dict(prices))
     assert replies.parsed == [2] * 6
     assert (len(server.requests), replies.tally.attempts, replies.cost) == (6, 4, 6.0)
 
@@ -93,12 +94,12 @@ def test_a_journal_of_something_else_is_refused(tmp_path: Path, record: str) -> 
 
 
 def test_a_call_that_the_end_of_a_run_cut_short_is_asked_again(tmp_path: Path) -> None:
-    with serving(length) as (_, url):
-        ask(["a"], url, tmp_path / "j")
+    with serving(length) as server:
+        ask(["a"], server.url, tmp_path / "j")
         record = json.loads((tmp_path / "j").read_text())
         cut = {"question": record["question"], "error": "the run ended", "unfinished": True}
         (tmp_path / "j").write_text(json.dumps(cut | {"cost": 0.5}) + "\n")
-        replies = ask(["a"], url, tmp_path / "j")
+        replies = ask(["a"], server.url, tmp_path / "j")
     assert (replies.parsed, replies.failed, replies.cost) == ([1], 0, 0.5)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import NAN
-from tests.llm_server import Reply
-from tests.llm_thread import prompt_of, quoted_texts, serving
+from tests.llm_prompts import prompt_of, quoted_texts
+from tests.llm_server import Reply, serving
 from zooter_lite.errors import DataError
 from zooter_lite.experts.judge import Judge, pair_points, read_judge
 from zooter_lite.experts.scorer import Item, Scorer
@@ -32,8 +32,8 @@ def items(*responses: str, query: str = "q") -> list[Item]:
 
 
 def score(mode: str, reply: Reply, given: list[Item], folder: Path) -> tuple[list[float], Judge]:
-    with serving(reply) as (_, url):
-        judge = read_judge(table(mode, url), "s.toml, scorer 1")
+    with serving(reply) as server:
+        judge = read_judge(table(mode, server.url), "s.toml, scorer 1")
         assert isinstance(judge, Judge)
         done: list[int] = []
         scores = judge.score(given, folder, done.append)
@@ -147,9 +147,9 @@ def test_a_response_cannot_fill_places_or_end_its_quotation(tmp_path: Path) -> N
 
 
 def test_a_prompt_of_ones_own_is_used_with_the_form_added(tmp_path: Path) -> None:
-    with serving(lambda _: "Score: 3") as (server, url):
+    with serving(lambda _: "Score: 3") as server:
         judge: Scorer = read_judge(
-            table("single", url, prompt="Grade the {style} of {response} for {query}"), ""
+            table("single", server.url, prompt="Grade the {style} of {response} for {query}"), ""
         )
         assert judge.score(items("fair"), tmp_path, lambda n: None).tolist() == [3.0]
     prompt = prompt_of(server.requests[0])

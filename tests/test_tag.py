@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT, Command
-from tests.llm_thread import prompt_of, quoted_texts, serving
+from tests.llm_prompts import prompt_of, quoted_texts
+from tests.llm_server import serving
 from zooter_lite import tag
 from zooter_lite.cli import run
 from zooter_lite.data.queries import read_queries
@@ -78,9 +79,9 @@ def test_an_llm_tags_and_its_words_become_one_vocabulary(
     monkeypatch.setenv("TAGGER_KEY", KEY)
     rows = [*numbered("Sort", "Translate", "Sum"), {"query": "Sing!", "n": 0}]
     source, out = write(tmp_path / "q.jsonl", rows), tmp_path / "tagged.parquet"
-    with serving(by_topic) as (server, url):
+    with serving(by_topic) as server:
         options = ("--queries", source, "--out", out)
-        done = command("tag", *options, "--tagger", tagger(tmp_path / "t.toml", url))
+        done = command("tag", *options, "--tagger", tagger(tmp_path / "t.toml", server.url))
         assert done.returncode == 0, done.stderr
         again = command("tag", *options, "--tagger", tmp_path / "t.toml")
     assert len(server.requests) == 13
@@ -121,8 +122,8 @@ def test_tagging_killed_at_any_time_goes_on_where_it_stopped(
         time.sleep(0.02)
         return by_topic(request)
 
-    with serving(reply) as (_, url):
-        file = tagger(tmp_path / "t.toml", url, concurrency=2)
+    with serving(reply) as server:
+        file = tagger(tmp_path / "t.toml", server.url, concurrency=2)
         words = ["--queries", source, "--out", out, "--tagger", file, "--journal", journal]
         line = [sys.executable, "-m", "zooter_lite.tag", *map(str, words), "--merge", "1"]
 
@@ -159,8 +160,8 @@ def test_unreadable_answers_leave_queries_without_tags_until_asked_again(
             return "arithmetic, of course"
         return by_topic(request)
 
-    with serving(reply) as (server, url):
-        file = tagger(tmp_path / "t.toml", url)
+    with serving(reply) as server:
+        file = tagger(tmp_path / "t.toml", server.url)
         words = ("--queries", source, "--out", tmp_path / "o.csv", "--tagger", file, "--merge", "1")
         code, out, _ = tag_command(*words)
         assert (code, len(server.requests)) == (0, 2 + 2 * 2)
@@ -181,9 +182,9 @@ def test_a_budget_ends_the_run_without_an_output(
 ) -> None:
     monkeypatch.setenv("TAGGER_KEY", KEY)
     source = write(tmp_path / "q.jsonl", numbered("Sum"))
-    with serving(by_topic) as (server, url):
+    with serving(by_topic) as server:
         fields = {"price_output": 1000.0, "concurrency": 1}
-        file = tagger(tmp_path / "t.toml", url, **fields)
+        file = tagger(tmp_path / "t.toml", server.url, **fields)
         file.write_text(file.read_text() + "[expert.sampling]\nmax_tokens = 1000\n")
         words = ("--queries", source, "--out", tmp_path / "o.csv", "--tagger", file)
         code, _, err = tag_command(*words, "--max-cost", "1.005")
@@ -200,8 +201,8 @@ def test_kept_tags_stay_and_count(
     rows = numbered("Sort", "Sum", each=2)
     rows[0]["tags"] = ["Sorting", "Mine, Alone"]
     source, out = write(tmp_path / "q.jsonl", rows), tmp_path / "o.jsonl"
-    with serving(by_topic) as (server, url):
-        file = tagger(tmp_path / "t.toml", url)
+    with serving(by_topic) as server:
+        file = tagger(tmp_path / "t.toml", server.url)
         words = ("--queries", source, "--out", out, "--tagger", file, "--merge", "1")
         code, printed, _ = tag_command(*words, "--keep")
     assert (code, len(server.requests)) == (0, 3)
@@ -304,7 +305,7 @@ def test_nothing_left_is_an_error(tag_command: Tag, tmp_path: Path) -> None:
         (("--max-cost", "0"), "--max-cost 0.0: expected"),
         (("--k", "0"), "--k 0: expected"),
         (("--ngram", "1"), "--ngram 1: expected a number from 2"),
-        (("--column", "text"), "text is no such column"),
+        (("--column", "text"), "no column 'text'"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -322,7 +323,7 @@ def test_a_mistake_is_one_line(
 def test_tags_that_are_no_list_are_refused(tag_command: Tag, tmp_path: Path) -> None:
     source = write(tmp_path / "q.jsonl", [{"query": "Sort", "tags": 5}])
     code, _, err = tag_command("--queries", source, "--out", tmp_path / "o.jsonl")
-    assert (code, "column 'tags': expected lists of texts" in err) == (2, True)
+    assert (code, "tags are 5, expected a list of texts" in err) == (2, True)
 
 
 def test_another_column_of_queries_is_kept_under_its_name(tag_command: Tag, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.llm_thread import prompt_of, quoted_texts, serving
+from tests.llm_prompts import prompt_of, quoted_texts
+from tests.llm_server import serving
 from zooter_lite.data.queries import Queries
 from zooter_lite.errors import DataError
 from zooter_lite.experts.pool import Expert
@@ -61,8 +62,8 @@ def test_only_the_asked_rows_are_put_to_the_tagger_quoted(tmp_path: Path) -> Non
         message = quoted_texts(prompt_of(request))["message"]
         return json.dumps([{"tag": message.split()[0].lower(), "explanation": ""}])
 
-    with serving(reply) as (server, url):
-        tagger = Expert("t", url, "m")
+    with serving(reply) as server:
+        tagger = Expert("t", server.url, "m")
         replies = ask_tags(queries, [2, 0], tagger, tmp_path / "j")
     assert replies.parsed == [["reply"], ["sort"]]
     seen = [quoted_texts(prompt_of(request))["message"] for request in server.requests]

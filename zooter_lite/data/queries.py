@@ -51,17 +51,8 @@ class Queries:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def tags(self) -> list[list[str]]:
-        """Tags of each query; empty lists where the file has none.
-
-        Raises
-        ------
-        DataError
-            A cell is neither a list nor a text.
-        """
-        try:
-            return [tags_of(row.get("tags")) for row in self.rows]
-        except TypeError as error:
-            raise DataError(f"column 'tags': expected lists of texts ({error})") from error
+        """Tags of each query; empty lists where the file has none."""
+        return [tags_of(row.get("tags")) for row in self.rows]
 
     def take(self, places: Sequence[int]) -> Queries:
         """Return the queries at these positions, in the given order."""
