@@ -306,6 +306,8 @@ def test_nothing_left_is_an_error(tag_command: Tag, tmp_path: Path) -> None:
         (("--k", "0"), "--k 0: expected"),
         (("--ngram", "1"), "--ngram 1: expected a number from 2"),
         (("--column", "text"), "no column 'text'"),
+        (("--out", "tagged.txt"), "tagged.txt: expected a name ending in .csv"),
+        (("--out", "nowhere/tagged.csv"), "nowhere/tagged.csv: no such folder"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -4,12 +4,12 @@ import sys
 
 COMMANDS = {
     "collect": "ask every expert every query, and keep what each said",
+    "score": "score the responses that collect gathered; write the reward table",
+    "tag": "tag queries by an LLM, by tagged queries or by clusters; choose those to learn from",
     "fit": "fit a router on a reward table, evaluate it, write the router directory",
     "evaluate": "evaluate a router on a reward table beside baselines",
     "explain": "tell why queries go where they go",
-    "score": "score the responses that collect gathered; write the reward table",
     "export": "export a router's graphs again: fp32, int8, one file with the tokeniser",
-    "tag": "tag queries by an LLM, by tagged queries or by clusters; choose those to learn from",
     "route": "route a CSV or JSON-lines file of prompts",
 }
 
