@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from recipes.bench.speed.figures import (
     speed_checks,
 )
 from recipes.bench.speed.floor import Body
-from recipes.bench.speed.invariance import changes, compare
+from recipes.bench.speed.invariance import changes, in_batches
 from recipes.bench.speed.lineup import PEERS, lineup, routers
 from recipes.bench.speed.ours import precisions
 from recipes.bench.speed.picture import dot_plot
@@ -168,13 +169,12 @@ def test_changed_decisions_are_counted() -> None:
     assert changes(one, other) == {"changed": 1, "difference": pytest.approx(0.2)}
     sizes: list[int] = []
 
-    def predict(prompts: object) -> np.ndarray:
-        sizes.append(len(list(prompts)))  # type: ignore[call-overload]
-        lonely = sizes[-1] == 1
-        return np.tile([0.6, 0.4] if lonely else [0.4, 0.6], (sizes[-1], 1))
+    def predict(prompts: Sequence[str]) -> np.ndarray:
+        sizes.append(len(prompts))
+        return np.asarray([[float(prompt), 1.0] for prompt in prompts])
 
-    assert compare(predict, predict, [str(i) for i in range(40)])["changed"] == 40
-    assert sizes == [1] * 40 + [32, 8]
+    assert in_batches(predict, [str(i) for i in range(40)])[:, 0].tolist() == list(range(40))
+    assert sizes == [32, 8]
 
 
 def test_flips_leave_ties_apart_and_lost_reward_is_in_points() -> None:

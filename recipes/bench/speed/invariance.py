@@ -37,11 +37,9 @@ def changes(one_by_one: Probs, batched: Probs) -> dict[str, float]:
     }
 
 
-def compare(alone: Predict, batched: Predict, prompts: Sequence[str]) -> dict[str, float]:
-    """Predict every prompt alone with one, 32 at a time with the other; count the changes."""
-    one_by_one = np.concatenate([alone([prompt]) for prompt in prompts])
-    chunks = [prompts[i : i + BATCH] for i in range(0, len(prompts), BATCH)]
-    return changes(one_by_one, np.concatenate([batched(chunk) for chunk in chunks]))
+def in_batches(predict: Predict, prompts: Sequence[str]) -> Probs:
+    """Predict 32 prompts at a time."""
+    return np.concatenate([predict(prompts[i : i + BATCH]) for i in range(0, len(prompts), BATCH)])
 
 
 def graph_predictor(folder: Path, precision: str) -> Predict:
@@ -73,15 +71,17 @@ def main(folder: str, precision: str, prompts_file: str) -> None:
     prompts = json.loads(Path(prompts_file).read_text("utf-8"))
     # a router of its own for each way: one may remember the answers that it gave
     one, other = load(folder, precision), load(folder, precision)
+    alone = np.concatenate([one.predict_proba([prompt]) for prompt in prompts])
     result: dict[str, Any] = {
         "prompts": len(prompts),
-        "router": compare(one.predict_proba, other.predict_proba, prompts),
+        "router": changes(alone, in_batches(other.predict_proba, prompts)),
     }
     if precision == "auto":
         result["repeated"] = one.repeat_share
     if (Path(folder) / GRAPHS.get(precision, "")).is_file():
-        predict = graph_predictor(Path(folder), precision)
-        result["graph"] = compare(predict, predict, prompts)
+        result["graph"] = changes(
+            alone, in_batches(graph_predictor(Path(folder), precision), prompts)
+        )
     print(json.dumps(result))
 
 
