@@ -1,7 +1,6 @@
 """Give every response a reward, and write the reward table that fit reads.
 
-  python -m zooter_lite.score --responses responses --scorer exact --queries prompts.csv \
-      --out table.parquet
+  python -m zooter_lite.score --responses R --queries Q.csv --scorer exact --out table.parquet
   python -m zooter_lite.score --responses R --scorer reward-model:FOLDER --out table.parquet
   python -m zooter_lite.score --responses R --scorer scorers.toml --queries Q --out table.jsonl
 
