@@ -143,25 +143,28 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--queries", type=int, default=5000, help="of the storm, for 4 experts")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 1000, 1000, 10_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 1000, 10_000])
     parser.add_argument("--out", type=Path, default=ROOT / "recipes/bench/collect.md")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for place in range(len(options.sizes) + 1):
             (folder / str(place)).mkdir()
-        speeds = [speed(folder / str(i), size) for i, size in enumerate(options.sizes)]
         result = storm(
             folder / str(len(options.sizes)), experts=4, queries=options.queries, concurrency=2,
             kills=options.kills, faults=0.05,
         )  # fmt: skip
+        print(storm_page(result), flush=True)
+        speeds = [speed(folder / str(i), size) for i, size in enumerate(options.sizes)]
     title = (
         "# collect: kills, faults, speed, memory\n\nWritten by `recipes/bench/collect.sh`; server "
-        f"(tests/llm_server.py) and client share {os.cpu_count()} cores.\n\n"
+        f"(tests/llm_server.py) and client share {os.cpu_count()} cores, "
+        f"with a load average of {os.getloadavg()[0]:.1f} at the end (more than about 2 is the "
+        "work of others).\n\n"
     )
     text = title + storm_page(result) + "\n" + speed_page(speeds)
     options.out.write_text(text, "utf-8")
-    print(options.out.read_text("utf-8"))
+    print(speed_page(speeds))
 
 
 if __name__ == "__main__":
