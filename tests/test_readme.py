@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import ROOT, Command
+from tests.llm_prompts import prompt_of
+from tests.llm_server import serving
+from zooter_lite import Router
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -59,6 +64,32 @@ def test_the_table_and_the_commands_of_the_readme_run(command: Command, tmp_path
     assert (tmp_path / "exports" / "mine" / "router.text.onnx").exists()
     assert "Write a haiku about snow" in printed
     assert "close calls answered again in fp32: " in printed
+
+
+def test_from_prompts_to_rewards_to_a_router(command: Command, tmp_path: Path) -> None:
+    def reply(request: dict[str, Any]) -> str:
+        prompt = prompt_of(request)
+        if request["model"] == "tagger":
+            return json.dumps([{"tag": "sums" if "Add" in prompt else "songs", "explanation": ""}])
+        return prompt.split()[-1] if ("Add" in prompt) == (request["model"] == "small") else "no"
+
+    lines = ["query,answer", *(f"{w} {n},{n}" for n in range(30) for w in ("Add", "Sing of"))]
+    (tmp_path / "prompts.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    (script,) = blocks("sh")
+    with serving(reply) as server:
+        for file, names in (("experts", ("small", "large")), ("tagger", ("tagger",))):
+            pool = "".join(
+                f'[[expert]]\nname = "{name}"\nmodel = "{name}"\nbase_url = "{server.url}"\n'
+                "price_output = 1.0\nsampling = { max_tokens = 8 }\n"
+                for name in names
+            )
+            (tmp_path / f"{file}.toml").write_text(pool, "utf-8")
+        for line in script.splitlines():
+            _, _, module, *arguments = shlex.split(line, comments=True)
+            done = command(module.removeprefix("zooter_lite."), *arguments, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+    router = Router.load(tmp_path / "exports/mine")
+    assert [d.expert for d in router.route(["Add 5", "Sing of 5"])] == ["small", "large"]
 
 
 def test_the_results_table_is_the_one_the_bench_wrote() -> None:
