@@ -35,6 +35,16 @@ def split_of(query: str, subset: str) -> str:
     return "test" if int.from_bytes(digest[:8], "big") / 2**64 < TEST_SHARE else "train"
 
 
+def numbered(seed: int) -> list[tuple[str, str, Prompt]]:
+    """Return every prompt after its id and its subset, ordered by the id."""
+    prompts = [
+        (f"{subset}-{index:03d}", subset, prompt)
+        for subset, drawn in generate(seed).items()
+        for index, prompt in enumerate(drawn, start=1)
+    ]
+    return sorted(prompts, key=lambda item: item[0])
+
+
 def row_of(query_id: str, subset: str, prompt: Prompt) -> Row:
     """Ask every expert, verify what it said, and return one row of the reward table."""
     row: Row = {
@@ -53,13 +63,7 @@ def row_of(query_id: str, subset: str, prompt: Prompt) -> Row:
 
 def build(seed: int) -> list[Row]:
     """Return the rows of the sample, ordered by their id."""
-    prompts = [
-        (f"{subset}-{index:03d}", subset, prompt)
-        for subset, drawn in generate(seed).items()
-        for index, prompt in enumerate(drawn, start=1)
-    ]
-    bar = tqdm(sorted(prompts, key=lambda item: item[0]), unit="prompt", disable=None)
-    return [row_of(*item) for item in bar]
+    return [row_of(*item) for item in tqdm(numbered(seed), unit="prompt", disable=None)]
 
 
 def encode(rows: list[Row]) -> bytes:

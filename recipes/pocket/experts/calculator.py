@@ -14,7 +14,7 @@ from sympy.parsing.sympy_parser import (
     standard_transformations,
 )
 
-from recipes.pocket.experts.base import DONT_KNOW, numbers, shown, without_small_talk
+from recipes.pocket.experts.base import DONT_KNOW, numbers, safely, shown, without_small_talk
 
 NUMBER_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
@@ -65,6 +65,7 @@ def parse(text: str) -> sympy.Expr | None:
     return parsed if isinstance(parsed, sympy.Expr) else None
 
 
+@safely
 def calculator(prompt: str) -> str:
     """Answer a mathematical prompt."""
     text = _spoken_to_symbols(without_small_talk(prompt).lower())

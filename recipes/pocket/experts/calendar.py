@@ -6,7 +6,7 @@ import re
 from calendar import isleap, monthrange
 from datetime import date, timedelta
 
-from recipes.pocket.experts.base import DONT_KNOW, WEEKDAYS, numbers, shown
+from recipes.pocket.experts.base import DONT_KNOW, WEEKDAYS, numbers, safely, shown
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 MONTH = r"(?P<m>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
@@ -25,6 +25,7 @@ SECONDS = {"week": 604_800, "day": 86_400, "hour": 3_600, "minute": 60, "second"
 AMOUNT = re.compile(r"(\d+) (day|week|fortnight|tag|día|night)")
 
 
+@safely
 def calendar(prompt: str) -> str:
     """Answer a question about dates, weekdays, or the clock."""
     text = prompt.lower()

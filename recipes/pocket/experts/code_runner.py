@@ -9,7 +9,7 @@ import ast
 import builtins
 import re
 
-from recipes.pocket.experts.base import DONT_KNOW
+from recipes.pocket.experts.base import DONT_KNOW, safely
 from zooter_lite.experts.sandbox import Limits, run_python
 
 FENCED = re.compile(r"```(?:python|py)?\n(.*?)```", re.DOTALL)
@@ -25,6 +25,7 @@ MAX_OUTPUT = 200
 LIMITS = Limits(cpu_seconds=1, wall_seconds=5.0, memory_bytes=256 * 2**20)
 
 
+@safely
 def code_runner(prompt: str) -> str:
     """Find Python in the prompt, run it, and return what it prints."""
     source = find_code(prompt)

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from recipes.pocket.experts.base import DONT_KNOW, NUMBER, quoted
+from recipes.pocket.experts.base import DONT_KNOW, NUMBER, quoted, safely
 
 ROMAN = re.compile(r"\b(?=[MDCLXVI]{2,})M*(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\b")
 STEPS = ((1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"),
@@ -31,6 +31,7 @@ def _almanac() -> dict[str, dict[str, str]]:
     return almanac
 
 
+@safely
 def encyclopedia(prompt: str) -> str:
     """Answer a question of fact."""
     for attempt in (_numerals, _tables, _general):

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from recipes.pocket.experts.base import DONT_KNOW, WEEKDAYS, last_sentence, numbers, quoted, shown
+from recipes.pocket.experts.base import (
+    DONT_KNOW,
+    WEEKDAYS,
+    last_sentence,
+    numbers,
+    quoted,
+    safely,
+    shown,
+)
 
 KNOWN = {
     "france": "Paris", "spain": "Madrid", "germany": "Berlin", "italy": "Rome", "japan": "Tokyo",
@@ -30,6 +38,7 @@ IRRELEVANT = re.compile(
 )
 
 
+@safely
 def generalist(prompt: str) -> str:
     """Guess: a known word, then the numbers combined by a hint, then the quoted text."""
     text = IRRELEVANT.sub(" ", prompt)

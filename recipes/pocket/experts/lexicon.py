@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from recipes.pocket.experts.base import DONT_KNOW, quoted, without_small_talk
+from recipes.pocket.experts.base import DONT_KNOW, quoted, safely, without_small_talk
 
 LANGUAGES = (
     (r"german|deutsch|auf deutsch", 0), (r"spanish|español", 1), (r"french|français", 2),
@@ -33,6 +33,7 @@ def _lexicon() -> dict[str, Any]:
     return lexicon
 
 
+@safely
 def lexicon(prompt: str) -> str:
     """Answer a question about words."""
     prompt = without_small_talk(prompt)

@@ -6,7 +6,7 @@ import re
 import statistics
 from collections.abc import Callable
 
-from recipes.pocket.experts.base import DONT_KNOW, QUOTED, numbers, quoted, shown
+from recipes.pocket.experts.base import DONT_KNOW, QUOTED, numbers, quoted, safely, shown
 
 TextWork = Callable[[str, str], str]
 ListWork = Callable[[list[float], str], list[float] | float]
@@ -122,6 +122,7 @@ def _unique(values: list[float], prompt: str) -> list[float] | float:
     return len(unique) if re.search(r"how many|len\(", prompt) else unique
 
 
+@safely
 def strings_lists(prompt: str) -> str:
     """Answer a request to look at, count in, or rework a text or a list of numbers."""
     text = prompt.lower()

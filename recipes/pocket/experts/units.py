@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import pint
 
-from recipes.pocket.experts.base import DONT_KNOW, shown
+from recipes.pocket.experts.base import DONT_KNOW, safely, shown
 
 ALIASES = {
     "km/h": "kilometer/hour", "kph": "kilometer/hour", "mph": "mile/hour", "m/s": "meter/second",
@@ -58,6 +58,7 @@ def _quantities(text: str) -> list[pint.Quantity[float]]:
     return found
 
 
+@safely
 def units(prompt: str) -> str:
     """Answer a question about quantities: convert them, add them, or multiply a rate."""
     text = prompt.lower()
