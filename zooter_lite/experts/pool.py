@@ -5,19 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from zooter_lite.data.toml import check_names, read_toml, tables_of
 from zooter_lite.errors import DataError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 MAX_CONCURRENCY = 1000
 _LIMITS = ("max_tokens", "max_completion_tokens")
@@ -102,28 +96,14 @@ def read_pool(path: str) -> list[Expert]:
     DataError
         With the expert and its field, and what was expected there.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # of TOML and of UTF-8
-        raise DataError(f"{path}: not a TOML file ({error})") from error
-    return experts_of(content, path)
+    return experts_of(read_toml(path), path)
 
 
 def experts_of(content: Mapping[str, Any], path: str) -> list[Expert]:
     """Read the `[[expert]]` tables of parsed TOML; `path` is named by the errors."""
-    tables = content.get("expert")
-    if not isinstance(tables, list) or not tables or not all(isinstance(t, dict) for t in tables):
-        raise DataError(f"{path}: no [[expert]]; expected one such table for each expert")
-    other = sorted(set(content) - {"expert"})
-    if other:
-        raise DataError(f"{path}: unknown table {other[0]!r}; expected [[expert]]")
+    tables = tables_of(content, "expert", path)
     pool = [_expert(table, f"{path}, expert {place}") for place, table in enumerate(tables, 1)]
-    names = [expert.name for expert in pool]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{path}: two experts have the name {name!r}")
+    check_names([expert.name for expert in pool], "expert", path)
     return pool
 
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from zooter_lite.data.toml import check_names, read_toml, tables_of
 from zooter_lite.errors import DataError
 from zooter_lite.experts.checks import KINDS, read_verifier
 from zooter_lite.experts.reward_model import read_reward_model
 from zooter_lite.experts.scorer import Scorer
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,79}")
 _OTHER_KINDS = ("reward-model", "judge")
@@ -53,28 +47,14 @@ def read_scorers(text: str) -> list[Weighted]:
             f"{text}: unknown scorer; expected a .toml file, {', '.join(KINDS)}, or "
             "reward-model:FOLDER"
         )
-    try:
-        content = tomllib.loads(Path(text).read_text("utf-8"))
-    except OSError as error:
-        raise DataError(f"{text}: {error.strerror or error}") from error
-    except ValueError as error:  # of TOML and of UTF-8
-        raise DataError(f"{text}: not a TOML file ({error})") from error
-    return scorers_of(content, text)
+    return scorers_of(read_toml(text), text)
 
 
 def scorers_of(content: Mapping[str, Any], path: str) -> list[Weighted]:
     """Read the `[[scorer]]` tables of parsed TOML; `path` is named by the errors."""
-    tables = content.get("scorer")
-    if not isinstance(tables, list) or not tables or not all(isinstance(t, dict) for t in tables):
-        raise DataError(f"{path}: no [[scorer]]; expected one such table for each scorer")
-    other = sorted(set(content) - {"scorer"})
-    if other:
-        raise DataError(f"{path}: unknown table {other[0]!r}; expected [[scorer]]")
+    tables = tables_of(content, "scorer", path)
     scorers = [_scorer(table, f"{path}, scorer {place}") for place, table in enumerate(tables, 1)]
-    names = [each.scorer.name for each in scorers]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{path}: two scorers have the name {name!r}")
+    check_names([each.scorer.name for each in scorers], "scorer", path)
     return scorers
 
 
