@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from zooter_lite.learn.encoder import Encoder
 from zooter_lite.learn.graph import GraphBuilder, serialise
 from zooter_lite.learn.quantise import to_int8
 from zooter_lite.router.config import FORMAT_VERSION
-from zooter_lite.router.head import SHARPNESS, Head
+from zooter_lite.router.head import SHARPNESS, Head, TagPrior
 
 
 def router_graph(encoder: Encoder, head: Head, experts: Sequence[str]) -> bytes:
@@ -53,10 +54,7 @@ def _set_metadata(model: ModelProto, experts: Sequence[str], max_length: int) ->
 def _head_nodes(head: Head) -> GraphBuilder:
     """Nodes from the encoder's output `unit` to `probs`, as `Head.probs` computes them."""
     graph = GraphBuilder("head")
-
-    def constant(name: str, value: NDArray[np.floating]) -> str:
-        return graph.constant(name, np.asarray(value, dtype=np.float32))
-
+    constant = partial(_constant, graph)
     graph.place("Identity", ["unit"], ["embedding"])
     inner = "unit"
     if head.hidden is not None:
@@ -66,15 +64,40 @@ def _head_nodes(head: Head) -> GraphBuilder:
     logits = graph.add("MatMul", [inner, constant("weight", head.weight.T)])
     logits = graph.add("Add", [logits, constant("bias", head.bias)])
     if head.prior is not None:
-        centroids = constant("centroids", SHARPNESS * head.prior.centroids.T)
-        near = graph.add("MatMul", ["unit", centroids])
-        membership = graph.add("Softmax", [near], axis=-1)
-        mean_label = graph.add("MatMul", [membership, constant("table", head.prior.table)])
-        logits = graph.add("Add", [logits, graph.add("Log", [mean_label])])
+        logits = graph.add("Add", [logits, _prior(graph, head, head.prior)])
     temperature = constant("temperature", np.asarray([head.temperature]))
     scaled = graph.add("Div", [logits, temperature])
     graph.place("Softmax", [scaled], ["probs"], axis=-1)
     return graph
+
+
+def _constant(graph: GraphBuilder, name: str, value: NDArray[np.floating]) -> str:
+    return graph.constant(name, np.asarray(value, dtype=np.float32))
+
+
+def _prior(graph: GraphBuilder, head: Head, prior: TagPrior) -> str:
+    """Nodes from `unit` to the logits of tags and domain, as `prior_logits` computes them."""
+    constant = partial(_constant, graph)
+    near = graph.add("MatMul", ["unit", constant("centroids", SHARPNESS * prior.centroids.T)])
+    tags = graph.add("Softmax", [near], axis=-1)
+    mean_label = graph.add("MatMul", [tags, constant("table", prior.table)])
+    by_tags = graph.add("Log", [mean_label])
+    if head.domain is None:
+        return by_tags
+    domain = head.domain
+    product = graph.add("MatMul", ["unit", constant("domain.weight", domain.weight.T)])
+    scores = graph.add("Add", [product, constant("domain.bias", domain.bias)])
+    domains = graph.add("Softmax", [scores], axis=-1)
+    mean_label = graph.add("MatMul", [domains, constant("domain.table", domain.table)])
+    residual = graph.add("MatMul", [tags, constant("domain.residual", domain.residual)])
+    by_domain = graph.add("Add", [graph.add("Log", [mean_label]), residual])
+    slope, threshold = domain.gate
+    nearest = graph.add("ReduceMax", [near, graph.integers(-1)], keepdims=1)
+    beyond = graph.add("Sub", [nearest, constant("domain.near", SHARPNESS * threshold)])
+    steep = graph.add("Mul", [beyond, constant("domain.slope", slope / SHARPNESS)])
+    trust = graph.add("Sigmoid", [steep])
+    apart = graph.add("Sub", [by_domain, by_tags])
+    return graph.add("Add", [by_tags, graph.add("Mul", [trust, apart])])
 
 
 def int8_encoder(encoder: Encoder, queries: Sequence[str]) -> Encoder:

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.labels.soft import TagAssignment, harden, normalise, shrunk_tag_means, smooth
 from zooter_lite.learn.distil import Direction, Distillation, HeadKind, distil
+from zooter_lite.learn.domains import Domains, gate_of
 from zooter_lite.learn.tagging import Tagging
-from zooter_lite.router.head import Head, TagPrior
+from zooter_lite.router.head import DomainPrior, Head, TagPrior, prior_logits
 
 Array = NDArray[np.float64]
 
-SHRINKAGE = 20.0  # pseudo-count, in queries, of the tag prior's table
+SHRINKAGE = 20.0  # pseudo-count, in queries, of the tables of tags and domains
+RESIDUAL_SHRINKAGE = 50.0  # ... of what the tags add to the domains
 TEMPERATURES = (1.0, 3.0)  # in multiples of the rewards' spread
 BETAS = (0.0, 0.3, 1.0)
 L2S = (0.1, 0.03, 0.01, 0.003)
@@ -34,12 +36,15 @@ class Candidates:
         Ways of tagging the training queries; may be empty (no tags).
     temperatures, betas, l2s
         Label temperature (reward units), sample share, L2 weight.
+    domains
+        Subsets of the training queries, for the prior head; None does without.
     """
 
     taggings: Sequence[Tagging]
     temperatures: Sequence[float]
     betas: Sequence[float]
     l2s: Sequence[float]
+    domains: Domains | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ def fit_setting(
     setting: Setting,
     method: Method,
     start: Head | None = None,
+    domains: Domains | None = None,
 ) -> Head:
     """Fit one head: labels from rewards, smoothed by tag, prior from tags, distilled.
 
@@ -111,8 +117,8 @@ def fit_setting(
         (n_queries, dim) unit vectors.
     rewards
         (n_queries, n_experts), NaN where not observed.
-    tagging
-        Tags of exactly these queries, or None.
+    tagging, domains
+        Tags and subsets of exactly these queries, or None.
     """
     labels = harden(rewards) if method.hard_labels else normalise(rewards, setting.temperature)
     how = Distillation(method.kind, setting.l2, method.direction, method.seed)
@@ -121,10 +127,36 @@ def fit_setting(
     smoothed = smooth(labels, tagging.assignment, setting.beta)
     if method.kind != "prior":
         return distil(embeddings, smoothed, how, start=start)
-    table = prior_table(rewards, tagging.assignment, setting.temperature)
-    prior = TagPrior(tagging.centroids, table)
-    offset = np.log(tagging.membership @ prior.table)
-    return replace(distil(embeddings, smoothed, how, offset, start), prior=prior)
+    prior = TagPrior(
+        tagging.centroids, prior_table(rewards, tagging.assignment, setting.temperature)
+    )
+    domain, seen = None, None
+    if domains is not None:
+        domain = domain_prior(rewards, tagging, domains, setting.temperature)
+        seen = domains.membership
+    offset = prior_logits(prior, domain, tagging.near, tagging.membership, seen)
+    head = distil(embeddings, smoothed, how, offset, start)
+    return replace(head, prior=prior, domain=domain)
+
+
+def domain_prior(
+    rewards: Array, tagging: Tagging, domains: Domains, temperature: float
+) -> DomainPrior:
+    """Mean rewards per domain, and what the tags add to them, as the head's arrays.
+
+    A tag's residual is the mean of reward minus what the domains predict, over its queries,
+    shrunk towards that of all queries.
+    """
+    means = shrunk_tag_means(rewards, domains.assignment, SHRINKAGE)
+    rest = rewards - domains.membership @ means
+    residual = shrunk_tag_means(rest, tagging.assignment, RESIDUAL_SHRINKAGE)
+    return DomainPrior(
+        domains.weight,
+        domains.bias,
+        normalise(means, temperature).clip(1e-6),
+        residual / temperature,
+        gate_of(tagging.near.max(axis=1)),
+    )
 
 
 def prior_table(rewards: Array, assignment: TagAssignment, temperature: float) -> Array:
@@ -233,14 +265,20 @@ def _path_logits(
     inside = np.flatnonzero(train)
     tagging = None if path[0].tagging is None else candidates.taggings[path[0].tagging]
     own = None if tagging is None else tagging.take(inside)
+    domains = candidates.domains
+    own_domains = None if domains is None else domains.take(inside)
     head: Head | None = None
     logits = []
     for setting in path:
-        head = fit_setting(embeddings[inside], rewards[inside], own, setting, method, head)
-        residual = replace(head, prior=None).logits(embeddings[rows])
+        head = fit_setting(
+            embeddings[inside], rewards[inside], own, setting, method, head, own_domains
+        )
+        found = replace(head, prior=None, domain=None).logits(embeddings[rows])
         if head.prior is not None and tagging is not None:
-            residual = residual + np.log(tagging.membership[rows] @ head.prior.table)
-        logits.append(np.asarray(residual, dtype=np.float64))
+            seen = None if domains is None else domains.membership[rows]
+            near, tags = tagging.near[rows], tagging.membership[rows]
+            found = found + prior_logits(head.prior, head.domain, near, tags, seen)
+        logits.append(np.asarray(found, dtype=np.float64))
     return logits
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.labels.soft import TagAssignment
-from zooter_lite.router.head import soft_membership
+from zooter_lite.router.head import membership_of
 from zooter_lite.router.tags import TagIndex
 
 FloatArray = NDArray[np.float32]
@@ -31,18 +31,26 @@ class Tagging:
         Which training query carries which tag.
     centroids
         (n_tags, dim) float64 unit vectors: the mean embedding of each tag's queries.
-    membership
-        (n_queries, n_tags) soft membership of the same queries.
+    near, membership
+        (n_queries, n_tags) cosine similarity of the same queries to the centroids, and soft
+        membership.
     """
 
     name: str
     assignment: TagAssignment
     centroids: NDArray[np.float64]
+    near: NDArray[np.float64]
     membership: NDArray[np.float64]
 
     def take(self, rows: NDArray[np.int64]) -> Tagging:
         """Return the tags of these queries; the centroids stay."""
-        return Tagging(self.name, self.assignment.take(rows), self.centroids, self.membership[rows])
+        return Tagging(
+            self.name,
+            self.assignment.take(rows),
+            self.centroids,
+            self.near[rows],
+            self.membership[rows],
+        )
 
     @property
     def n_tags(self) -> int:
@@ -144,5 +152,5 @@ def _tagging(name: str, embeddings: FloatArray, lists: list[list[str]]) -> Taggi
     assignment = TagAssignment.from_lists(lists)
     totals = assignment.sum_by_tag(embeddings.astype(np.float64))
     centroids = totals / np.linalg.norm(totals, axis=1, keepdims=True).clip(1e-12)
-    membership = np.asarray(soft_membership(embeddings, centroids), dtype=np.float64)
-    return Tagging(name, assignment, centroids, membership)
+    near = embeddings.astype(np.float64) @ centroids.T
+    return Tagging(name, assignment, centroids, near, np.asarray(membership_of(near)))

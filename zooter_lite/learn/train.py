@@ -15,6 +15,7 @@ from zooter_lite.data.table import RewardTable, query_key
 from zooter_lite.errors import DataError
 from zooter_lite.labels.diagnostics import tag_support
 from zooter_lite.learn.distil import Direction, HeadKind
+from zooter_lite.learn.domains import Domains, learn_domains
 from zooter_lite.learn.export import as_float32
 from zooter_lite.learn.select import (
     BETAS,
@@ -25,6 +26,7 @@ from zooter_lite.learn.select import (
     Selection,
     calibration_temperature,
     fit_setting,
+    fold_ids,
     n_jobs,
     never_rewarded,
     reward_spread,
@@ -53,6 +55,8 @@ class Recipe:
         Label temperature in reward units.
     beta, l2
         Sample share of the label, and weight of the L2 penalty.
+    domains
+        Whether the prior head learns to tell the table's subsets apart.
     folds, seed, jobs
         Of the cross-validation; jobs -1 takes every core.
     """
@@ -64,6 +68,7 @@ class Recipe:
     temperature: float | None = None
     beta: float | None = None
     l2: float | None = None
+    domains: bool = True
     folds: int = 5
     seed: int = 0
     jobs: int = -1
@@ -81,18 +86,25 @@ class Fitted:
         The tags of the training queries, or None.
     method, selection
         What was fixed, and what cross-validation chose.
+    domains
+        The subsets that the head tells apart, or None.
     """
 
     head: Head
     tagging: Tagging | None
     method: Method
     selection: Selection
+    domains: Domains | None = None
 
     def config(self) -> dict[str, Any]:
         """Return the parts of config.json that training decides."""
         setting = self.selection.chosen
         return {
-            "head": {"kind": self.method.kind, "l2": setting.l2},
+            "head": {
+                "domains": self.domains.assignment.names if self.domains else [],
+                "kind": self.method.kind,
+                "l2": setting.l2,
+            },
             "labels": {
                 "beta": setting.beta if self.tagging else 1.0,
                 "direction": self.method.direction,
@@ -130,7 +142,9 @@ class Fitted:
         )
 
 
-def candidates_for(train: RewardTable, embeddings: FloatArray, recipe: Recipe) -> Candidates:
+def candidates_for(
+    train: RewardTable, embeddings: FloatArray, recipe: Recipe, groups: NDArray[np.int64]
+) -> Candidates:
     """Build the grid that the recipe leaves open on these training rows.
 
     Raises
@@ -158,7 +172,17 @@ def candidates_for(train: RewardTable, embeddings: FloatArray, recipe: Recipe) -
         temperatures=temperatures,
         betas=BETAS if recipe.beta is None else (recipe.beta,),
         l2s=L2S if recipe.l2 is None else (recipe.l2,),
+        domains=_domains(train, embeddings, recipe, groups),
     )
+
+
+def _domains(
+    train: RewardTable, embeddings: FloatArray, recipe: Recipe, groups: NDArray[np.int64]
+) -> Domains | None:
+    if recipe.head != "prior" or not recipe.domains:
+        return None
+    folds = fold_ids(int(groups.max()) + 1, recipe.folds, recipe.seed)[groups]
+    return learn_domains(embeddings, train.subsets, folds, recipe.jobs)
 
 
 def fit_head(
@@ -197,8 +221,10 @@ def fit_head(
     silent = [train.experts[i] for i in never_rewarded(train.rewards)]
     if silent:
         raise DataError(f"expert {silent[0]!r} has no observed reward in the training rows")
-    candidates = candidates_for(train, embeddings, recipe)
+    groups = np.asarray([place[key] for key in keys])
+    candidates = candidates_for(train, embeddings, recipe, groups)
     kind = recipe.head if recipe.head != "prior" or candidates.taggings else "linear"
+    domains = candidates.domains if kind == "prior" else None
     method = Method(kind, recipe.labels == "hard", recipe.direction, recipe.seed)
     inputs = embeddings.astype(np.float64)
     rewards = train.rewards.astype(np.float64)
@@ -208,7 +234,7 @@ def fit_head(
         rewards,
         candidates,
         method,
-        groups=np.asarray([place[key] for key in keys]),
+        groups=groups,
         folds=recipe.folds,
         jobs=recipe.jobs,
         progress=progress,
@@ -219,8 +245,9 @@ def fit_head(
     torch.set_num_threads(1)  # the same sums in the same order on every machine
     try:
         with threadpool_limits(1):
-            head = fit_setting(inputs, rewards, tagging, chosen, method)
+            head = fit_setting(inputs, rewards, tagging, chosen, method, domains=domains)
     finally:
         torch.set_num_threads(threads)
     temperature = calibration_temperature(selection.logits, rewards)
-    return Fitted(as_float32(replace(head, temperature=temperature)), tagging, method, selection)
+    head = as_float32(replace(head, temperature=temperature))
+    return Fitted(head, tagging, method, selection, domains)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 
 SHARPNESS = 20.0  # membership is softmax(SHARPNESS * cosine similarity to the centroids)
+DOMAIN = ("domain.weight", "domain.bias", "domain.table", "domain.residual", "domain.gate")
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,43 @@ class TagPrior:
 
     def membership(self, embeddings: Array) -> Array:
         """(n, n_tags) soft membership of unit embeddings (n, dim); rows sum to 1."""
-        return soft_membership(embeddings, self.centroids)
+        return membership_of(embeddings @ self.centroids.T)
 
-    def logits(self, embeddings: Array) -> Array:
-        """(n, n_experts) log of the membership-weighted mean label."""
-        return np.asarray(np.log(self.membership(embeddings) @ self.table))
+
+@dataclass(frozen=True)
+class DomainPrior:
+    """What the subset that a query seems to come from says about the experts.
+
+    A classifier of subsets, learned from the table's column `subset`. It is believed as far
+    as the query is near the training queries: one that is far from every tag belongs to no
+    subset that is known, whatever the classifier says.
+
+    Attributes
+    ----------
+    weight, bias
+        (n_domains, dim) and (n_domains,) of the classifier, a multinomial logistic regression.
+    table
+        (n_domains, n_experts) mean label of each domain, shrunk by support; rows sum to 1.
+    residual
+        (n_tags, n_experts) logits that a query's tags add to those of its domain.
+    gate
+        (2,) slope and threshold of the gate, on the largest cosine similarity to a tag.
+    """
+
+    weight: Array
+    bias: Array
+    table: Array
+    residual: Array
+    gate: Array
+
+    def membership(self, embeddings: Array) -> Array:
+        """(n, n_domains) probability of each domain; rows sum to 1."""
+        return softmax(embeddings @ self.weight.T + self.bias)
+
+    def trust(self, nearness: Array) -> Array:
+        """(n, 1) how far the domain counts, by the largest similarity to a tag (n,)."""
+        slope, threshold = self.gate
+        return np.asarray(1 / (1 + np.exp(-slope * (nearness - threshold))))[:, None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +85,8 @@ class Head:
     """Softmax head over experts.
 
     logits = prior(embedding) + weight @ hidden(embedding) + bias, where the prior and
-    the hidden layer are optional; probs = softmax(logits / temperature).
+    the hidden layer are optional; probs = softmax(logits / temperature). With a domain,
+    prior = (1 - trust) * tags + trust * (domain + residual of the tags).
 
     Attributes
     ----------
@@ -60,6 +94,8 @@ class Head:
         (n_experts, dim) and (n_experts,); with a hidden layer (n_experts, width).
     prior
         Tag prior added to the logits, or None.
+    domain
+        Domain prior that the tag prior gives way to; None, and always None without tags.
     hidden
         Hidden layer, or None.
     temperature
@@ -71,6 +107,7 @@ class Head:
     prior: TagPrior | None = None
     hidden: Hidden | None = None
     temperature: float = 1.0
+    domain: DomainPrior | None = None
 
     def logits(self, embeddings: Array) -> Array:
         """(n, n_experts) uncalibrated logits of unit embeddings (n, dim)."""
@@ -78,7 +115,12 @@ class Head:
         if self.hidden is not None:
             inner = np.maximum(embeddings @ self.hidden.weight.T + self.hidden.bias, 0)
         linear = inner @ self.weight.T + self.bias
-        return linear if self.prior is None else linear + self.prior.logits(embeddings)
+        if self.prior is None:
+            return linear
+        near = embeddings @ self.prior.centroids.T
+        tags = membership_of(near)
+        domains = None if self.domain is None else self.domain.membership(embeddings)
+        return linear + prior_logits(self.prior, self.domain, near, tags, domains)
 
     def probs(self, embeddings: Array) -> Array:
         """(n, n_experts) calibrated probabilities; rows sum to 1."""
@@ -89,6 +131,8 @@ class Head:
         named: dict[str, Array] = {"weight": self.weight, "bias": self.bias}
         if self.prior is not None:
             named |= {"centroids": self.prior.centroids, "table": self.prior.table}
+        if self.domain is not None:
+            named |= {name: getattr(self.domain, name.split(".")[1]) for name in DOMAIN}
         if self.hidden is not None:
             named |= {"hidden.weight": self.hidden.weight, "hidden.bias": self.hidden.bias}
         return {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in named.items()}
@@ -103,19 +147,23 @@ class Head:
             An array is missing, unexpected, not finite, or does not fit the others.
         """
         expected = {"weight", "bias"}
-        for pair in ({"centroids", "table"}, {"hidden.weight", "hidden.bias"}):
-            expected |= pair if pair & set(tensors) else set()
+        prior_names = {"centroids", "table"}
+        for needed in (prior_names, {"hidden.weight", "hidden.bias"}, {*DOMAIN, *prior_names}):
+            apart = needed - prior_names or needed
+            expected |= needed if apart & set(tensors) else set()
         if set(tensors) != expected:
             raise ValueError(f"expected the arrays {sorted(expected)}, found {sorted(tensors)}")
         for name, array in tensors.items():
             if array.dtype != np.float32 or not np.isfinite(array).all():
                 raise ValueError(f"array {name!r} is not finite float32")
-        prior = hidden = None
+        prior = hidden = domain = None
         if "table" in tensors:
             prior = TagPrior(tensors["centroids"], tensors["table"])
         if "hidden.weight" in tensors:
             hidden = Hidden(tensors["hidden.weight"], tensors["hidden.bias"])
-        head = cls(tensors["weight"], tensors["bias"], prior, hidden, temperature)
+        if DOMAIN[0] in tensors:
+            domain = DomainPrior(*(tensors[name] for name in DOMAIN))
+        head = cls(tensors["weight"], tensors["bias"], prior, hidden, temperature, domain)
         head.check_shapes()
         return head
 
@@ -130,6 +178,11 @@ class Head:
         if self.prior is not None:
             n_tags = len(np.atleast_1d(self.prior.table))
             shapes |= {"centroids": (n_tags, dim), "table": (n_tags, n_experts)}
+            shapes |= {"domain.residual": (n_tags, n_experts), "domain.gate": (2,)}
+        if self.domain is not None:
+            n_domains = len(np.atleast_1d(self.domain.bias))
+            shapes |= {"domain.weight": (n_domains, dim), "domain.bias": (n_domains,)}
+            shapes["domain.table"] = (n_domains, n_experts)
         for name, array in self.tensors().items():
             if array.shape != shapes[name] or 0 in array.shape:
                 raise ValueError(f"array {name!r} has shape {array.shape}, expected {shapes[name]}")
@@ -140,9 +193,33 @@ class Head:
         return int((self.weight if self.hidden is None else self.hidden.weight).shape[1])
 
 
-def soft_membership(embeddings: Array, centroids: Array) -> Array:
-    """(n, n_tags) softmax of `SHARPNESS` times the cosine similarity to each centroid."""
-    return softmax(SHARPNESS * (embeddings @ centroids.T))
+def prior_logits(
+    prior: TagPrior,
+    domain: DomainPrior | None,
+    near: Array,
+    tags: Array,
+    domains: Array | None,
+) -> Array:
+    """(n, n_experts) logits of the tags and, where there is one, of the domain.
+
+    Parameters
+    ----------
+    near
+        (n, n_tags) cosine similarity to the tags' centroids.
+    tags, domains
+        (n, n_tags) and (n, n_domains) membership; None without a domain prior.
+    """
+    by_tags = np.log(tags @ prior.table)
+    if domain is None or domains is None:
+        return np.asarray(by_tags)
+    trust = domain.trust(near.max(axis=1))
+    by_domain = np.log(domains @ domain.table) + tags @ domain.residual
+    return np.asarray(by_tags + trust * (by_domain - by_tags))
+
+
+def membership_of(near: Array) -> Array:
+    """(n, n_tags) softmax of `SHARPNESS` times the cosine similarities (n, n_tags)."""
+    return softmax(SHARPNESS * near)
 
 
 def softmax(logits: Array) -> Array:

@@ -1,0 +1,128 @@
+"""Which subset a query seems to come from: a classifier, learned without looking at rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.router.head import softmax
+
+Array = NDArray[np.float64]
+
+MIN_ROWS = 20  # training queries of a subset; a smaller one is no domain
+INVERSE_L2 = 10.0  # scikit-learn's C
+DOUBTED = (0.1, 0.2, 0.3)  # quantiles of training nearness where trust is 0.1, 0.5 and 0.9
+
+
+@dataclass(frozen=True)
+class Domains:
+    """The subsets of the training queries, and who tells them apart.
+
+    Attributes
+    ----------
+    assignment
+        Which training query belongs to which domain; those of small subsets to none.
+    weight, bias
+        (n_domains, dim) and (n_domains,) of the classifier fitted on all training queries.
+    membership
+        (n_queries, n_domains) probabilities of the same queries, each from a classifier that
+        was fitted without the query's fold.
+    """
+
+    assignment: TagAssignment
+    weight: Array
+    bias: Array
+    membership: Array
+
+    def take(self, rows: NDArray[np.int64]) -> Domains:
+        """Return the domains of these queries; the classifier stays."""
+        return Domains(self.assignment.take(rows), self.weight, self.bias, self.membership[rows])
+
+
+def learn_domains(
+    embeddings: NDArray[np.floating],
+    subsets: Sequence[str],
+    folds: NDArray[np.int64],
+    jobs: int = -1,
+) -> Domains | None:
+    """Learn to tell the subsets apart by multinomial logistic regression.
+
+    Parameters
+    ----------
+    embeddings
+        (n_queries, dim) unit vectors.
+    subsets
+        Name of each query's subset.
+    folds
+        (n_queries,) number of each query's fold.
+    jobs
+        Classifiers fitted side by side; -1 takes every core.
+
+    Returns
+    -------
+    None where fewer than two subsets have `MIN_ROWS` queries.
+    """
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
+    names, places, counts = np.unique(
+        np.asarray(subsets, dtype=object), return_inverse=True, return_counts=True
+    )
+    kept = counts >= MIN_ROWS
+    if kept.sum() < 2:
+        return None
+    lists = [[str(names[place])] if kept[place] else [] for place in places]
+    assignment = TagAssignment.from_lists(lists)
+    label = np.full(len(places), -1, dtype=np.int64)
+    label[assignment.rows] = assignment.tags
+    inputs = np.asarray(embeddings, dtype=np.float64)
+
+    def fitted(fold: int) -> tuple[Array, Array]:
+        rows = np.flatnonzero((label >= 0) & (folds != fold))
+        return _classifier(inputs[rows], label[rows], int(kept.sum()))
+
+    with threadpool_limits(1):  # the same sums in the same order on every machine
+        numbers = [-1, *np.unique(folds).tolist()]  # -1 is no fold: fitted on all
+        found = Parallel(n_jobs=jobs, prefer="threads")(delayed(fitted)(n) for n in numbers)
+        membership = np.empty((len(inputs), int(kept.sum())))
+        for fold, (weight, bias) in zip(numbers[1:], found[1:], strict=True):
+            rows = np.flatnonzero(folds == fold)
+            membership[rows] = softmax(inputs[rows] @ weight.T + bias)
+    return Domains(assignment, *found[0], membership)
+
+
+def _classifier(inputs: Array, label: NDArray[np.int64], n_domains: int) -> tuple[Array, Array]:
+    """Weight (n_domains, dim) and bias; a domain without a row here is never chosen."""
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        model: Any = LogisticRegression(C=INVERSE_L2, max_iter=300).fit(inputs, label)
+    weight, bias = model.coef_, model.intercept_
+    if len(model.classes_) == 2:  # scikit-learn keeps the second alone
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    full = np.zeros((n_domains, inputs.shape[1]))
+    shift = np.full(n_domains, -1e4)
+    full[model.classes_], shift[model.classes_] = weight, bias
+    return full, shift
+
+
+def gate_of(nearness: Array) -> Array:
+    """(2,) slope and threshold of the trust, from the nearness (n,) of the training queries.
+
+    Trust is 0.1, 0.5 and about 0.9 at the quantiles `DOUBTED`: most queries like those of
+    the training are sent by their domain, and those far from all of them by their tags.
+
+    Examples
+    --------
+    >>> gate_of(np.linspace(0.0, 1.0, 11)).round(3)
+    array([21.972,  0.2  ])
+    """
+    low, middle, high = np.quantile(nearness, DOUBTED)
+    slope = 2 * np.log(9.0) / max(float(high - low), 1e-3)
+    return np.asarray([slope, middle])
