@@ -96,7 +96,7 @@ def test_config_says_what_was_chosen() -> None:
     fitted = fit_head(train, embeddings, replace(FAST, tags="auto", beta=0.3, head="prior"))
     config = fitted.config()
     assert fitted.tagging is not None
-    assert config["head"] == {"kind": "prior", "l2": 0.01}
+    assert config["head"] == {"domains": [], "kind": "prior", "l2": 0.01, "words": False}
     assert config["labels"]["tags"] == fitted.tagging.name
     assert config["labels"]["n_tags"] == fitted.tagging.n_tags
     assert config["labels"]["beta"] == 0.3
