@@ -37,7 +37,7 @@ class Resampled:
     macro: dict[str, Array]
 
 
-def reward_of(choices: NDArray[np.int64], rewards: NDArray[np.floating]) -> Array:
+def reward_of(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
     """(n,) reward of the chosen expert of each row; NaN where it was not observed."""
     return np.asarray(rewards[np.arange(len(rewards)), choices], dtype=np.float64)
 
