@@ -106,6 +106,8 @@ class Draws:
     def means(self, columns: Array) -> Array:
         """(n_resamples, k) mean of each of the `columns` (n, k) over its rows that are not NaN."""
         total = self.sums(np.nan_to_num(columns)).sum(axis=1)
+        if not np.isnan(columns).any():
+            return np.asarray(total / len(columns))
         return ratio(total, self.sums((~np.isnan(columns)).astype(np.float64)).sum(axis=1))
 
 
