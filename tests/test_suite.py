@@ -42,6 +42,7 @@ splits = ["test", { split = "shift", only = ["a"] }]
 name = "third"
 data = "third.csv"
 router = "r"
+also = ["s", "/t"]
 """
 
 
@@ -57,12 +58,13 @@ def test_a_suite_is_read_whole(tmp_path: Path) -> None:
         str(tmp_path / "tables" / "first.parquet"),
         str(tmp_path / ".." / "routers" / "first"),
         (SplitChoice("test"), SplitChoice("ood", leave_out=("javascript",))),
-        {"gsm8k": "maths", "algebra": "maths", "mbpp": "code"},
+        groups={"gsm8k": "maths", "algebra": "maths", "mbpp": "code"},
     )
     assert second.router == "/routers/second"
     assert second.splits == (SplitChoice("test"), SplitChoice("shift", only=("a",)))
     assert third.splits == ()
     assert third.groups == {}
+    assert third.also == (str(tmp_path / "s"), "/t")
 
 
 def test_tables_are_looked_for_in_the_folder_that_data_names(tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ GOOD = 'name = "t"\ndata = "t.csv"\nrouter = "r"\n'
         ('[[table]]\nname = "t"\nrouter = "r"', "table 't': data: expected a text, found None"),
         ('[[table]]\nname = "t"\ndata = "d"\nrouter = 3', "table 't': router: expected a text"),
         (f"[[table]]\n{GOOD}[[table]]\n{GOOD}", "two tables have the name 't'"),
-        (f'[[table]]\n{GOOD}split = "x"', "table 't': unknown key 'split'; expected data, groups"),
+        (f'[[table]]\n{GOOD}split = "x"', "table 't': unknown key 'split'; expected also, data, groups"),
         (f'[[table]]\n{GOOD}splits = "x"', "table 't': splits: expected a list, found str"),
         (f"[[table]]\n{GOOD}splits = [3]", "table 't': splits: expected names or tables"),
         (f'[[table]]\n{GOOD}splits = ["a", "a"]', "two splits have the name 'a'"),
@@ -156,6 +158,11 @@ def test_a_choice_that_the_table_does_not_have(choice: SplitChoice, expected: st
     with pytest.raises(DataError) as caught:
         chosen_splits(rows(), SuiteTable("t", "t.csv", "r", (choice,)))
     assert expected in str(caught.value)
+
+
+def test_subsets_without_splits_hold_for_every_split() -> None:
+    found = chosen_splits(rows(), SuiteTable("t", "t.csv", "r", only=("a",)))
+    assert {choice.split: kept.tolist() for choice, kept in found} == {"shift": [5], "test": [2]}
 
 
 def test_only_training_rows_must_be_asked_for_by_name() -> None:

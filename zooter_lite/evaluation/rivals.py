@@ -21,10 +21,10 @@ Array = NDArray[np.float64]
 Fit = Callable[[Array, Array, Array, float], Array]
 
 FOLDS = 3
-TUNING_ROWS = 4000  # a strength is chosen on so many training rows at most
+TUNING_ROWS = 3000  # a strength is chosen on so many training rows at most
 PENALTIES = tuple(float(p) for p in np.logspace(-1, 4, 11))  # of ridge, chosen by leave-one-out
 SHRINKAGE = 20.0  # pseudo-count, in queries, of a cluster's means
-LANDMARKS = 300  # of the Nystroem approximation of the RBF kernel
+LANDMARKS = 200  # of the Nystroem approximation of the RBF kernel
 WIDTH, EPOCHS = 64, 30  # of the MLP
 
 
@@ -147,7 +147,10 @@ def logistic(embeddings: Array, rewards: Array, evaluated: Array, strength: floa
     from sklearn.linear_model import LogisticRegression
 
     return _classified(
-        lambda: LogisticRegression(C=strength, max_iter=300), embeddings, rewards, evaluated
+        lambda: LogisticRegression(C=strength, max_iter=100, tol=1e-3),
+        embeddings.astype(np.float32),
+        rewards,
+        evaluated,
     )
 
 
@@ -220,9 +223,9 @@ def clusters(embeddings: Array, rewards: Array, evaluated: Array, strength: floa
 
 
 RIVALS = (
-    Rival("logistic regression", logistic, (0.1, 1.0, 10.0)),
-    Rival("MLP", mlp, (0.01, 0.1, 1.0)),
+    Rival("logistic regression", logistic, (0.03, 0.3, 3.0)),
+    Rival("MLP", mlp, (0.03, 0.1, 0.3)),
     Rival("ridge per expert", ridge, (1.0,)),
-    Rival("SVM (RBF)", svm, (0.01, 0.1, 1.0)),
+    Rival("SVM (RBF)", svm, (0.001, 0.01, 0.1)),
     Rival("k-means clusters", clusters, (8.0, 16.0, 32.0, 64.0, 128.0)),
 )

@@ -14,7 +14,8 @@
     leave_out = ["javascript"]            # or only = [...]: the subsets to evaluate
 
 `splits` may also stand as a list of names. Without it, every split except train is
-evaluated; `groups` may be left out.
+evaluated. `groups` may be left out, and `also = ["../../exports/other"]` names further
+routers over the same experts to compare with.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from zooter_lite.data.table import RewardTable
 from zooter_lite.data.toml import check_names, read_toml, tables_of
 from zooter_lite.errors import DataError
 
-_TABLE_KEYS = {"name", "data", "router", "splits", "groups"}
+_TABLE_KEYS = {"name", "data", "router", "splits", "groups", "also"}
 _SPLIT_KEYS = {"split", "leave_out", "only"}
 
 
@@ -66,15 +67,21 @@ class SuiteTable:
         The reward table and the router directory.
     splits
         What is evaluated; empty for every split except train.
+    only
+        The subsets to evaluate where `splits` is empty; empty for all.
     groups
         Group of each subset; subsets without one are in none.
+    also
+        Directories of further routers over the same experts.
     """
 
     name: str
     data: str
     router: str
     splits: tuple[SplitChoice, ...] = ()
+    only: tuple[str, ...] = ()
     groups: Mapping[str, str] | None = None
+    also: tuple[str, ...] = ()
 
 
 def read_suite(path: str, folder: str = "") -> list[SuiteTable]:
@@ -110,7 +117,9 @@ def chosen_splits(
         A split or subset that the table does not have, or nothing left to evaluate.
     """
     present = sorted(set(table.splits or []))
-    choices = wanted.splits or tuple(SplitChoice(name) for name in present if name != "train")
+    choices = wanted.splits or tuple(
+        SplitChoice(name, wanted.only) for name in present if name != "train"
+    )
     if not choices:
         raise DataError(
             f"{wanted.data}: every row has the split 'train', which the router was fitted on; "
@@ -170,7 +179,14 @@ def _table(entry: dict[str, Any], number: int, path: str, beside: Path, folder: 
     choices = tuple(_split(split, where) for split in splits)
     check_names([choice.split for choice in choices], "split", where)
     return SuiteTable(
-        texts["name"], str(data), str(beside / texts["router"]), choices, _groups(entry, where)
+        name=texts["name"],
+        data=str(data),
+        router=str(beside / texts["router"]),
+        splits=choices,
+        groups=_groups(entry, where),
+        also=tuple(
+            str(beside / other) for other in _names(entry.get("also", []), f"{where}: also")
+        ),
     )
 
 

@@ -20,6 +20,7 @@ RANK = 64  # of the matrix factorisation
 STEPS, BATCH = 1000, 64  # RouterDC's own, section 4.1 and its code
 TOP, BOTTOM, OUT_GROUP, GROUPS = 3, 3, 3, 5  # K+, K-, H, N there
 FACTOR_EPOCHS, FACTOR_STEPS, FACTOR_BATCH = 20, 400, 256  # the first two at least
+DECAYS, TEMPERATURES = (0.01, 0.1, 1.0), (1.0, 0.3, 0.1)  # strengths to choose from
 LEARNING_RATE = 1e-3  # of the heads; 5e-5 in RouterDC is that of a fine-tuned encoder
 
 
@@ -48,7 +49,7 @@ def factorise(embeddings: Array, rewards: Array, evaluated: Array, strength: flo
 
     def logits(inputs: torch.Tensor) -> torch.Tensor:
         weight, bias, experts, offsets = parameters
-        return (inputs @ weight.T + bias) @ experts.T + offsets
+        return torch.addmm(offsets, inputs @ weight.T + bias, experts.T)
 
     def loss(rows: torch.Tensor) -> torch.Tensor:
         wanted = goal[rows]
@@ -163,7 +164,7 @@ def _tensor(values: Array) -> torch.Tensor:
 def _batches(n: int, size: int, epochs: int, random: torch.Generator) -> list[torch.Tensor]:
     """Batches of row numbers from shuffled epochs, one after the other."""
     order = [torch.randperm(n, generator=random) for _ in range(epochs)]
-    return list(torch.cat(order).split(min(size, n)))
+    return list(torch.split(torch.cat(order), min(size, n)))
 
 
 def _trained(
