@@ -42,6 +42,10 @@ def test_case(name: str, expected: str) -> None:
     assert noisy(["What is 2 + 2? äÖ"], BY_NAME[name], 0) == [expected]
 
 
+def test_title_case_keeps_words_with_an_apostrophe_whole() -> None:
+    assert noisy(["don't ADD x_y 3rd"], BY_NAME["title case"], 0) == ["Don't Add X_Y 3Rd"]
+
+
 def test_the_keyboard() -> None:
     assert set(_NEIGHBOURS["s"]) == set("adwezx")
     assert set(_NEIGHBOURS["q"]) == set("wa")

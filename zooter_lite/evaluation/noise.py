@@ -64,6 +64,7 @@ _REPLACED = re.compile(
     re.I,
 )
 _QUESTION = re.compile(r"\A(what|who|where|when) (is|are|was|were) ([^?.!:\n]{1,80})\?", re.I)
+_APOSTROPHES = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -151,6 +152,11 @@ def _other_words(found: re.Match[str]) -> str:
     return other[0].upper() + other[1:] if phrase[0].isupper() else other
 
 
+def title_case(text: str, source: random.Random) -> str:
+    """Begin every word with a capital; unlike `str.title`, "don't" becomes "Don't"."""
+    return _APOSTROPHES.sub(lambda word: word[0][0].upper() + word[0][1:].lower(), text)
+
+
 def append_after(text: str, source: random.Random) -> str:
     """Put an unrelated sentence after the prompt."""
     return f"{text}\n\n{source.choice(CONFOUNDERS)}"
@@ -164,7 +170,7 @@ def put_before(text: str, source: random.Random) -> str:
 NOISES = (
     Noise("upper case", "every letter a capital", lambda text, source: text.upper()),
     Noise("lower case", "no capitals", lambda text, source: text.lower()),
-    Noise("title case", "every word with a capital", lambda text, source: text.title()),
+    Noise("title case", "every word with a capital", title_case),
     Noise("typos", f"{TYPO_RATE:.0%} of the letters of words mistyped", typos),
     Noise("rewrite", "polite frame, contractions and other phrases, by a table", rewrite),
     Noise("text after", "an unrelated sentence after the prompt", append_after),
