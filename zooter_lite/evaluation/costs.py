@@ -151,7 +151,7 @@ def sweep(scores: Array, expert_costs: Array, n_points: int = SWEEP) -> IntArray
     Parameters
     ----------
     scores
-        (n, n_experts), higher is better.
+        (n, n_experts), higher is better; -inf for an expert that may not be chosen.
     expert_costs
         (n_experts,) known before a query is answered. An expert with NaN is never chosen.
 
@@ -163,7 +163,8 @@ def sweep(scores: Array, expert_costs: Array, n_points: int = SWEEP) -> IntArray
     best = scores.argmax(axis=1)
     saved = expert_costs[best][:, None] - expert_costs
     lost = scores[np.arange(len(scores)), best][:, None] - scores
-    prices = lost[saved > 0] / saved[saved > 0]
+    cheaper = (saved > 0) & np.isfinite(lost)
+    prices = lost[cheaper] / saved[cheaper]
     cheapest = np.full((1, len(scores)), int(np.nanargmin(expert_costs)), dtype=np.intp)
     if not len(prices):
         return cheapest
