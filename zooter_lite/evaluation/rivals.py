@@ -226,6 +226,6 @@ RIVALS = (
     Rival("logistic regression", logistic, (0.03, 0.3, 3.0)),
     Rival("MLP", mlp, (0.1, 0.3, 1.0)),
     Rival("ridge per expert", ridge, (1.0,)),
-    Rival("SVM (RBF)", svm, (0.001, 0.01, 0.1)),
+    Rival("SVM (RBF)", svm, (0.01, 0.1, 1.0)),
     Rival("k-means clusters", clusters, (8.0, 16.0, 32.0, 64.0, 128.0)),
 )

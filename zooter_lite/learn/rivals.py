@@ -20,7 +20,7 @@ RANK = 64  # of the matrix factorisation
 STEPS, BATCH = 1000, 64  # RouterDC's own, section 4.1 and its code
 TOP, BOTTOM, OUT_GROUP, GROUPS = 3, 3, 3, 5  # K+, K-, H, N there
 FACTOR_EPOCHS, FACTOR_STEPS, FACTOR_BATCH = 20, 400, 256  # the first two at least
-DECAYS, TEMPERATURES = (0.01, 0.1, 1.0), (1.0, 0.3, 0.1)  # strengths to choose from
+DECAYS, TEMPERATURES = (0.1, 1.0, 10.0), (1.0, 0.3, 0.1)  # strengths to choose from
 LEARNING_RATE = 1e-3  # of the heads; 5e-5 in RouterDC is that of a fine-tuned encoder
 
 
