@@ -17,6 +17,7 @@ from zooter_lite.learn.ablation import (
     base_recipe,
     learning_curve,
     n_refits,
+    own_recipe,
     refit,
     variants,
 )
@@ -43,6 +44,7 @@ def test_the_base_is_the_papers_head_under_the_routers_labels() -> None:
     given = {"labels": CONFIG["labels"] | {"tags": "given"}}
     assert base_recipe(given, has_tags=True).tags == "given"
     assert base_recipe(given, has_tags=False).tags == "auto"
+    assert own_recipe({"head": {"kind": "prior"}}, base) == replace(base, head="prior")
     bare = base_recipe({"labels": {"tags": None}}, has_tags=True)
     assert (bare.tags, bare.temperature, bare.beta) == ("auto", None, 1.0)
 

@@ -18,8 +18,9 @@ from zooter_lite.data.table import RewardTable
 from zooter_lite.errors import DataError
 from zooter_lite.evaluation.baselines import TrainedOn
 from zooter_lite.evaluation.noise import NOISES
+from zooter_lite.evaluation.picking import picker, reward_ranking
 from zooter_lite.evaluation.rivals import Rival, clusters
-from zooter_lite.evaluation.slices import Plan, evaluate_table, picker, reward_ranking
+from zooter_lite.evaluation.slices import Plan, evaluate_table
 from zooter_lite.evaluation.suite import SplitChoice, SuiteTable
 
 NAN = float("nan")
@@ -116,6 +117,7 @@ def test_rivals_learn_of_the_training_rows_alone(folder: Path) -> None:
         system = next(s for s in one.slice.systems if s.name == "clusters of two")
         inputs = one.slice.embeddings.astype(np.float64)
         expected = clusters(known, rewards, inputs, 2.0)
+        assert system.scores is not None
         np.testing.assert_allclose(system.scores, expected, atol=1e-6)
         assert system.role == "baseline"
     assert bar.told["rivals"] == [1, 1]

@@ -16,6 +16,7 @@ from zooter_lite.evaluation.suite import (
     check_groups,
     chosen_splits,
     read_suite,
+    table_name,
 )
 
 WHOLE = """
@@ -87,7 +88,7 @@ GOOD = 'name = "t"\ndata = "t.csv"\nrouter = "r"\n'
         ('[[table]]\nname = "t"\nrouter = "r"', "table 't': data: expected a text, found None"),
         ('[[table]]\nname = "t"\ndata = "d"\nrouter = 3', "table 't': router: expected a text"),
         (f"[[table]]\n{GOOD}[[table]]\n{GOOD}", "two tables have the name 't'"),
-        (f'[[table]]\n{GOOD}split = "x"', "table 't': unknown key 'split'; expected also, data, groups"),
+        (f'[[table]]\n{GOOD}split = "x"', "unknown key 'split'; expected also, data, groups"),
         (f'[[table]]\n{GOOD}splits = "x"', "table 't': splits: expected a list, found str"),
         (f"[[table]]\n{GOOD}splits = [3]", "table 't': splits: expected names or tables"),
         (f'[[table]]\n{GOOD}splits = ["a", "a"]', "two splits have the name 'a'"),
@@ -169,6 +170,20 @@ def test_only_training_rows_must_be_asked_for_by_name() -> None:
     train = replace(rows(), splits=["train"] * 6)
     with pytest.raises(DataError, match="every row has the split 'train'"):
         chosen_splits(train, SuiteTable("t", "t.csv", "r"))
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("a/b.parquet", "b"),
+        ("b.csv.gz", "b"),
+        ("b.jsonl", "b"),
+        ("org/set", "set"),
+        ("x.csv.y", "x.csv.y"),
+    ],
+)
+def test_a_table_is_named_by_its_file(source: str, name: str) -> None:
+    assert table_name(source) == name
 
 
 def test_groups_name_subsets_of_the_table() -> None:

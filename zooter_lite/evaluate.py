@@ -32,7 +32,7 @@ from zooter_lite.evaluation.analysis import analyse, choice_estimates, plain
 from zooter_lite.evaluation.report import ranking_table, rewritten_card, text_table
 from zooter_lite.evaluation.rivals import RIVALS, Rival
 from zooter_lite.evaluation.slices import EvaluatedTable, Plan, evaluate_table
-from zooter_lite.evaluation.suite import SplitChoice, SuiteTable, read_suite
+from zooter_lite.evaluation.suite import SplitChoice, SuiteTable, read_suite, table_name
 from zooter_lite.router.directory import read_router, rewrite_router
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
@@ -145,16 +145,10 @@ def _suite(options: Options) -> list[SuiteTable]:
     """Tables of the suite file, or the one that the options name."""
     if options.suite is not None:
         return read_suite(options.suite, options.data)
-    only = _listed(options.subsets)
-    splits: tuple[SplitChoice, ...] = ()
-    if options.split is not None:
-        splits = (SplitChoice(options.split, only),)
-    name = Path(options.data).name
-    for suffix in (".gz", ".csv", ".jsonl", ".parquet"):
-        name = name.removesuffix(suffix)
-    also = _listed(options.also)
-    table = SuiteTable(name, options.data, options.router, splits, only, also=also)
-    return [table]
+    only, also = _listed(options.subsets), _listed(options.also)
+    splits = () if options.split is None else (SplitChoice(options.split, only),)
+    name = table_name(options.data)
+    return [SuiteTable(name, options.data, options.router, splits, only, also=also)]
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
@@ -184,7 +178,7 @@ def _rivals(options: Options) -> list[Rival]:
 def _ablations(tables: list[EvaluatedTable], seed: int) -> tuple[Json | None, Json | None]:
     """Refit the heads of all tables: estimates by ablation and label, and by training rows."""
     try:
-        from zooter_lite.learn.ablation import SHARES, ablate, base_recipe, learning_curve, n_refits
+        from zooter_lite.learn import ablation
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "--ablations") from error
     rows: dict[str, dict[str, Json]] = {"encoder": _by_encoder(tables, seed)}
@@ -198,10 +192,12 @@ def _ablations(tables: list[EvaluatedTable], seed: int) -> tuple[Json | None, Js
         slices = [one.slice for one in table.evaluated]
         inputs = np.concatenate([one.embeddings for one in slices])
         ends = np.cumsum([len(one.table) for one in slices])[:-1]
-        base = base_recipe(table.router.config, train.tags is not None, seed)
-        with _bar("ablations", n_refits(base) + len(SHARES)) as bar:
-            varied = ablate(train, embeddings, inputs, base, bar.update)
-            curve = learning_curve(train, embeddings, inputs, base, bar.update)
+        config = table.router.config
+        base = ablation.base_recipe(config, train.tags is not None, seed)
+        own = ablation.own_recipe(config, base)
+        with _bar("ablations", ablation.n_refits(base) + len(ablation.SHARES)) as bar:
+            varied = ablation.ablate(train, embeddings, inputs, base, bar.update)
+            curve = ablation.learning_curve(train, embeddings, inputs, own, bar.update)
         for kind, choices in varied.items():
             for label, chosen in choices.items():
                 values = rows.setdefault(kind, {}).setdefault(label, {})

@@ -28,6 +28,7 @@ from zooter_lite.evaluation.analysis import analyse
 from zooter_lite.evaluation.baselines import TrainedOn
 from zooter_lite.evaluation.report import documents, parity_lines, text_table
 from zooter_lite.evaluation.slices import described, make_slice
+from zooter_lite.evaluation.suite import table_name
 from zooter_lite.export import precisions
 from zooter_lite.labels import diagnose
 from zooter_lite.labels.diagnostics import observed_mean
@@ -102,7 +103,7 @@ def main(options: Options) -> None:
     """Read, embed, choose, fit, export, evaluate, write."""
     _check(options)
     source = options.data or sample_path()
-    out = Path(options.out or f"exports/{_stem(source)}")
+    out = Path(options.out or f"exports/{table_name(source) or 'router'}")
     check_replaceable(out)
     try:
         from zooter_lite.learn import assemble
@@ -184,7 +185,7 @@ def _evaluate(
 ) -> list[dict[str, Any]]:
     """Describe every split but train, as the report dictionary does."""
     known = TrainedOn(observed_mean(train.rewards), train, embeddings[table.rows("train")])
-    name = _stem(options.data or sample_path())
+    name = table_name(options.data or sample_path())
     evaluated = []
     for split in sorted(set(table.splits or []) - {"train"}):
         rows = table.rows(split)
@@ -214,13 +215,6 @@ def _check(options: Options) -> None:
         raise DataError("--keep-queries with --tags none: no query is indexed without tags")
     if options.jobs == 0 or options.jobs < -1:
         raise DataError(f"--jobs {options.jobs}: expected -1 or a positive number")
-
-
-def _stem(source: str) -> str:
-    name = Path(source).name
-    for suffix in (".gz", ".csv", ".jsonl", ".parquet"):
-        name = name.removesuffix(suffix)
-    return name or "router"
 
 
 def _prepared(table: RewardTable, options: Options) -> RewardTable:

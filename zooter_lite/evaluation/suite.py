@@ -106,6 +106,20 @@ def read_suite(path: str, folder: str = "") -> list[SuiteTable]:
     return suite
 
 
+def table_name(source: str) -> str:
+    """Name of a reward table by the file it stands in.
+
+    Examples
+    --------
+    >>> table_name("tables/mine.csv.gz")
+    'mine'
+    """
+    name = Path(source).name
+    for suffix in (".gz", ".csv", ".jsonl", ".parquet"):
+        name = name.removesuffix(suffix)
+    return name
+
+
 def chosen_splits(
     table: RewardTable, wanted: SuiteTable
 ) -> list[tuple[SplitChoice, NDArray[np.int64]]]:

@@ -52,6 +52,11 @@ def base_recipe(config: Mapping[str, Any], has_tags: bool, seed: int = 0, jobs: 
     )
 
 
+def own_recipe(config: Mapping[str, Any], base: Recipe) -> Recipe:
+    """Return the base recipe with the kind of head that the router has, for its learning curve."""
+    return replace(base, head=config["head"]["kind"])
+
+
 def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:
     """List the recipes of each ablation by label: `beta`, `labels` and `kl`."""
     hard = replace(base, labels="hard", beta=1.0)
