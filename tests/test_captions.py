@@ -123,8 +123,8 @@ def test_a_router_that_hardly_routes_is_called_one(one: Json) -> None:
 def test_confusion_names_the_most_common_miss(one: Json) -> None:
     one["confusion"] = {"experts": ["a", "b"], "matrix": [[0.4, 0.05], [0.25, 0.3]]}
     assert captions.confusion(one)[1] == (
-        "70% lies on the diagonal; choosing at random would put 50% there. The most common miss: a "
-        "where b is best (25% of all queries)."
+        "70% of the queries lie on the diagonal; choosing at random would put 50% there. The most "
+        "common miss: a where b is best (25% of all queries)."
     )
 
 

@@ -148,7 +148,7 @@ def confusion(one: Json) -> Caption:
         if i != j
     ]
     share, best, chosen = max(wrong)
-    means = f"{percent(agreed)} lies on the diagonal; choosing at random would put "
+    means = f"{percent(agreed)} of the queries lie on the diagonal; choosing at random would put "
     means += f"{percent(1 / len(experts))} there. The most common miss: {chosen} where "
     means += f"{best} is best ({percent(share)} of all queries)."
     return shows, means

@@ -26,22 +26,21 @@ def verdict_rows(report: Json) -> list[Json]:
     for one in report["slices"]:
         single, rival = best_single_of(one), best_rival_of(one)
         gap = single and single["gap"]
-        rows.append(
-            {
-                "name": one["name"],
-                "rows": one["rows"],
-                "router": router_of(one)["micro"],
-                "single_name": one["best_single"],
-                "single": single and single["micro"],
-                "gap": gap,
-                "standing": standing(gap),
-                "rival_name": rival and rival["name"],
-                "rival": rival and rival["micro"],
-                "rival_gap": rival and rival["gap"],
-                "rival_standing": standing(rival and rival["gap"]),
-                "gap_closed": percent(one["gap_closed"]),
-            }
-        )
+        row: Json = {
+            "name": one["name"],
+            "rows": one["rows"],
+            "router": router_of(one)["micro"],
+            "single_name": one["best_single"],
+            "single": single and single["micro"],
+            "gap": gap,
+            "standing": standing(gap),
+            "rival_name": rival and rival["name"],
+            "rival": rival and rival["micro"],
+            "rival_gap": rival and rival["gap"],
+            "rival_standing": standing(rival and rival["gap"]),
+            "gap_closed": percent(one["gap_closed"]),
+        }
+        rows.append(row | {"sentence": _against_single(row)})
     return rows
 
 
@@ -66,7 +65,7 @@ def answer(rows: list[Json]) -> tuple[str, list[str]]:
         headline = "Routing does not pay on any test set"
     else:
         headline = "Routing is not shown to pay on any test set"
-    return headline, [*map(_against_single, rows), *_against_rivals(rows)]
+    return headline, [*(row["sentence"] for row in rows), *_against_rivals(rows)]
 
 
 def _against_single(row: Json) -> str:

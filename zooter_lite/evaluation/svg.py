@@ -109,10 +109,13 @@ def inline(figure: Figure, name: str, label: str) -> str:
         What a screen reader says.
     """
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "zooter"}):  # ids, and with them their order, fixed
-        figure.savefig(content, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Type")))
+        # savefig would draw everything twice
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(content, metadata={"Date": None})
     root = ElementTree.fromstring(content.getvalue())  # our own output: nothing hostile to expand
     _drop_document_parts(root)
     _rename_ids(root, name)
