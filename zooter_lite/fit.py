@@ -24,9 +24,11 @@ from tqdm import tqdm
 from zooter_lite.cli import option, run
 from zooter_lite.data import RewardTable, read_table, sample_path
 from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.evaluation.analysis import analyse
 from zooter_lite.evaluation.baselines import TrainedOn
-from zooter_lite.evaluation.compare import Comparison, compare
-from zooter_lite.evaluation.report import documents, parity_lines, text_table, verdict
+from zooter_lite.evaluation.report import documents, parity_lines, text_table
+from zooter_lite.evaluation.slices import described, make_slice
+from zooter_lite.evaluation.suite import table_name
 from zooter_lite.export import precisions
 from zooter_lite.labels import diagnose
 from zooter_lite.labels.diagnostics import observed_mean
@@ -101,7 +103,7 @@ def main(options: Options) -> None:
     """Read, embed, choose, fit, export, evaluate, write."""
     _check(options)
     source = options.data or sample_path()
-    out = Path(options.out or f"exports/{_stem(source)}")
+    out = Path(options.out or f"exports/{table_name(source) or 'router'}")
     check_replaceable(out)
     try:
         from zooter_lite.learn import assemble
@@ -136,13 +138,13 @@ def main(options: Options) -> None:
         files |= assemble.tag_files(train, embeddings[rows], fitted.tagging)
         if options.keep_queries:
             files |= assemble.kept_queries(train, fitted.tagging)
-    comparisons = _evaluate(table, embeddings, train, fitted, options.seed)
+    slices = _evaluate(table, embeddings, train, fitted, options)
     config = assemble.router_config(encoder, train, fitted, recipe)
     config["parity"] = {name: parity.to_json() for name, parity in exports.parity.items()}
-    files |= _documents(config, comparisons, fitted, options)
+    files |= _documents(config, slices, fitted, options)
     write_router(out, config, files, fitted.head)
     clock.append(time.perf_counter())
-    _conclude(out, comparisons, config, exports.refused)
+    _conclude(out, slices, config, exports.refused)
     if is_static(options.encoder):
         from zooter_lite.learn.static import MEASURED
 
@@ -179,16 +181,20 @@ def _evaluate(
     embeddings: NDArray[np.float32],
     train: RewardTable,
     fitted: "Fitted",
-    seed: int,
-) -> list[Comparison]:
-    """Compare with the baselines on every split but train."""
+    options: Options,
+) -> list[dict[str, Any]]:
+    """Describe every split but train, as the report dictionary does."""
     known = TrainedOn(observed_mean(train.rewards), train, embeddings[table.rows("train")])
-    comparisons = []
+    name = table_name(options.data or sample_path())
+    evaluated = []
     for split in sorted(set(table.splits or []) - {"train"}):
         rows = table.rows(split)
-        probs = fitted.head.probs(embeddings[rows])
-        comparisons.append(compare(split, table.take(rows), probs, embeddings[rows], known, seed))
-    return comparisons
+        inputs = embeddings[rows]
+        outputs = (fitted.head.probs(inputs).astype(np.float32), inputs)
+        one = make_slice((name, split), table.take(rows), outputs, known)
+        evaluated.append(described(one, fitted.head.temperature, known))
+    slices: list[dict[str, Any]] = analyse(evaluated, {}, options.seed)["slices"]
+    return slices
 
 
 def _check(options: Options) -> None:
@@ -209,13 +215,6 @@ def _check(options: Options) -> None:
         raise DataError("--keep-queries with --tags none: no query is indexed without tags")
     if options.jobs == 0 or options.jobs < -1:
         raise DataError(f"--jobs {options.jobs}: expected -1 or a positive number")
-
-
-def _stem(source: str) -> str:
-    name = Path(source).name
-    for suffix in (".gz", ".csv", ".jsonl", ".parquet"):
-        name = name.removesuffix(suffix)
-    return name or "router"
 
 
 def _prepared(table: RewardTable, options: Options) -> RewardTable:
@@ -246,7 +245,7 @@ def _describe(source: str, table: RewardTable, train: RewardTable) -> None:
 
 
 def _documents(
-    config: dict[str, Any], comparisons: list[Comparison], fitted: "Fitted", options: Options
+    config: dict[str, Any], slices: list[dict[str, Any]], fitted: "Fitted", options: Options
 ) -> dict[str, bytes]:
     """report.json, report.svg and README.md of the router directory."""
     undecisive = ("cache", "jobs", "out")
@@ -264,18 +263,18 @@ def _documents(
         for word in (f"--{key.replace('_', '-')}", *([] if value is True else [str(value)]))
     ]
     command = shlex.join(["python", "-m", "zooter_lite.fit", *changed])
-    return documents(config, comparisons, details, command)
+    return documents(config, slices, details, command)
 
 
 def _conclude(
-    out: Path, comparisons: list[Comparison], config: dict[str, Any], refused: str
+    out: Path, slices: list[dict[str, Any]], config: dict[str, Any], refused: str
 ) -> None:
-    for comparison in comparisons:
+    for one in slices:
         print()
-        print(text_table(comparison))
-        shares = sorted(comparison.shares.items(), key=lambda item: -item[1])
+        print(text_table(one))
+        shares = sorted(one["shares"].items(), key=lambda item: -item[1])
         print("sent to: " + ", ".join(f"{name} {share:.0%}" for name, share in shares))
-        print(verdict(comparison))
+        print(one["verdict"])
     print()
     print(f"router: {out}")
     for line in parity_lines(config):
