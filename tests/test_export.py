@@ -17,7 +17,6 @@ from tests.helpers import (
     toy_embedding,
     toy_encoder,
     toy_head,
-    toy_tokens,
 )
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.learn.assemble import router_config, tag_files
@@ -29,7 +28,7 @@ from zooter_lite.router.head import Head, TagPrior
 from zooter_lite.router.session import TextSession
 from zooter_lite.router.tags import TagIndex
 
-KINDS = ["linear", "prior", "mlp", "domain", "words"]
+KINDS = ["linear", "prior", "mlp", "domain"]
 QUERIES = ["one two three", "", "eight", "four five " * 40, "nine unknown words", "one two three"]
 
 
@@ -44,7 +43,7 @@ def test_the_graph_computes_head_probs(kind: str, temperature: float) -> None:
     session = TextSession(router_graph(toy_encoder(), head, EXPERTS), toy_encoder().tokenizer, 16)
     probs, embedding = session.run(QUERIES, ["probs", "embedding"])
     np.testing.assert_allclose(embedding, embeddings(), atol=1e-6)
-    expected = head.probs(embeddings().astype(np.float64), toy_tokens(QUERIES))
+    expected = head.probs(embeddings().astype(np.float64))
     np.testing.assert_allclose(probs, expected, atol=1e-5)
     np.testing.assert_allclose(probs.sum(axis=1), 1.0, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1.0, atol=1e-6)
@@ -124,7 +123,7 @@ def test_router_config_by_hand() -> None:
         "temperature": 0.25,
     }
     assert config["calibration"] == {"temperature": 0.5}
-    assert config["head"] == {"domains": [], "kind": "prior", "l2": 0.01, "words": False}
+    assert config["head"] == {"domains": [], "kind": "prior", "l2": 0.01}
     assert config["training"] == {
         "folds": 5, "mean_rewards": [0.5, 0.5], "rows": 3, "seed": 4,
     }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,26 +14,13 @@ from safetensors.numpy import load, save
 from tests.helpers import softmax, toy_head, units
 from zooter_lite.learn.export import as_float32
 from zooter_lite.router.head import DOMAIN, SHARPNESS, Head, Hidden, TagPrior
-from zooter_lite.router.lexicon import FIRST, SECOND, SHIFT, Lexicon
 
 Tensors = dict[str, NDArray[Any]]
-KINDS = ["linear", "prior", "mlp", "domain", "words"]
-TOKENS = [np.arange(length) for length in (5, 1, 3, 2, 7, 4, 6, 2, 9)]
+KINDS = ["linear", "prior", "mlp", "domain"]
 DIM = 6
 
 
-def naive_words(lexicon: Lexicon, ids: NDArray[np.int64]) -> list[float]:
-    n = len(lexicon.rarity)
-    grams = [int(a) % n for a in ids]
-    grams += [(FIRST * int(a) + SECOND * int(b) + SHIFT) % n for a, b in itertools.pairwise(ids)]
-    length = math.sqrt(sum(float(lexicon.rarity[gram]) ** 2 for gram in grams))
-    return [
-        sum(float(lexicon.rarity[gram] * weights[gram]) for gram in grams) / max(length, 1e-6)
-        for weights in lexicon.table.T
-    ]
-
-
-def naive_logits(head: Head, row: NDArray[np.float64], ids: NDArray[np.int64]) -> list[float]:
+def naive_logits(head: Head, row: NDArray[np.float64]) -> list[float]:
     inner = row
     if head.hidden is not None:
         pairs = zip(head.hidden.weight, head.hidden.bias, strict=True)
@@ -57,17 +43,15 @@ def naive_logits(head: Head, row: NDArray[np.float64], ids: NDArray[np.int64]) -
             ]
         for expert in range(len(logits)):
             logits[expert] += (1 - trust) * tags[expert] + trust * domain[expert]
-    if head.lexicon is not None:
-        logits = [a + b for a, b in zip(logits, naive_words(head.lexicon, ids), strict=True)]
     return logits
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_and_probs_are_the_formula(kind: str) -> None:
     head, rows = toy_head(kind), units(9, DIM, 0)
-    expected = np.array([naive_logits(head, *each) for each in zip(rows, TOKENS, strict=True)])
-    np.testing.assert_allclose(head.logits(rows, TOKENS), expected, atol=1e-6)
-    np.testing.assert_allclose(head.probs(rows, TOKENS), softmax(expected / 0.7), atol=1e-6)
+    expected = np.array([naive_logits(head, row) for row in rows])
+    np.testing.assert_allclose(head.logits(rows), expected, atol=1e-6)
+    np.testing.assert_allclose(head.probs(rows), softmax(expected / 0.7), atol=1e-6)
     assert head.dim == DIM
 
 
@@ -79,11 +63,6 @@ def test_prior_by_hand() -> None:
     head = Head(np.zeros((2, 2)), np.zeros(2), prior)
     np.testing.assert_allclose(np.exp(head.logits(middle)), [[0.55, 0.45]])
     np.testing.assert_allclose(np.exp(head.logits(np.eye(2)[:1])), [[0.9, 0.1]], atol=1e-8)
-
-
-def test_a_lexicon_needs_the_tokens() -> None:
-    with pytest.raises(ValueError, match="needs the tokens"):
-        toy_head("words").probs(units(2, DIM, 0))
 
 
 def test_probs_stay_finite_for_huge_logits() -> None:
@@ -98,8 +77,7 @@ def test_tensors_round_trip_through_safetensors(kind: str) -> None:
     assert {n: a.tobytes() for n, a in again.tensors().items()} == {
         n: a.tobytes() for n, a in head.tensors().items()
     }
-    rows, tokens = units(5, DIM, 0), TOKENS[:5]
-    np.testing.assert_array_equal(again.probs(rows, tokens), head.probs(rows, tokens))
+    np.testing.assert_array_equal(again.probs(units(5, DIM, 0)), head.probs(units(5, DIM, 0)))
 
 
 def test_a_transposed_array_is_written_as_it_reads() -> None:
@@ -148,14 +126,10 @@ def spoil(name: str, value: float) -> Callable[[Tensors], Tensors]:
         ("prior", drop("centroids"), "expected the arrays"),
         ("mlp", drop("hidden.bias"), "expected the arrays"),
         *[("domain", drop(name), "expected the arrays") for name in (*DOMAIN, "centroids")],
-        ("words", drop("lexicon.rarity"), "expected the arrays"),
-        ("words", drop("lexicon.table"), "expected the arrays"),
         ("domain", spoil("domain.gate", np.nan), "'domain.gate' is not finite"),
         ("domain", swap("domain.gate", np.zeros(3)), "'domain.gate' has shape"),
         ("domain", swap("domain.bias", np.zeros(3)), "domain.* has shape"),
         ("domain", swap("domain.residual", np.zeros((3, 3))), "'domain.residual' has shape"),
-        ("words", swap("lexicon.table", np.zeros((49, 3))), "'lexicon.table' has shape"),
-        ("words", swap("lexicon.rarity", np.array(1.0)), "has shape"),
         ("mlp", drop("hidden.weight"), "expected the arrays"),
         *[
             (kind, spoil(name, value), f"'{name}' is not finite")

@@ -24,7 +24,7 @@ def moved(row: int, values: list[float]) -> NDArray[np.floating]:
 def test_the_fitted_head_on_the_same_embeddings_passes() -> None:
     head, embeddings = toy_head("prior"), units(8, DIM, 1)
     found = head.probs(embeddings).astype(np.float32)
-    parity = check_fp32(found, head.probs(embeddings), np.ones((8, 3)))
+    parity = check_fp32(found, head, embeddings, np.ones((8, 3)))
     assert parity.queries == 8
     assert parity.max_difference < 1e-6
     assert (parity.changed_decisions, parity.lost, parity.margin, parity.repeats) == (0, 0, 0, 0)
@@ -44,7 +44,7 @@ def test_another_head_than_the_graphs_is_refused(other: object) -> None:
     head, embeddings = toy_head("prior"), units(8, DIM, 1)
     changed = other(head)  # type: ignore[operator]
     with pytest.raises(ParityError, match=r"router\.onnx differs from its reference by"):
-        check_fp32(head.probs(embeddings), changed.probs(embeddings), np.ones((8, 3)))
+        check_fp32(head.probs(embeddings), changed, embeddings, np.ones((8, 3)))
 
 
 def test_int8_figures_by_hand() -> None:

@@ -67,6 +67,9 @@ class Options:
         "best",
         help="given: the table's; auto: k-means clusters; best: cross-validation picks from both",
     )
+    domains: bool = option(
+        True, help="the prior head does not learn to tell the table's subsets apart"
+    )
     labels: Literal["soft", "hard"] = option("soft", help="softmax of the rewards, or best expert")
     kl: Literal["label-router", "router-label"] = option(
         "label-router", help="direction of the KL divergence; the paper writes router-label"
@@ -170,6 +173,7 @@ def _recipe(options: Options) -> "Recipe":
         temperature=options.temperature,
         beta=options.beta,
         l2=options.l2,
+        domains=options.domains,
         folds=options.folds,
         seed=options.seed,
         jobs=options.jobs,
@@ -189,8 +193,8 @@ def _evaluate(
     evaluated = []
     for split in sorted(set(table.splits or []) - {"train"}):
         rows = table.rows(split)
-        inputs = embeddings[rows]
-        outputs = (fitted.head.probs(inputs).astype(np.float32), inputs)
+        probs = fitted.head.probs(embeddings[rows])
+        outputs = (probs.astype(np.float32), embeddings[rows])
         one = make_slice((name, split), table.take(rows), outputs, known)
         evaluated.append(described(one, fitted.head.temperature, known))
     slices: list[dict[str, Any]] = analyse(evaluated, {}, options.seed)["slices"]
@@ -260,10 +264,18 @@ def _documents(
         word
         for key, value in given.items()
         if value != getattr(Options(), key)
-        for word in (f"--{key.replace('_', '-')}", *([] if value is True else [str(value)]))
+        for word in _as_option(key, value)
     ]
     command = shlex.join(["python", "-m", "zooter_lite.fit", *changed])
     return documents(config, slices, details, command)
+
+
+def _as_option(key: str, value: object) -> list[str]:
+    """Words of the command line that set an option to a value other than its default."""
+    name = key.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", str(value)]
 
 
 def _conclude(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zooter_lite.learn.words import Words
 from zooter_lite.router.head import Head, Hidden
 
 Array = NDArray[np.floating]
@@ -74,7 +72,6 @@ def distil(
     how: Distillation,
     offset: Array | None = None,
     start: Head | None = None,
-    words: Words | None = None,
 ) -> Head:
     """Fit a head to soft labels.
 
@@ -93,8 +90,6 @@ def distil(
         A head of the same kind to start from (a neighbouring setting): it changes how
         fast a convex head is found, not what is found. The MLP always starts anew, since
         a strongly regularised one is a saddle that it would not leave.
-    words
-        Of the same queries: the head then gets a lexicon, under the same L2.
 
     Returns
     -------
@@ -104,10 +99,6 @@ def distil(
     target = torch.as_tensor(labels, dtype=torch.float64)
     fixed = torch.zeros_like(target) if offset is None else torch.as_tensor(offset)
     parameters = _start(inputs.shape[1], target.shape[1], how, start)
-    n_dense = len(parameters)
-    features, table = _words(words, target.shape[1], start)
-    if table is not None:
-        parameters.append(table)
     weights = [p for p in parameters if p.ndim == 2]
     optimiser = torch.optim.LBFGS(
         parameters,
@@ -120,10 +111,7 @@ def distil(
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        logits = _forward(inputs, parameters[:n_dense]) + fixed
-        if table is not None:
-            logits = logits + features @ table
-        divergence = kl_divergence(logits, target, how.direction)
+        divergence = kl_divergence(_forward(inputs, parameters) + fixed, target, how.direction)
         penalty = torch.stack([w.square().sum() for w in weights]).sum()
         loss = divergence + how.l2 / 2 * penalty
         loss.backward()  # type: ignore[no-untyped-call]
@@ -132,30 +120,7 @@ def distil(
     optimiser.step(closure)  # type: ignore[no-untyped-call]
     arrays = [p.detach().numpy() for p in parameters]
     hidden = Hidden(arrays[2], arrays[3]) if how.kind == "mlp" else None
-    head = Head(arrays[0], arrays[1], hidden=hidden)
-    return head if words is None else replace(head, lexicon=words.lexicon(arrays[-1]))
-
-
-def _words(
-    words: Words | None, n_experts: int, start: Head | None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Sparse features and the weights to fit; no weights where there are no words."""
-    if words is None:
-        return torch.empty(0), None
-    sparse = words.features
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls its sparse tensors a beta
-        features = torch.sparse_csr_tensor(
-            torch.as_tensor(sparse.indptr.astype(np.int64)),
-            torch.as_tensor(sparse.indices.astype(np.int64)),
-            torch.as_tensor(sparse.data),
-            size=sparse.shape,
-        )
-    if start is not None and start.lexicon is not None:
-        table = torch.tensor(start.lexicon.table[words.used], dtype=torch.float64)
-    else:
-        table = torch.zeros(len(words.used), n_experts, dtype=torch.float64)
-    return features, table.requires_grad_()
+    return Head(arrays[0], arrays[1], hidden=hidden)
 
 
 def _forward(inputs: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tensor:

@@ -17,7 +17,6 @@ from zooter_lite.learn.graph import GraphBuilder, serialise
 from zooter_lite.learn.quantise import to_int8
 from zooter_lite.router.config import FORMAT_VERSION
 from zooter_lite.router.head import SHARPNESS, Head, TagPrior
-from zooter_lite.router.lexicon import FIRST, SECOND, SHIFT, TINY, Lexicon
 
 
 def router_graph(encoder: Encoder, head: Head, experts: Sequence[str]) -> bytes:
@@ -64,8 +63,6 @@ def _head_nodes(head: Head) -> GraphBuilder:
         inner = graph.add("Relu", [shifted])
     logits = graph.add("MatMul", [inner, constant("weight", head.weight.T)])
     logits = graph.add("Add", [logits, constant("bias", head.bias)])
-    if head.lexicon is not None:
-        logits = graph.add("Add", [logits, _lexicon(graph, head.lexicon)])
     if head.prior is not None:
         logits = graph.add("Add", [logits, _prior(graph, head, head.prior)])
     temperature = constant("temperature", np.asarray([head.temperature]))
@@ -101,29 +98,6 @@ def _prior(graph: GraphBuilder, head: Head, prior: TagPrior) -> str:
     trust = graph.add("Sigmoid", [steep])
     apart = graph.add("Sub", [by_domain, by_tags])
     return graph.add("Add", [by_tags, graph.add("Mul", [trust, apart])])
-
-
-def _lexicon(graph: GraphBuilder, lexicon: Lexicon) -> str:
-    """Nodes from the token ids to the logits of the words, as `Lexicon.logits` computes them."""
-    constant = partial(_constant, graph)
-    zero, one, last, end = (graph.integers(n) for n in (0, 1, -1, 2**31))
-    n_buckets = graph.integers(len(lexicon.rarity))
-    before = graph.add("Slice", ["input_ids", zero, last, one])
-    after = graph.add("Slice", ["input_ids", one, end, one])
-    first = graph.add("Mul", [before, graph.integers(FIRST)])
-    second = graph.add("Mul", [after, graph.integers(SECOND)])
-    shifted = graph.add("Add", [graph.add("Add", [first, second]), graph.integers(SHIFT)])
-    both = graph.add("Concat", ["input_ids", shifted], axis=1)
-    grams = graph.add("Mod", [both, n_buckets])
-    present = graph.add("Slice", ["attention_mask", one, end, one])
-    mask = graph.add("Concat", ["attention_mask", present], axis=1)
-    rarity = graph.add("Gather", [constant("lexicon.rarity", lexicon.rarity), grams])
-    weights = graph.add("Mul", [rarity, graph.add("Cast", [mask], to=TensorProto.FLOAT)])
-    length = graph.add("ReduceL2", [weights, last], keepdims=1)
-    known = graph.add("Max", [length, constant("lexicon.tiny", np.asarray([TINY]))])
-    scaled = graph.add("Unsqueeze", [graph.add("Div", [weights, known]), one])
-    rows = graph.add("Gather", [constant("lexicon.table", lexicon.table), grams])
-    return graph.add("Squeeze", [graph.add("MatMul", [scaled, rows]), one])
 
 
 def int8_encoder(encoder: Encoder, queries: Sequence[str]) -> Encoder:

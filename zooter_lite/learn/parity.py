@@ -17,6 +17,7 @@ from zooter_lite.learn.cache import EmbeddingCache
 from zooter_lite.learn.encoder import Encoder
 from zooter_lite.learn.find import find_encoder, is_static
 from zooter_lite.learn.reference import load_torch, torch_embeddings
+from zooter_lite.router.head import Head
 from zooter_lite.router.session import TextSession
 
 Array = NDArray[np.floating]
@@ -103,14 +104,15 @@ def graph_probs(
     return session.run(queries, ["probs"], progress)[0]
 
 
-def check_fp32(found: Array, expected: Array, rewards: Array) -> Parity:
-    """Compare the fp32 graph with the numpy head on the reference's embeddings.
+def check_fp32(found: Array, head: Head, embeddings: Array, rewards: Array) -> Parity:
+    """Compare the fp32 graph with the reference embeddings and the numpy head.
 
     Parameters
     ----------
-    found, expected
-        (n, n_experts) probabilities of the graph, and of the fitted head on what the
-        reference embeds.
+    found
+        (n, n_experts) probabilities of the graph.
+    head, embeddings
+        The fitted head and the reference's embeddings (n, dim) of the same queries.
     rewards
         (n, n_experts), NaN where not observed.
 
@@ -119,6 +121,7 @@ def check_fp32(found: Array, expected: Array, rewards: Array) -> Parity:
     ParityError
         A probability differs by more than `MAX_DIFFERENCE`, or a decision that is no tie.
     """
+    expected = head.probs(embeddings.astype(np.float64))
     parity = _compare(found, expected, rewards)
     if not parity.max_difference <= MAX_DIFFERENCE or parity.changed_decisions > 0:
         raise ParityError(

@@ -15,7 +15,6 @@ from zooter_lite.labels.soft import TagAssignment, harden, normalise, shrunk_tag
 from zooter_lite.learn.distil import Direction, Distillation, HeadKind, distil
 from zooter_lite.learn.domains import Domains, gate_of
 from zooter_lite.learn.tagging import Tagging
-from zooter_lite.learn.words import Words
 from zooter_lite.router.head import DomainPrior, Head, TagPrior, prior_logits
 
 Array = NDArray[np.float64]
@@ -39,8 +38,6 @@ class Candidates:
         Label temperature (reward units), sample share, L2 weight.
     domains
         Subsets of the training queries, for the prior head; None does without.
-    words
-        Words of the training queries; None does without.
     """
 
     taggings: Sequence[Tagging]
@@ -48,7 +45,6 @@ class Candidates:
     betas: Sequence[float]
     l2s: Sequence[float]
     domains: Domains | None = None
-    words: Words | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,6 @@ def fit_setting(
     method: Method,
     start: Head | None = None,
     domains: Domains | None = None,
-    words: Words | None = None,
 ) -> Head:
     """Fit one head: labels from rewards, smoothed by tag, prior from tags, distilled.
 
@@ -122,16 +117,16 @@ def fit_setting(
         (n_queries, dim) unit vectors.
     rewards
         (n_queries, n_experts), NaN where not observed.
-    tagging, domains, words
-        Tags, subsets and words of exactly these queries, or None.
+    tagging, domains
+        Tags and subsets of exactly these queries, or None.
     """
     labels = harden(rewards) if method.hard_labels else normalise(rewards, setting.temperature)
     how = Distillation(method.kind, setting.l2, method.direction, method.seed)
     if tagging is None:
-        return distil(embeddings, labels, how, start=start, words=words)
+        return distil(embeddings, labels, how, start=start)
     smoothed = smooth(labels, tagging.assignment, setting.beta)
     if method.kind != "prior":
-        return distil(embeddings, smoothed, how, start=start, words=words)
+        return distil(embeddings, smoothed, how, start=start)
     prior = TagPrior(
         tagging.centroids, prior_table(rewards, tagging.assignment, setting.temperature)
     )
@@ -140,7 +135,7 @@ def fit_setting(
         domain = domain_prior(rewards, tagging, domains, setting.temperature)
         seen = domains.membership
     offset = prior_logits(prior, domain, tagging.near, tagging.membership, seen)
-    head = distil(embeddings, smoothed, how, offset, start, words)
+    head = distil(embeddings, smoothed, how, offset, start)
     return replace(head, prior=prior, domain=domain)
 
 
@@ -272,18 +267,13 @@ def _path_logits(
     own = None if tagging is None else tagging.take(inside)
     domains = candidates.domains
     own_domains = None if domains is None else domains.take(inside)
-    words = candidates.words
-    own_words = None if words is None else words.take(inside)
     head: Head | None = None
     logits = []
     for setting in path:
         head = fit_setting(
-            embeddings[inside], rewards[inside], own, setting, method, head, own_domains, own_words
+            embeddings[inside], rewards[inside], own, setting, method, head, own_domains
         )
-        dense = replace(head, prior=None, domain=None, lexicon=None)
-        found = dense.logits(embeddings[rows])
-        if words is not None and head.lexicon is not None:
-            found = found + words.features[rows] @ head.lexicon.table[words.used]
+        found = replace(head, prior=None, domain=None).logits(embeddings[rows])
         if head.prior is not None and tagging is not None:
             seen = None if domains is None else domains.membership[rows]
             near, tags = tagging.near[rows], tagging.membership[rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -33,9 +33,7 @@ from zooter_lite.learn.select import (
     select,
 )
 from zooter_lite.learn.tagging import Tagging, cluster_tags, given_tags
-from zooter_lite.learn.words import count_words
 from zooter_lite.router.head import Head
-from zooter_lite.router.lexicon import Ids
 
 FloatArray = NDArray[np.float32]
 TagSource = Literal["best", "given", "auto", "none"]
@@ -59,8 +57,6 @@ class Recipe:
         Sample share of the label, and weight of the L2 penalty.
     domains
         Whether the prior head learns to tell the table's subsets apart.
-    words
-        Whether the head has a lexicon, where it is given the tokens; never the MLP.
     folds, seed, jobs
         Of the cross-validation; jobs -1 takes every core.
     """
@@ -73,7 +69,6 @@ class Recipe:
     beta: float | None = None
     l2: float | None = None
     domains: bool = True
-    words: bool = True
     folds: int = 5
     seed: int = 0
     jobs: int = -1
@@ -109,7 +104,6 @@ class Fitted:
                 "domains": self.domains.assignment.names if self.domains else [],
                 "kind": self.method.kind,
                 "l2": setting.l2,
-                "words": self.head.lexicon is not None,
             },
             "labels": {
                 "beta": setting.beta if self.tagging else 1.0,
@@ -197,7 +191,6 @@ def fit_head(
     recipe: Recipe,
     progress: Callable[[int], object] = lambda _: None,
     announce: Callable[[int], object] = lambda _: None,
-    tokens: Sequence[Ids] | None = None,
 ) -> Fitted:
     """Choose the setting by cross-validation, fit on all training rows, calibrate.
 
@@ -212,8 +205,6 @@ def fit_head(
     progress, announce
         Called with the number of jobs done since the last call; once before, with that
         of all jobs.
-    tokens
-        Token ids of the same rows, special tokens included; None fits no lexicon.
 
     Raises
     ------
@@ -234,10 +225,6 @@ def fit_head(
     candidates = candidates_for(train, embeddings, recipe, groups)
     kind = recipe.head if recipe.head != "prior" or candidates.taggings else "linear"
     domains = candidates.domains if kind == "prior" else None
-    words = None
-    if recipe.words and tokens is not None and kind != "mlp":
-        words = count_words(tokens, len(train.experts))
-    candidates = replace(candidates, words=words)
     method = Method(kind, recipe.labels == "hard", recipe.direction, recipe.seed)
     inputs = embeddings.astype(np.float64)
     rewards = train.rewards.astype(np.float64)
@@ -258,9 +245,7 @@ def fit_head(
     torch.set_num_threads(1)  # the same sums in the same order on every machine
     try:
         with threadpool_limits(1):
-            head = fit_setting(
-                inputs, rewards, tagging, chosen, method, domains=domains, words=words
-            )
+            head = fit_setting(inputs, rewards, tagging, chosen, method, domains=domains)
     finally:
         torch.set_num_threads(threads)
     temperature = calibration_temperature(selection.logits, rewards)

@@ -5,13 +5,10 @@ The same arithmetic stands in `router.onnx`; `learn/export.py` builds it from th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from zooter_lite.router.lexicon import Ids, Lexicon
 
 Array = NDArray[np.floating]
 
@@ -89,8 +86,7 @@ class Head:
 
     logits = prior(embedding) + weight @ hidden(embedding) + bias, where the prior and
     the hidden layer are optional; probs = softmax(logits / temperature). With a domain,
-    prior = (1 - trust) * tags + trust * (domain + residual of the tags). With a lexicon,
-    its logits are added.
+    prior = (1 - trust) * tags + trust * (domain + residual of the tags).
 
     Attributes
     ----------
@@ -100,8 +96,6 @@ class Head:
         Tag prior added to the logits, or None.
     domain
         Domain prior that the tag prior gives way to; None, and always None without tags.
-    lexicon
-        What the words add to the logits, or None.
     hidden
         Hidden layer, or None.
     temperature
@@ -114,21 +108,13 @@ class Head:
     hidden: Hidden | None = None
     temperature: float = 1.0
     domain: DomainPrior | None = None
-    lexicon: Lexicon | None = None
 
-    def logits(self, embeddings: Array, tokens: Sequence[Ids] | None = None) -> Array:
-        """(n, n_experts) uncalibrated logits of unit embeddings (n, dim).
-
-        `tokens` are the token ids of the same queries, which a lexicon needs.
-        """
+    def logits(self, embeddings: Array) -> Array:
+        """(n, n_experts) uncalibrated logits of unit embeddings (n, dim)."""
         inner = embeddings
         if self.hidden is not None:
             inner = np.maximum(embeddings @ self.hidden.weight.T + self.hidden.bias, 0)
         linear = inner @ self.weight.T + self.bias
-        if self.lexicon is not None:
-            if tokens is None:
-                raise ValueError("a head with a lexicon needs the tokens of the queries")
-            linear = linear + self.lexicon.logits(tokens)
         if self.prior is None:
             return linear
         near = embeddings @ self.prior.centroids.T
@@ -136,9 +122,9 @@ class Head:
         domains = None if self.domain is None else self.domain.membership(embeddings)
         return linear + prior_logits(self.prior, self.domain, near, tags, domains)
 
-    def probs(self, embeddings: Array, tokens: Sequence[Ids] | None = None) -> Array:
+    def probs(self, embeddings: Array) -> Array:
         """(n, n_experts) calibrated probabilities; rows sum to 1."""
-        return softmax(self.logits(embeddings, tokens) / self.temperature)
+        return softmax(self.logits(embeddings) / self.temperature)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays by their names in head.safetensors, C-contiguous float32."""
@@ -147,8 +133,6 @@ class Head:
             named |= {"centroids": self.prior.centroids, "table": self.prior.table}
         if self.domain is not None:
             named |= {name: getattr(self.domain, name.split(".")[1]) for name in DOMAIN}
-        if self.lexicon is not None:
-            named |= {"lexicon.rarity": self.lexicon.rarity, "lexicon.table": self.lexicon.table}
         if self.hidden is not None:
             named |= {"hidden.weight": self.hidden.weight, "hidden.bias": self.hidden.bias}
         return {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in named.items()}
@@ -164,9 +148,7 @@ class Head:
         """
         expected = {"weight", "bias"}
         prior_names = {"centroids", "table"}
-        words = {"lexicon.rarity", "lexicon.table"}
-        hidden_names = {"hidden.weight", "hidden.bias"}
-        for needed in (prior_names, hidden_names, words, {*DOMAIN, *prior_names}):
+        for needed in (prior_names, {"hidden.weight", "hidden.bias"}, {*DOMAIN, *prior_names}):
             apart = needed - prior_names or needed
             expected |= needed if apart & set(tensors) else set()
         if set(tensors) != expected:
@@ -174,17 +156,14 @@ class Head:
         for name, array in tensors.items():
             if array.dtype != np.float32 or not np.isfinite(array).all():
                 raise ValueError(f"array {name!r} is not finite float32")
-        prior = hidden = domain = lexicon = None
+        prior = hidden = domain = None
         if "table" in tensors:
             prior = TagPrior(tensors["centroids"], tensors["table"])
         if "hidden.weight" in tensors:
             hidden = Hidden(tensors["hidden.weight"], tensors["hidden.bias"])
         if DOMAIN[0] in tensors:
             domain = DomainPrior(*(tensors[name] for name in DOMAIN))
-        if "lexicon.table" in tensors:
-            lexicon = Lexicon(tensors["lexicon.rarity"], tensors["lexicon.table"])
-        linear = (tensors["weight"], tensors["bias"])
-        head = cls(*linear, prior, hidden, temperature, domain, lexicon)
+        head = cls(tensors["weight"], tensors["bias"], prior, hidden, temperature, domain)
         head.check_shapes()
         return head
 
@@ -200,9 +179,6 @@ class Head:
             n_tags = len(np.atleast_1d(self.prior.table))
             shapes |= {"centroids": (n_tags, dim), "table": (n_tags, n_experts)}
             shapes |= {"domain.residual": (n_tags, n_experts), "domain.gate": (2,)}
-        if self.lexicon is not None:
-            n_buckets = len(np.atleast_1d(self.lexicon.rarity))
-            shapes |= {"lexicon.rarity": (n_buckets,), "lexicon.table": (n_buckets, n_experts)}
         if self.domain is not None:
             n_domains = len(np.atleast_1d(self.domain.bias))
             shapes |= {"domain.weight": (n_domains, dim), "domain.bias": (n_domains,)}
