@@ -164,11 +164,10 @@ def test_queries_of_the_fit_are_not_evaluated_in_a_table_without_splits(
 def small_sample(folder: Path) -> tuple[str, str]:
     """Write a part of the bundled sample with costs, and a suite file over it; their paths."""
     table = read_table(sample_path())
-    rows = np.sort(
-        np.concatenate(
-            [table.rows(s)[:n] for s, n in (("train", 240), ("test", 60), ("shift", 30))]
-        )
-    )
+    random = np.random.default_rng(0)
+    sizes = {"train": 240, "test": 60, "shift": 30}
+    drawn = [random.permutation(table.rows(split))[:size] for split, size in sizes.items()]
+    rows = np.sort(np.concatenate(drawn))
     part = table.take(rows)
     costs = np.tile(np.arange(1, 9, dtype=np.float32), (len(part), 1))
     write_table(replace(part, costs=costs), str(folder / "part.jsonl"))

@@ -24,7 +24,7 @@ NAN = float("nan")
 def test_the_sample_llm_loss_is_equation_4() -> None:
     random = np.random.default_rng(0)
     similarities = random.normal(size=(6, 5))
-    rewards = np.round(random.random((6, 5)), 2)
+    rewards = random.permutation(np.linspace(0.03, 0.97, 30)).reshape(6, 5)
     rewards[0] = [1, 0, 0.6, 0.7, 0.8]  # one negative
     rewards[1] = 1.0  # no negative: nothing to tell apart
     rewards[2] = 0.0  # no positive
@@ -39,8 +39,18 @@ def test_the_sample_llm_loss_is_equation_4() -> None:
             if rewards[row, expert] > 0:
                 own = math.exp(similarities[row, expert])
                 total -= math.log(own / (own + sum(negative)))
-    found = sample_llm_loss(torch.as_tensor(similarities), torch.as_tensor(rewards))
+    random_draws = torch.Generator().manual_seed(0)
+    found = sample_llm_loss(torch.as_tensor(similarities), torch.as_tensor(rewards), random_draws)
     assert float(found) == pytest.approx(total / 6)
+
+
+def test_ties_are_drawn() -> None:
+    # one of five is right; the three negatives are drawn anew of the four that are wrong
+    rewards = torch.tensor([[1.0, 0, 0, 0, 0]]).repeat(4000, 1)
+    similarities = torch.log(torch.tensor([[1.0, 1, 2, 3, 4]])).repeat(4000, 1)
+    found = sample_llm_loss(similarities, rewards, torch.Generator().manual_seed(0))
+    sums = [1 + 2 + 3, 1 + 2 + 4, 1 + 3 + 4, 2 + 3 + 4]
+    assert float(found) == pytest.approx(np.mean([math.log(1 + s) for s in sums]), abs=0.01)
 
 
 def test_the_sample_sample_loss_where_the_draw_does_not_matter() -> None:

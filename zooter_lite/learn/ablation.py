@@ -53,8 +53,12 @@ def base_recipe(config: Mapping[str, Any], has_tags: bool, seed: int = 0, jobs: 
 
 
 def own_recipe(config: Mapping[str, Any], base: Recipe) -> Recipe:
-    """Return the base recipe with the kind of head that the router has, for its learning curve."""
-    return replace(base, head=config["head"]["kind"])
+    """Return the base recipe with the kind of head that the router has, for its learning curve.
+
+    A small part may lack queries for the table's own tags, so clusters are candidates too.
+    """
+    tags = "best" if base.tags == "given" else base.tags
+    return replace(base, head=config["head"]["kind"], tags=tags)
 
 
 def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:

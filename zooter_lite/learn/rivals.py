@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 
 RANK = 64  # of the matrix factorisation
 STEPS, BATCH = 1000, 64  # RouterDC's own, section 4.1 and its code
+EPOCHS, FEWEST = 40, 300  # steps end earlier where there are few rows, but not before these
 TOP, BOTTOM, OUT_GROUP, GROUPS = 3, 3, 3, 5  # K+, K-, H, N there
 FACTOR_EPOCHS, FACTOR_STEPS, FACTOR_BATCH = 20, 400, 256  # the first two at least
 DECAYS, TEMPERATURES = (0.1, 1.0, 10.0), (1.0, 0.3, 0.1)  # strengths to choose from
@@ -100,16 +101,22 @@ def dual_contrastive(embeddings: Array, rewards: Array, evaluated: Array, streng
     def loss(rows: torch.Tensor) -> torch.Tensor:
         queries = torch.nn.functional.normalize(inputs[rows] @ parameters[0].T, dim=1)
         experts = torch.nn.functional.normalize(parameters[1], dim=1)
-        between = sample_llm_loss(queries @ experts.T / strength, target[rows])
+        between = sample_llm_loss(queries @ experts.T / strength, target[rows], random)
         return between + sample_sample_loss(queries @ queries.T, groups[rows], random)
 
-    epochs = -(-STEPS * BATCH // len(inputs))
-    batches = _batches(len(inputs), BATCH, epochs, random)[:STEPS]
+    steps = max(FEWEST, min(STEPS, EPOCHS * len(inputs) // BATCH))
+    epochs = -(-steps * BATCH // len(inputs))
+    batches = _batches(len(inputs), BATCH, epochs, random)[:steps]
     return _trained(parameters, batches, loss, cosines, evaluated, 0.01)
 
 
-def sample_llm_loss(similarities: torch.Tensor, rewards: torch.Tensor) -> torch.Tensor:
+def sample_llm_loss(
+    similarities: torch.Tensor, rewards: torch.Tensor, random: torch.Generator
+) -> torch.Tensor:
     """RouterDC's sample-LLM contrastive loss, summed over the positives, mean over queries.
+
+    Where rewards tie, draws decide who is among the highest or lowest: a fixed order would
+    keep some experts from ever being a negative.
 
     Parameters
     ----------
@@ -120,14 +127,18 @@ def sample_llm_loss(similarities: torch.Tensor, rewards: torch.Tensor) -> torch.
         above 0, negatives those of the `BOTTOM` lowest that are at most one half.
     """
     n_experts = rewards.shape[1]
-    best = rewards.nan_to_num(-1.0).topk(min(TOP, n_experts), dim=1)
-    worst = rewards.nan_to_num(2.0).topk(min(BOTTOM, n_experts), dim=1, largest=False)
-    negatives = similarities.gather(1, worst.indices).masked_fill(worst.values > 0.5, -torch.inf)
+    shuffled = rewards + 1e-4 * torch.rand(rewards.shape, generator=random)
+    best = shuffled.nan_to_num(-1.0).topk(min(TOP, n_experts), dim=1).indices
+    worst = shuffled.nan_to_num(2.0).topk(min(BOTTOM, n_experts), dim=1, largest=False).indices
+    # a comparison with NaN is false, so an unobserved expert is neither
+    negatives = similarities.gather(1, worst)
+    negatives = negatives.masked_fill(~(rewards.gather(1, worst) <= 0.5), -torch.inf)
     total = similarities.new_zeros(())
-    for place in range(best.values.shape[1]):
-        positive = similarities.gather(1, best.indices[:, place : place + 1])
+    for place in range(best.shape[1]):
+        index = best[:, place : place + 1]
+        positive = similarities.gather(1, index)
         terms = torch.logsumexp(torch.cat([positive, negatives], dim=1), dim=1) - positive[:, 0]
-        total = total + torch.where(best.values[:, place] > 0, terms, 0.0).mean()
+        total = total + torch.where(rewards.gather(1, index)[:, 0] > 0, terms, 0.0).mean()
     return total
 
 
