@@ -58,7 +58,8 @@ def own_recipe(config: Mapping[str, Any], base: Recipe) -> Recipe:
     A small part may lack queries for the table's own tags, so clusters are candidates too.
     """
     tags = "best" if base.tags == "given" else base.tags
-    return replace(base, head=config["head"]["kind"], tags=tags)
+    head = config["head"]
+    return replace(base, head=head["kind"], tags=tags, domains=bool(head.get("domains", True)))
 
 
 def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:
