@@ -15,10 +15,20 @@ from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.router.router import Router
 
 SAME = 1e-5  # cosine distance below which two queries are one
+CHECKED = 32  # remembered embeddings that the router's graph computes again
+EQUAL = 1e-4  # difference of a probability or an embedding up to which they are the same
+
+Remembered = Callable[[Router, Sequence[str]], tuple[NDArray[np.bool_], NDArray[np.float32]]]
 
 
 class Outputs:
     """The router's outputs for the rows of a table, each computed at most once.
+
+    Parameters
+    ----------
+    remembered
+        Tells which queries' embeddings an earlier fit left, and gives them; the head does
+        the rest. They are taken where the router's graph finds the same for a part of them.
 
     Attributes
     ----------
@@ -26,8 +36,11 @@ class Outputs:
         (n, n_experts) and (n, dim); zero where `compute` was not asked for the row.
     """
 
-    def __init__(self, router: Router, table: RewardTable) -> None:
+    def __init__(
+        self, router: Router, table: RewardTable, remembered: Remembered | None = None
+    ) -> None:
         self.router = router
+        self._remembered = remembered
         self._queries = table.queries
         self._done = np.zeros(len(table), dtype=bool)
         self.probs = np.zeros((len(table), len(router.experts)), dtype=np.float32)
@@ -38,9 +51,30 @@ class Outputs:
     ) -> None:
         """Fill in the outputs of these rows; `progress` is called with the number just done."""
         todo = np.unique(rows[~self._done[rows]])
+        if self._remembered is not None and len(todo):
+            todo = self._recall(todo, self._remembered, progress)
         queries = [self._queries[row] for row in todo]
         self.probs[todo], self.embeddings[todo] = self.router.embed(queries, progress)
         self._done[todo] = True
+
+    def _recall(
+        self, todo: NDArray[np.int64], remembered: Remembered, progress: Callable[[int], object]
+    ) -> NDArray[np.int64]:
+        """Take what is remembered and agrees with the graph; return the rows that are left."""
+        known, embeddings = remembered(self.router, [self._queries[row] for row in todo])
+        rows = todo[known]
+        if not len(rows):
+            return todo
+        probs = self.router.head.probs(embeddings).astype(np.float32)
+        part = np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(np.int64))
+        found = self.router.embed([self._queries[row] for row in rows[part]])
+        for ours, theirs in zip(found, (probs[part], embeddings[part]), strict=True):
+            if np.abs(ours - theirs).max() > EQUAL:
+                return todo
+        self.probs[rows], self.embeddings[rows] = probs, embeddings
+        self._done[rows] = True
+        progress(len(rows))
+        return todo[~known]
 
 
 def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:

@@ -21,7 +21,7 @@ from zooter_lite.evaluation.metrics import draw
 from zooter_lite.evaluation.noise import NOISES, noisy, robustness
 from zooter_lite.evaluation.picking import picker, reward_ranking
 from zooter_lite.evaluation.rivals import Rival, tuned_scores
-from zooter_lite.evaluation.rows import Outputs, in_router_order, known_of, unseen_apart
+from zooter_lite.evaluation.rows import Outputs, Remembered, in_router_order, known_of, unseen_apart
 from zooter_lite.evaluation.suite import SuiteTable, check_groups, chosen_splits
 from zooter_lite.evaluation.system import Array, FloatArray, Slice, System
 from zooter_lite.labels.diagnostics import observed_mean
@@ -48,12 +48,15 @@ class Plan:
         Whether the prompts are tried with noise.
     seed
         Of folds, noise and bootstrap.
+    remembered
+        Where embeddings of an earlier fit are found, for fp32; None computes all anew.
     """
 
     precision: Precision = "fp32"
     rivals: Sequence[Rival] = ()
     robustness: bool = False
     seed: int = 0
+    remembered: Remembered | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def evaluate_table(wanted: SuiteTable, plan: Plan, bar: Bar) -> EvaluatedTable:
     """
     router = Router.load(wanted.router, plan.precision)
     table = in_router_order(read_table(wanted.data), router.experts, wanted.data)
-    outputs = Outputs(router, table)
+    outputs = Outputs(router, table, plan.remembered)
     table, notes = _with_splits(table, outputs, wanted, plan, bar)
     chosen = chosen_splits(table, wanted)
     rows = [kept for _, kept in chosen]

@@ -87,6 +87,16 @@ class EmbeddingCache:
             result[row] = np.frombuffer(vectors[key], dtype=np.float32)
         return result
 
+    def find(self, texts: Sequence[str], dim: int) -> tuple[NDArray[np.bool_], FloatArray]:
+        """Tell which texts are known: (len(texts),), and their embeddings (n_known, dim)."""
+        keys = [self._key(text) for text in texts]
+        vectors = self._read(dict.fromkeys(keys))
+        known = np.asarray([key in vectors for key in keys], dtype=bool)
+        found = np.empty((int(known.sum()), dim), dtype=np.float32)
+        for row, place in enumerate(np.flatnonzero(known).tolist()):
+            found[row] = np.frombuffer(vectors[keys[place]], dtype=np.float32)
+        return known, found
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()
