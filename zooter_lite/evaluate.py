@@ -63,8 +63,7 @@ class Options:
     )
     also: Optional[str] = option(
         None,
-        help="further router directories over the same experts, separated by commas: "
-        "other encoders or heads to compare with",
+        help="compare with these router directories too, over the same experts; with commas",
         kind=str,
         metavar="DIRS",
     )
@@ -280,15 +279,20 @@ def _command(options: Options) -> str:
     for field in fields(Options):
         value = getattr(options, field.name)
         if value != field.default:
-            shown = Path(value).name if field.name in ("router", "data", "suite") else str(value)
-            words += [f"--{field.name}", *([] if value is True else [shown])]
+            words += [f"--{field.name}", *([] if value is True else [_shown(field.name, value)])]
     return shlex.join(words)
 
 
+def _shown(name: str, value: object) -> str:
+    """Return an option's value; of files and folders only the name, as reports are passed on."""
+    if name not in ("router", "data", "suite", "also", "report", "json"):
+        return str(value)
+    return ",".join(Path(part).name for part in _listed(str(value)))
+
+
 def _bar(label: str, total: int) -> AbstractContextManager[Any]:
-    bar: AbstractContextManager[Any] = tqdm(
-        total=total, desc=label, disable=None, file=sys.stderr, leave=False
-    )
+    options = {"disable": None, "file": sys.stderr, "leave": False}
+    bar: AbstractContextManager[Any] = tqdm(total=total, desc=label, **options)
     return bar
 
 
