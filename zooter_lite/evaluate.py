@@ -31,6 +31,7 @@ from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.evaluation.analysis import analyse, choice_estimates, plain
 from zooter_lite.evaluation.report import ranking_table, rewritten_card, text_table
 from zooter_lite.evaluation.rivals import RIVALS, Rival
+from zooter_lite.evaluation.rows import Remembered
 from zooter_lite.evaluation.slices import EvaluatedTable, Plan, evaluate_table
 from zooter_lite.evaluation.suite import SplitChoice, SuiteTable, read_suite, table_name
 from zooter_lite.router.directory import read_router, rewrite_router
@@ -91,6 +92,12 @@ class Options:
         "fp32", help="of the router that is evaluated"
     )
     seed: int = option(0, help="of folds, noise and bootstrap")
+    cache: str = option(
+        "",
+        help="where fit keeps embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite), taken "
+        "for fp32 after a check against the router's graph; none: embed everything again",
+        metavar="DIR",
+    )
 
 
 def main(options: Options) -> None:
@@ -98,7 +105,9 @@ def main(options: Options) -> None:
     started = time.monotonic()
     _check(options)
     suite = _suite(options)
-    plan = Plan(options.precision, _rivals(options), options.robustness, options.seed)
+    rivals = _rivals(options)
+    remembered = _remembered(options) if options.precision == "fp32" else None
+    plan = Plan(options.precision, rivals, options.robustness, options.seed, remembered)
     tables = []
     for wanted in suite:
         tables.append(evaluate_table(wanted, plan, _bar))
@@ -148,6 +157,14 @@ def _suite(options: Options) -> list[SuiteTable]:
     splits = () if options.split is None else (SplitChoice(options.split, only),)
     name = table_name(options.data)
     return [SuiteTable(name, options.data, options.router, splits, only, also=also)]
+
+
+def _remembered(options: Options) -> Remembered | None:
+    """Return what finds the embeddings that a fit has left; None where there is no cache."""
+    from zooter_lite.learn.cache import default_cache
+    from zooter_lite.learn.recall import recall
+
+    return None if options.cache == "none" else recall(Path(options.cache or default_cache()))
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
@@ -278,7 +295,7 @@ def _command(options: Options) -> str:
     words = ["python", "-m", "zooter_lite.evaluate"]
     for field in fields(Options):
         value = getattr(options, field.name)
-        if value != field.default:
+        if value != field.default and field.name != "cache":
             words += [f"--{field.name}", *([] if value is True else [_shown(field.name, value)])]
     return shlex.join(words)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zooter_lite.errors import DataError
 
 FloatArray = NDArray[np.float32]
+FILE = "embeddings.sqlite"
 _CHUNK = 256
 _SCHEMA = "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
 
@@ -49,7 +50,7 @@ class EmbeddingCache:
 
     def __init__(self, folder: Path, encoder_key: str) -> None:
         self._prefix = encoder_key.encode()
-        self._path = folder / "embeddings.sqlite"
+        self._path = folder / FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self._path, timeout=60)
