@@ -60,8 +60,9 @@ def factorise(embeddings: Array, rewards: Array, evaluated: Array, strength: flo
         )
 
     inputs, goal = _tensor(embeddings), _tensor(target)
-    epochs = max(FACTOR_EPOCHS, -(-FACTOR_STEPS * FACTOR_BATCH // len(inputs)))
-    batches = _batches(len(inputs), FACTOR_BATCH, epochs, random)
+    size = min(FACTOR_BATCH, len(inputs))
+    epochs = max(FACTOR_EPOCHS, -(-FACTOR_STEPS * size // len(inputs)))
+    batches = _batches(len(inputs), size, epochs, random)
     return _trained(parameters, batches, loss, logits, evaluated, strength)
 
 
