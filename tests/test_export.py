@@ -21,7 +21,7 @@ from tests.helpers import (
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.learn.assemble import router_config, tag_files
 from zooter_lite.learn.export import router_graph
-from zooter_lite.learn.select import Method, Score, Selection, Setting
+from zooter_lite.learn.select import Candidates, Method, Score, Selection, Setting
 from zooter_lite.learn.tagging import Tagging
 from zooter_lite.learn.train import Fitted, Recipe
 from zooter_lite.router.head import Head, TagPrior
@@ -106,8 +106,10 @@ def fitted_by_hand() -> Fitted:
         TagPrior(np.eye(DIM, dtype=np.float32)[:2], np.full((2, 2), 0.5, dtype=np.float32)),
         temperature=0.5,
     )
-    selection = Selection(setting, setting, [Score(setting, 0.5, 0.0)], np.zeros((3, 2)))
-    return Fitted(head, tagging, Method("prior"), selection)
+    selection = Selection(
+        setting, setting, [Score(setting, 0.5, 0.0)], np.zeros((3, 2)), np.arange(3)
+    )
+    return Fitted(head, tagging, Method("prior"), selection, Candidates([], [], [], []))
 
 
 def test_router_config_by_hand() -> None:

@@ -17,7 +17,6 @@ from zooter_lite.learn.select import (
     Score,
     Setting,
     _paths,
-    _reward_of_choice,
     _scores,
     _smoothest,
     calibration_temperature,
@@ -26,6 +25,7 @@ from zooter_lite.learn.select import (
     n_jobs,
     never_rewarded,
     prior_table,
+    reward_of_choice,
     reward_spread,
     select,
 )
@@ -88,10 +88,10 @@ def test_reward_spread_by_hand(rewards: list[list[float]], expected: float) -> N
     assert reward_spread(np.array(rewards)) == pytest.approx(expected)
 
 
-def test_reward_of_choice_takes_the_best_observed_expert() -> None:
+def testreward_of_choice_takes_the_best_observed_expert() -> None:
     logits = np.array([[1.0, 2.0, 0.0], [1.0, 2.0, 0.0], [-1.0, 5.0, -2.0]])
     rewards = np.array([[0.1, 0.2, 0.3], [0.4, NAN, 0.6], [NAN, NAN, 0.9]])
-    assert _reward_of_choice(logits, rewards).tolist() == [0.2, 0.4, 0.9]
+    assert reward_of_choice(logits, rewards).tolist() == [0.2, 0.4, 0.9]
 
 
 def test_scores_by_hand() -> None:

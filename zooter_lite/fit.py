@@ -3,6 +3,7 @@
   python -m zooter_lite.fit                                 the bundled sample
   python -m zooter_lite.fit --data rewards.csv              a table of your own
   python -m zooter_lite.fit --data rewards.parquet --out exports/mine
+  python -m zooter_lite.fit --data rewards.csv --preset best    fine-tunes the encoder
 
 The table has a column 'query', one column 'reward:<expert>' per expert and, if you
 like, 'split' (rows of 'train' are learned from, every other split is evaluated
@@ -35,7 +36,12 @@ from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.router.directory import check_replaceable, write_router
 
 if TYPE_CHECKING:
+    from zooter_lite.learn.encoder import Encoder
+    from zooter_lite.learn.refine import Refined
     from zooter_lite.learn.train import Fitted, Recipe
+
+PRESETS = {"fast": 0, "best": 2}  # epochs of fine-tuning
+MAX_EPOCHS = 20
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,19 @@ class Options:
     )
     precision: str = option(
         "fp32,int8", help="graphs to export; int8 is left out where it loses reward"
+    )
+    preset: Literal["fast", "best"] = option(
+        "fast", help=f"fast: frozen encoder; best: the same as --finetune {PRESETS['best']}"
+    )
+    finetune: Optional[int] = option(
+        None,
+        help="fine-tune the encoder for at most this many epochs, 0 to "
+        f"{MAX_EPOCHS}; one fold of train decides how many are kept, and whether any is. Slow "
+        "without a GPU; killed and run again, it goes on. The encoder is kept in the cache, "
+        "where export finds it, and its folder is printed, for export --encoder (default: what "
+        "the preset says)",
+        kind=int,
+        metavar="EPOCHS",
     )
     head: Literal["prior", "linear", "mlp"] = option(
         "prior", help="prior: what the tags say plus a linear residual"
@@ -131,6 +150,10 @@ def main(options: Options) -> None:
     with _bar(None, "cross-validation") as bar:
         fitted = fit_head(train, embeddings[rows], recipe, bar.update, bar.reset)
     print(fitted.summary(recipe.folds))
+    cross_validated = fitted.selection.scores
+    refined = _refined(options, encoder, embeddings, table, fitted, recipe)
+    if refined is not None:
+        encoder, embeddings, fitted = refined.encoder, refined.embeddings, refined.fitted
 
     with _bar(None, "export and parity") as bar:
         exports = assemble.export_graphs(
@@ -144,7 +167,8 @@ def main(options: Options) -> None:
     slices = _evaluate(table, embeddings, train, fitted, options)
     config = assemble.router_config(encoder, train, fitted, recipe)
     config["parity"] = {name: parity.to_json() for name, parity in exports.parity.items()}
-    files |= _documents(config, slices, fitted, options)
+    details = {"cross_validation": [asdict(score) for score in cross_validated]}
+    files |= _documents(config, slices, details, refined, options)
     write_router(out, config, files, fitted.head)
     clock.append(time.perf_counter())
     _conclude(out, slices, config, exports.refused)
@@ -180,6 +204,33 @@ def _recipe(options: Options) -> "Recipe":
     )
 
 
+def _epochs(options: Options) -> int:
+    return PRESETS[options.preset] if options.finetune is None else options.finetune
+
+
+def _refined(
+    options: Options,
+    encoder: "Encoder",
+    embeddings: NDArray[np.float32],
+    table: RewardTable,
+    fitted: "Fitted",
+    recipe: "Recipe",
+) -> "Refined | None":
+    """Fine-tune if asked to, and say what came of it."""
+    from zooter_lite.learn.refine import refine
+
+    epochs = _epochs(options)
+    if epochs == 0:
+        return None
+    cache = _cache(options)
+    with _bar(None, "fine-tuning") as bar:
+        refined = refine(
+            encoder, embeddings, table, fitted, recipe, epochs, cache, bar.update, bar.reset
+        )
+    print(refined.summary())
+    return refined
+
+
 def _evaluate(
     table: RewardTable,
     embeddings: NDArray[np.float32],
@@ -211,12 +262,19 @@ def _check(options: Options) -> None:
         ("--hold-out", options.hold_out, 0.01, 0.9),
         ("--folds", options.folds, 2, 100),
         ("--seed", options.seed, 0, 2**32 - 1),
+        ("--finetune", options.finetune, 0, MAX_EPOCHS),
     )
     for name, value, low, high in ranges:
         if value is not None and not low <= value <= high:
             raise DataError(f"{name} {value}: expected a number from {low} to {high}")
     if options.keep_queries and options.tags == "none":
         raise DataError("--keep-queries with --tags none: no query is indexed without tags")
+    if _epochs(options):
+        asked = "--preset best" if options.finetune is None else "--finetune"
+        if options.encoder.partition(":")[0] == "static":
+            raise DataError(f"{asked} with a static encoder: it has no layers to fine-tune")
+        if options.head == "mlp":
+            raise DataError(f"{asked} with --head mlp: expected --head prior or linear")
     if options.jobs == 0 or options.jobs < -1:
         raise DataError(f"--jobs {options.jobs}: expected -1 or a positive number")
 
@@ -249,17 +307,20 @@ def _describe(source: str, table: RewardTable, train: RewardTable) -> None:
 
 
 def _documents(
-    config: dict[str, Any], slices: list[dict[str, Any]], fitted: "Fitted", options: Options
+    config: dict[str, Any],
+    slices: list[dict[str, Any]],
+    details: dict[str, Any],
+    refined: "Refined | None",
+    options: Options,
 ) -> dict[str, bytes]:
     """report.json, report.svg and README.md of the router directory."""
     undecisive = ("cache", "jobs", "out")
     given = {k: v for k, v in asdict(options).items() if k not in undecisive}
     if options.data:
         given["data"] = Path(options.data).name
-    details = {
-        "cross_validation": [asdict(score) for score in fitted.selection.scores],
-        "options": given,
-    }
+    details = details | {"options": given}
+    if refined is not None:
+        details["finetune"] = refined.to_json()
     changed = [
         word
         for key, value in given.items()

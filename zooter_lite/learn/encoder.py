@@ -116,7 +116,7 @@ def load_encoder(name: str, cache: Path, prompt: str | None = None) -> Encoder:
         from zooter_lite.learn.static import load_static  # it needs this module
 
         return load_static(name, cache, prompt)
-    folder = find_encoder(name)
+    folder = find_encoder(name, cache)
     if prompt is None:
         prompt = declared_prompt(folder)
     check_pooled(folder, prompt, name)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from zooter_lite.errors import MissingPackageError, ZooterError
 
 DEFAULT = "all-MiniLM-L6-v2"
 STATIC = "static"  # or "static:NAME-OR-FOLDER": distilled from that encoder (static.py)
+FINETUNED = "+finetuned-"  # between the name of the base encoder and the key in the cache
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -21,12 +23,23 @@ def is_static(name: str) -> bool:
     return name == STATIC or name.startswith(f"{STATIC}:")
 
 
-def find_encoder(name: str) -> Path:
-    """Return the folder that holds the encoder's files; a hub name is downloaded."""
+def finetuned_folder(cache: Path, key: str) -> Path:
+    """Return where the cache keeps a fine-tuned encoder (finetune.py)."""
+    return cache / "encoders" / f"finetuned-{key}" / "encoder"
+
+
+def find_encoder(name: str, cache: Path | None = None) -> Path:
+    """Return the folder that holds the encoder's files; a hub name is downloaded.
+
+    "NAME+finetuned-KEY" is looked for in `cache`.
+    """
     if name.removeprefix("sentence-transformers/") == DEFAULT:
         return _bundled()
     folder = Path(name)
+    _, mark, key = name.rpartition(FINETUNED)
     if not folder.is_dir():
+        if mark and re.fullmatch("[0-9a-f]{16}", key):
+            return _finetuned(name, cache, key)
         if folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
             raise EncoderError(f"encoder {name!r}: no such folder")
         folder = _download(name)
@@ -36,6 +49,15 @@ def find_encoder(name: str) -> Path:
             "(pickled weights can run code and are not loaded)"
         )
     return folder
+
+
+def _finetuned(name: str, cache: Path | None, key: str) -> Path:
+    if cache is None or not finetuned_folder(cache, key).is_dir():
+        raise EncoderError(
+            f"encoder {name!r}: not in the cache of fine-tuned encoders; fit it again, "
+            "or give its folder by --encoder"
+        )
+    return finetuned_folder(cache, key)
 
 
 def _bundled() -> Path:

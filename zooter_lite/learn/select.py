@@ -46,6 +46,16 @@ class Candidates:
     l2s: Sequence[float]
     domains: Domains | None = None
 
+    def only(self, setting: Setting) -> Candidates:
+        """Return the candidates that leave this setting alone."""
+        return replace(
+            self,
+            taggings=[] if setting.tagging is None else [self.taggings[setting.tagging]],
+            temperatures=(setting.temperature,),
+            betas=(setting.beta,),
+            l2s=(setting.l2,),
+        )
+
 
 @dataclass(frozen=True)
 class Method:
@@ -81,12 +91,23 @@ class Score:
 
 @dataclass(frozen=True)
 class Selection:
-    """The chosen setting, the best one, every score (best first), out-of-fold logits."""
+    """What cross-validation found.
+
+    Attributes
+    ----------
+    chosen, best, scores
+        The chosen setting, the best one, every score (best first).
+    logits
+        (n_queries, n_experts) out of fold; NaN in the rows of folds that are not judged.
+    folds
+        (n_queries,) number of each query's fold.
+    """
 
     chosen: Setting
     best: Setting
     scores: list[Score]
     logits: Array
+    folds: NDArray[np.int64]
 
 
 def reward_spread(rewards: NDArray[np.floating]) -> float:
@@ -120,12 +141,9 @@ def fit_setting(
     tagging, domains
         Tags and subsets of exactly these queries, or None.
     """
-    labels = harden(rewards) if method.hard_labels else normalise(rewards, setting.temperature)
+    smoothed = labels_of(rewards, tagging, setting, method)
     how = Distillation(method.kind, setting.l2, method.direction, method.seed)
-    if tagging is None:
-        return distil(embeddings, labels, how, start=start)
-    smoothed = smooth(labels, tagging.assignment, setting.beta)
-    if method.kind != "prior":
+    if tagging is None or method.kind != "prior":
         return distil(embeddings, smoothed, how, start=start)
     prior = TagPrior(
         tagging.centroids, prior_table(rewards, tagging.assignment, setting.temperature)
@@ -137,6 +155,12 @@ def fit_setting(
     offset = prior_logits(prior, domain, tagging.near, tagging.membership, seen)
     head = distil(embeddings, smoothed, how, offset, start)
     return replace(head, prior=prior, domain=domain)
+
+
+def labels_of(rewards: Array, tagging: Tagging | None, setting: Setting, method: Method) -> Array:
+    """(n_queries, n_experts) labels of exactly these queries, smoothed by their tags."""
+    labels = harden(rewards) if method.hard_labels else normalise(rewards, setting.temperature)
+    return labels if tagging is None else smooth(labels, tagging.assignment, setting.beta)
 
 
 def domain_prior(
@@ -182,6 +206,7 @@ def select(
     *,
     groups: NDArray[np.int64] | None = None,
     folds: int = 5,
+    judged: int | None = None,
     jobs: int = -1,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Selection:
@@ -194,9 +219,11 @@ def select(
     row's choice was not observed, its best observed expert's reward stands for it.
 
     `groups` (n_queries,) numbers the rows that must share a fold, such as equal
-    queries; without it every row is its own.
+    queries; without it every row is its own. `judged` is the one fold whose rows are held
+    out and count, where the others would flatter; None takes every fold.
 
-    `progress` is called with 1 for each of `n_jobs(candidates, folds)` finished jobs.
+    `progress` is called with 1 for each of `n_jobs(candidates, folds)` finished jobs (with
+    one fold judged, of one fold).
     """
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
@@ -204,18 +231,20 @@ def select(
     groups = np.arange(len(rewards)) if groups is None else groups
     held_out = fold_ids(int(groups.max()) + 1, folds, method.seed)[groups]
     paths = _paths(candidates)
+    numbers = list(range(folds)) if judged is None else [judged]
+    counted = np.isin(held_out, numbers)
 
     def job(path: list[Setting], fold: int) -> list[Array]:
         rows = np.flatnonzero(held_out == fold)
-        logits = _path_logits(embeddings, rewards, candidates, path, method, held_out != fold, rows)
+        fitted = fit_path(embeddings, rewards, candidates, path, method, held_out != fold, rows)
         progress(1)
-        return [_reward_of_choice(values, rewards[rows]) for values in logits]
+        return [reward_of_choice(values, rewards[rows]) for _, values in fitted]
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
-            tasks = [(path, fold) for path in paths for fold in range(folds)]
+            tasks = [(path, fold) for path in paths for fold in numbers]
             results = Parallel(n_jobs=jobs, prefer="threads")(delayed(job)(*t) for t in tasks)
             chosen_rewards: dict[Setting, Array] = {
                 s: np.empty(len(rewards)) for path in paths for s in path
@@ -223,17 +252,17 @@ def select(
             for (path, fold), values in zip(tasks, results, strict=True):
                 for setting, value in zip(path, values, strict=True):
                     chosen_rewards[setting][held_out == fold] = value
-            scores = _scores(chosen_rewards)
+            scores = _scores({s: values[counted] for s, values in chosen_rewards.items()})
             chosen = _smoothest(scores, candidates)
-            logits = np.empty((len(rewards), rewards.shape[1]))
-            for fold in range(folds):
+            logits = np.full((len(rewards), rewards.shape[1]), np.nan)
+            for fold in numbers:
                 rows = np.flatnonzero(held_out == fold)
-                (logits[rows],) = _path_logits(
+                ((_, logits[rows]),) = fit_path(
                     embeddings, rewards, candidates, [chosen], method, held_out != fold, rows
                 )
     finally:
         torch.set_num_threads(threads)
-    return Selection(chosen, scores[0].setting, scores, logits)
+    return Selection(chosen, scores[0].setting, scores, logits, held_out)
 
 
 def n_jobs(candidates: Candidates, folds: int) -> int:
@@ -252,7 +281,7 @@ def _paths(candidates: Candidates) -> list[list[Setting]]:
     ]
 
 
-def _path_logits(
+def fit_path(
     embeddings: Array,
     rewards: Array,
     candidates: Candidates,
@@ -260,15 +289,15 @@ def _path_logits(
     method: Method,
     train: NDArray[np.bool_],
     rows: NDArray[np.int64],
-) -> list[Array]:
-    """Logits of the held-out `rows` under each setting of the path, fitted on `train`."""
+) -> list[tuple[Head, Array]]:
+    """Fit each setting of the path on the rows of `train`; heads, and logits of `rows`."""
     inside = np.flatnonzero(train)
     tagging = None if path[0].tagging is None else candidates.taggings[path[0].tagging]
     own = None if tagging is None else tagging.take(inside)
     domains = candidates.domains
     own_domains = None if domains is None else domains.take(inside)
     head: Head | None = None
-    logits = []
+    fitted = []
     for setting in path:
         head = fit_setting(
             embeddings[inside], rewards[inside], own, setting, method, head, own_domains
@@ -278,11 +307,11 @@ def _path_logits(
             seen = None if domains is None else domains.membership[rows]
             near, tags = tagging.near[rows], tagging.membership[rows]
             found = found + prior_logits(head.prior, head.domain, near, tags, seen)
-        logits.append(np.asarray(found, dtype=np.float64))
-    return logits
+        fitted.append((head, np.asarray(found, dtype=np.float64)))
+    return fitted
 
 
-def _reward_of_choice(logits: Array, rewards: Array) -> Array:
+def reward_of_choice(logits: Array, rewards: Array) -> Array:
     """Reward of the arg max expert; where it was not observed, that of the best observed one."""
     possible = np.where(np.isnan(rewards), -np.inf, logits)
     return np.asarray(rewards[np.arange(len(rewards)), possible.argmax(axis=1)])

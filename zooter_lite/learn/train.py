@@ -59,6 +59,11 @@ class Recipe:
         Whether the prior head learns to tell the table's subsets apart.
     folds, seed, jobs
         Of the cross-validation; jobs -1 takes every core.
+    tagging
+        Name of the one tagging to take of those that `tags` gives; None takes any.
+    judged
+        The one fold that scores and calibrates, where the encoder was fine-tuned on the
+        others; None takes every fold.
     """
 
     head: HeadKind = "prior"
@@ -72,6 +77,8 @@ class Recipe:
     folds: int = 5
     seed: int = 0
     jobs: int = -1
+    tagging: str | None = None
+    judged: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,8 @@ class Fitted:
         The tags of the training queries, or None.
     method, selection
         What was fixed, and what cross-validation chose.
+    candidates
+        Those of the chosen setting alone.
     domains
         The subsets that the head tells apart, or None.
     """
@@ -94,6 +103,7 @@ class Fitted:
     tagging: Tagging | None
     method: Method
     selection: Selection
+    candidates: Candidates
     domains: Domains | None = None
 
     def config(self) -> dict[str, Any]:
@@ -159,6 +169,8 @@ def candidates_for(train: RewardTable, embeddings: FloatArray, recipe: Recipe) -
         raise DataError("--tags given: no tag is carried by enough training queries (10)")
     if recipe.tags in ("best", "auto"):
         taggings += cluster_tags(embeddings, GRANULARITIES, recipe.seed)
+    if recipe.tagging is not None:
+        taggings = [tagging for tagging in taggings if tagging and tagging.name == recipe.tagging]
     spread = reward_spread(train.rewards)
     temperatures = [t * spread for t in TEMPERATURES]
     if recipe.temperature is not None:
@@ -220,7 +232,7 @@ def fit_head(
     method = Method(kind, recipe.labels == "hard", recipe.direction, recipe.seed)
     inputs = embeddings.astype(np.float64)
     rewards = train.rewards.astype(np.float64)
-    announce(n_jobs(candidates, recipe.folds))
+    announce(n_jobs(candidates, recipe.folds if recipe.judged is None else 1))
     selection = select(
         inputs,
         rewards,
@@ -228,6 +240,7 @@ def fit_head(
         method,
         groups=groups,
         folds=recipe.folds,
+        judged=recipe.judged,
         jobs=recipe.jobs,
         progress=progress,
     )
@@ -240,6 +253,7 @@ def fit_head(
             head = fit_setting(inputs, rewards, tagging, chosen, method, domains=domains)
     finally:
         torch.set_num_threads(threads)
-    temperature = calibration_temperature(selection.logits, rewards)
+    judged = ~np.isnan(selection.logits).any(axis=1)
+    temperature = calibration_temperature(selection.logits[judged], rewards[judged])
     head = as_float32(replace(head, temperature=temperature))
-    return Fitted(head, tagging, method, selection, domains)
+    return Fitted(head, tagging, method, selection, candidates.only(chosen), domains)
