@@ -147,6 +147,8 @@ def parity_lines(config: dict[str, Any]) -> list[str]:
                 f"; auto asks fp32 again for {found['repeats']:.1%} of them, which leaves "
                 f"{found['changed_after_repeats']:.2%} changed"
             )
+            if found.get("spared"):
+                line += f"; its last {found['spared']:.0f} products stay in fp32"
         lines.append(line)
     if "text" in parity:
         found = parity["text"]

@@ -100,9 +100,12 @@ def _prior(graph: GraphBuilder, head: Head, prior: TagPrior) -> str:
     return graph.add("Add", [by_tags, graph.add("Mul", [trust, apart])])
 
 
-def int8_encoder(encoder: Encoder, queries: Sequence[str]) -> Encoder:
-    """Return the encoder with an int8 graph, calibrated on these queries."""
-    return replace(encoder, graph=to_int8(encoder.graph, encoder.session().feeds(queries)))
+def int8_encoder(encoder: Encoder, queries: Sequence[str], spared: int = 0) -> Encoder:
+    """Return the encoder with an int8 graph, calibrated on these queries.
+
+    The last `spared` products stay in float32.
+    """
+    return replace(encoder, graph=to_int8(encoder.graph, encoder.session().feeds(queries), spared))
 
 
 def as_float32(head: Head) -> Head:

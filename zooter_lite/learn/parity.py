@@ -49,6 +49,8 @@ class Parity:
     margin, repeats, changed_after_repeats
         Of `--precision auto`: where int8's two best are closer than `margin`, fp32 decides;
         the share of queries for which it does, and of decisions changed then. 0 for fp32.
+    spared
+        Last products of the int8 graph that stayed in float32, since it lost too much without.
     """
 
     queries: int
@@ -58,6 +60,7 @@ class Parity:
     margin: float = 0.0
     repeats: float = 0.0
     changed_after_repeats: float = 0.0
+    spared: int = 0
 
     def to_json(self) -> dict[str, float]:
         """Return the figures as config.json keeps them."""

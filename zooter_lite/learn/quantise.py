@@ -42,7 +42,7 @@ class _Linear:
     matrix: FloatArray
 
 
-def to_int8(graph: bytes, feeds: Iterable[Feed]) -> bytes:
+def to_int8(graph: bytes, feeds: Iterable[Feed], spared: int = 0) -> bytes:
     """Return the graph with integer products and an integer word table.
 
     Parameters
@@ -51,9 +51,12 @@ def to_int8(graph: bytes, feeds: Iterable[Feed]) -> bytes:
         Encoder: input_ids, attention_mask to `unit`.
     feeds
         Batches of calibration queries, a few hundred in all.
+    spared
+        So many products, counted from the last, stay in float32.
     """
     model = onnx.load_model_from_string(graph)
     linears = _linears(model)
+    linears = linears[: max(len(linears) - spared, 0)]
     largest = _channel_maxima(model, {linear.inputs for linear in linears}, feeds)
     builder = GraphBuilder("int8")
     quantised = _quantised(builder, linears, largest)
