@@ -47,7 +47,6 @@ def test_the_base_is_the_papers_head_under_the_routers_labels() -> None:
     own = own_recipe({"head": {"kind": "prior"}}, base)
     assert own == replace(base, head="prior")
     assert own_recipe({"head": {"kind": "mlp"}}, base).head == "mlp"
-    assert own_recipe({"head": {"kind": "of something else"}}, base).head == "prior"
     assert own_recipe({"head": {"kind": "linear"}}, replace(base, tags="given")).tags == "best"
     bare = base_recipe({"labels": {"tags": None}}, has_tags=True)
     assert (bare.tags, bare.temperature, bare.beta) == ("auto", None, 1.0)

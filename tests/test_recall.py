@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,9 @@ def kept(folder: Path, queries: list[str], shift: float = 0.0) -> None:
     encoder = toy_encoder()
     store = EmbeddingCache(folder, encoder.spec.cache_key)
 
-    def encode(texts: object) -> NDArray[np.float32]:
-        rows = np.stack([toy_embedding(text) for text in list(texts)]) + shift  # type: ignore[call-overload]
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = np.stack([toy_embedding(text) for text in texts]) + shift
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
     store.embed(queries, encode, encoder.spec.dim)
     store.close()

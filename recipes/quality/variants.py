@@ -73,7 +73,7 @@ def main(folder: str) -> None:
     print(f"written: {OUT}")
 
 
-def _earned(logits: Array, table: RewardTable) -> Array:
+def _earned(logits: NDArray[np.floating], table: RewardTable) -> Array:
     return reward_of(logits.argmax(axis=1), table.rewards)
 
 

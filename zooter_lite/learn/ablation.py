@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.data.table import RewardTable
 from zooter_lite.errors import DataError
+from zooter_lite.learn.distil import HeadKind
 from zooter_lite.learn.train import Recipe, TagSource, fit_head
 
 FloatArray = NDArray[np.float32]
@@ -23,7 +24,6 @@ IntArray = NDArray[np.intp]
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 SHARES = (0.1, 0.25, 0.5, 1.0)
 FOLDS = 3
-OF_EMBEDDING = ("prior", "linear", "mlp")  # kinds of head that take the embedding alone
 
 
 def base_recipe(config: Mapping[str, Any], has_tags: bool, seed: int = 0, jobs: int = 1) -> Recipe:
@@ -56,12 +56,11 @@ def base_recipe(config: Mapping[str, Any], has_tags: bool, seed: int = 0, jobs: 
 def own_recipe(config: Mapping[str, Any], base: Recipe) -> Recipe:
     """Return the base recipe with the kind of head that the router has, for its learning curve.
 
-    A head that takes more than the embedding has the tag prior's in its place. A small part
-    may lack queries for the table's own tags, so clusters are candidates too.
+    A small part may lack queries for the table's own tags, so clusters are candidates too.
     """
     head = config["head"]
     tags: TagSource = "best" if base.tags == "given" else base.tags
-    kind = head["kind"] if head["kind"] in OF_EMBEDDING else "prior"
+    kind: HeadKind = head["kind"]
     return replace(base, head=kind, tags=tags, domains=bool(head.get("domains", True)))
 
 

@@ -93,7 +93,8 @@ def learn_domains(
         for fold, (weight, bias) in zip(numbers[1:], found[1:], strict=True):
             rows = np.flatnonzero(folds == fold)
             membership[rows] = softmax(inputs[rows] @ weight.T + bias)
-    return Domains(assignment, *found[0], membership)
+    weight, bias = found[0]
+    return Domains(assignment, weight, bias, membership)
 
 
 def _classifier(inputs: Array, label: NDArray[np.int64], n_domains: int) -> tuple[Array, Array]:
