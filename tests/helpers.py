@@ -22,7 +22,7 @@ from zooter_lite.data.table import RewardTable
 from zooter_lite.learn.encoder import Encoder, EncoderSpec
 from zooter_lite.learn.export import router_graph
 from zooter_lite.router.directory import write_router
-from zooter_lite.router.head import Head, Hidden, TagPrior
+from zooter_lite.router.head import DomainPrior, Head, Hidden, TagPrior
 from zooter_lite.router.tags import TagIndex
 
 WORDS = [
@@ -122,7 +122,7 @@ def toy_encoder(max_length: int = 16) -> Encoder:
 
 
 def toy_head(kind: str, *, dim: int = DIM, n_experts: int = 3, temperature: float = 0.7) -> Head:
-    """Random float32 head of one kind: linear, prior or mlp."""
+    """Random float32 head of one kind: linear, prior, mlp, or domain (with a prior)."""
     random = np.random.default_rng(11)
 
     def array(*shape: int) -> NDArray[np.float32]:
@@ -131,11 +131,15 @@ def toy_head(kind: str, *, dim: int = DIM, n_experts: int = 3, temperature: floa
     if kind == "mlp":
         hidden = Hidden(array(8, dim), array(8))
         return Head(array(n_experts, 8), array(n_experts), None, hidden, temperature)
-    prior = None
-    if kind == "prior":
+    prior = domain = None
+    if kind != "linear":
         shares = random.dirichlet(np.ones(n_experts), size=4).astype(np.float32)
         prior = TagPrior(units(4, dim, 3).astype(np.float32), shares)
-    return Head(array(n_experts, dim), array(n_experts), prior, None, temperature)
+    if kind == "domain":
+        shares = random.dirichlet(np.ones(n_experts), size=2).astype(np.float32)
+        gate = np.asarray([5.0, 0.4], dtype=np.float32)
+        domain = DomainPrior(array(2, dim), array(2), shares, array(4, n_experts), gate)
+    return Head(array(n_experts, dim), array(n_experts), prior, None, temperature, domain)
 
 
 def toy_files(

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 
 from zooter_lite.evaluation.chart import bar_chart
-from zooter_lite.evaluation.compare import Comparison, MethodScore
-from zooter_lite.evaluation.metrics import Estimate
 
 SVG = "{http://www.w3.org/2000/svg}"
+Json = dict[str, Any]
 
 
-def comparison() -> Comparison:
-    methods = [
-        MethodScore(name, Estimate(value, value - 0.1, value + 0.1), Estimate(0, 0, 0), {})
-        for name, value in (("router", 0.6), ("a <b> & c", 0.3), ("oracle", 0.9))
-    ]
-    return Comparison("test", 10, {"all": 10}, "a", methods, 0.3, 1.0, 1.0, {"a": 1.0}, 0)
+def one_slice(values: tuple[float | None, ...] = (0.6, 0.3, 0.9)) -> Json:
+    names = (("router", "router"), ("a <b> & c", "baseline"), ("oracle", "bound"))
+    systems = []
+    for (name, role), value in zip(names, values, strict=True):
+        ends = (None, None) if value is None else (value - 0.1, value + 0.1)
+        micro = dict(zip(("value", "low", "high"), (value, *ends), strict=True))
+        systems.append({"name": name, "role": role, "micro": micro})
+    return {"split": "test", "rows": 10, "best_single": "a", "systems": systems}
 
 
 def test_bars_are_as_long_as_their_values() -> None:
-    root = ET.fromstring(bar_chart([comparison(), comparison()]))
+    root = ET.fromstring(bar_chart([one_slice(), one_slice()]))
     bars = [r for r in root.iter(f"{SVG}rect") if r.get("class") in ("bar", "router")]
     widths = [float(bar.get("width", "nan")) for bar in bars]
     assert len(bars) == 6
@@ -37,3 +39,13 @@ def test_bars_are_as_long_as_their_values() -> None:
 
 def test_no_split_gives_an_empty_picture() -> None:
     assert ET.fromstring(bar_chart([])).tag == f"{SVG}svg"
+
+
+def test_a_mean_over_nothing_has_no_bar() -> None:
+    root = ET.fromstring(bar_chart([one_slice((None, 0.3, -0.2))]))
+    bars = [r for r in root.iter(f"{SVG}rect") if r.get("class") in ("bar", "router")]
+    widths = [float(bar.get("width", "nan")) for bar in bars]
+    assert (widths[0], widths[2]) == (0, 0)
+    assert widths[1] > 0
+    assert "nan" in [text.text for text in root.iter(f"{SVG}text")]
+    assert ET.fromstring(bar_chart([one_slice((None, None, None))])).tag == f"{SVG}svg"

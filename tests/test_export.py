@@ -28,7 +28,7 @@ from zooter_lite.router.head import Head, TagPrior
 from zooter_lite.router.session import TextSession
 from zooter_lite.router.tags import TagIndex
 
-KINDS = ["linear", "prior", "mlp"]
+KINDS = ["linear", "prior", "mlp", "domain"]
 QUERIES = ["one two three", "", "eight", "four five " * 40, "nine unknown words", "one two three"]
 
 
@@ -96,6 +96,7 @@ def fitted_by_hand() -> Fitted:
         "given",
         TagAssignment.from_lists([["x"], ["x", "y"], ["y"]]),
         np.eye(DIM)[:2],
+        np.full((3, 2), 0.25),
         np.full((3, 2), 0.5),
     )
     setting = Setting(0, 0.25, 0.3, 0.01)
@@ -124,7 +125,7 @@ def test_router_config_by_hand() -> None:
         "temperature": 0.25,
     }
     assert config["calibration"] == {"temperature": 0.5}
-    assert config["head"] == {"kind": "prior", "l2": 0.01}
+    assert config["head"] == {"domains": [], "kind": "prior", "l2": 0.01}
     assert config["training"] == {
         "folds": 5, "mean_rewards": [0.5, 0.5], "rows": 3, "seed": 4,
     }  # fmt: skip

@@ -43,9 +43,9 @@ def test_the_sample_is_fitted_reported_and_routed(fitted: tuple[Path, str]) -> N
     assert "one standard error" in printed or "the best of all" in printed
     assert str(path) in printed
     report = json.loads((path / "report.json").read_text("utf-8"))
-    assert {c["split"] for c in report["comparisons"]} == {"test", "shift"}
-    test = next(c for c in report["comparisons"] if c["split"] == "test")
-    scores = {m["name"].split(" (")[0]: m["micro"]["value"] for m in test["methods"]}
+    assert {one["split"] for one in report["slices"]} == {"test", "shift"}
+    test = next(one for one in report["slices"] if one["split"] == "test")
+    scores = {system["name"]: system["micro"]["value"] for system in test["systems"]}
 
     # the same mean, from the router itself and the table, by hand
     rows = table.rows("test")
@@ -93,7 +93,7 @@ def test_every_head_and_direction_learns_the_planted_table(
     done = command("fit", "--data", tmp_path / "planted.csv", "--out", tmp_path / "r", *options)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "r" / "report.json").read_text("utf-8"))
-    router = report["comparisons"][0]["methods"][0]
+    router = report["slices"][0]["systems"][0]
     assert router["name"] == "router"
     assert router["micro"]["value"] == 1.0
     config = json.loads((tmp_path / "r" / "config.json").read_text("utf-8"))

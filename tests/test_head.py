@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,10 @@ from safetensors.numpy import load, save
 
 from tests.helpers import softmax, toy_head, units
 from zooter_lite.learn.export import as_float32
-from zooter_lite.router.head import SHARPNESS, Head, Hidden, TagPrior
+from zooter_lite.router.head import DOMAIN, SHARPNESS, Head, Hidden, TagPrior
 
 Tensors = dict[str, NDArray[Any]]
-KINDS = ["linear", "prior", "mlp"]
+KINDS = ["linear", "prior", "mlp", "domain"]
 DIM = 6
 
 
@@ -28,8 +29,20 @@ def naive_logits(head: Head, row: NDArray[np.float64]) -> list[float]:
     if head.prior is not None:
         near = [SHARPNESS * float(np.dot(c, row)) for c in head.prior.centroids]
         (member,) = softmax(np.array([near]))
+        tags = [np.log(np.dot(member, column)) for column in head.prior.table.T]
+        domain, trust = [0.0] * len(logits), 0.0
+        if head.domain is not None:
+            scores = head.domain.weight @ row + head.domain.bias
+            (place,) = softmax(scores[None])
+            slope, threshold = head.domain.gate
+            trust = 1 / (1 + math.exp(-slope * (max(near) / SHARPNESS - threshold)))
+            domain = [
+                np.log(np.dot(place, head.domain.table[:, expert]))
+                + np.dot(member, head.domain.residual[:, expert])
+                for expert in range(len(logits))
+            ]
         for expert in range(len(logits)):
-            logits[expert] += np.log(np.dot(member, head.prior.table[:, expert]))
+            logits[expert] += (1 - trust) * tags[expert] + trust * domain[expert]
     return logits
 
 
@@ -47,8 +60,9 @@ def test_prior_by_hand() -> None:
     prior = TagPrior(np.eye(2), np.array([[0.9, 0.1], [0.2, 0.8]]))
     middle = np.array([[np.sqrt(0.5), np.sqrt(0.5)]])
     np.testing.assert_allclose(prior.membership(middle), [[0.5, 0.5]])
-    np.testing.assert_allclose(np.exp(prior.logits(middle)), [[0.55, 0.45]])
-    np.testing.assert_allclose(np.exp(prior.logits(np.eye(2)[:1])), [[0.9, 0.1]], atol=1e-8)
+    head = Head(np.zeros((2, 2)), np.zeros(2), prior)
+    np.testing.assert_allclose(np.exp(head.logits(middle)), [[0.55, 0.45]])
+    np.testing.assert_allclose(np.exp(head.logits(np.eye(2)[:1])), [[0.9, 0.1]], atol=1e-8)
 
 
 def test_probs_stay_finite_for_huge_logits() -> None:
@@ -111,6 +125,11 @@ def spoil(name: str, value: float) -> Callable[[Tensors], Tensors]:
         ("prior", drop("table"), "expected the arrays"),
         ("prior", drop("centroids"), "expected the arrays"),
         ("mlp", drop("hidden.bias"), "expected the arrays"),
+        *[("domain", drop(name), "expected the arrays") for name in (*DOMAIN, "centroids")],
+        ("domain", spoil("domain.gate", np.nan), "'domain.gate' is not finite"),
+        ("domain", swap("domain.gate", np.zeros(3)), "'domain.gate' has shape"),
+        ("domain", swap("domain.bias", np.zeros(3)), "domain.* has shape"),
+        ("domain", swap("domain.residual", np.zeros((3, 3))), "'domain.residual' has shape"),
         ("mlp", drop("hidden.weight"), "expected the arrays"),
         *[
             (kind, spoil(name, value), f"'{name}' is not finite")

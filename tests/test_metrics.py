@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from zooter_lite.evaluation.metrics import (
     Estimate,
+    draw,
     estimate,
     macro_mean,
+    mean_estimates,
     micro_mean,
     probability_of_gain,
     resample,
+    resampled_means,
     reward_of,
     subset_means,
 )
@@ -160,3 +163,41 @@ def test_gain_and_loss_add_up_to_one(pairs: list[tuple[float, float]]) -> None:
 def test_estimate_by_hand() -> None:
     assert estimate(0.5, np.arange(101.0)) == Estimate(0.5, 2.5, 97.5)
     assert estimate(0.5, np.append(np.arange(101.0), NAN)) == Estimate(0.5, 2.5, 97.5)
+
+
+def test_sums_equal_a_loop_over_the_drawn_rows() -> None:
+    subsets = ["b", "a", "b", "b", "a", "b"]
+    columns = np.random.default_rng(2).normal(size=(6, 3))
+    draws = draw(subsets, seed=5, n_resamples=7)
+    assert draws.subsets == ["a", "b"]
+    assert [rows.tolist() for rows in draws.rows] == [[1, 4], [0, 2, 3, 5]]
+    found = draws.sums(columns)
+    for i in range(7):
+        for place, (rows, counts) in enumerate(zip(draws.rows, draws.counts, strict=True)):
+            assert counts[i].sum() == len(rows)
+            drawn = [columns[r] for r, c in zip(rows, counts[i], strict=True) for _ in range(c)]
+            np.testing.assert_allclose(found[i, place], np.sum(drawn, axis=0))
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    subsets = ["x"] * 9 + ["y"] * 4
+    columns = np.random.default_rng(2).normal(size=(13, 2))
+    columns[[0, 5], 1] = NAN
+    whole = draw(subsets, seed=(3, 1), n_resamples=11)
+    expected = whole.means(columns)
+    monkeypatch.setattr("zooter_lite.evaluation.metrics.CHUNK", 20)
+    pieces = draw(subsets, seed=(3, 1), n_resamples=11)
+    for one, other in zip(whole.counts, pieces.counts, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(pieces.means(columns), expected)
+
+
+def test_one_set_of_draws_serves_several_statistics() -> None:
+    subsets = [*"aabbbc"]
+    values = np.array([1.0, 0.0, NAN, 0.5, 1.0, 0.25])
+    draws = draw(subsets, seed=4, n_resamples=200)
+    found = resampled_means({"one": values}, draws)
+    again = resample({"one": values}, subsets, seed=4, n_resamples=200)
+    np.testing.assert_array_equal(found.micro["one"], again.micro["one"])
+    np.testing.assert_array_equal(found.micro["one"], draws.means(values[:, None])[:, 0])
+    assert mean_estimates(values[:, None], draws) == [estimate(0.55, found.micro["one"])]

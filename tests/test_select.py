@@ -46,7 +46,7 @@ def problem(n: int = 90, seed: int = 0) -> tuple[Array, Array, Tagging]:
 
 def fake_tagging(n_tags: int) -> Tagging:
     assignment = TagAssignment.from_lists([[f"t{i}"] for i in range(n_tags)])
-    return Tagging(str(n_tags), assignment, np.eye(n_tags), np.eye(n_tags))
+    return Tagging(str(n_tags), assignment, np.eye(n_tags), np.eye(n_tags), np.eye(n_tags))
 
 
 def test_paths_hold_what_differs_in_l2_alone_strongest_first() -> None:
@@ -155,7 +155,7 @@ def test_an_expert_observed_alone_on_poor_rewards_does_not_win_the_prior() -> No
     rewards = np.array([[0.9, 0.8, NAN]] * 30 + [[NAN, NAN, 0.05]] * 30)
     embeddings = np.tile([1.0, 0.0], (60, 1))
     assignment = TagAssignment.from_lists([["t"]] * 60)
-    tagging = Tagging("t", assignment, np.array([[1.0, 0.0]]), np.ones((60, 1)))
+    tagging = Tagging("t", assignment, np.array([[1.0, 0.0]]), np.ones((60, 1)), np.ones((60, 1)))
     for beta in (0.0, 1.0):
         setting = Setting(0, 0.1, beta, 0.1)
         head = fit_setting(embeddings, rewards, tagging, setting, Method("prior"))

@@ -214,8 +214,8 @@ def test_fit_route_and_evaluate(
     done = command("evaluate", "--router", path, "--data", sample_path())
     assert done.returncode == 0, done.stderr
     report = json.loads((path / "report.json").read_text("utf-8"))
-    comparison = next(c for c in report["comparisons"] if c["split"] == "test")
-    score = {method["name"]: method["micro"]["value"] for method in comparison["methods"]}
+    test = next(one for one in report["slices"] if one["split"] == "test")
+    score = {system["name"]: system["micro"]["value"] for system in test["systems"]}
     assert score["router"] > score["random"] + 0.05
     assert f"{100 * score['router']:.2f}" in done.stdout
     router = Router.load(path)

@@ -66,6 +66,7 @@ def test_centroids_and_membership_are_the_formulas() -> None:
         mean = embeddings[sorted(rows)].astype(np.float64).mean(axis=0)
         np.testing.assert_allclose(tagging.centroids[tag], mean / np.linalg.norm(mean), atol=1e-12)
     similarity = embeddings.astype(np.float64) @ tagging.centroids.T
+    np.testing.assert_allclose(tagging.near, similarity, atol=1e-12)
     np.testing.assert_allclose(tagging.membership, softmax(SHARPNESS * similarity), atol=1e-6)
 
 
@@ -74,6 +75,7 @@ def test_take_keeps_the_centroids_and_the_membership_of_the_rows() -> None:
     rows = np.array([5, 50, 2])
     part = tagging.take(rows)
     np.testing.assert_array_equal(part.centroids, tagging.centroids)
+    np.testing.assert_array_equal(part.near, tagging.near[rows])
     np.testing.assert_array_equal(part.membership, tagging.membership[rows])
     for place, row in enumerate(rows.tolist()):
         assert tags_of(part, place) == tags_of(tagging, row)

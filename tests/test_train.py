@@ -96,7 +96,7 @@ def test_config_says_what_was_chosen() -> None:
     fitted = fit_head(train, embeddings, replace(FAST, tags="auto", beta=0.3, head="prior"))
     config = fitted.config()
     assert fitted.tagging is not None
-    assert config["head"] == {"kind": "prior", "l2": 0.01}
+    assert config["head"] == {"domains": [], "kind": "prior", "l2": 0.01}
     assert config["labels"]["tags"] == fitted.tagging.name
     assert config["labels"]["n_tags"] == fitted.tagging.n_tags
     assert config["labels"]["beta"] == 0.3
@@ -195,3 +195,31 @@ def test_candidates_are_the_open_grid_or_what_the_recipe_fixes() -> None:
     assert (tuple(fixed.betas), tuple(fixed.l2s)) == ((0.3,), (0.01,))
     hard = candidates_for(train, embeddings, Recipe(tags="none", labels="hard"))
     assert list(hard.temperatures) == pytest.approx([spread])
+
+
+def test_subsets_are_told_apart_where_that_helps() -> None:
+    train, embeddings = planted(400)
+    _, side, _ = heaps(400, 0)
+    named = replace(train, subsets=["left" if s else "right" for s in side])
+    recipe = replace(FAST, head="prior", tags="auto")
+    fitted = fit_head(named, embeddings, recipe)
+    assert fitted.config()["head"]["domains"] == ["left", "right"]
+    assert fitted.head.domain is not None
+    test, sides, _ = heaps(500, 1)
+    assert (fitted.head.logits(test).argmax(axis=1) == sides).mean() > 0.95
+    assert (fitted.head.domain.membership(test).argmax(axis=1) == 1 - sides).mean() > 0.95
+    for other in (replace(recipe, domains=False), replace(recipe, head="linear")):
+        assert fit_head(named, embeddings, other).head.domain is None
+    assert fit_head(train, embeddings, recipe).head.domain is None
+
+
+def test_a_query_far_from_the_training_is_left_to_its_tags() -> None:
+    train, embeddings = planted(400)
+    _, side, _ = heaps(400, 0)
+    named = replace(train, subsets=["left" if s else "right" for s in side])
+    fitted = fit_head(named, embeddings, replace(FAST, head="prior", tags="auto"))
+    head = fitted.head
+    far = -embeddings[:20].astype(np.float64)
+    np.testing.assert_allclose(head.logits(far), replace(head, domain=None).logits(far), atol=1e-3)
+    near = embeddings[:20].astype(np.float64)
+    assert np.abs(head.logits(near) - replace(head, domain=None).logits(near)).max() > 0.01

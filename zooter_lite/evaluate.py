@@ -1,99 +1,264 @@
 """Evaluate a router on a reward table, beside baselines, with bootstrap intervals.
 
   python -m zooter_lite.evaluate --router exports/mine --data rewards.parquet
-  python -m zooter_lite.evaluate --router exports/mine --data t.parquet --split test --json r.json
+  python -m zooter_lite.evaluate --router exports/mine --data t.parquet --report report.html
+  python -m zooter_lite.evaluate --suite suite.toml --report report.html --json report.json
 
 Without --split, every split except 'train' is evaluated. Rows of 'train' in the same
-table are what the baselines (best per subset, kNN) learn from; without such rows only
-the best single expert is known, from the router's own training. In a table without a
-column 'split', the queries that the router was fitted on count as 'train'.
+table are what the baselines learn from; without such rows only the best single expert is
+known, from the router's own training. In a table without a column 'split', the queries
+that the router was fitted on count as 'train'. A suite names several tables and routers
+(zooter_lite/evaluation/suite.py shows its form), and ranks over all their subsets at once.
 """
 
 import json
+import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Optional
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Optional
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from zooter_lite import __version__
 from zooter_lite.cli import option, run
-from zooter_lite.data import RewardTable, read_table
 from zooter_lite.data.rows import atomic_text
-from zooter_lite.errors import DataError
-from zooter_lite.evaluation.baselines import TrainedOn
-from zooter_lite.evaluation.compare import Comparison, compare
-from zooter_lite.evaluation.report import text_table, verdict
-from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.evaluation.analysis import analyse, choice_estimates, plain
+from zooter_lite.evaluation.report import ranking_table, rewritten_card, text_table
+from zooter_lite.evaluation.rivals import RIVALS, Rival
+from zooter_lite.evaluation.rows import Remembered
+from zooter_lite.evaluation.slices import EvaluatedTable, Plan, evaluate_table
+from zooter_lite.evaluation.suite import SplitChoice, SuiteTable, read_suite, table_name
+from zooter_lite.router.directory import read_router, rewrite_router
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
+from zooter_lite.router.verified import read_file
 
-SAME = 1e-5  # cosine distance below which two queries are one
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of `python -m zooter_lite.evaluate`."""
 
-    router: str = option(help="router directory", metavar="DIR")
-    data: str = option(help="reward table", metavar="TABLE")
+    router: str = option("", help="router directory", metavar="DIR")
+    data: str = option(
+        "", help="reward table; with --suite, the folder of its tables", metavar="TABLE"
+    )
+    suite: Optional[str] = option(
+        None,
+        help="evaluate the tables of this file, each with its router",
+        kind=str,
+        metavar="FILE",
+    )
     split: Optional[str] = option(
         None, help="evaluate this split alone (default: every one except train)", kind=str
     )
     subsets: Optional[str] = option(
         None, help="evaluate these subsets alone, separated by commas", kind=str
     )
+    also: Optional[str] = option(
+        None,
+        help="compare with these router directories too, over the same experts; with commas",
+        kind=str,
+        metavar="DIRS",
+    )
+    report: Optional[str] = option(
+        None, help="write everything as one HTML page to this file", kind=str, metavar="FILE"
+    )
     json: Optional[str] = option(
         None, help="write the same figures to this file", kind=str, metavar="FILE"
+    )
+    rivals: Literal["auto", "on", "off"] = option(
+        "auto",
+        help="fit trained baselines on the rows of train (regressions, SVM, MLP, clusters, "
+        "matrix factorisation, RouterDC); auto: with --report and --suite",
+    )
+    ablations: bool = option(
+        False, help="refit the head with other labels, divergences and amounts of training rows"
+    )
+    robustness: bool = option(
+        False, help="route some prompts again in other case, with typos, reworded, or extended"
+    )
+    card: bool = option(
+        False, help="write what is found into the router directory: report.json, picture, card"
     )
     precision: Literal["fp32", "int8", "auto"] = option(
         "fp32", help="of the router that is evaluated"
     )
-    seed: int = option(0, help="of the bootstrap")
+    seed: int = option(0, help="of folds, noise and bootstrap")
+    cache: str = option(
+        "",
+        help="where fit keeps embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite), taken "
+        "for fp32 after a check against the router's graph; none: embed everything again",
+        metavar="DIR",
+    )
 
 
 def main(options: Options) -> None:
-    """Load, embed, compare, print."""
+    """Route, fit the baselines, analyse, print, write."""
+    started = time.monotonic()
+    _check(options)
+    suite = _suite(options)
+    rivals = _rivals(options)
+    remembered = _remembered(options) if options.precision == "fp32" else None
+    plan = Plan(options.precision, rivals, options.robustness, options.seed, remembered)
+    tables = []
+    for wanted in suite:
+        tables.append(evaluate_table(wanted, plan, _bar))
+        for note in tables[-1].notes:
+            print(note)
+    evaluated = [one for table in tables for one in table.evaluated]
+    with _bar("analysis", len(evaluated)) as bar:
+        report = analyse(evaluated, {}, options.seed, bar.update)
+    report["reward_ranking"] = plain([r for t in tables for r in t.reward_ranking]) or None
+    if options.ablations:
+        report["ablations"], report["learning_curve"] = _ablations(tables, options.seed)
+    report["made"] = {
+        "command": _command(options),
+        "version": __version__,
+        "seed": options.seed,
+        "precision": options.precision,
+        "routers": {table.wanted.name: Path(table.wanted.router).name for table in tables},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    _print(tables, report, options)
+    _write(tables, report, options)
+
+
+def _check(options: Options) -> None:
+    """Refuse what cannot work before anything is computed."""
     if options.seed < 0:
         raise DataError(f"--seed {options.seed}: expected a number from 0")
-    router = Router.load(options.router, options.precision)
-    table = in_router_order(read_table(options.data), router.experts, options.data)
-    outputs = _Outputs(router, table)
-    if table.splits is None:
-        # the tag index holds fp32 embeddings, to which those of another precision are unequal
-        exact = (
-            outputs if options.precision == "fp32" else _Outputs(Router.load(options.router), table)
-        )
-        table = _unseen_apart(table, exact)
-    elif len(table.leaks()):
-        print(f"{len(table.leaks())} evaluated rows have a query that also stands in train")
-    chosen = {split: _chosen_rows(table, split, options) for split in _splits(table, options)}
-    known = TrainedOn(np.asarray(router.config["training"]["mean_rewards"], dtype=np.float64))
-    train_rows = table.rows("train")
-    outputs.compute(np.concatenate([train_rows, *chosen.values()]))
-    if len(train_rows):
-        train = table.take(train_rows)
-        known = TrainedOn(observed_mean(train.rewards), train, outputs.embeddings[train_rows])
-    comparisons = [
-        compare(
-            split,
-            table.take(rows),
-            outputs.probs[rows],
-            outputs.embeddings[rows],
-            known,
-            options.seed,
-        )
-        for split, rows in chosen.items()
+    if options.suite is None and not (options.router and options.data):
+        missing = "--data" if options.router else "--router"
+        raise DataError(f"{missing}: expected --router and --data, or --suite")
+    for name in ("router", "split", "subsets", "also"):
+        if options.suite is not None and getattr(options, name):
+            raise DataError(f"--{name} with --suite: the suite file names it for each table")
+    for path in (options.report, options.json):
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise DataError(f"{path}: cannot write (no such folder)")
+    for package in ("jinja2", "matplotlib"):
+        if options.report is not None and find_spec(package) is None:
+            raise MissingPackageError(package, "report", "the HTML report")
+
+
+def _suite(options: Options) -> list[SuiteTable]:
+    """Tables of the suite file, or the one that the options name."""
+    if options.suite is not None:
+        return read_suite(options.suite, options.data)
+    only, also = _listed(options.subsets), _listed(options.also)
+    splits = () if options.split is None else (SplitChoice(options.split, only),)
+    name = table_name(options.data)
+    return [SuiteTable(name, options.data, options.router, splits, only, also=also)]
+
+
+def _remembered(options: Options) -> Remembered | None:
+    """Return what finds the embeddings that a fit has left; None where there is no cache."""
+    from zooter_lite.learn.cache import default_cache
+    from zooter_lite.learn.recall import recall
+
+    return None if options.cache == "none" else recall(Path(options.cache or default_cache()))
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _rivals(options: Options) -> list[Rival]:
+    """Baselines to train."""
+    wanted = options.rivals == "on" or (
+        options.rivals == "auto" and bool(options.report or options.suite)
+    )
+    if not wanted:
+        return []
+    try:
+        from zooter_lite.learn import rivals
+    except ImportError as error:
+        raise MissingPackageError(
+            str(error.name), "fit", "training baselines (--rivals off leaves them out)"
+        ) from error
+    return [
+        *RIVALS,
+        Rival("matrix factorisation", rivals.factorise, rivals.DECAYS),
+        Rival("RouterDC head", rivals.dual_contrastive, rivals.TEMPERATURES),
     ]
-    print(f"router: {options.router}, {_precision(router, options.precision)}")
-    for comparison in comparisons:
-        print(text_table(comparison))
-        print(verdict(comparison))
+
+
+def _ablations(tables: list[EvaluatedTable], seed: int) -> tuple[Json | None, Json | None]:
+    """Refit the heads of all tables: estimates by ablation and label, and by training rows."""
+    try:
+        from zooter_lite.learn import ablation
+    except ImportError as error:
+        raise MissingPackageError(str(error.name), "fit", "--ablations") from error
+    rows: dict[str, dict[str, Json]] = {"encoder": _by_encoder(tables, seed)}
+    curves: Json = {}
+    for table in tables:
+        train, embeddings = table.known.table, table.known.embeddings
+        if train is None or embeddings is None:
+            raise DataError(
+                f"{table.wanted.data}: no row has the split 'train', which --ablations fit on"
+            )
+        slices = [one.slice for one in table.evaluated]
+        inputs = np.concatenate([one.embeddings for one in slices])
+        ends = np.cumsum([len(one.table) for one in slices])[:-1]
+        config = table.router.config
+        base = ablation.base_recipe(config, train.tags is not None, seed)
+        own = ablation.own_recipe(config, base)
+        with _bar("ablations", ablation.n_refits(base) + len(ablation.SHARES)) as bar:
+            varied = ablation.ablate(train, embeddings, inputs, base, bar.update)
+            curve = ablation.learning_curve(train, embeddings, inputs, own, bar.update)
+        for kind, choices in varied.items():
+            for label, chosen in choices.items():
+                values = rows.setdefault(kind, {}).setdefault(label, {})
+                for one, part in zip(slices, np.split(chosen, ends), strict=True):
+                    values[one.name] = choice_estimates(part, one, seed)
+        for size, chosen in curve:
+            for one, part in zip(slices, np.split(chosen, ends), strict=True):
+                found = choice_estimates(part, one, seed)
+                curves.setdefault(one.name, []).append({"rows": size, "micro": found["micro"]})
+    ablations = {
+        kind: [{"label": label, "values": values} for label, values in by_label.items()]
+        for kind, by_label in rows.items()
+    }
+    return plain(ablations), plain(curves)
+
+
+def _by_encoder(tables: list[EvaluatedTable], seed: int) -> dict[str, Json]:
+    """Estimate what each table's router and the further ones earn, by their encoder's name."""
+    rows: dict[str, Json] = {}
+    for table in tables:
+        for name, encoder in table.encoders.items():
+            twice = list(table.encoders.values()).count(encoder) > 1
+            label = f"{encoder} ({name})" if twice else encoder
+            for one in table.evaluated:
+                system = next(s for s in one.slice.systems if s.name == name)
+                if system.choices is not None:
+                    found = choice_estimates(system.choices, one.slice, seed)
+                    rows.setdefault(label, {})[one.slice.name] = found
+    return rows
+
+
+def _print(tables: list[EvaluatedTable], report: Json, options: Options) -> None:
+    slices = {one["name"]: one for one in report["slices"]}
+    for table in tables:
+        print(f"router: {table.wanted.router}, {_precision(table.router, options.precision)}")
+        if len(tables) > 1:
+            print(f"table: {table.wanted.data}")
+        for each in table.evaluated:
+            one = slices[each.slice.name]
+            print(text_table(one))
+            print(one["verdict"])
+            print()
+    if options.suite is not None:
+        print(ranking_table(report["ranking"]))
         print()
-    if options.json is not None:
-        _write_json(options.json, comparisons, options.precision)
 
 
 def _precision(router: Router, precision: Precision) -> str:
@@ -102,124 +267,50 @@ def _precision(router: Router, precision: Precision) -> str:
     return f"auto: int8, with {router.repeat_share:.1%} of the queries answered again in fp32"
 
 
-class _Outputs:
-    """The router's outputs for the rows of a table, each computed at most once."""
+def _write(tables: list[EvaluatedTable], report: Json, options: Options) -> None:
+    """Write the files that were asked for."""
+    if options.json is not None:
+        with atomic_text(options.json) as stream:
+            json.dump(report, stream, sort_keys=True, indent=1, ensure_ascii=False)
+            stream.write("\n")
+    if options.report is not None:
+        from zooter_lite.evaluation.page import render
 
-    def __init__(self, router: Router, table: RewardTable) -> None:
-        self.router = router
-        self._queries = table.queries
-        self._done = np.zeros(len(table), dtype=bool)
-        self.probs = np.zeros((len(table), len(router.experts)), dtype=np.float32)
-        self.embeddings = np.zeros((len(table), router.head.dim), dtype=np.float32)
-
-    def compute(self, rows: NDArray[np.int64]) -> None:
-        """Fill in the outputs of these rows."""
-        todo = np.unique(rows[~self._done[rows]])
-        with tqdm(
-            total=len(todo), desc="routing", disable=None, file=sys.stderr, leave=False
-        ) as bar:
-            queries = [self._queries[row] for row in todo]
-            self.probs[todo], self.embeddings[todo] = self.router.embed(queries, bar.update)
-        self._done[todo] = True
-
-
-def _unseen_apart(table: RewardTable, outputs: _Outputs) -> RewardTable:
-    """Split a table without splits: queries that the router was fitted on are `train`.
-
-    They are told by an embedding equal to one in the router's tag index.
-    """
-    index = outputs.router.tag_index
-    seen = np.zeros(len(table), dtype=bool)
-    if index is None:
-        print("no column 'split', and a router without tags cannot tell what it was fitted on")
-    else:
-        outputs.compute(np.arange(len(table)))
-        # an index that rounds its vectors sees a query a little way off itself
-        seen = index.distance(outputs.embeddings) < SAME + 2 * index.choice.error
-    if seen.any():
-        print(
-            f"{int(seen.sum())} of {len(table)} queries are among those the router was fitted on: "
-            "they count as 'train' and are not evaluated"
-        )
-    return replace(table, splits=["train" if s else "all" for s in seen])
+        with atomic_text(options.report) as stream:
+            stream.write(render(report))
+        print(f"report: {options.report}")
+    for table in tables if options.card else []:
+        folder = Path(table.wanted.router)
+        names = {one.slice.name for one in table.evaluated}
+        slices = [one for one in report["slices"] if one["name"] in names]
+        router = read_router(folder)
+        listed = router.config["files"]
+        old = read_file(folder / "report.json", listed.get("report.json"))
+        files = rewritten_card(router.config, slices, json.loads(old), _command(options))
+        rewrite_router(folder, router.config, files, lambda card: card)
+        print(f"model card: {folder / 'README.md'}")
 
 
-def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
-    """Return the table with the router's experts, in its order.
-
-    Raises
-    ------
-    DataError
-        The table has no rewards for one of the router's experts, or some of its
-        rows have none for any of them.
-    """
-    missing = [expert for expert in experts if expert not in table.experts]
-    if missing:
-        raise DataError(
-            f"{source}: no column 'reward:{missing[0]}'; the router chooses among "
-            + ", ".join(repr(expert) for expert in experts)
-            + " (--data names another table)"
-        )
-    order = [table.experts.index(expert) for expert in experts]
-    rewards = table.rewards[:, order]
-    empty = np.flatnonzero(np.isnan(rewards).all(axis=1))
-    if len(empty):
-        raise DataError(
-            f"{source}: query {table.query_ids[int(empty[0])]!r} has no reward for any expert "
-            "of the router"
-        )
-    return replace(
-        table,
-        experts=list(experts),
-        rewards=rewards,
-        costs=None if table.costs is None else table.costs[:, order],
-        responses=None
-        if table.responses is None
-        else [[texts[i] for i in order] for texts in table.responses],
-    )
+def _command(options: Options) -> str:
+    words = ["python", "-m", "zooter_lite.evaluate"]
+    for field in fields(Options):
+        value = getattr(options, field.name)
+        if value != field.default and field.name != "cache":
+            words += [f"--{field.name}", *([] if value is True else [_shown(field.name, value)])]
+    return shlex.join(words)
 
 
-def _splits(table: RewardTable, options: Options) -> list[str]:
-    present = sorted(set(table.splits or []))
-    if options.split is not None:
-        if options.split not in present:
-            raise DataError(
-                f"{options.data}: no row has the split {options.split!r}; "
-                f"found {', '.join(present)}"
-            )
-        return [options.split]
-    splits = [split for split in present if split != "train"]
-    if not splits:
-        raise DataError(
-            f"{options.data}: every row has the split 'train', which the router was fitted on; "
-            "name it with --split train to evaluate there all the same"
-        )
-    return splits
+def _shown(name: str, value: object) -> str:
+    """Return an option's value; of files and folders only the name, as reports are passed on."""
+    if name not in ("router", "data", "suite", "also", "report", "json"):
+        return str(value)
+    return ",".join(Path(part).name for part in _listed(str(value)))
 
 
-def _chosen_rows(table: RewardTable, split: str, options: Options) -> NDArray[np.int64]:
-    rows = table.rows(split)
-    if options.subsets is None:
-        return rows
-    wanted = {name.strip() for name in options.subsets.split(",") if name.strip()}
-    kept = np.asarray([row for row in rows if table.subsets[row] in wanted], dtype=np.int64)
-    unknown = wanted - {table.subsets[row] for row in rows}
-    if unknown or not len(kept):
-        found = ", ".join(sorted({table.subsets[row] for row in rows}))
-        raise DataError(
-            f"{options.data}: split {split!r} has no subset {sorted(unknown)[:1]}; found {found}"
-        )
-    return kept
-
-
-def _write_json(path: str, comparisons: list[Comparison], precision: Precision) -> None:
-    with atomic_text(path) as stream:
-        content = {
-            "comparisons": [comparison.to_json() for comparison in comparisons],
-            "precision": precision,
-        }
-        json.dump(content, stream, sort_keys=True, indent=1, ensure_ascii=False)
-        stream.write("\n")
+def _bar(label: str, total: int) -> AbstractContextManager[Any]:
+    options = {"disable": None, "file": sys.stderr, "leave": False}
+    bar: AbstractContextManager[Any] = tqdm(total=total, desc=label, **options)
+    return bar
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from zooter_lite.cli import option, run
 from zooter_lite.data import read_table, sample_path
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.evaluate import in_router_order
 from zooter_lite.evaluation.report import parity_lines, with_precision_section
+from zooter_lite.evaluation.rows import in_router_order
 from zooter_lite.router.directory import (
     GRAPHS,
     TEXT_GRAPH,

@@ -25,9 +25,11 @@ from tqdm import tqdm
 from zooter_lite.cli import option, run
 from zooter_lite.data import RewardTable, read_table, sample_path
 from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.evaluation.analysis import analyse
 from zooter_lite.evaluation.baselines import TrainedOn
-from zooter_lite.evaluation.compare import Comparison, compare
-from zooter_lite.evaluation.report import documents, parity_lines, text_table, verdict
+from zooter_lite.evaluation.report import documents, parity_lines, text_table
+from zooter_lite.evaluation.slices import described, make_slice
+from zooter_lite.evaluation.suite import table_name
 from zooter_lite.export import precisions
 from zooter_lite.labels import diagnose
 from zooter_lite.labels.diagnostics import observed_mean
@@ -84,6 +86,9 @@ class Options:
         "best",
         help="given: the table's; auto: k-means clusters; best: cross-validation picks from both",
     )
+    domains: bool = option(
+        True, help="the prior head does not learn to tell the table's subsets apart"
+    )
     labels: Literal["soft", "hard"] = option("soft", help="softmax of the rewards, or best expert")
     kl: Literal["label-router", "router-label"] = option(
         "label-router", help="direction of the KL divergence; the paper writes router-label"
@@ -120,7 +125,7 @@ def main(options: Options) -> None:
     """Read, embed, choose, fit, export, evaluate, write."""
     _check(options)
     source = options.data or sample_path()
-    out = Path(options.out or f"exports/{_stem(source)}")
+    out = Path(options.out or f"exports/{table_name(source) or 'router'}")
     check_replaceable(out)
     try:
         from zooter_lite.learn import assemble
@@ -159,14 +164,14 @@ def main(options: Options) -> None:
         files |= assemble.tag_files(train, embeddings[rows], fitted.tagging)
         if options.keep_queries:
             files |= assemble.kept_queries(train, fitted.tagging)
-    comparisons = _evaluate(table, embeddings, train, fitted, options.seed)
+    slices = _evaluate(table, embeddings, train, fitted, options)
     config = assemble.router_config(encoder, train, fitted, recipe)
     config["parity"] = {name: parity.to_json() for name, parity in exports.parity.items()}
     details = {"cross_validation": [asdict(score) for score in cross_validated]}
-    files |= _documents(config, comparisons, details, refined, options)
+    files |= _documents(config, slices, details, refined, options)
     write_router(out, config, files, fitted.head)
     clock.append(time.perf_counter())
-    _conclude(out, comparisons, config, exports.refused)
+    _conclude(out, slices, config, exports.refused)
     if is_static(options.encoder):
         from zooter_lite.learn.static import MEASURED
 
@@ -192,6 +197,7 @@ def _recipe(options: Options) -> "Recipe":
         temperature=options.temperature,
         beta=options.beta,
         l2=options.l2,
+        domains=options.domains,
         folds=options.folds,
         seed=options.seed,
         jobs=options.jobs,
@@ -230,16 +236,20 @@ def _evaluate(
     embeddings: NDArray[np.float32],
     train: RewardTable,
     fitted: "Fitted",
-    seed: int,
-) -> list[Comparison]:
-    """Compare with the baselines on every split but train."""
+    options: Options,
+) -> list[dict[str, Any]]:
+    """Describe every split but train, as the report dictionary does."""
     known = TrainedOn(observed_mean(train.rewards), train, embeddings[table.rows("train")])
-    comparisons = []
+    name = table_name(options.data or sample_path())
+    evaluated = []
     for split in sorted(set(table.splits or []) - {"train"}):
         rows = table.rows(split)
         probs = fitted.head.probs(embeddings[rows])
-        comparisons.append(compare(split, table.take(rows), probs, embeddings[rows], known, seed))
-    return comparisons
+        outputs = (probs.astype(np.float32), embeddings[rows])
+        one = make_slice((name, split), table.take(rows), outputs, known)
+        evaluated.append(described(one, fitted.head.temperature, known))
+    slices: list[dict[str, Any]] = analyse(evaluated, {}, options.seed)["slices"]
+    return slices
 
 
 def _check(options: Options) -> None:
@@ -267,13 +277,6 @@ def _check(options: Options) -> None:
             raise DataError(f"{asked} with --head mlp: expected --head prior or linear")
     if options.jobs == 0 or options.jobs < -1:
         raise DataError(f"--jobs {options.jobs}: expected -1 or a positive number")
-
-
-def _stem(source: str) -> str:
-    name = Path(source).name
-    for suffix in (".gz", ".csv", ".jsonl", ".parquet"):
-        name = name.removesuffix(suffix)
-    return name or "router"
 
 
 def _prepared(table: RewardTable, options: Options) -> RewardTable:
@@ -305,7 +308,7 @@ def _describe(source: str, table: RewardTable, train: RewardTable) -> None:
 
 def _documents(
     config: dict[str, Any],
-    comparisons: list[Comparison],
+    slices: list[dict[str, Any]],
     details: dict[str, Any],
     refined: "Refined | None",
     options: Options,
@@ -322,21 +325,29 @@ def _documents(
         word
         for key, value in given.items()
         if value != getattr(Options(), key)
-        for word in (f"--{key.replace('_', '-')}", *([] if value is True else [str(value)]))
+        for word in _as_option(key, value)
     ]
     command = shlex.join(["python", "-m", "zooter_lite.fit", *changed])
-    return documents(config, comparisons, details, command)
+    return documents(config, slices, details, command)
+
+
+def _as_option(key: str, value: object) -> list[str]:
+    """Words of the command line that set an option to a value other than its default."""
+    name = key.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", str(value)]
 
 
 def _conclude(
-    out: Path, comparisons: list[Comparison], config: dict[str, Any], refused: str
+    out: Path, slices: list[dict[str, Any]], config: dict[str, Any], refused: str
 ) -> None:
-    for comparison in comparisons:
+    for one in slices:
         print()
-        print(text_table(comparison))
-        shares = sorted(comparison.shares.items(), key=lambda item: -item[1])
+        print(text_table(one))
+        shares = sorted(one["shares"].items(), key=lambda item: -item[1])
         print("sent to: " + ", ".join(f"{name} {share:.0%}" for name, share in shares))
-        print(verdict(comparison))
+        print(one["verdict"])
     print()
     print(f"router: {out}")
     for line in parity_lines(config):

@@ -31,8 +31,8 @@ def main(folder: str) -> None:
     ]
     for label, file, split, mean in ROWS:
         report = json.loads((Path(folder) / file).read_text("utf-8"))
-        comparison = next(c for c in report["comparisons"] if c["split"] == split)
-        lines.append(_line(f"{label}, {mean}", comparison, mean))
+        one = next(s for s in report["slices"] if s["split"] == split)
+        lines.append(_line(f"{label}, {mean}", one, mean))
     table = "\n".join(lines)
     (ROOT / "recipes/bench/quality.md").write_text(table + "\n", "utf-8")
     readme = ROOT / "README.md"
@@ -42,20 +42,20 @@ def main(folder: str) -> None:
     print(table)
 
 
-def _line(label: str, comparison: dict[str, Any], mean: str) -> str:
+def _line(label: str, one: dict[str, Any], mean: str) -> str:
     cells = []
     for column in COLUMNS:
-        method = next(m for m in comparison["methods"] if m["name"].startswith(column))
-        estimate = method[mean]
+        system = next(s for s in one["systems"] if s["name"].startswith(column))
+        estimate = system[mean]
         cell = f"{100 * estimate['value']:.2f}"
         if column == "router":
             cell = f"**{cell}** [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
         cells.append(cell)
-    singles = [m[mean]["value"] for m in comparison["methods"] if m["name"].startswith("always ")]
+    singles = [s[mean]["value"] for s in one["systems"] if s["role"] == "single"]
     cells.append(f"{100 * max(singles):.2f}")
-    chance = comparison[f"{mean}_gain"]
+    chance = one["gain"][mean]
     words = "yes" if chance >= 0.975 else "no: worse" if chance <= 0.025 else "within noise"
-    return f"| {label} | {comparison['rows']:,} | {' | '.join(cells)} | {words} ({chance:.3f}) |"
+    return f"| {label} | {one['rows']:,} | {' | '.join(cells)} | {words} ({chance:.3f}) |"
 
 
 if __name__ == "__main__":

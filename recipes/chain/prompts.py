@@ -10,8 +10,9 @@ import io
 import sys
 from pathlib import Path
 
-from recipes.pocket.build import numbered, split_of, write
+from recipes.pocket.build import split_of, write
 from recipes.pocket.experts.base import shown
+from recipes.pocket.prompts import numbered
 from recipes.pocket.verify import Answer
 
 SEED = 1  # the bundled sample has 0

@@ -1,4 +1,4 @@
-"""Build the bundled sample: real prompts, what each pocket expert said, and what it earned.
+"""Build the bundled sample: real prompts, what each expert said to them, and what it earned.
 
 Run from the repository root:
 `python -m recipes.pocket.build --output zooter_lite/data/sample.jsonl.gz`.
@@ -12,7 +12,10 @@ import hashlib
 import io
 import json
 import os
+import sys
 import tempfile
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,11 @@ from tqdm import tqdm
 
 from recipes.pocket.experts import EXPERTS
 from recipes.pocket.prompt import Prompt
-from recipes.pocket.prompts import SHIFTED, generate
+from recipes.pocket.prompts import SHIFTED, numbered
+from recipes.pocket.responses import POOL, RESPONSES, SEED, read_kept
 from recipes.pocket.verify import verify
+from zooter_lite.errors import ZooterError
+from zooter_lite.experts.pool import read_pool
 
 Row = dict[str, Any]
 TEST_SHARE = 0.25
@@ -35,18 +41,8 @@ def split_of(query: str, subset: str) -> str:
     return "test" if int.from_bytes(digest[:8], "big") / 2**64 < TEST_SHARE else "train"
 
 
-def numbered(seed: int) -> list[tuple[str, str, Prompt]]:
-    """Return every prompt after its id and its subset, ordered by the id."""
-    prompts = [
-        (f"{subset}-{index:03d}", subset, prompt)
-        for subset, drawn in generate(seed).items()
-        for index, prompt in enumerate(drawn, start=1)
-    ]
-    return sorted(prompts, key=lambda item: item[0])
-
-
-def row_of(query_id: str, subset: str, prompt: Prompt) -> Row:
-    """Ask every expert, verify what it said, and return one row of the reward table."""
+def row_of(query_id: str, subset: str, prompt: Prompt, said: Mapping[str, str]) -> Row:
+    """Verify what every expert said, by its name, and return one row of the reward table."""
     row: Row = {
         "query_id": query_id,
         "query": prompt.query,
@@ -54,16 +50,30 @@ def row_of(query_id: str, subset: str, prompt: Prompt) -> Row:
         "split": split_of(prompt.query, subset),
         "tags": list(prompt.tags),
     }
-    for name, expert in EXPERTS.items():
-        response = expert(prompt.query)
+    for name, response in said.items():
         row[f"response:{name}"] = response
         row[f"reward:{name}"] = verify(response, prompt.answer)
     return row
 
 
 def build(seed: int) -> list[Row]:
-    """Return the rows of the sample, ordered by their id."""
-    return [row_of(*item) for item in tqdm(numbered(seed), unit="prompt", disable=None)]
+    """Return the rows of the sample, ordered by their id.
+
+    The programs are run; what the LLM experts said was kept, since an LLM on another machine
+    says other things.
+
+    Raises
+    ------
+    DataError
+        An LLM expert was not asked one of the prompts.
+    """
+    pool, kept = read_pool(str(POOL)), read_kept(RESPONSES)
+    rows = []
+    for query_id, subset, prompt in tqdm(numbered(seed), unit="prompt", disable=None):
+        said = {expert.name: kept.of(expert, prompt.query) for expert in pool}
+        said |= {name: program(prompt.query) for name, program in EXPERTS.items()}
+        rows.append(row_of(query_id, subset, prompt, said))
+    return rows
 
 
 def encode(rows: list[Row]) -> bytes:
@@ -92,10 +102,11 @@ def write(data: bytes, path: Path) -> None:
 def summary(rows: list[Row]) -> str:
     """Return a Markdown table: mean reward of each expert by subset, and what routing could add.
 
-    The row `best per subset` is what a router would earn that knew the subset of every prompt
-    and always chose the expert that is best on it.
+    The line `best per subset` is what a router would earn that knew the subset of every prompt
+    and always chose the expert that is best on it. A prompt is answered right where the reward
+    is 1.
     """
-    names = list(EXPERTS)
+    names = sorted(key.removeprefix("reward:") for key in rows[0] if key.startswith("reward:"))
     subsets = sorted({row["subset"] for row in rows})
     lines = [f"| subset | train | test | shift | {' | '.join(names)} | oracle |"]
     lines.append("|---|" + "---:|" * (len(names) + 4))
@@ -106,12 +117,26 @@ def summary(rows: list[Row]) -> str:
         lines.append(_line(subset, chosen, names))
     lines.append(_line("all", rows, names))
     best = max(_means(rows, names))
-    oracle = _oracle(rows, names)
     lines.append("")
     lines.append(f"best single: {names[_means(rows, names).index(best)]} {best:.3f}")
     lines.append(f"best per subset: {best_by_subset / len(rows):.3f}")
-    lines.append(f"oracle: {oracle:.3f}")
+    lines.append(f"oracle: {_oracle(rows, names):.3f}")
+    for split in ("train", "test", "shift"):
+        chosen = [row for row in rows if row["split"] == split]
+        lines.append(f"oracle, {split}: {_oracle(chosen, names):.3f}")
+    right = [{name for name in names if row[f"reward:{name}"] == 1} for row in rows]
+    lines.append(f"right by several experts: {sum(len(some) > 1 for some in right)} prompts")
+    alone = Counter(
+        row["subset"]
+        for row, some in zip(rows, right, strict=True)
+        if some and some.isdisjoint(EXPERTS)
+    )
+    lines.append(f"right by LLM experts alone: {alone.total()} prompts ({_listed(alone)})")
     return "\n".join(lines)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
 
 
 def _means(rows: list[Row], names: list[str]) -> list[float]:
@@ -132,7 +157,7 @@ def main() -> None:
     """Build the sample, write it, and print what it holds."""
     parser = argparse.ArgumentParser(description="Build the bundled sample of pocket experts.")
     parser.add_argument("--output", type=Path, required=True, help="where to write the .jsonl.gz")
-    parser.add_argument("--seed", type=int, default=0, help="seeds the generated prompts")
+    parser.add_argument("--seed", type=int, default=SEED, help="seeds the generated prompts")
     options = parser.parse_args()
     rows = build(options.seed)
     data = encode(rows)
@@ -142,4 +167,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ZooterError as error:
+        print("error:", error, file=sys.stderr)
+        sys.exit(2)

@@ -62,6 +62,16 @@ def _draw(generator: Generator, size: int, rng: random.Random, seen: set[str]) -
     return drawn
 
 
+def numbered(seed: int) -> list[tuple[str, str, Prompt]]:
+    """Return every prompt after its id and its subset, ordered by the id."""
+    prompts = [
+        (f"{subset}-{index:03d}", subset, prompt)
+        for subset, drawn in generate(seed).items()
+        for index, prompt in enumerate(drawn, start=1)
+    ]
+    return sorted(prompts, key=lambda item: item[0])
+
+
 def handwritten(path: Path) -> dict[str, list[Prompt]]:
     """Read prompts from tab-separated lines: subset, tags, kind of answer, answer, query.
 

@@ -1,11 +1,14 @@
-"""The comparison as a picture: a bar per method with its interval, as one SVG file."""
+"""The comparison as a picture: a bar per system with its interval, as one SVG file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
-from zooter_lite.evaluation.compare import ROUTER, Comparison, MethodScore
+from zooter_lite.evaluation.baselines import BEST_SINGLE
+
+Json = dict[str, Any]
 
 WIDTH, LABELS, ROW, HEAD = 760, 300, 24, 46
 _STYLE = """
@@ -20,16 +23,21 @@ _STYLE = """
 """
 
 
-def bar_chart(comparisons: Sequence[Comparison]) -> str:
-    """Draw the mean reward over queries (x100) of every method, one panel per split.
+def bar_chart(slices: Sequence[Json]) -> str:
+    """Draw the mean reward over queries (x100) of every system, one panel per slice.
 
     Whiskers are 95% bootstrap intervals. The file has no scripts and no links.
+
+    Parameters
+    ----------
+    slices
+        As in the report dictionary.
     """
     parts: list[str] = []
     top = 12
-    for comparison in comparisons:
-        parts.append(_panel(comparison, top))
-        top += HEAD + ROW * len(comparison.methods)
+    for one in slices:
+        parts.append(_panel(one, top))
+        top += HEAD + ROW * len(one["systems"])
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" '
         f'width="{WIDTH}" height="{top}" role="img">\n<style>{_STYLE}</style>\n'
@@ -37,29 +45,30 @@ def bar_chart(comparisons: Sequence[Comparison]) -> str:
     )
 
 
-def _panel(comparison: Comparison, top: int) -> str:
-    title = (
-        f"split {comparison.split}: mean reward x100 over {comparison.rows} queries, 95% interval"
-    )
-    highest = max((s.micro.high for s in comparison.methods if s.micro.high > 0), default=1.0)
-    scale = (WIDTH - LABELS - 70) / highest
+def _panel(one: Json, top: int) -> str:
+    title = f"split {one['split']}: mean reward x100 over {one['rows']} queries, 95% interval"
+    highest = max((s["micro"]["high"] or 0.0 for s in one["systems"]), default=0.0)
+    scale = (WIDTH - LABELS - 70) / (highest if highest > 0 else 1.0)
     lines = [f'<text class="title" x="12" y="{top + 16}">{escape(title)}</text>']
-    for place, score in enumerate(comparison.methods):
-        lines.append(_bar(score, top + HEAD - 20 + place * ROW, scale))
+    for place, system in enumerate(one["systems"]):
+        name = system["name"]
+        shown = f"{name} ({one['best_single']})" if name == BEST_SINGLE else name
+        lines.append(_bar(system, shown, top + HEAD - 20 + place * ROW, scale))
     return "\n".join(lines)
 
 
-def _bar(score: MethodScore, y: int, scale: float) -> str:
-    kind = "router" if score.name == ROUTER else "bar"
-    low, value, high = (
-        (number if number > 0 else 0.0) * scale
-        for number in (score.micro.low, score.micro.value, score.micro.high)
+def _bar(system: Json, name: str, y: int, scale: float) -> str:
+    kind = "router" if system["role"] == "router" else "bar"
+    value = system["micro"]["value"]
+    low, length, high = (
+        max(system["micro"][key] or 0.0, 0.0) * scale for key in ("low", "value", "high")
     )
     middle = y + 9
-    label = score.name if len(score.name) <= 44 else score.name[:43] + "…"
+    label = name if len(name) <= 44 else name[:43] + "…"
     return (
         f'<text x="{LABELS - 8}" y="{y + 14}" text-anchor="end">{escape(label)}</text>'
-        f'<rect class="{kind}" x="{LABELS}" y="{y}" width="{value:.1f}" height="18" rx="2"/>'
+        f'<rect class="{kind}" x="{LABELS}" y="{y}" width="{length:.1f}" height="18" rx="2"/>'
         f'<path class="whisker" d="M{LABELS + low:.1f} {middle}H{LABELS + high:.1f}"/>'
-        f'<text x="{LABELS + high + 8:.1f}" y="{y + 14}">{100 * score.micro.value:.1f}</text>'
+        f'<text x="{LABELS + high + 8:.1f}" y="{y + 14}">'
+        f"{'nan' if value is None else f'{100 * value:.1f}'}</text>"
     )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zooter_lite.errors import DataError
 
 FloatArray = NDArray[np.float32]
+FILE = "embeddings.sqlite"
 _CHUNK = 256
 _SCHEMA = "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
 
@@ -49,7 +50,7 @@ class EmbeddingCache:
 
     def __init__(self, folder: Path, encoder_key: str) -> None:
         self._prefix = encoder_key.encode()
-        self._path = folder / "embeddings.sqlite"
+        self._path = folder / FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self._path, timeout=60)
@@ -86,6 +87,16 @@ class EmbeddingCache:
         for row, key in enumerate(keys):
             result[row] = np.frombuffer(vectors[key], dtype=np.float32)
         return result
+
+    def find(self, texts: Sequence[str], dim: int) -> tuple[NDArray[np.bool_], FloatArray]:
+        """Tell which texts are known: (len(texts),), and their embeddings (n_known, dim)."""
+        keys = [self._key(text) for text in texts]
+        vectors = self._read(dict.fromkeys(keys))
+        known = np.asarray([key in vectors for key in keys], dtype=bool)
+        found = np.empty((int(known.sum()), dim), dtype=np.float32)
+        for row, place in enumerate(np.flatnonzero(known).tolist()):
+            found[row] = np.frombuffer(vectors[keys[place]], dtype=np.float32)
+        return known, found
 
     def close(self) -> None:
         """Close the file."""

@@ -152,9 +152,7 @@ class Fitted:
         )
 
 
-def candidates_for(
-    train: RewardTable, embeddings: FloatArray, recipe: Recipe, groups: NDArray[np.int64]
-) -> Candidates:
+def candidates_for(train: RewardTable, embeddings: FloatArray, recipe: Recipe) -> Candidates:
     """Build the grid that the recipe leaves open on these training rows.
 
     Raises
@@ -184,17 +182,7 @@ def candidates_for(
         temperatures=temperatures,
         betas=BETAS if recipe.beta is None else (recipe.beta,),
         l2s=L2S if recipe.l2 is None else (recipe.l2,),
-        domains=_domains(train, embeddings, recipe, groups),
     )
-
-
-def _domains(
-    train: RewardTable, embeddings: FloatArray, recipe: Recipe, groups: NDArray[np.int64]
-) -> Domains | None:
-    if recipe.head != "prior" or not recipe.domains:
-        return None
-    folds = fold_ids(int(groups.max()) + 1, recipe.folds, recipe.seed)[groups]
-    return learn_domains(embeddings, train.subsets, folds, recipe.jobs)
 
 
 def fit_head(
@@ -234,9 +222,13 @@ def fit_head(
     if silent:
         raise DataError(f"expert {silent[0]!r} has no observed reward in the training rows")
     groups = np.asarray([place[key] for key in keys])
-    candidates = candidates_for(train, embeddings, recipe, groups)
+    candidates = candidates_for(train, embeddings, recipe)
     kind = recipe.head if recipe.head != "prior" or candidates.taggings else "linear"
-    domains = candidates.domains if kind == "prior" else None
+    domains = None
+    if kind == "prior" and recipe.domains:
+        held_out = fold_ids(len(place), recipe.folds, recipe.seed)[groups]
+        domains = learn_domains(embeddings, train.subsets, held_out, recipe.jobs)
+    candidates = replace(candidates, domains=domains)
     method = Method(kind, recipe.labels == "hard", recipe.direction, recipe.seed)
     inputs = embeddings.astype(np.float64)
     rewards = train.rewards.astype(np.float64)

@@ -1,0 +1,1 @@
+"""What raises the reward of the chosen expert, measured on training rows alone."""

@@ -1,0 +1,104 @@
+"""Cross-validate ways of fitting the head on training rows; no test row is read.
+
+`python -m recipes.quality.variants FOLDER` writes recipes/quality/results.md. Two figures per
+table and variant, both the mean reward of the chosen expert x100:
+
+- within: every query chosen for by a head that was fitted without the query's fold;
+- beyond: every subset chosen for by a head that was fitted without that subset, the mean over
+  subsets. This is a harsh stand-in for queries of a kind that was never seen.
+
+The settings (temperature, beta, L2, tags) are cross-validated within each fit's own rows for
+`within`, so its figures are a little optimistic, alike for all variants; for `beyond` they
+are those that `within` chose.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.data import RewardTable, read_table
+from zooter_lite.evaluation.metrics import draw, mean_estimates, reward_of
+from zooter_lite.evaluation.report import interval
+from zooter_lite.learn.cache import default_cache
+from zooter_lite.learn.encoder import load_encoder
+from zooter_lite.learn.find import DEFAULT
+from zooter_lite.learn.train import Fitted, Recipe, fit_head
+
+Array = NDArray[np.float64]
+FloatArray = NDArray[np.float32]
+
+TABLES = ("routerdc", "mmlu_pro", "llmrouter", "code_tags")
+OUT = Path(__file__).parent / "results.md"
+VARIANTS = {
+    "default": Recipe(),
+    "without domains": Recipe(domains=False),
+    "without tags (linear head)": Recipe(tags="none"),
+    "linear head, labels smoothed by tag": Recipe(head="linear"),
+    "MLP head": Recipe(head="mlp"),
+    "hard labels": Recipe(labels="hard"),
+    "KL(router || label), as the paper writes it": Recipe(direction="router-label"),
+    "labels never smoothed (beta 1)": Recipe(beta=1.0),
+}
+BEYOND = ("default", "without domains", "without tags (linear head)")
+MOST_SUBSETS = 20  # fits of `beyond`
+
+
+def main(folder: str) -> None:
+    """Measure every variant on every table."""
+    encoder = load_encoder(DEFAULT, default_cache())
+    lines = ["| table | variant | within | minus default | beyond |", "|---|---|---|---|---|"]
+    for name in TABLES:
+        table = read_table(f"{folder}/{name}.parquet")
+        train = table.take(table.rows("train"))
+        embeddings = encoder.embed(train.queries, default_cache())
+        draws = draw(train.subsets, 0)
+        base: Array | None = None
+        for label, recipe in VARIANTS.items():
+            fitted = fit_head(train, embeddings, recipe)
+            earned = _earned(fitted.selection.logits, train)
+            base = earned if base is None else base
+            within, gap = mean_estimates(np.stack([earned, earned - base], axis=1), draws)
+            beyond = _beyond(train, embeddings, recipe, fitted) if label in BEYOND else None
+            cells = [name, label, interval(asdict(within)).strip()]
+            cells.append("-" if earned is base else interval(asdict(gap)).strip())
+            cells.append("-" if beyond is None else f"{100 * beyond:.2f}")
+            lines.append(f"| {' | '.join(cells)} |".replace("||", "\\|\\|"))
+            print(lines[-1], flush=True)
+    OUT.write_text("\n".join(lines) + "\n", "utf-8")
+    print(f"written: {OUT}")
+
+
+def _earned(logits: Array, table: RewardTable) -> Array:
+    return reward_of(logits.argmax(axis=1), table.rewards)
+
+
+def _beyond(
+    train: RewardTable, embeddings: FloatArray, recipe: Recipe, fitted: Fitted
+) -> float | None:
+    """Mean over subsets of the reward on a subset that the fit did not see."""
+    names = sorted(set(train.subsets))
+    if not 3 <= len(names) <= MOST_SUBSETS:
+        return None
+    chosen = fitted.selection.chosen
+    fixed = replace(
+        recipe,
+        temperature=chosen.temperature,
+        beta=chosen.beta if fitted.tagging else None,
+        l2=chosen.l2,
+    )
+    means = []
+    for name in names:
+        here = np.asarray([subset == name for subset in train.subsets])
+        seen, unseen = np.flatnonzero(~here), np.flatnonzero(here)
+        head = fit_head(train.take(seen), embeddings[seen], fixed).head
+        means.append(_earned(head.logits(embeddings[unseen]), train.take(unseen)).mean())
+    return float(np.mean(means))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,1 @@
+"""The paper's protocol over four real tables: ranks, rivals, intervals, ablations."""

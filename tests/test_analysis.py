@@ -1,0 +1,313 @@
+"""The report on a six-row table whose every figure is worked by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.helpers import table
+from zooter_lite.data.table import RewardTable
+from zooter_lite.evaluation.analysis import (
+    Evaluated,
+    analyse,
+    choice_estimates,
+    plain,
+    ranking,
+)
+from zooter_lite.evaluation.baselines import TrainedOn, chooser, usual_systems
+from zooter_lite.evaluation.metrics import draw
+from zooter_lite.evaluation.slices import described, make_slice
+from zooter_lite.evaluation.system import Slice, System
+from zooter_lite.labels.diagnostics import observed_mean
+
+NAN = float("nan")
+Json = dict[str, Any]
+# train: two heaps of twelve, subset m where e0 is right and n where e1 is; e1 best overall
+HEAPS = np.repeat(np.eye(2, dtype=np.float32), 12, axis=0)
+TRAIN = table(
+    np.repeat([[0.8, 0.4, 0.0], [0.0, 1.0, 0.2]], 12, axis=0), subsets=["m"] * 12 + ["n"] * 12
+)
+KNOWN = TrainedOn(observed_mean(TRAIN.rewards), TRAIN, HEAPS)
+TEST = table(
+    [[1.0, 0, 0], [0.5, 1, 0], [1, 0, 0.5], [0, 1, 0], [0, 0, 1], [1, 0.25, 0]],
+    subsets=["m", "m", "m", "m", "n", "new"],
+)
+EMBEDDINGS = np.asarray([[1, 0], [1, 0], [0, 1], [0, 1], [0, 1], [1, 0]], dtype=np.float32)
+# the oracle, but for the last row, in probabilities of 0.8 and 0.1
+PROBS = (np.eye(3)[[0, 1, 0, 1, 2, 1]] * 0.7 + 0.1).astype(np.float32)
+
+
+def slice_of(
+    part: RewardTable = TEST,
+    probs: NDArray[np.float32] = PROBS,
+    known: TrainedOn = KNOWN,
+    split: str = "test",
+    groups: dict[str, str] | None = None,
+) -> Slice:
+    embeddings = EMBEDDINGS if len(part) == 6 else np.ones((len(part), 2), dtype=np.float32)
+    return make_slice(("toy", split), part, (probs, embeddings), known, groups)
+
+
+def report_of(one: Slice, known: TrainedOn = KNOWN, temperature: float = 1.0) -> Json:
+    report: Json = analyse([described(one, temperature, known)], {})
+    json.dumps(report, allow_nan=False)
+    found: Json = report["slices"][0]
+    return found
+
+
+@pytest.fixture(scope="module")
+def found() -> Json:
+    return report_of(slice_of())
+
+
+def system(one: Json, name: str) -> Json:
+    found: Json = next(s for s in one["systems"] if s["name"] == name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "rewards"),
+    [
+        ("router", "router", [1.0, 1, 1, 1, 1, 0.25]),
+        ("best single on train", "baseline", [0, 1, 0, 1, 0, 0.25]),
+        ("best per subset on train", "baseline", [1, 0.5, 1, 0, 0, 0.25]),  # e0 for m, else e1
+        ("kNN", "baseline", [1, 0.5, 0, 1, 0, 1]),  # e0 near the first heap, e1 near the second
+        ("random", "bound", [1 / 3, 0.5, 0.5, 1 / 3, 1 / 3, 1.25 / 3]),
+        ("always e0", "single", [1, 0.5, 1, 0, 0, 1]),
+        ("always e1", "single", [0, 1, 0, 1, 0, 0.25]),
+        ("always e2", "single", [0, 0, 0.5, 0, 1, 0]),
+        ("oracle", "bound", [1, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_every_system_by_hand(found: Json, name: str, role: str, rewards: list[float]) -> None:
+    row = system(found, name)
+    subsets = {"m": np.mean(rewards[:4]), "n": rewards[4], "new": rewards[5]}
+    assert row["role"] == role
+    assert row["micro"]["value"] == pytest.approx(np.mean(rewards))
+    assert row["macro"]["value"] == pytest.approx(np.mean(list(subsets.values())))
+    assert row["subsets"] == pytest.approx(subsets)
+    assert row["micro"]["low"] <= row["micro"]["value"] <= row["micro"]["high"]
+    # each of n and new has one row, so only the four rows of m can move the means
+    spread = np.ptp(rewards[:4]) * 4 / 6
+    assert row["micro"]["high"] - row["micro"]["low"] <= spread + 1e-9
+    router = np.asarray([1.0, 1, 1, 1, 1, 0.25])
+    if role in ("router", "bound"):
+        assert row["gap"] is None
+    else:
+        assert row["gap"]["value"] == pytest.approx(np.mean(router - rewards))
+        assert row["gap"]["p"] <= row["gap"]["p_holm"] <= 1
+
+
+def test_the_rest_by_hand(found: Json) -> None:
+    assert [s["name"] for s in found["systems"]] == [
+        "router", "best single on train", "best per subset on train", "kNN", "random",
+        "always e0", "always e1", "always e2", "oracle",
+    ]  # fmt: skip
+    assert (found["name"], found["table"], found["split"]) == ("toy test", "toy", "test")
+    assert (found["rows"], found["best_single"], found["experts"]) == (6, "e1", ["e0", "e1", "e2"])
+    assert found["subset_rows"] == {"m": 4, "n": 1, "new": 1}
+    assert found["shares"] == pytest.approx({"e0": 2 / 6, "e1": 3 / 6, "e2": 1 / 6})
+    assert system(found, "router")["unobserved"] == 0
+    low, high, router = 2.4166667 / 6, 1.0, 5.25 / 6
+    assert found["gap_closed"] == pytest.approx((router - low) / (high - low))
+    # the router gains a whole row in n, whatever is drawn in m
+    assert found["gain"] == {"micro": 1.0, "macro": 1.0}
+    assert found["regret"]["mean"]["value"] == pytest.approx(0.75 / 6)
+    assert [row["query_id"] for row in found["regret"]["worst"]] == ["5"]
+    matrix = np.zeros((3, 3))
+    for best, chosen in ((0, 0), (1, 1), (0, 0), (1, 1), (2, 2), (0, 1)):
+        matrix[best, chosen] += 1 / 6
+    np.testing.assert_allclose(found["confusion"]["matrix"], matrix)
+    assert found["selective"]["overall"] == pytest.approx(5.25 / 6)
+    assert found["costs"] is None
+    assert found["robustness"] is None
+
+
+def test_the_best_single_expert_and_its_single_have_one_gap_and_count_once(found: Json) -> None:
+    assert system(found, "always e1")["gap"] == system(found, "best single on train")["gap"]
+    others = ["best single on train", "best per subset on train", "kNN", "always e0", "always e2"]
+    p = sorted(system(found, name)["gap"]["p"] for name in others)
+    corrected = sorted(system(found, name)["gap"]["p_holm"] for name in others)
+    assert corrected[0] == pytest.approx(min(1, 5 * p[0]))  # five comparisons, not six
+
+
+def test_calibration_before_takes_the_temperature_back(found: Json) -> None:
+    # 0.8, 0.1, 0.1 calibrated by temperature 2 were 64/66 before it
+    two = report_of(slice_of(), temperature=2.0)["calibration"]
+    assert two["after"] == found["calibration"]["after"]
+    assert two["after"]["bins"][0]["confidence"] == pytest.approx(0.8)
+    assert two["before"]["bins"][0]["confidence"] == pytest.approx(64 / 66, abs=1e-6)
+    assert two["before"]["bins"][0]["accuracy"] == pytest.approx(5 / 6)
+    assert two["after"]["ece"]["value"] == pytest.approx(5 / 6 - 0.8, abs=1e-6)
+
+
+def test_a_router_that_always_takes_the_best_single_expert_neither_gains_nor_loses() -> None:
+    same = report_of(slice_of(probs=np.eye(3, dtype=np.float32)[[1] * 6]))
+    assert same["gain"] == {"micro": 0.5, "macro": 0.5}
+    assert same["shares"] == {"e0": 0.0, "e1": 1.0, "e2": 0.0}
+    gap = system(same, "best single on train")["gap"]
+    assert (gap["value"], gap["p"]) == (0.0, 1.0)
+    assert "does NOT reliably beat" in same["verdict"]
+
+
+def test_a_router_that_loses_everywhere_has_no_chance_of_a_gain() -> None:
+    known = TrainedOn(np.array([1.0, 0.0, 0.0]))
+    rewards = np.tile([1.0, 0.0, 0.5], (6, 1))
+    lost = report_of(slice_of(table(rewards), np.eye(3, dtype="f4")[[1] * 6], known), known)
+    assert lost["gain"] == {"micro": 0.0, "macro": 0.0}
+    assert "is WORSE than the best single expert (e0) by 100.00 points" in lost["verdict"]
+
+
+def test_without_training_rows_only_the_best_single_expert_is_known() -> None:
+    found = report_of(slice_of(known=TrainedOn(KNOWN.mean_rewards)))
+    names = [s["name"] for s in found["systems"]]
+    assert "best single on train" in names
+    assert not any(name.startswith(("best per subset", "kNN")) for name in names)
+    assert system(found, "router")["micro"]["value"] == pytest.approx(5.25 / 6)
+
+
+def test_choices_without_a_reward_are_counted_and_left_out() -> None:
+    rewards = TEST.rewards.copy()
+    rewards[1, 1] = rewards[4, 0] = NAN
+    found = report_of(slice_of(table(rewards, subsets=TEST.subsets)))
+    assert system(found, "router")["unobserved"] == 1
+    assert system(found, "router")["micro"]["value"] == pytest.approx((1 + 1 + 1 + 1 + 0.25) / 5)
+    assert system(found, "random")["micro"]["value"] == pytest.approx(
+        np.mean([1 / 3, 0.25, 0.5, 1 / 3, 0.5, 1.25 / 3])
+    )
+    assert system(found, "oracle")["micro"]["value"] == pytest.approx(5.5 / 6)
+    assert "1 rows are left out of its mean" in found["verdict"]
+
+
+def test_the_gap_is_taken_over_shared_rows() -> None:
+    # the router goes to e1 everywhere; it was observed on the last two rows only
+    holes = table([[0.9, NAN], [0.9, NAN], [0.2, 0.5], [0.4, 0.5]])
+    probs = np.tile(np.asarray([0.1, 0.9], dtype=np.float32), (4, 1))
+    known = TrainedOn(np.array([0.6, 0.5]))
+    found = report_of(slice_of(holes, probs, known), known)
+    gap = system(found, "best single on train")["gap"]
+    assert gap["value"] == pytest.approx(0.2)  # mean of 0.5 - 0.2 and 0.5 - 0.4, not 0.5 - 0.6
+    assert found["gain"]["micro"] == 1.0
+    assert system(found, "router")["unobserved"] == 2
+
+
+def test_nothing_to_gain_has_no_gap() -> None:
+    assert report_of(slice_of(table(np.full((6, 3), 0.5))))["gap_closed"] is None
+
+
+def test_an_expert_that_the_split_never_observed_does_not_stop_the_report() -> None:
+    rewards = np.column_stack([np.tile([1.0, 0.0], 10), np.full(20, NAN), np.full(20, 0.2)])
+    known = TrainedOn(np.array([0.1, 0.9, 0.2]))
+    probs = np.eye(3, dtype=np.float32)[[0] * 20]
+    found = report_of(slice_of(table(rewards), probs, known), known)
+    assert "cannot be compared with the best single expert (e1)" in found["verdict"]
+    assert system(found, "always e1")["micro"]["value"] is None
+    assert system(found, "router")["micro"]["value"] == 0.5
+
+
+def test_costs_are_described_where_there_are_some() -> None:
+    costs = np.tile(np.asarray([1.0, 2.0, 4.0], dtype=np.float32), (24, 1))
+    known = replace(KNOWN, table=replace(TRAIN, costs=costs))
+    part = replace(TEST, costs=costs[:6])
+    found = report_of(slice_of(part, known=known), known)["costs"]
+    assert (found["weak"], found["strong"]) == ("e0", "e1")
+    router = next(s for s in found["systems"] if s["name"] == "router")
+    own = router["points"][0]  # e0 twice, e1 three times, e2 once
+    assert own["cost"] == pytest.approx((2 * 1 + 3 * 2 + 1 * 4) / 6)
+    assert own["reward"] == pytest.approx(5.25 / 6)
+    assert report_of(slice_of(part))["costs"] is None  # train knows no costs
+    nothing = replace(TEST, costs=np.full((6, 3), NAN, dtype=np.float32))
+    assert report_of(slice_of(nothing, known=known), known)["costs"] is None
+
+
+def test_ranking_over_two_slices_by_hand() -> None:
+    first = slice_of(groups={"m": "one", "n": "two"})
+    second = slice_of(table([[0, 1, 0], [1, 0, 0]], subsets=["p", "q"]), PROBS[:2], split="ood")
+    slices = [first, second]
+    draws = [draw(part.table.subsets, [0, i]) for i, part in enumerate(slices)]
+    found = ranking(slices, draws)
+    assert (found["subsets"], found["slices"]) == (5, ["toy test", "toy ood"])
+    names = ["router", "best single on train", "best per subset on train", "kNN",
+             "always e0", "always e2"]  # fmt: skip
+    assert [s["name"] for s in found["systems"]] == names  # e1 is the best single of both
+    means = []
+    for part in slices:
+        for subset in sorted(set(part.table.subsets)):
+            rows = [i for i, s in enumerate(part.table.subsets) if s == subset]
+            by_name = {s.name: s.rewards for s in part.systems}
+            means.append([by_name[name][rows].mean() for name in names])
+    for place, row in enumerate(found["systems"]):
+        ranks, first_places = [], []
+        for task in means:
+            better = sum(other > task[place] + 1e-9 for other in task)
+            tied = sum(abs(other - task[place]) <= 1e-9 for other in task)
+            ranks.append(better + (tied + 1) / 2)
+            first_places.append(better == 0)
+        assert row["mtr"]["value"] == pytest.approx(np.mean(ranks))
+        assert row["uplift"]["value"] == pytest.approx(np.mean(first_places))
+        assert row["average"]["value"] == pytest.approx(np.mean([task[place] for task in means]))
+        assert row["groups"] == pytest.approx({"one": ranks[0], "two": ranks[1]})
+
+
+def test_singles_drop_out_of_the_ranking_where_the_experts_differ() -> None:
+    other = replace(TEST, experts=["x", "y", "z"])
+    slices = [slice_of(), slice_of(other, split="other")]
+    found = ranking(slices, [draw(TEST.subsets, [0, i]) for i in range(2)])
+    assert [s["name"] for s in found["systems"]] == [
+        "router", "best single on train", "best per subset on train", "kNN",
+    ]  # fmt: skip
+
+
+def test_a_report_of_nothing() -> None:
+    report = analyse([], {"seed": 3})
+    assert (report["slices"], report["made"]) == ([], {"seed": 3})
+    assert report["ranking"]["systems"] == []
+
+
+def test_choice_estimates_are_those_of_a_system_with_these_choices() -> None:
+    one = slice_of()
+    choices = np.asarray([1, 1, 2, 0, 2, 0])
+    rewards = [0, 1, 0.5, 0, 1, 1]
+    found = choice_estimates(choices, one, 0)
+    assert found["micro"].value == pytest.approx(np.mean(rewards))
+    assert found["macro"].value == pytest.approx(np.mean([np.mean(rewards[:4]), 1, 1]))
+    assert found["micro"].low <= found["micro"].value <= found["micro"].high
+
+
+def test_plain_is_what_json_holds() -> None:
+    made = {
+        "a": np.float32(0.5),
+        "b": [np.int64(3), NAN, float("inf"), None, True],
+        "c": np.asarray([[1.0, NAN]]),
+        "d": ("x", {"y": np.bool_(True)}),
+    }
+    assert plain(made) == {
+        "a": 0.5, "b": [3, None, None, None, True], "c": [[1.0, None]], "d": ["x", {"y": True}],
+    }  # fmt: skip
+
+
+def test_usual_systems_keep_their_scores_and_choices() -> None:
+    extra = chooser("extra", "baseline", TEST.rewards.astype(float), -PROBS.astype(float))
+    systems: list[System] = usual_systems(TEST, PROBS, EMBEDDINGS, KNOWN, [extra])
+    by_name = {s.name: s for s in systems}
+    np.testing.assert_array_equal(by_name["router"].choices, [0, 1, 0, 1, 2, 1])
+    scores, votes = by_name["router"].scores, by_name["kNN"].scores
+    assert scores is not None
+    assert votes is not None
+    np.testing.assert_allclose(scores, PROBS)
+    assert [s.name for s in systems].index("extra") == 4  # before the bounds and singles
+    assert by_name["oracle"].choices is None
+    np.testing.assert_array_equal(by_name["always e2"].choices, [2] * 6)
+    np.testing.assert_allclose(votes[0], [0.8, 0.4, 0.0], atol=1e-6)
+
+
+def test_the_first_system_must_choose() -> None:
+    one = slice_of()
+    wrong = replace(one, systems=[s for s in one.systems if s.choices is None])
+    with pytest.raises(ValueError, match="the first system must be a router"):
+        analyse([Evaluated(wrong)], {})

@@ -1,0 +1,191 @@
+"""Calibration against scikit-learn, a plain loop and by hand; selective routing likewise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss
+
+from zooter_lite.evaluation.calibration import (
+    best_share,
+    calibration,
+    equal_mass_bins,
+    kept_weights,
+    selective_curve,
+)
+from zooter_lite.evaluation.metrics import Draws, draw
+
+Array = NDArray[np.float64]
+NAN = float("nan")
+
+
+def draws_of(n: int, n_resamples: int = 200) -> Draws:
+    return draw(["all"] * n, 0, n_resamples)
+
+
+def sample(n: int, seed: int = 0) -> tuple[Array, Array]:
+    """Confidences, and events that come a little less often than they say."""
+    random = np.random.default_rng(seed)
+    confidence = random.random(n)
+    return confidence, (random.random(n) < 0.9 * confidence).astype(np.float64)
+
+
+def test_best_share_by_hand() -> None:
+    rewards = np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.5], [NAN, 0.2, 0.1], [0.0, 0.0, 0.0]])
+    found = best_share(np.array([0, 1, 1, 2]), rewards)
+    np.testing.assert_allclose(found, [0.5, 0.0, 1.0, 1 / 3])
+    np.testing.assert_allclose(best_share(np.array([0, 0, 0, 0]), rewards)[2], NAN)
+
+
+def test_the_events_of_all_experts_sum_to_one() -> None:
+    rewards = np.random.default_rng(0).choice([0.0, 0.5, 1.0], size=(50, 4))
+    total = sum(best_share(np.full(50, expert), rewards) for expert in range(4))
+    np.testing.assert_allclose(total, 1.0)
+
+
+def test_bins_and_brier_are_those_of_scikit_learn() -> None:
+    confidence, events = sample(1000)
+    found = calibration(confidence, events, draws_of(1000))
+    accuracy, mean = calibration_curve(events, confidence, n_bins=10, strategy="quantile")
+    np.testing.assert_allclose([b.accuracy for b in found.bins], accuracy)
+    np.testing.assert_allclose([b.confidence for b in found.bins], mean)
+    assert [b.count for b in found.bins] == [100] * 10
+    assert found.brier.value == pytest.approx(brier_score_loss(events, confidence))
+    assert found.ece.value == pytest.approx(np.abs(accuracy - mean).mean())
+
+
+def test_calibration_by_hand() -> None:
+    confidence = np.array([0.2, 0.4, 0.8, 0.6, 0.5])
+    events = np.array([0.0, 1.0, 1.0, 0.5, NAN])
+    found = calibration(confidence, events, draws_of(5), n_bins=2)
+    # bins {0.2, 0.4} and {0.6, 0.8}: |0.3 - 0.5| and |0.7 - 0.75|
+    assert found.ece.value == pytest.approx(0.5 * 0.2 + 0.5 * 0.05)
+    assert found.brier.value == pytest.approx((0.04 + 0.36 + 0.04 + 0.01) / 4)
+    assert [(b.low, b.high, b.count, b.confidence, b.accuracy) for b in found.bins] == [
+        pytest.approx((0.2, 0.4, 2, 0.3, 0.5)),
+        pytest.approx((0.6, 0.8, 2, 0.7, 0.75)),
+    ]
+
+
+def test_intervals_equal_a_plain_loop_over_the_draws() -> None:
+    confidence, events = sample(60)
+    draws = draws_of(60, 80)
+    found = calibration(confidence, events, draws, n_bins=3)
+    places = equal_mass_bins(confidence, 3)
+    errors, accuracies = [], []
+    for counts in draws.counts[0]:
+        rows = np.repeat(np.arange(60), counts)
+        error, accuracy = 0.0, []
+        for place in range(3):
+            inside = rows[places[rows] == place]
+            accuracy.append(events[inside].mean())
+            error += len(inside) / 60 * abs(confidence[inside].mean() - events[inside].mean())
+        errors.append(error)
+        accuracies.append(accuracy)
+    low, high = np.percentile(errors, [2.5, 97.5])
+    value = found.ece.value
+    assert found.ece.low == pytest.approx(max(0.0, min(value, 2 * value - high)))
+    assert found.ece.high == pytest.approx(max(value, 2 * value - low))
+    for place, bin_ in enumerate(found.bins):
+        low, high = np.percentile(np.array(accuracies)[:, place], [2.5, 97.5])
+        assert (bin_.accuracy_low, bin_.accuracy_high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(("slope", "truth"), [(0.8, 0.1), (0.9, 0.05), (0.95, 0.025)])
+def test_the_interval_of_the_error_covers_the_truth(slope: float, truth: float) -> None:
+    # events come with probability slope x confidence; the mean confidence is 1/2
+    random, covered, draws = np.random.default_rng(0), 0, draws_of(800, 400)
+    for _ in range(150):
+        confidence = random.random(800)
+        events = (random.random(800) < slope * confidence).astype(np.float64)
+        found = calibration(confidence, events, draws).ece
+        covered += found.low <= truth <= found.high
+    assert covered / 150 >= 0.83
+
+
+def test_noise_is_the_mean_error_of_perfect_probabilities() -> None:
+    random, errors = np.random.default_rng(0), []
+    confidence = random.random(800)
+    for _ in range(300):
+        events = (random.random(800) < confidence).astype(np.float64)
+        errors.append(calibration(confidence, events, draws_of(800, 2)).ece.value)
+    found = calibration(confidence, events, draws_of(800, 2)).noise
+    assert found == pytest.approx(np.mean(errors), rel=0.05)
+
+
+def test_calibration_of_nothing_is_nan() -> None:
+    found = calibration(np.array([0.5, 0.6]), np.array([NAN, NAN]), draws_of(2))
+    assert math.isnan(found.ece.value)
+    assert math.isnan(found.brier.low)
+    assert found.bins == []
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 8))
+def test_bins_keep_equal_values_together_and_in_order(values: list[int], n_bins: int) -> None:
+    places = equal_mass_bins(np.array(values, dtype=np.float64), n_bins)
+    assert sorted(set(places.tolist())) == list(range(places.max() + 1))
+    assert places.max() < n_bins
+    for one, bin_of_one in zip(values, places, strict=True):
+        for other, bin_of_other in zip(values, places, strict=True):
+            if one == other:
+                assert bin_of_one == bin_of_other
+            if one < other:
+                assert bin_of_one <= bin_of_other
+
+
+def test_bins_of_distinct_values_have_equal_mass() -> None:
+    places = equal_mass_bins(np.random.default_rng(0).random(1000), 8)
+    assert np.bincount(places).tolist() == [125] * 8
+
+
+def test_selective_curve_by_hand() -> None:
+    confidence = np.array([0.9, 0.8, 0.3, 0.99, 0.5])
+    rewards = np.array([1.0, 0.5, 0.0, NAN, 0.1])
+    found = selective_curve(confidence, rewards, draws_of(5), (0.25, 0.5, 0.75, 1.0))
+    assert found.coverage == [0.25, 0.5, 0.75, 1.0]
+    assert found.reward == pytest.approx([1.0, 0.75, 1.6 / 3, 0.4])
+    assert found.overall == pytest.approx(0.4)
+    assert (found.low[0], found.high[0]) == (1.0, 1.0)  # the one query is all there is to draw
+    assert found.low[3] < 0.4 < found.high[3]
+
+
+def test_selective_intervals_equal_a_plain_loop() -> None:
+    confidence, rewards = sample(50)
+    draws = draws_of(50, 90)
+    found = selective_curve(confidence, rewards, draws, (0.3, 1.0))
+    kept = np.argsort(-confidence)[:15]
+    means = []
+    for counts in draws.counts[0]:
+        rows = np.repeat(np.arange(50), counts)
+        means.append(rewards[rows[np.isin(rows, kept)]].mean())
+    low, high = np.percentile(means, [2.5, 97.5])
+    assert (found.low[0], found.high[0]) == pytest.approx((low, high))
+    assert found.reward[0] == pytest.approx(rewards[kept].mean())
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 20))
+def test_kept_weights_are_the_chance_to_be_kept_at_a_random_order(
+    scores: list[int], twentieths: int
+) -> None:
+    values = np.array(scores, dtype=np.float64)
+    weights = kept_weights(values, np.full(len(values), True), twentieths / 20)
+    assert weights.sum() == pytest.approx(twentieths / 20 * len(values))
+    assert weights.min() >= 0
+    assert weights.max() <= 1 + 1e-9
+    for one, other in zip(np.argsort(-values)[:-1], np.argsort(-values)[1:], strict=True):
+        assert weights[one] >= weights[other] - 1e-9
+        if values[one] == values[other]:
+            assert weights[one] == weights[other]
+        else:
+            assert weights[other] == 0 or weights[one] == pytest.approx(1.0)
+
+
+def test_selection_of_nothing_is_nan() -> None:
+    found = selective_curve(np.array([0.5]), np.array([NAN]), draws_of(1), (0.5, 1.0))
+    assert np.isnan([*found.reward, *found.low, *found.high, found.overall]).all()

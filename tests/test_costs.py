@@ -1,0 +1,251 @@
+"""Frontier, hull and AIQ by hand, by brute force over mixtures, and against scipy's hull."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
+
+from tests.helpers import table
+from zooter_lite.data.table import RewardTable
+from zooter_lite.evaluation.costs import (
+    CostQuality,
+    Point,
+    cost_quality,
+    hull,
+    mean_height,
+    pareto,
+    sweep,
+)
+from zooter_lite.evaluation.metrics import draw, reward_of
+from zooter_lite.evaluation.system import System
+
+Array = NDArray[np.float64]
+NAN = float("nan")
+points = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda p: (p[0] / 4, p[1] / 4)),
+    min_size=1,
+    max_size=12,
+)
+
+
+def best_mixture(known: Array, cost: float) -> float:
+    """Highest mean reward of any mixture of two points that costs at most `cost`."""
+    best = -math.inf
+    for one in known:
+        for other in known:
+            if one[0] <= cost:
+                share = (
+                    1.0 if other[0] <= one[0] else min(1.0, (cost - one[0]) / (other[0] - one[0]))
+                )
+                best = max(best, one[1], one[1] + share * (other[1] - one[1]))
+    return best
+
+
+@given(points)
+def test_the_hull_is_the_best_mixture_at_every_cost(found: list[tuple[float, float]]) -> None:
+    known = np.array(found)
+    outline = hull(known)
+    assert (np.diff(outline, axis=0) > 0).all()  # dearer and better all along
+    for cost in np.linspace(known[:, 0].min(), known[:, 0].max() + 1, 17):
+        height = np.interp(cost, outline[:, 0], outline[:, 1])
+        assert height == pytest.approx(best_mixture(known, cost))
+
+
+def test_the_corners_of_the_hull_are_those_of_scipy() -> None:
+    known = np.random.default_rng(0).random((200, 2))
+    corners = known[ConvexHull(known).vertices]
+    cheapest, best = known[known[:, 0].argmin()], known[known[:, 1].argmax()]
+    slope = (best[1] - cheapest[1]) / (best[0] - cheapest[0])
+    above = corners[:, 1] >= cheapest[1] + slope * (corners[:, 0] - cheapest[0]) - 1e-12
+    expected = corners[above & (corners[:, 0] <= best[0])]
+    np.testing.assert_allclose(hull(known), expected[np.argsort(expected[:, 0])])
+
+
+def test_the_hull_leaves_unknown_points_out() -> None:
+    found = hull(np.array([[NAN, 9.0], [1.0, 0.5], [0.5, NAN], [1.0, 0.7]]))
+    np.testing.assert_array_equal(found, [[1.0, 0.7]])
+    assert hull(np.array([[NAN, NAN]])).shape == (0, 2)
+
+
+@given(points)
+def test_the_frontier_equals_its_definition(found: list[tuple[float, float]]) -> None:
+    expected = [
+        not any((c <= cost and r >= reward) and (c < cost or r > reward) for c, r in found)
+        for cost, reward in found
+    ]
+    assert pareto(np.array(found)).tolist() == expected
+
+
+def test_unknown_points_are_on_no_frontier_and_hide_nobody() -> None:
+    found = pareto(np.array([[1.0, 0.5], [NAN, 0.9], [0.0, NAN]]))
+    assert found.tolist() == [True, False, False]
+
+
+@given(points)
+def test_mean_height_equals_a_fine_sum(found: list[tuple[float, float]]) -> None:
+    outline = hull(np.array(found))
+    low, high = outline[0, 0], outline[-1, 0] + 0.7
+    middles = low + (np.arange(20000) + 0.5) / 20000 * (high - low)
+    expected = np.interp(middles, outline[:, 0], outline[:, 1]).mean()
+    assert mean_height(outline, low, high) == pytest.approx(expected, abs=1e-6)
+
+
+def test_mean_height_of_no_range_is_nan() -> None:
+    outline = np.array([[1.0, 0.5], [2.0, 1.0]])
+    assert math.isnan(mean_height(outline, 1.0, 1.0))
+    assert math.isnan(mean_height(outline, 0.5, 2.0))  # nothing is that cheap
+    assert math.isnan(mean_height(np.zeros((0, 2)), 0.0, 1.0))
+    assert mean_height(outline, 1.5, 2.0) == pytest.approx(0.875)
+
+
+def test_sweep_by_hand() -> None:
+    # the first query leaves expert 1 at lambda 0.1, the second at 0.6, the third never has it
+    scores = np.array([[0.5, 0.6], [0.2, 0.8], [0.7, 0.1]])
+    found = sweep(scores, np.array([1.0, 2.0]), n_points=4)
+    # lambdas are the quantiles 1/6, 1/2, 5/6 of (0.1, 0.6); the last row is the cheapest
+    np.testing.assert_array_equal(found, [[0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0]])
+
+
+@given(st.integers(0, 50))
+def test_a_higher_price_never_costs_more(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    costs = random.random(4)
+    found = sweep(random.normal(size=(30, 4)), costs, n_points=9)
+    assert (np.diff(costs[found].mean(axis=1)) <= 1e-12).all()
+    assert (found[-1] == costs.argmin()).all()
+
+
+def test_sweep_never_chooses_an_expert_of_unknown_cost() -> None:
+    scores = np.array([[9.0, 0.0, 1.0], [9.0, 1.0, 3.0], [0.0, 1.0, 2.5]])
+    found = sweep(scores, np.array([NAN, 1.0, 2.0]), n_points=5)
+    assert set(found.ravel().tolist()) == {1, 2}
+    barred = sweep(np.array([[-np.inf, 0.5, 0.9]]), np.array([0.5, 1.0, 2.0]), n_points=4)
+    np.testing.assert_array_equal(barred, [[1], [1], [1], [0]])  # the last is the cheapest
+    only = sweep(np.array([[0.9, 0.1]]), np.array([1.0, 2.0]))
+    np.testing.assert_array_equal(only, [[0]])  # the best is the cheapest: no trade
+
+
+def priced(rewards: Array, costs: Array) -> RewardTable:
+    return replace(table(rewards), costs=np.asarray(costs, dtype=np.float32))
+
+
+def by_hand() -> CostQuality:
+    rewards = np.array([[0.0, 1.0, 1.0], [0.5, 0.5, 1.0], [0.25, 0.0, 1.0], [0.25, 0.5, 1.0]])
+    costs = np.tile([1.0, 2.0, 5.0], (4, 1))
+    rows = priced(rewards, costs)
+    choices = np.array([1, 0, 2, 0])
+    scores = np.array([[0.0, 0.5, 0.1], [0.5, 0.1, 0.1], [0.1, 0.1, 0.9], [0.5, 0.1, 0.1]])
+    systems = [
+        System("router", "router", reward_of(choices, rewards), choices, scores),
+        *(System(f"e{i}", "single", rewards[:, i], np.full(4, i), None) for i in range(3)),
+        System("oracle", "bound", rewards.max(axis=1), None, None),
+    ]
+    draws = draw([*"abcd"], 0, 20)  # one row per subset: every resample is the table itself
+    train = (np.array([1.0, 2.0, 5.0]), np.array([0.2, 0.5, 0.9]))
+    return cost_quality(systems, rows, *train, draws, "cents")
+
+
+def test_costs_and_quality_by_hand() -> None:
+    found = by_hand()
+    assert (found.weak, found.strong, found.unit) == ("e0", "e2", "cents")
+    assert [system.name for system in found.systems] == ["router", "e0", "e1", "e2"]
+    router, cheapest, middle, dearest = found.systems
+    assert router.points[0] == Point(2.25, 0.6875)  # rewards 1, .5, 1, .25; costs 2, 1, 5, 1
+    assert router.points[-1] == Point(1.0, 0.25)
+    # the first query leaves at 0.5, the third at 0.2: first only e1 is given up, or only e2
+    assert Point(1.25, 0.5) in router.points
+    assert router.hull == [Point(1.0, 0.25), Point(1.25, 0.5), Point(2.25, 0.6875)]
+    area = 0.25 * 0.375 + 1.0 * 0.59375 + 2.75 * 0.6875
+    assert router.aiq.value == pytest.approx(area / 4)
+    assert (router.aiq.low, router.aiq.high) == pytest.approx((area / 4, area / 4))
+    assert cheapest.points == cheapest.hull == [Point(1.0, 0.25)]
+    assert cheapest.aiq.value == 0.25
+    assert middle.points == [Point(2.0, 0.5)]
+    assert middle.hull == [Point(1.0, 0.25), Point(2.0, 0.5)]
+    assert middle.aiq.value == pytest.approx((1.0 * 0.375 + 3 * 0.5) / 4)
+    assert dearest.aiq.value == pytest.approx((0.25 + 1.0) / 2)
+    assert found.frontier == ["router", "e0", "e1", "e2"]
+    assert found.random_mix == [Point(1.0, 0.25), Point(2.0, 0.5), Point(5.0, 1.0)]
+
+
+def test_a_dominated_system_is_not_on_the_frontier() -> None:
+    rewards = np.array([[0.0, 1.0], [0.0, 1.0]])
+    rows = priced(rewards, np.array([[2.0, 1.0]] * 2))
+    systems = [
+        System("router", "router", rewards[:, 1], np.array([1, 1]), rewards),
+        System("e0", "single", rewards[:, 0], np.array([0, 0])),
+        System("e1", "single", rewards[:, 1], np.array([1, 1])),
+    ]
+    train = (np.array([2.0, 1.0]), np.array([0.0, 1.0]))
+    found = cost_quality(systems, rows, *train, draw(["all"] * 2, 0, 10), "cents")
+    assert found.frontier == ["router", "e1"]
+    assert (found.weak, found.strong) == ("e1", "e1")
+    assert math.isnan(found.apgr.value)
+    assert found.systems[0].aiq.value == 1.0
+
+
+def test_intervals_equal_a_plain_loop_with_gaps_in_the_table() -> None:
+    random = np.random.default_rng(0)
+    rewards, costs = random.random((40, 3)), random.random((40, 3))
+    costs += np.array([0.0, 0.5, 1.0])
+    rewards[[1, 2], [0, 2]], costs[5, 1] = NAN, NAN
+    rows = priced(rewards, costs)
+    scores = random.random((40, 3))
+    router = System("router", "router", np.zeros(40), scores.argmax(axis=1), scores)
+    draws = draw(["all"] * 40, 0, 60)
+    prices = np.array([0.5, 1.0, 1.5])
+    found = cost_quality([router], rows, prices, np.array([0.1, 0.2, 0.3]), draws, "s")
+    every = np.concatenate(
+        [scores.argmax(axis=1)[None], sweep(scores, prices), np.zeros((1, 40), int)]
+    )
+    areas = []
+    for counts in draws.counts[0]:
+        drawn = np.repeat(np.arange(40), counts)
+        measured = []
+        for chosen in every:
+            pairs = [(rows.costs[r, chosen[r]], rows.rewards[r, chosen[r]]) for r in drawn]  # type: ignore[index]
+            measured.append(np.nanmean([p for p in pairs if not np.isnan(p).any()], axis=0))
+        whole = [r for r in drawn if not np.isnan(rewards[r, 2] + costs[r, 2])]
+        middles = measured[-1][0] + (np.arange(5000) + 0.5) / 5000 * (
+            costs[whole, 2].mean() - measured[-1][0]
+        )
+        outline = hull(np.array(measured))
+        areas.append(np.interp(middles, outline[:, 0], outline[:, 1]).mean())
+    curve = found.systems[0]
+    assert (curve.aiq.low, curve.aiq.high) == pytest.approx(
+        np.percentile(areas, [2.5, 97.5]), abs=1e-5
+    )
+
+
+def test_a_table_without_costs_or_a_router_without_scores_is_an_error() -> None:
+    rows = table([[0.0, 1.0]])
+    router = System("router", "router", np.zeros(1), np.zeros(1, dtype=np.intp), np.zeros((1, 2)))
+    means = np.array([1.0, 2.0])
+    with pytest.raises(ValueError, match="a table with costs and a router with scores"):
+        cost_quality([router], rows, means, means, draw(["all"], 0, 5), "s")
+    unscored, known = replace(router, scores=None), replace(rows, costs=rows.rewards)
+    with pytest.raises(ValueError, match="a table with costs and a router with scores"):
+        cost_quality([unscored], known, means, means, draw(["all"], 0, 5), "s")
+
+
+def test_a_large_slice_takes_seconds() -> None:
+    random = np.random.default_rng(0)
+    rewards = random.random((9408, 7))
+    rows = priced(rewards, random.random((9408, 7)))
+    systems = []
+    for i in range(5):
+        scores = random.random((9408, 7))
+        choices = scores.argmax(axis=1)
+        systems.append(System(str(i), "router", reward_of(choices, rewards), choices, scores))
+    draws = draw(["all"] * 9408, 0)
+    start = time.perf_counter()
+    cost_quality(systems, rows, random.random(7), random.random(7), draws, "s")
+    assert time.perf_counter() - start < 60

@@ -1,0 +1,87 @@
+"""Entropy curve by hand, Spearman against scipy on the same resamples."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+from scipy.stats import entropy as scipy_entropy
+from scipy.stats import spearmanr
+
+from tests.helpers import softmax
+from zooter_lite.evaluation.entropy import entropy_curve, spearman
+from zooter_lite.evaluation.metrics import draw
+
+NAN = float("nan")
+
+
+def test_bins_by_hand() -> None:
+    rewards = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0], [0.0, 0.0], [NAN, 3.0]])
+    choices = np.array([0, 0, 1, 0, 0])
+    found = entropy_curve(rewards, choices, draw(["all"] * 5, 0, 50), n_bins=2)
+    sharp = float(scipy_entropy(softmax(np.array([[2.0, 0.0]]))[0]))
+    first, second = found.bins
+    assert (first.low, first.high, first.entropy) == pytest.approx((sharp,) * 3)
+    assert (first.quality, first.count) == (0.0, 2)  # one choice 1 above the mean, one 1 below
+    assert first.quality_low == -1.0
+    assert first.quality_high == 1.0
+    assert (second.low, second.high, second.entropy) == pytest.approx((math.log(2),) * 3)
+    assert (second.quality, second.quality_low, second.quality_high) == (0.0, 0.0, 0.0)
+    assert second.count == 2
+
+
+def test_the_curve_equals_a_plain_computation() -> None:
+    random = np.random.default_rng(0)
+    rewards = random.normal(size=(200, 4))
+    choices = random.integers(4, size=200)
+    found = entropy_curve(rewards, choices, draw(["all"] * 200, 0, 50), n_bins=4)
+    entropies = np.array([scipy_entropy(row) for row in softmax(rewards)])
+    quality = np.array([row[c] - row.mean() for row, c in zip(rewards, choices, strict=True)])
+    for quarter, bin_ in zip(np.array_split(np.argsort(entropies), 4), found.bins, strict=True):
+        assert bin_.count == 50
+        assert bin_.entropy == pytest.approx(entropies[quarter].mean())
+        assert bin_.quality == pytest.approx(quality[quarter].mean())
+        assert bin_.quality_low < bin_.quality < bin_.quality_high
+    assert found.spearman.value == pytest.approx(spearmanr(entropies, quality).statistic)
+
+
+@pytest.mark.parametrize("chunk", [100, 2**21])
+def test_spearman_is_that_of_scipy_on_every_resample(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zooter_lite.evaluation.entropy.CHUNK", chunk)
+    random = np.random.default_rng(1)
+    first = random.integers(6, size=40).astype(np.float64)
+    second = first + random.integers(8, size=40)
+    first[3], second[7] = NAN, NAN
+    draws = draw([*"aabb"] * 10, 2, 30)
+    correlations = []
+    for i in range(30):
+        rows = np.concatenate(
+            [np.repeat(r, c[i]) for r, c in zip(draws.rows, draws.counts, strict=True)]
+        )
+        correlations.append(spearmanr(first[rows], second[rows], nan_policy="omit").statistic)
+    found = spearman(first, second, draws)
+    low, high = np.percentile(correlations, [2.5, 97.5])
+    expected = spearmanr(first, second, nan_policy="omit").statistic
+    assert (found.value, found.low, found.high) == pytest.approx((expected, low, high))
+
+
+def test_without_variation_or_rows_there_is_no_correlation() -> None:
+    draws = draw(["all"] * 3, 0, 10)
+    assert math.isnan(spearman(np.ones(3), np.arange(3.0), draws).value)
+    assert math.isnan(spearman(np.full(3, NAN), np.arange(3.0), draws).value)
+    unseen = np.array([[NAN, 1.0]] * 3)
+    found = entropy_curve(unseen, np.zeros(3, dtype=np.int64), draws)
+    assert found.bins == []
+    assert math.isnan(found.spearman.value)
+
+
+def test_a_large_slice_takes_seconds() -> None:
+    random = np.random.default_rng(0)
+    draws = draw(["all"] * 9408, 0)
+    start = time.perf_counter()
+    spearman(random.random(9408), random.random(9408), draws)
+    assert time.perf_counter() - start < 30

@@ -1,0 +1,141 @@
+"""What the LLM experts of the pocket said: from the journal of collect to the build."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipes.pocket import build, responses
+from recipes.pocket.prompts import numbered
+from recipes.pocket.responses import figures, keep, read_kept
+from tests.conftest import ROOT
+from tests.llm_server import Server, serving
+from zooter_lite import collect
+from zooter_lite.cli import run
+from zooter_lite.errors import DataError
+from zooter_lite.experts.pool import read_pool
+
+QUERIES = {"a-1": "Which animal barks?", "b-1": "Grüße,\n„rot“ auf Englisch?"}
+
+
+def said(request: dict[str, Any]) -> str:
+    """Say nothing under the system prompt `mute`, else the length of the question."""
+    system, user = (message["content"] for message in request["messages"])
+    return "" if system == "mute" else f" {len(user)}"
+
+
+@pytest.fixture
+def collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A folder that `collect` has filled; two experts on one server, one of them mute."""
+    pool = tmp_path / "experts.toml"
+    monkeypatch.setattr(responses, "POOL", pool)
+    lines = [json.dumps({"query_id": name, "query": text}) for name, text in QUERIES.items()]
+    (tmp_path / responses.PROMPTS).write_text("\n".join(lines), "utf-8")
+    with serving(said) as server:
+        write_pool(pool, server)
+        arguments = ("--queries", tmp_path / responses.PROMPTS, "--experts", pool, "--out")
+        argv = [*map(str, arguments), str(tmp_path)]
+        assert run(collect.Options, collect.main, "collect", "", argv) == 0
+        yield tmp_path, server
+
+
+def write_pool(path: Path, server: Server, system: str = "count") -> None:
+    text = ""
+    for name, prompt in (("counting", system), ("silent", "mute")):
+        fields = {"name": name, "base_url": server.url, "model": "m", "system": prompt}
+        text += "[[expert]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in fields.items())
+    path.write_text(text)
+
+
+def test_what_a_server_said_reaches_the_build(
+    collected: tuple[Path, Server], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = collected
+    path = folder / "responses.jsonl.gz"
+    keep(folder, path)
+    first = path.read_bytes()
+    keep(folder, path)
+    assert path.read_bytes() == first
+    kept = read_kept(path)
+    counting, silent = read_pool(str(responses.POOL))
+    for query in QUERIES.values():
+        assert kept.of(counting, query) == f" {len(query)}"
+        assert kept.of(silent, query) == ""
+    assert "| counting | 2 | 0 |" in capsys.readouterr().out
+
+
+def test_another_prompt_or_setting_has_no_response(collected: tuple[Path, Server]) -> None:
+    folder, server = collected
+    path = folder / "responses.jsonl.gz"
+    keep(folder, path)
+    counting, _ = read_pool(str(responses.POOL))
+    with pytest.raises(DataError, match=r"no response of .*counting.* to .Which animal barks.; "):
+        read_kept(path).of(counting, "Which animal barks")
+    write_pool(responses.POOL, server, system="count again")
+    counting, silent = read_pool(str(responses.POOL))
+    assert read_kept(path).of(silent, QUERIES["a-1"]) == ""
+    with pytest.raises(DataError, match="no response of 'counting'"):
+        read_kept(path).of(counting, QUERIES["a-1"])
+    with pytest.raises(DataError, match=r"answered in .* with another model, system prompt"):
+        keep(folder, path)
+
+
+def test_a_journal_with_a_gap_is_not_kept(collected: tuple[Path, Server]) -> None:
+    folder, _ = collected
+    journal = folder / "responses.jsonl"
+    lines = journal.read_text("utf-8").splitlines()
+    journal.write_text("\n".join(lines[:-1]) + "\n", "utf-8")
+    with pytest.raises(DataError, match=r"no response of '\w+' to .*; run llm.sh again"):
+        keep(folder, folder / "responses.jsonl.gz")
+    assert not (folder / "responses.jsonl.gz").exists()
+
+
+def test_figures_on_a_worked_example() -> None:
+    common = {"usage": {"input": 700, "output": 3}, "seconds": 1.2}
+    records: list[dict[str, Any]] = [
+        {"expert": "b", "response": "x", "attempts": 1, **common},
+        {"expert": "b", "error": "no answer", "attempts": 6, **common},
+        {"expert": "a", "response": "", "attempts": 2, **common},
+        {"expert": "b", "response": "y", "attempts": 1, **common},
+    ]
+    assert figures(records).splitlines()[2:] == [
+        "| a | 2 | 0 | 1 | 700 | 3 |",
+        "| b | 8 | 1 | 4 | 2,100 | 9 |",
+    ]
+
+
+def test_every_prompt_of_the_sample_has_a_response_of_at_least_two_llm_experts() -> None:
+    pool, kept = read_pool(str(responses.POOL)), read_kept(responses.RESPONSES)
+    assert len({(expert.system, str(expert.sampling)) for expert in pool}) >= 2
+    for _, _, prompt in numbered(responses.SEED):
+        for expert in pool:
+            kept.of(expert, prompt.query)
+
+
+def test_the_examples_that_the_llm_sees_hold_no_prompt_of_the_sample() -> None:
+    shown = {
+        line.removeprefix("Q: ").casefold()
+        for expert in read_pool(str(responses.POOL))
+        for line in expert.system.splitlines()
+        if line.startswith("Q: ")
+    }
+    assert len(shown) == 16
+    assert shown.isdisjoint(prompt.query.casefold() for _, _, prompt in numbered(responses.SEED))
+
+
+def test_other_prompts_are_one_line_of_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", build.__name__, "--seed", "1", "--output", tmp_path / "s.jsonl.gz"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "recipes/pocket/llm.sh asks for it" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,92 @@
+"""Remembered embeddings in evaluation: found by text, checked against the graph, else ignored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.conftest import Command
+from tests.helpers import EXPERTS, table, toy_embedding, toy_encoder, toy_router
+from zooter_lite.evaluation.rows import Outputs
+from zooter_lite.learn.cache import EmbeddingCache
+from zooter_lite.learn.recall import recall
+from zooter_lite.router.router import Router
+
+QUERIES = ["one two", "three", "four five six", "seven"]
+ROWS = np.arange(4)
+
+
+def kept(folder: Path, queries: list[str], shift: float = 0.0) -> None:
+    """Put the toy encoder's embeddings into a cache, rotated a little by `shift`."""
+    encoder = toy_encoder()
+    store = EmbeddingCache(folder, encoder.spec.cache_key)
+
+    def encode(texts: object) -> NDArray[np.float32]:
+        rows = np.stack([toy_embedding(text) for text in list(texts)]) + shift  # type: ignore[call-overload]
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    store.embed(queries, encode, encoder.spec.dim)
+    store.close()
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Router:
+    toy_router(tmp_path / "router")
+    return Router.load(tmp_path / "router")
+
+
+def rewards() -> NDArray[np.float64]:
+    return np.zeros((4, len(EXPERTS)))
+
+
+def test_find_tells_known_texts_and_gives_their_vectors(tmp_path: Path) -> None:
+    kept(tmp_path, QUERIES[:2])
+    store = EmbeddingCache(tmp_path, toy_encoder().spec.cache_key)
+    known, found = store.find([QUERIES[2], QUERIES[1], QUERIES[1], QUERIES[0]], 6)
+    assert known.tolist() == [False, True, True, True]
+    expected = [toy_embedding(QUERIES[i]) for i in (1, 1, 0)]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    store.close()
+
+
+@pytest.mark.parametrize("n_kept", [0, 3, 4])
+def test_outputs_are_those_of_the_graph(tmp_path: Path, router: Router, n_kept: int) -> None:
+    kept(tmp_path, QUERIES[:n_kept])
+    done: list[int] = []
+    outputs = Outputs(router, table(rewards(), queries=QUERIES), recall(tmp_path))
+    outputs.compute(ROWS, done.append)
+    probs, embeddings = router.embed(QUERIES)
+    np.testing.assert_allclose(outputs.probs, probs, atol=1e-5)
+    np.testing.assert_allclose(outputs.embeddings, embeddings, atol=1e-6)
+    assert sum(done) == 4
+
+
+def test_what_the_graph_does_not_find_is_not_believed(tmp_path: Path, router: Router) -> None:
+    kept(tmp_path, QUERIES, shift=0.2)
+    outputs = Outputs(router, table(rewards(), queries=QUERIES), recall(tmp_path))
+    outputs.compute(ROWS)
+    np.testing.assert_array_equal(outputs.probs, router.embed(QUERIES)[0])
+
+
+def test_no_cache_is_no_recall(tmp_path: Path) -> None:
+    assert recall(tmp_path) is None
+
+
+def test_the_command_finds_the_same_with_and_without_the_cache(
+    command: Command, router_path: Path, tmp_path: Path
+) -> None:
+    sample = Path(__file__).parents[1] / "zooter_lite/data/sample.jsonl.gz"
+    found = []
+    for place, options in enumerate(([], ["--cache", "none"])):
+        file = tmp_path / f"{place}.json"
+        arguments = ["--router", router_path, "--data", sample, "--split", "shift", *options]
+        done = command("evaluate", *arguments, "--json", file)
+        assert done.returncode == 0, done.stderr
+        (one,) = json.loads(file.read_text("utf-8"))["slices"]
+        found.append(one)
+    assert found[0]["shares"] == found[1]["shares"]
+    assert found[0]["systems"] == found[1]["systems"]

@@ -1,0 +1,106 @@
+"""Regret and confusion by hand and against scikit-learn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix
+
+from tests.helpers import table
+from zooter_lite.evaluation.metrics import draw, estimate
+from zooter_lite.evaluation.regret import (
+    by_subset,
+    by_tag,
+    confusion,
+    regret,
+    regrets,
+    worst_rows,
+)
+
+NAN = float("nan")
+
+
+def test_regrets_by_hand() -> None:
+    rewards = np.array([[0.25, 1.0], [0.25, 1.0], [0.5, NAN], [NAN, 0.5]])
+    np.testing.assert_array_equal(regrets(np.array([0, 1, 0, 0]), rewards), [0.75, 0.0, 0.0, NAN])
+
+
+def test_confusion_by_hand() -> None:
+    rewards = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [NAN, 0.0, 0.5], [0.0, 0.0, 0.0]])
+    found = confusion(np.array([0, 1, 0, 2]), rewards)
+    third = 1 / 3
+    expected = np.array([[1.0, 0.5, third], [0.0, 0.5, third], [1.0, 0.0, third]]) / 4
+    np.testing.assert_allclose(found, expected)
+
+
+def test_confusion_without_ties_is_that_of_scikit_learn() -> None:
+    random = np.random.default_rng(0)
+    rewards, choices = random.random((200, 4)), random.integers(4, size=200)
+    expected = confusion_matrix(rewards.argmax(axis=1), choices, normalize="all")
+    np.testing.assert_allclose(confusion(choices, rewards), expected)
+
+
+def test_regret_by_subset_by_hand() -> None:
+    lost = np.array([1.0, 0.0, 0.5, NAN, 0.5])
+    draws = draw([*"baabb"], 0, 100)
+    first, second = by_subset(lost, [*"baabb"], draws)
+    assert (first.name, first.rows, first.regret.value, first.share) == ("a", 2, 0.25, 0.25)
+    assert (second.name, second.rows, second.regret.value, second.share) == ("b", 2, 0.75, 0.75)
+    resampled = draws.means(np.where(np.arange(5) % 4 == 0, lost, NAN)[:, None])[:, 0]
+    assert second.regret == estimate(0.75, resampled)
+
+
+def test_regret_by_tag_by_hand() -> None:
+    lost = np.array([1.0, 0.0, 0.6, NAN])
+    tags = [["x", "y", "x"], ["y"], ["x", "z"], ["z", "y"]]
+    found = by_tag(lost, tags, draw(["all"] * 4, 0, 50), min_rows=1)
+    assert [(part.name, part.rows) for part in found] == [("x", 2), ("z", 1), ("y", 2)]
+    assert [part.regret.value for part in found] == pytest.approx([0.8, 0.6, 0.5])
+    assert [part.share for part in found] == pytest.approx([1.0, 0.375, 0.625])
+    frequent = by_tag(lost, tags, draw(["all"] * 4, 0, 50), min_rows=2)
+    assert [part.name for part in frequent] == ["x", "y"]
+    assert [p.name for p in by_tag(lost, tags, draw(["all"] * 4, 0, 50), 1, 1)] == ["x"]
+    assert by_tag(lost, tags, draw(["all"] * 4, 0, 50)) == []
+
+
+def test_worst_rows_by_hand() -> None:
+    rewards = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.75], [1.0, 0.0], [NAN, 1.0]]
+    rows = table(rewards, subsets=[*"abcde"])
+    choices = np.array([1, 0, 0, 0, 0])
+    probability = np.array([0.6, 0.9, 0.99, 0.7, 0.99])
+    found = worst_rows(rows, choices, probability)
+    assert [row.query_id for row in found] == ["1", "0", "2"]  # no regret in 3, unknown in 4
+    first = found[0]
+    assert (first.query, first.subset, first.probability) == ("query 1", "b", 0.9)
+    assert (first.chosen, first.chosen_reward) == ("e0", 0.0)
+    assert (first.best, first.best_reward, first.regret) == ("e1", 1.0, 1.0)
+    assert found[2].regret == 0.25
+    assert [row.query_id for row in worst_rows(rows, choices, probability, most=1)] == ["1"]
+
+
+def test_the_parts_belong_together() -> None:
+    random = np.random.default_rng(0)
+    subsets = [str(s) for s in random.choice([*"pq"], size=60)]
+    rows = table(random.random((60, 3)), subsets=subsets, tags=[["t"]] * 30 + [["u"]] * 30)
+    choices = random.integers(3, size=60)
+    found = regret(rows, choices, random.random(60), draw(subsets, 0, 100))
+    expected = [max(r) - r[c] for r, c in zip(rows.rewards.tolist(), choices, strict=True)]
+    assert found.mean.value == pytest.approx(np.mean(expected))
+    assert sum(part.share for part in found.by_subset) == pytest.approx(1.0)
+    weighed = sum(part.rows * part.regret.value for part in found.by_subset) / 60
+    assert weighed == pytest.approx(found.mean.value)
+    assert {part.name for part in found.by_tag} == {"t", "u"}
+    assert [row.regret for row in found.worst] == pytest.approx(sorted(expected)[:-21:-1])
+    untagged = replace(rows, tags=None)
+    assert regret(untagged, choices, random.random(60), draw(subsets, 0, 9)).by_tag == []
+
+
+def test_without_regret_no_part_has_a_share_and_no_row_is_worst() -> None:
+    rows = table([[1.0, 0.0], [1.0, 1.0]])
+    found = regret(rows, np.array([0, 1]), np.array([0.5, 0.5]), draw(["all"] * 2, 0, 10))
+    assert found.mean.value == 0.0
+    assert math.isnan(found.by_subset[0].share)
+    assert found.worst == []

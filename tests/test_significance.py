@@ -1,0 +1,93 @@
+"""Paired bootstrap p-values against the t-test and by hand; Holm against published examples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_rel
+
+from zooter_lite.evaluation.metrics import draw
+from zooter_lite.evaluation.significance import holm, paired_gaps, two_sided_p
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("resampled", "expected"),
+    [
+        ([0.1] * 98 + [-0.1], 2 * 2 / 100),
+        ([-0.1] * 98 + [0.1], 2 * 2 / 100),
+        ([0.1] * 99, 2 * 1 / 100),
+        ([0.0] * 99, 1.0),  # no difference at all
+        ([0.1, 0.1, 0.0], 2 * 2 / 4),
+        ([0.1, NAN, -0.1, 0.1], 1.0),
+        ([NAN, NAN], NAN),
+    ],
+)
+def test_p_values_by_hand(resampled: list[float], expected: float) -> None:
+    assert two_sided_p(np.array(resampled)) == pytest.approx(expected, nan_ok=True)
+
+
+def test_holm_by_hand() -> None:
+    # sorted: .005 x4, .01 x3, .03 x2, .04 x1 raised to the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.4]) == pytest.approx([0.8, 0.8])
+    assert holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])  # never above 1
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+    assert holm([NAN, 0.02, 0.03]) == pytest.approx([NAN, 0.04, 0.04], nan_ok=True)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_holm_equals_its_definition_by_sequential_rejection(p_values: list[float]) -> None:
+    # the adjusted value is the smallest level at which the step-down procedure rejects
+    adjusted = holm(p_values)
+    for level in (0.001, 0.05, 0.3, 0.8):
+        rejected = set()
+        order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+        for step, i in enumerate(order):
+            if p_values[i] * (len(p_values) - step) > level:
+                break
+            rejected.add(i)
+        assert {i for i, value in enumerate(adjusted) if value <= level} == rejected
+
+
+def test_gaps_by_hand() -> None:
+    reference = np.array([1.0, 0.0, 1.0, NAN])
+    others = np.array([[0.0, NAN], [0.0, NAN], [0.5, NAN], [1.0, 1.0]])
+    first, second = paired_gaps(reference, others, draw(["all"] * 4, 0, 500))
+    assert first.value == 0.5
+    assert first.low <= first.value <= first.high
+    assert first.p == first.p_holm  # the other has no query in common, so is not counted
+    assert [second.value, second.p, second.p_holm] == pytest.approx([NAN] * 3, nan_ok=True)
+
+
+def test_p_values_are_close_to_those_of_the_paired_t_test() -> None:
+    random = np.random.default_rng(0)
+    others = random.normal(size=(400, 6))
+    shifts = np.array([0.0, 0.02, 0.05, 0.08, 0.1, 0.3])
+    reference = random.normal(size=400)
+    others = reference[:, None] - shifts - random.normal(size=(400, 6))
+    found = paired_gaps(reference, others, draw(["all"] * 400, 1, 4000))
+    for i, gap in enumerate(found):
+        expected = ttest_rel(reference, others[:, i]).pvalue
+        assert gap.p == pytest.approx(expected, abs=0.02)
+        assert (gap.p < 0.05) == (gap.low > 0 or gap.high < 0)
+    assert [gap.p_holm for gap in found] == holm([gap.p for gap in found])
+
+
+def test_equal_systems_are_called_different_in_about_5_of_100_tables() -> None:
+    random, alarms = np.random.default_rng(0), 0
+    for seed in range(300):
+        rewards = (random.random((100, 2)) < 0.4).astype(np.float64)
+        gap = paired_gaps(rewards[:, 0], rewards[:, 1:], draw(["all"] * 100, seed, 400))[0]
+        alarms += gap.p < 0.05
+    assert 0.02 <= alarms / 300 <= 0.09
+
+
+def test_a_system_against_itself() -> None:
+    values = np.random.default_rng(0).random(50)
+    gap = paired_gaps(values, values[:, None], draw(["all"] * 50, 0, 200))[0]
+    assert (gap.value, gap.low, gap.high, gap.p, gap.p_holm) == (0.0, 0.0, 0.0, 1.0, 1.0)

@@ -1,0 +1,49 @@
+"""The suite recipe: its file is valid, and its tables hold the figures of the report."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from recipes.suite.write import results
+from tests.conftest import ROOT
+from tests.report_example import example
+from zooter_lite.evaluation.suite import read_suite
+
+Json = dict[str, Any]
+
+
+def test_the_suite_file_is_read() -> None:
+    suite = read_suite(str(ROOT / "recipes" / "suite" / "suite.toml"), "/data")
+    assert [table.name for table in suite] == ["routerdc", "mmlu_pro", "llmrouter", "code_tags"]
+    assert suite[0].data == "/data/routerdc.parquet"
+    assert suite[0].splits[1].leave_out == ("javascript",)
+    groups = {group for table in suite for group in (table.groups or {}).values()}
+    assert groups == {"knowledge", "maths", "code", "chinese", "other"}
+
+
+def test_the_tables_hold_the_figures() -> None:
+    report = example(2)
+    text = results(report)
+    one = report["slices"][1]
+    router = one["systems"][0]["micro"]
+    assert f"## {one['name']}, {one['rows']:,} queries" in text
+    assert one["verdict"] in text
+    line = next(
+        x for x in text.split(f"## {one['name']}")[1].splitlines() if x.startswith("| router |")
+    )
+    assert f"{100 * router['value']:.2f} [" in line
+    assert line.endswith("| - | - |")  # the router has no gap to itself
+    mtr = report["ranking"]["systems"][0]["mtr"]
+    assert f"| {mtr['value']:.2f} [" in text.split("## Over all")[1]
+    assert "## Ablation: beta (micro / macro)" in text
+    assert "## Learning curve" in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):  # every table has one width
+        widths = {len(re.findall(r"(?<!\\)\|", row)) for row in block.splitlines()}
+        assert len(widths) == 1
+
+
+def test_what_was_not_measured_is_left_out() -> None:
+    text = results(example(1) | {"ablations": None, "learning_curve": None})
+    assert "Ablation" not in text
+    assert "Learning curve" not in text
