@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
@@ -20,6 +21,7 @@ from zooter_lite.learn.assemble import export_graphs
 from zooter_lite.learn.encoder import Encoder, load_encoder
 from zooter_lite.learn.export import as_float32, int8_encoder, router_graph
 from zooter_lite.learn.parity import ParityError, graph_probs
+from zooter_lite.learn.quantise import n_products
 from zooter_lite.router.session import TextSession
 
 HEAD = as_float32(toy_head("linear", dim=DIM))
@@ -115,6 +117,29 @@ def test_int8_that_loses_too_much_is_left_out_with_the_figures(
     assert exports.refused.endswith("(allowed: -1.0 points)")
 
 
+def test_int8_keeps_its_last_layer_in_fp32_where_it_would_lose_too_much(
+    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def losing_at_first(found: Any, expected: Any, rewards: Any) -> parity.Parity:
+        tried.append(len(found))
+        if len(tried) == 1:
+            raise ParityError("too much")
+        return parity.Parity(len(found), 0.0, 0.0, 0.0)
+
+    monkeypatch.setattr(assemble, "check_int8", losing_at_first)
+    monkeypatch.setattr(assemble, "SPARED", (1,))
+    exports = export_graphs(encoder, HEAD, rows(40), BOTH, folder / "cache")
+    assert exports.parity["int8"].spared == 1
+    assert exports.parity["int8"].to_json()["spared"] == 1
+    assert exports.refused == ""
+    small = onnx.load_model_from_string(exports.files["router.int8.onnx"])
+    products = [n for n in small.graph.node if n.op_type == "MatMulIntegerToFloat"]
+    assert len(products) == n_products(encoder.graph) - 1 > 0
+    assert len(tried) == 2
+
+
 def test_an_fp32_graph_of_something_else_is_refused(
     folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,15 +157,16 @@ def test_an_fp32_graph_of_something_else_is_refused(
 def test_int8_is_compared_on_other_queries_than_it_is_calibrated_on(
     folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
+    monkeypatch.setattr(parity, "MAX_LOST", 100.0)
     monkeypatch.setattr(assemble, "EXACT_ROWS", 5)
     monkeypatch.setattr(assemble, "CALIBRATION_ROWS", 20)
     monkeypatch.setattr(assemble, "INT8_ROWS", 300)
     calibrated: list[str] = []
     compared: list[list[str]] = []
 
-    def calibrating(encoder: Encoder, queries: Sequence[str]) -> Encoder:
+    def calibrating(encoder: Encoder, queries: Sequence[str], spared: int) -> Encoder:
         calibrated.extend(queries)
-        return int8_encoder(encoder, queries)
+        return int8_encoder(encoder, queries, spared)
 
     def comparing(graph: bytes, encoder: Encoder, queries: Sequence[str], progress: Any) -> Any:
         compared.append(list(queries))

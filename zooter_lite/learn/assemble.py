@@ -24,6 +24,7 @@ from zooter_lite.learn.parity import (
     graph_probs,
     reference_embeddings,
 )
+from zooter_lite.learn.quantise import n_products
 from zooter_lite.learn.tagging import Tagging
 from zooter_lite.learn.train import Fitted, Recipe
 from zooter_lite.router.directory import GRAPHS, QUERIES, TOKENIZER
@@ -34,7 +35,7 @@ FloatArray = NDArray[np.float32]
 EXACT_ROWS = 256  # training queries on which the fp32 graph is compared with torch
 INT8_ROWS = 4096  # ... on which int8 is compared with fp32
 CALIBRATION_ROWS = 256  # ... on which the ranges of int8's activations are taken
-SPARED = (0, 4, 8)  # last products left in fp32 until int8 passes: none, a layer, two layers
+SPARED = (4, 8)  # last products left in fp32 where int8 loses too much: a layer's, two layers'
 
 
 def router_config(
@@ -133,7 +134,8 @@ def export_graphs(
     rows = train.take(np.sort(compared))
     expected = head.probs(encoder.embed(rows.queries, cache))
     refused = ""
-    for spared in SPARED:
+    most = n_products(encoder.graph)
+    for spared in [0, *(n for n in SPARED if n < most)]:
         small = int8_encoder(encoder, train.take(np.sort(calibration)).queries, spared)
         graph = router_graph(small, head, train.experts)
         found = graph_probs(graph, encoder, rows.queries, progress)

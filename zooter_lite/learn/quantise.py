@@ -52,11 +52,11 @@ def to_int8(graph: bytes, feeds: Iterable[Feed], spared: int = 0) -> bytes:
     feeds
         Batches of calibration queries, a few hundred in all.
     spared
-        So many products, counted from the last, stay in float32.
+        So many products, counted from the last, stay in float32; fewer than `n_products`.
     """
     model = onnx.load_model_from_string(graph)
     linears = _linears(model)
-    linears = linears[: max(len(linears) - spared, 0)]
+    linears = linears[: len(linears) - spared]
     largest = _channel_maxima(model, {linear.inputs for linear in linears}, feeds)
     builder = GraphBuilder("int8")
     quantised = _quantised(builder, linears, largest)
@@ -71,6 +71,11 @@ def to_int8(graph: bytes, feeds: Iterable[Feed], spared: int = 0) -> bytes:
     if MICROSOFT not in {opset.domain for opset in model.opset_import}:
         model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
     return serialise(model)
+
+
+def n_products(graph: bytes) -> int:
+    """Return how many products of tokens with a constant matrix the encoder has."""
+    return len(_linears(onnx.load_model_from_string(graph)))
 
 
 def _constants(model: ModelProto) -> dict[str, TensorProto]:
