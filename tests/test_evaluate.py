@@ -179,14 +179,14 @@ SUITE = """
 name = "pocket"
 data = "part.jsonl"
 router = "{router}"
-groups = {{ maths = ["algebra", "calculus"] }}
+groups = {{ maths = ["algebra", "arithmetic"] }}
 splits = ["test", "shift"]
 
 [[table]]
 name = "again"
 data = "part.jsonl"
 router = "{router}"
-splits = [{{ split = "test", leave_out = ["calculus"] }}]
+splits = [{{ split = "test", leave_out = ["arithmetic"] }}]
 """
 
 
@@ -206,9 +206,9 @@ def test_a_suite_ends_in_one_report(command: Command, router_path: Path, tmp_pat
     names = ["pocket test", "pocket shift", "again test"]
     assert [one["name"] for one in report["slices"]] == names
     first, shift, again = report["slices"]
-    assert "calculus" in first["subset_rows"]
-    assert set(first["subset_rows"]) - set(again["subset_rows"]) == {"calculus"}
-    assert first["groups"] == {"algebra": "maths", "calculus": "maths"}
+    assert "arithmetic" in first["subset_rows"]
+    assert set(first["subset_rows"]) - set(again["subset_rows"]) == {"arithmetic"}
+    assert first["groups"] == {"algebra": "maths", "arithmetic": "maths"}
     rivals = ["logistic regression", "MLP", "ridge per expert", "SVM (RBF)", "k-means clusters",
               "matrix factorisation", "RouterDC head"]  # fmt: skip
     assert [s["name"] for s in first["systems"]][:11] == [
