@@ -18,9 +18,9 @@ import pytest
 from tests.conftest import ROOT, Command
 from zooter_lite.cli import run
 from zooter_lite.data.files import read_table, sample_path
+from zooter_lite.data.journal import read_journal
 from zooter_lite.errors import DataError
 from zooter_lite.experts.checks import Verifier, read_verifier
-from zooter_lite.experts.journal import read_journal
 from zooter_lite.experts.rewards import combine, read_responses, standardise
 from zooter_lite.experts.scorer import Item, fingerprint
 from zooter_lite.experts.scorer_file import read_scorers, scorers_of

@@ -37,10 +37,10 @@ from typing import Optional
 from tqdm import tqdm
 
 from zooter_lite.cli import option, run
+from zooter_lite.data.journal import Journal
 from zooter_lite.data.queries import Queries, read_queries
 from zooter_lite.errors import DataError
 from zooter_lite.experts.calls import Call, Outcome, run_calls
-from zooter_lite.experts.journal import Journal
 from zooter_lite.experts.pool import Expert, read_pool
 from zooter_lite.experts.responses import (
     JOURNAL,

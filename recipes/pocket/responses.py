@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from recipes.pocket.prompts import numbered
+from zooter_lite.data.journal import read_journal
 from zooter_lite.data.queries import Queries, read_queries, write_queries
 from zooter_lite.errors import DataError, ZooterError
-from zooter_lite.experts.journal import read_journal
 from zooter_lite.experts.pool import Expert, read_pool
 from zooter_lite.experts.responses import JOURNAL, checked_settings, known_responses
 

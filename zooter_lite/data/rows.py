@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import os
 import sys
 import zlib
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TextIO, cast
 
+from zooter_lite.data.lines import csv_line, decode_line, json_line, json_object
 from zooter_lite.errors import DataError
 
 STANDARD = "-"
@@ -106,18 +106,10 @@ class _Lines:
         try:
             for raw in self._stream:
                 self.count += 1
-                text = raw[3:] if self.count == 1 and raw.startswith(b"\xef\xbb\xbf") else raw
-                if b"\0" in raw:
-                    raise DataError(
-                        f"{self.name}, line {self.count}: a NUL byte; expected a UTF-8 text file"
-                    )
-                yield text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            bad = error.object[error.start]
-            raise DataError(
-                f"{self.name}, line {self.count}: byte 0x{bad:02x} is not UTF-8; "
-                "expected a UTF-8 file"
-            ) from error
+                try:
+                    yield decode_line(raw, first=self.count == 1)
+                except ValueError as error:
+                    raise DataError(f"{self.name}, line {self.count}: {error}") from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(
                 f"{self.name}, after line {self.count}: truncated or damaged gzip data ({error})"
@@ -174,31 +166,14 @@ def _json_rows(lines: _Lines) -> Iterator[Row]:
     for text in lines:
         if not text.strip():
             continue
-        where = f"{lines.name}, line {lines.count}"
         try:
-            value = json.loads(
-                text, object_pairs_hook=_unique_object, parse_constant=_refuse_constant
-            )
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not a JSON object ({error})") from error
-        if not isinstance(value, dict):
-            raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}")
+            value = json_object(text)
+        except ValueError as error:
+            raise DataError(f"{lines.name}, line {lines.count}: {error}") from error
         empty = False
         yield Row(lines.count, value)
     if empty:
         raise DataError(f"{lines.name}: the file is empty; expected one JSON object per line")
-
-
-def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(k for k in keys if keys.count(k) > 1)!r} appears twice")
-    return values
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON; use null")
 
 
 class RowWriter:
@@ -207,10 +182,9 @@ class RowWriter:
     def __init__(self, stream: TextIO, kind: str, columns: Sequence[str] | None) -> None:
         self._stream = stream
         self._columns = columns if kind == "csv" else None
-        self._csv = csv.writer(_Echo())  # its rows end in \r\n, so it quotes cells with either
         self._count = 0
         if self._columns is not None:
-            stream.write(self._csv_line(self._columns))
+            stream.write(csv_line(self._columns))
 
     def write(self, rows: Iterable[dict[str, object]]) -> None:
         """Append rows; a CSV row takes its cells in the order of the header.
@@ -224,33 +198,14 @@ class RowWriter:
             self._count += 1
             try:
                 if self._columns is not None:
-                    line = self._csv_line([row[column] for column in self._columns])
+                    line = csv_line([row[column] for column in self._columns])
                 else:
-                    line = _json_line(row)
+                    line = json_line(row)
                 self._stream.write(line)
             except (ValueError, RecursionError) as error:
                 raise DataError(
                     f"row {self._count} of the output cannot be written ({error})"
                 ) from error
-
-    def _csv_line(self, cells: Sequence[object]) -> str:
-        line: str = self._csv.writerow(cells)
-        if "\0" in line:
-            raise ValueError("CSV cannot hold a NUL character")
-        return line[:-2] + "\n"
-
-
-class _Echo:
-    """A stream for csv.writer, whose writerow returns what the stream's write returns."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _json_line(row: dict[str, object]) -> str:
-    """One line of JSON in UTF-8; a lone surrogate, which UTF-8 cannot hold, stays escaped."""
-    text = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextmanager

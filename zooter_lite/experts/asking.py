@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zooter_lite.data.journal import Journal, read_journal
 from zooter_lite.errors import DataError
 from zooter_lite.experts.calls import Call, Tally, run_calls
-from zooter_lite.experts.journal import Journal, read_journal
 from zooter_lite.experts.pool import Expert
 
 Progress = Callable[[int], object]

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from zooter_lite.data.journal import Journal
 from zooter_lite.errors import DataError, ZooterError
 from zooter_lite.experts.answer import Answer, Caller, CallError
 from zooter_lite.experts.client import caller
-from zooter_lite.experts.journal import Journal
 from zooter_lite.experts.pacing import Budget, Pace, backoff, pause
 from zooter_lite.experts.pool import Expert
 

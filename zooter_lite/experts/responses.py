@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zooter_lite.data.journal import read_journal
 from zooter_lite.data.queries import Queries
 from zooter_lite.data.rows import atomic_text
 from zooter_lite.errors import DataError
-from zooter_lite.experts.journal import read_journal
 from zooter_lite.experts.pool import Expert
 
 JOURNAL = "responses.jsonl"

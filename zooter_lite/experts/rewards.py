@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.data.journal import read_journal
 from zooter_lite.data.queries import Queries, tags_of
 from zooter_lite.data.table import RewardTable
 from zooter_lite.errors import DataError
-from zooter_lite.experts.journal import read_journal
 from zooter_lite.experts.responses import SETTINGS
 from zooter_lite.experts.scorer import Item
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.data.journal import Journal, read_journal
 from zooter_lite.errors import DataError
-from zooter_lite.experts.journal import Journal, read_journal
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,9 @@ class Router:
         precision: Precision = "fp32",
         threads: int | None = None,
         remember: int = 1024,
+        *,
+        exact: bool = False,
+        at_once: int | None = None,
     ) -> Router:
         """Load a router directory after verifying it.
 
@@ -67,6 +70,12 @@ class Router:
             One is meant for long lists: as many passes as cores, side by side.
         remember
             Outputs of so many recent prompts are kept, so that repeated ones cost nothing.
+        exact
+            A prompt's probabilities are the same bits whatever prompts come with it, so that
+            work can be divided and repeated at will. For long lists: a short one costs as
+            much as eight prompts. Needs a CPU, and one thread.
+        at_once
+            Forward passes side by side; None for what `threads` says.
 
         Raises
         ------
@@ -85,16 +94,18 @@ class Router:
         with ThreadPoolExecutor(len(wanted)) as pool:  # hashing takes about as long as loading
             checks = [pool.submit(graph.check) for graph in files.graphs.values()]
             try:
-                sessions = [_session(files, name, threads) for name in wanted]
+                sessions = [
+                    _session(files, name, threads, exact=exact, at_once=at_once) for name in wanted
+                ]
             finally:
                 for check in checks:  # damage is told before what it led to
                     check.result()
         for graph in files.graphs.values():
             graph.close()
-        exact = sessions[1] if precision == "auto" else None
+        again = sessions[1] if precision == "auto" else None
         margin = files.margin if precision == "auto" else 0.0
         slim = replace(files, graphs={}, tokenizer="")  # the sessions have their own copies
-        return cls(slim, Runtime(sessions[0], exact, margin, remember))
+        return cls(slim, Runtime(sessions[0], again, margin, remember))
 
     @property
     def experts(self) -> list[str]:
@@ -208,14 +219,16 @@ class Router:
         return self._runtime.repeats
 
 
-def _session(files: RouterFiles, precision: str, threads: int | None) -> TextSession:
+def _session(
+    files: RouterFiles, precision: str, threads: int | None, **options: Any
+) -> TextSession:
     """Start one of the graphs; it must be what config.json describes."""
     where = f"{files.folder}: {GRAPHS[precision]}"
     try:
         with files.graphs[precision].view() as content:
             check_graph(content)
         session = TextSession(
-            files.graphs[precision].path, files.tokenizer, files.max_length, threads
+            files.graphs[precision].path, files.tokenizer, files.max_length, threads, **options
         )
     except RouterError as error:
         raise RouterError(f"{where}: {error}") from error

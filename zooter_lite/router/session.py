@@ -17,6 +17,9 @@ from zooter_lite.router.limits import cores as _cores
 from zooter_lite.router.tokens import TextTokens
 
 TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
+ROWS = 8  # of an exact batch, or a multiple: no operator then treats its last rows apart
+_STEPS = ((32, 2), (64, 4), (128, 8))  # up to this many tokens, exact lengths are multiples of
+_LAST_STEP = 16
 THREADS = 4  # a judgement: one query's products are too small to divide among many cores
 _MEASURED_BATCHES = 6  # that decide between one batch at a time and several
 # Folding constants changes no graph of ours, and computes before any time limit holds.
@@ -47,11 +50,24 @@ class TextSession:
         Threads of one batch; as many batches as the cores then allow run side by side.
         None gives one batch every core up to `THREADS`, and measures on the first long
         call whether several batches side by side are faster.
+    exact
+        A text gets the same bits whatever texts stand beside it: the shape of its batch
+        depends on its own length alone. About 5% more tokens; on a CPU, with one thread.
+    at_once
+        Batches that run side by side; None for what `threads` says.
     """
 
     def __init__(
-        self, model: bytes | str, tokenizer: str, max_length: int, threads: int | None = None
+        self,
+        model: bytes | str,
+        tokenizer: str,
+        max_length: int,
+        threads: int | None = None,
+        *,
+        exact: bool = False,
+        at_once: int | None = None,
     ) -> None:
+        self._exact = exact
         available = _cores()
         together = threads or min(available, THREADS)
         self._session = _start(model, together)
@@ -65,7 +81,7 @@ class TextSession:
                 f"the graph has the inputs {inputs}, expected attention_mask and input_ids"
             )
         self._tokens = TextTokens(tokenizer, max_length)
-        side_by_side = max(2 if threads is None else 1, available // together)
+        side_by_side = at_once or max(2 if threads is None else 1, available // together)
         self._workers = ThreadPoolExecutor(side_by_side, thread_name_prefix="zooter")
         self._side_by_side: bool | None = None if threads is None else side_by_side > 1
 
@@ -85,12 +101,12 @@ class TextSession:
         `progress` is called with the number of texts done since the last call.
         """
         names = list(outputs)
-        if len(texts) == 1:  # what a request path pays for
+        if len(texts) == 1 and not self._exact:  # what a request path pays for
             found = self._run(names, _feed([self._tokens.one(texts[0])]))
             progress(1)
             return found
         tokens = self.tokenise(texts)
-        batches = list(_batches(tokens))
+        batches = list((_exact_batches if self._exact else _batches)(tokens))
         done: list[Outputs] = []
         for batch, found in zip(batches, self._results(names, tokens, batches), strict=True):
             done.append(found)
@@ -124,7 +140,11 @@ class TextSession:
         """Yield the outputs of each batch, in order."""
 
         def work(batch: NDArray[np.int64]) -> Outputs:
-            return self._run(names, _feed([tokens[i] for i in batch]))
+            rows = [tokens[i] for i in batch]
+            if not self._exact:
+                return self._run(names, _feed(rows))
+            found = self._run(names, _exact_feed(rows))
+            return [output[: len(rows)] for output in found]
 
         start = 0
         if self._side_by_side is None and len(batches) >= 4 * _MEASURED_BATCHES:
@@ -179,6 +199,46 @@ def _batches(tokens: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
         batch.append(int(position))
     if batch:
         yield np.asarray(batch)
+
+
+def _exact_batches(tokens: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
+    """Positions of the texts of each batch: texts of one exact length, by ascending length."""
+    lengths = np.asarray([_exact_length(len(ids)) for ids in tokens], dtype=np.int64)
+    order = np.argsort(lengths, kind="stable")
+    starts = np.flatnonzero(np.diff(lengths[order], prepend=-1))
+    for group in np.split(order, starts[1:]):
+        if len(group):
+            rows = _rows(int(lengths[group[0]]))
+            size = max(1, TOKENS_PER_BATCH // int(lengths[group[0]]) // rows) * rows
+            yield from np.split(group, range(size, len(group), size))
+
+
+def _exact_length(length: int) -> int:
+    """Return the padded length of a text in an exact batch.
+
+    >>> [_exact_length(n) for n in (0, 3, 32, 33, 65, 129)]
+    [2, 4, 32, 36, 72, 144]
+    """
+    step = next((step for most, step in _STEPS if length <= most), _LAST_STEP)
+    return max(1, -(-length // step)) * step
+
+
+def _rows(length: int) -> int:
+    """Rows of an exact batch of this length, or a multiple: a long text stands alone."""
+    return ROWS if length <= TOKENS_PER_BATCH else 1
+
+
+def _exact_feed(tokens: list[NDArray[np.int64]]) -> Feed:
+    """Pad to the exact length of the texts, and to whole multiples of its rows."""
+    length = _exact_length(len(tokens[0]))
+    shape = (-(-len(tokens) // _rows(length)) * _rows(length), length)
+    input_ids = np.zeros(shape, dtype=np.int64)
+    attention_mask = np.zeros(shape, dtype=np.int64)
+    attention_mask[len(tokens) :, 0] = 1  # a row without tokens would be divided by zero
+    for row, ids in enumerate(tokens):
+        input_ids[row, : len(ids)] = ids
+        attention_mask[row, : len(ids)] = 1
+    return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
 def _feed(tokens: list[NDArray[np.int64]]) -> Feed:

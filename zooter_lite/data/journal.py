@@ -83,6 +83,11 @@ class Journal:
             raise DataError(f"{self.path}: cannot write ({error.strerror})") from error
         self._end += size
 
+    def clear(self) -> None:
+        """Forget every record."""
+        os.ftruncate(self._file, 0)
+        self._end = 0
+
     def close(self) -> None:
         """Hand everything to the disk and let others write.
 

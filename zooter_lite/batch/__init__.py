@@ -1,0 +1,1 @@
+"""Routing files in bulk: inputs, pieces of them, workers, and jobs that survive a kill."""

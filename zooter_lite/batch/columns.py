@@ -1,0 +1,212 @@
+"""Parquet in pieces: read by row groups, carried as Arrow streams, written as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from zooter_lite.batch.block import Block
+from zooter_lite.batch.parse import Bad
+from zooter_lite.batch.store import Source, open_raw
+from zooter_lite.data.records import Piece
+from zooter_lite.errors import DataError, MissingPackageError
+
+ROWS_PER_PIECE = 65_536  # at most; fewer where rows are long
+_GROUP_ROWS = 2**17  # of the row groups that are written
+_GROUP_BYTES = 2**26
+
+
+def arrow(path: str) -> Any:
+    """Return the pyarrow package with its Parquet part.
+
+    Raises
+    ------
+    MissingPackageError
+        It is not installed; `path` needs it.
+    """
+    try:
+        import pyarrow
+        import pyarrow.ipc
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingPackageError("pyarrow", "batch", f"{path}: Parquet") from error
+    return pyarrow
+
+
+@contextmanager
+def open_parquet(source: Source) -> Iterator[Any]:
+    """Open a Parquet file without reading its rows.
+
+    Raises
+    ------
+    DataError
+        It is none, or cut short.
+    """
+    pa = arrow(source.path)
+    with open_raw(source.path) as stream:
+        try:
+            file = pa.parquet.ParquetFile(stream)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(source, error) from error
+        with file:
+            yield file
+
+
+def _unreadable(source: Source, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:300]
+    return DataError(f"{source.name}: not a readable Parquet file ({reason})")
+
+
+def parquet_columns(file: Any, source: Source, column: str) -> tuple[str, ...]:
+    """Names of the columns; the one that holds the prompts must hold text.
+
+    Raises
+    ------
+    DataError
+        It does not, or a name stands twice.
+    """
+    pa = arrow(source.path)
+    schema = file.schema_arrow
+    repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{source.name}: column {repeated[0]!r} appears more than once")
+    if column in schema.names:
+        kind = schema.field(column).type
+        inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if not (
+            pa.types.is_string(inner)
+            or pa.types.is_large_string(inner)
+            or pa.types.is_string_view(inner)
+            or pa.types.is_null(inner)
+        ):
+            raise DataError(f"{source.name}: column {column!r} holds {kind}, expected text")
+    return tuple(schema.names)
+
+
+def parquet_pieces(file: Any, source: Source, size: int, start: int) -> Iterator[Piece]:
+    """Yield the rows from `start` on, in pieces of about `size` bytes.
+
+    The pieces are the same wherever reading starts, as long as it is where one ended.
+    """
+    pa = arrow(source.path)
+    rows = _rows_per_piece(file.metadata, size)
+    try:
+        first = 0
+        for group in range(file.metadata.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            if first + count > start:
+                skip = max(0, start - first)
+                yield from _group_pieces(pa, file, group, first, skip, rows)
+            first += count
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(source, error) from error
+
+
+def _rows_per_piece(metadata: Any, size: int) -> int:
+    total: int = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    per_row = max(1, total // max(1, metadata.num_rows))
+    return max(1, min(ROWS_PER_PIECE, int(size // per_row)))
+
+
+def _group_pieces(
+    pa: Any, file: Any, group: int, first: int, skip: int, rows: int
+) -> Iterator[Piece]:
+    place = 0
+    for batch in file.iter_batches(batch_size=rows, row_groups=[group]):
+        place += batch.num_rows
+        if place > skip:
+            end = first + place
+            yield Piece(_stream(pa, batch), end - batch.num_rows + 1, end, end)
+
+
+def _stream(pa: Any, batch: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write(batch)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+class ParquetBlock:
+    """The rows of a block of Parquet.
+
+    Attributes
+    ----------
+    prompts
+        Text of each row; "" for a null, and for a row that cannot be routed.
+    bad
+        Rows that cannot be routed.
+    """
+
+    def __init__(self, block: Block, column: str) -> None:
+        self._arrow = arrow(block.name)
+        self._batch = next(iter(self._arrow.ipc.open_stream(block.piece.raw)))
+        self.bad: list[Bad] = []
+        self.prompts = self._texts(self._batch.column(column), block.piece.line)
+
+    def _texts(self, column: Any, line: int) -> list[str]:
+        try:
+            return [text or "" for text in column.to_pylist()]
+        except UnicodeDecodeError:
+            pass
+        texts = []
+        for row, cell in enumerate(column):
+            try:
+                texts.append(cell.as_py() or "")
+            except UnicodeDecodeError as error:
+                reason = f"the prompt is not UTF-8 (byte 0x{error.object[error.start]:02x})"
+                self.bad.append(Bad(line + row, reason, error.object, len(error.object)))
+                texts.append("")
+        self._first = line
+        return texts
+
+    def with_columns(
+        self, names: Sequence[str], cells: Sequence[Sequence[object]], *, left_out: bool
+    ) -> bytes:
+        """Return the rows with the added columns as an Arrow stream.
+
+        With `left_out`, without the rows that cannot be routed.
+        """
+        pa = self._arrow
+        batch = self._batch
+        for place, name in enumerate(names):
+            kind = pa.float64() if place else pa.string()
+            values = pa.array([row[place] for row in cells], kind)
+            batch = batch.append_column(name, values)
+        if left_out and self.bad:
+            lost = {row.line - self._first for row in self.bad}
+            batch = batch.filter(pa.array([row not in lost for row in range(len(cells))]))
+        return _stream(pa, batch)
+
+
+def write_parquet(spool: IO[bytes], target: Path, schema: Any, source: Source) -> None:
+    """Write one Parquet file from Arrow streams that stand one after another in `spool`."""
+    pa = arrow(source.path)
+    with pa.parquet.ParquetWriter(target, schema) as writer:
+        waiting: list[Any] = []
+        rows = size = 0
+        for batch in _batches(pa, spool):
+            waiting.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(waiting, schema))
+                waiting, rows, size = [], 0, 0
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting, schema))
+
+
+def _batches(pa: Any, spool: IO[bytes]) -> Iterator[Any]:
+    while spool.peek(1):  # type: ignore[attr-defined]
+        with pa.ipc.open_stream(spool) as stream:
+            yield from stream
+
+
+def output_schema(file: Any, names: Sequence[str], source: Source) -> Any:
+    """Return the schema of the output: that of the file, and the added columns."""
+    pa = arrow(source.path)
+    schema = file.schema_arrow
+    for place, name in enumerate(names):
+        schema = schema.append(pa.field(name, pa.float64() if place else pa.string()))
+    return schema

@@ -1,0 +1,156 @@
+"""What a job reads and writes: a file, a folder, a pattern or a URL, and where each file goes."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+from zooter_lite.batch.store import (
+    SUFFIXES,
+    Kind,
+    Source,
+    filesystem_of,
+    flat,
+    is_url,
+    split_suffix,
+    unknown,
+)
+from zooter_lite.data.rows import STANDARD
+from zooter_lite.errors import DataError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to read and the file to write from it."""
+
+    source: Source
+    target: str
+
+
+def plan(source: str, target: str, kind: str | None = None) -> list[Task]:
+    """Pair every file that `source` names with the file to write.
+
+    Parameters
+    ----------
+    source
+        A file, a folder (every file below it that has a known suffix), a pattern with
+        `*`, a URL of any of these, or `-`.
+    target
+        A file of the same kind; for a folder or a pattern a folder, which then gets
+        files of the same names.
+    kind
+        Kind of standard input and output.
+
+    Raises
+    ------
+    DataError
+        Nothing to read, an unknown format, or a target that does not fit.
+    """
+    if source == STANDARD:
+        found = (kind or _kind_of(target), "")
+        return [Task(Source(STANDARD, cast("Kind", found[0]), "", ""), target)]
+    base, paths = _files(source)
+    if base is None:
+        return [_single(source, target, kind)]
+    known = [path for path in paths if split_suffix(path) is not None]
+    if not known:
+        raise DataError(f"{source}: no file ending in {', '.join(SUFFIXES)}")
+    other = [path for path in paths if split_suffix(path) is None]
+    if other:
+        more = f" and {len(other) - 5} more" if len(other) > 5 else ""
+        print(f"passed over, of no known format: {', '.join(other[:5])}{more}", file=sys.stderr)
+    if target == STANDARD or split_suffix(target) is not None:
+        raise DataError(f"{target}: expected a folder, since {source} may name several files")
+    if not is_url(target) and not is_url(base):
+        inside = Path(target).resolve()
+        if inside == Path(base).resolve() or Path(base).resolve() in inside.parents:
+            raise DataError(f"{target}: expected a folder outside {base}")
+    return [
+        Task(_source(path), f"{target.rstrip('/')}/{_relative(path, base)}")
+        for path in sorted(known)
+    ]
+
+
+def _single(source: str, target: str, kind: str | None) -> Task:
+    found = _source(source)
+    wanted = kind or found.kind if target == STANDARD else _kind_of(target)
+    if wanted != found.kind:
+        raise DataError(
+            f"{target}: the input is {found.kind} and the output {wanted}; expected the same format"
+        )
+    return Task(found, target)
+
+
+def _kind_of(path: str) -> str:
+    if path == STANDARD:
+        raise DataError("--format csv or --format jsonl is needed with - for both files")
+    found = split_suffix(path)
+    if found is None:
+        raise unknown(path)
+    return found[0]
+
+
+def _source(path: str) -> Source:
+    found = split_suffix(path)
+    if found is None:
+        raise unknown(path)
+    return Source(path, *found, _stamp(path))
+
+
+def _stamp(path: str) -> str:
+    if is_url(path):
+        filesystem, inner = filesystem_of(path)
+        try:
+            return str(filesystem.ukey(inner))
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: no such file") from error
+        except Exception as error:  # each store raises its own
+            raise DataError(f"{path}: cannot be read ({flat(error)})") from error
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _files(source: str) -> tuple[str | None, list[str]]:
+    """Folder and files that a folder or a pattern names; (None, []) for a single file."""
+    if is_url(source):
+        return _remote_files(source)
+    folder = Path(source)
+    if any(sign in source for sign in "*?[") and not folder.exists():
+        base = source[: min(source.find(sign) for sign in "*?[" if sign in source)]
+        found = glob.glob(source, recursive=True)  # noqa: PTH207 - of any folder
+        return os.path.split(base)[0] or ".", sorted(p for p in found if Path(p).is_file())
+    if not folder.is_dir():
+        return None, []
+    paths = []
+    for place, folders, names in os.walk(source):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        paths += [str(Path(place) / name) for name in names if not name.startswith((".", "_"))]
+    return source, sorted(paths)
+
+
+def _remote_files(source: str) -> tuple[str | None, list[str]]:
+    filesystem, inner = filesystem_of(source)
+    try:
+        if "*" in source:
+            base = inner[: inner.find("*")].rpartition("/")[0]
+            paths = filesystem.glob(inner)
+        elif filesystem.isdir(inner):
+            base, paths = inner, filesystem.find(inner)
+        else:
+            return None, []
+        return filesystem.unstrip_protocol(base), [filesystem.unstrip_protocol(p) for p in paths]
+    except Exception as error:  # each store raises its own
+        raise DataError(f"{source}: cannot be listed ({flat(error)})") from error
+
+
+def _relative(path: str, base: str) -> str:
+    if is_url(path):
+        return path[len(base.rstrip("/")) + 1 :]
+    return str(PurePosixPath(Path(os.path.relpath(path, base))))
