@@ -111,7 +111,7 @@ class TextSession:
         tokens = self.tokenise(texts)
         batches = list(_exact_batches(tokens, self._budget) if self._exact else _batches(tokens))
         done: list[Outputs] = []
-        started = time.perf_counter()
+        started = time.perf_counter() if self._exact else 0.0
         for batch, found in zip(batches, self._results(names, tokens, batches), strict=True):
             done.append(found)
             progress(len(batch))
