@@ -155,7 +155,8 @@ def main(options: Options) -> None:
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
 
-    processes = processes.join()
+    if _epochs(options):
+        processes = processes.join()
     table = _prepared(read_table(source), options)
     rows = table.rows("train")
     train = table.take(rows)

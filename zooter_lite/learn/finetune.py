@@ -11,6 +11,7 @@ and writes files; the others are told all but the encoder's architecture.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,9 +111,14 @@ def fine_tune(
     if tensors:
         log.info("fine-tuning goes on after epoch %d", figures[-1].number)
 
+    begun = time.perf_counter()
+
     def keep(state: State, figures: Sequence[Epoch]) -> None:
         last = figures[-1]
-        log.info("epoch %d: loss %.4f, reward %.4f", last.number, last.loss, last.reward)
+        log.info(
+            "epoch %d: loss %.4f, reward %.4f, %.1f s since fine-tuning began",
+            *(last.number, last.loss, last.reward, time.perf_counter() - begun),
+        )
         write_checkpoint(kept, figures, tensors_of(state))
 
     with processes.failing_together():

@@ -9,6 +9,7 @@ asks this module who it is before it looks at anything else.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -49,23 +50,37 @@ class Processes:
         EncoderError
             They cannot be reached.
         """
+        accelerate = _accelerate()
         if self.count == 1:
             return self
         import torch
 
         with self.failing_together():
-            _accelerate().PartialState(cpu=not torch.cuda.is_available())
+            accelerate.PartialState(cpu=not torch.cuda.is_available())
             return replace(self, waiting=torch.distributed.new_group(backend="gloo", timeout=WAIT))
 
     def from_first(self, value: Any) -> Any:
-        """Return what the first process gives; of the others, the value is not looked at."""
+        """Return what the first process gives; of the others, the value is not looked at.
+
+        Raises
+        ------
+        EncoderError
+            In the first process, where another one has died.
+        SystemExit
+            In another one, where the first has ended: it has said why.
+        """
         if self.count == 1:
             return value
         import torch
 
         shared = [value]
-        with self.failing_together():
-            torch.distributed.broadcast_object_list(shared, src=0, group=self.waiting)
+        try:
+            with self.failing_together():
+                torch.distributed.broadcast_object_list(shared, src=0, group=self.waiting)
+        except EncoderError as error:
+            if self.rank:
+                raise SystemExit(2) from error
+            raise
         return shared[0]
 
     @contextmanager
@@ -82,7 +97,8 @@ class Processes:
         except RuntimeError as error:
             if self.count == 1:
                 raise
-            why = (str(error).splitlines() or [type(error).__name__])[0]
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            why = re.sub(r"^\[[^]]*\] ?", "", first)  # gloo begins with a place in its source
             raise EncoderError(
                 f"process {self.rank} of {self.count} (from 0) stopped, as the whole run does: "
                 f"{why}; run the same command again: it goes on after the last finished epoch"
@@ -135,6 +151,7 @@ def accelerator(precision: Precision) -> Any:
     import torch
 
     accelerate = _accelerate()
+    accelerate.state.AcceleratorState._reset_state()  # it would keep an earlier precision
     made = accelerate.Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=mixed_precision(precision),
