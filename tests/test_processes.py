@@ -45,7 +45,10 @@ def test_alone_there_is_nobody_to_wait_for() -> None:
 
 
 def test_what_dies_with_others_is_one_line() -> None:
-    lost = RuntimeError("[/src/gloo/pair.cc:553] Connection closed by peer [::1]:5\nat line 2")
+    lost = RuntimeError(
+        "[/src/gloo/pair.cc:553] Connection closed by peer [::1]:5. This is typically caused by "
+        "a remote worker crashing.\nat line 2"
+    )
     with pytest.raises(EncoderError) as caught, Processes(1, 2).failing_together():
         raise lost
     assert str(caught.value) == (
@@ -89,6 +92,17 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     with pytest.raises(EncoderError, match="--mixed_precision fp16: expected bf16 or no"):
         mixed_precision("auto")
+
+
+def test_the_command_refuses_a_precision_before_it_reads(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
+    arguments = ["--data", "nowhere.csv", "--finetune", "1", "--out", "nowhere"]
+    assert run(fit.Options, fit.main, "fit", "", arguments) == 2
+    assert capsys.readouterr().err == (
+        "error: accelerate launch --mixed_precision fp8: expected bf16 or no\n"
+    )
 
 
 def test_the_launch_does_not_divide_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ from zooter_lite.evaluation.suite import table_name
 from zooter_lite.export import precisions
 from zooter_lite.labels import diagnose
 from zooter_lite.labels.diagnostics import observed_mean
-from zooter_lite.learn.processes import Processes, launched
+from zooter_lite.learn.processes import Processes, launched, mixed_precision
 from zooter_lite.router.directory import check_replaceable, write_router
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ def main(options: Options) -> None:
         raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
 
     if _epochs(options):
+        mixed_precision(options.mixed_precision)  # refused before the work, if it is
         processes = processes.join()
     table = _prepared(read_table(source), options)
     rows = table.rows("train")

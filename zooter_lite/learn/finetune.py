@@ -124,7 +124,9 @@ def fine_tune(
     with processes.failing_together():
         state = begin(encoder, name, task, tuning)
         if processes.count > 1:
-            log.info("fine-tuning in %d processes, the first on %s", processes.count, state.device)
+            log.info(
+                "fine-tuning in %d processes, the first on %s", processes.count, state.device.type
+            )
         figures = _epochs(state, job, progress, keep)
         processes.leave()
     best = best_epoch(figures)

@@ -98,7 +98,7 @@ class Processes:
             if self.count == 1:
                 raise
             first = (str(error).splitlines() or [type(error).__name__])[0]
-            why = re.sub(r"^\[[^]]*\] ?", "", first)  # gloo begins with a place in its source
+            why = re.sub(r"^\[[^]]*\] ?|\. This is typically.*", "", first)  # of gloo, the fact
             raise EncoderError(
                 f"process {self.rank} of {self.count} (from 0) stopped, as the whole run does: "
                 f"{why}; run the same command again: it goes on after the last finished epoch"
