@@ -109,7 +109,7 @@ def test_the_loss_is_the_formula(
     random = np.random.default_rng(3)
     labels = random.dirichlet(np.ones(2), len(task.rewards))
     changed = replace(task, labels=labels, offset=random.normal(size=labels.shape))
-    state = begin(load_torch(tiny, "tiny"), "tiny", changed, Tuning(1))
+    state = begin(load_torch(tiny, "tiny"), "tiny", changed, Tuning(1, precision="no"))
     state.learner.eval()
     rows = np.asarray([3, 1, 7, 250])
     found = float(batch_loss(state, changed, rows, direction).detach())
