@@ -11,23 +11,24 @@ from numpy.typing import NDArray
 
 from tests.helpers import softmax, units
 from zooter_lite.labels.soft import TagAssignment, harden
+from zooter_lite.learn.calibrate import calibration_temperature
+from zooter_lite.learn.prior import fit_setting, prior_table
 from zooter_lite.learn.select import (
-    Candidates,
-    Method,
     Score,
-    Setting,
     _paths,
     _scores,
     _smoothest,
-    calibration_temperature,
-    fit_setting,
     fold_ids,
     n_jobs,
-    never_rewarded,
-    prior_table,
     reward_of_choice,
-    reward_spread,
     select,
+)
+from zooter_lite.learn.settings import (
+    Candidates,
+    Method,
+    Setting,
+    never_rewarded,
+    reward_spread,
 )
 from zooter_lite.learn.tagging import Tagging, cluster_tags
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.data.keys import query_hashes
 from zooter_lite.errors import DataError
 
 FloatArray = NDArray[np.float32]
@@ -81,12 +81,8 @@ class RewardTable:
         """Rows outside `train` whose query also stands in `train` (white space folded)."""
         if self.splits is None:
             return np.zeros(0, dtype=np.int64)
-        keys = [query_key(query) for query in self.queries]
-        train = {key for key, split in zip(keys, self.splits, strict=True) if split == "train"}
-        leaked = [
-            split != "train" and k in train for k, split in zip(keys, self.splits, strict=True)
-        ]
-        return np.flatnonzero(leaked)
+        hashes, train = query_hashes(self.queries), np.asarray(self.splits) == "train"
+        return np.flatnonzero(~train & np.isin(hashes, hashes[train]))
 
     def drop(self, rows: NDArray[np.int64]) -> RewardTable:
         """Return the table without these rows."""
@@ -100,20 +96,8 @@ class RewardTable:
         A row's split depends on its query alone (a hash), so equal queries never
         stand on both sides and a grown table keeps its old split.
         """
-        limit = int(share * 2**32)
-        splits = [
-            "test" if _hash32(query_key(query)) < limit else "train" for query in self.queries
-        ]
-        return replace(self, splits=splits)
-
-
-def query_key(query: str) -> str:
-    """Fold white space: queries with one key count as the same query."""
-    return " ".join(query.split())
-
-
-def _hash32(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big")
+        held = query_hashes(self.queries) >> np.uint64(32) < int(share * 2**32)
+        return replace(self, splits=[("train", "test")[one] for one in held.tolist()])
 
 
 def build_table(
