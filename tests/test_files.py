@@ -265,7 +265,7 @@ def test_a_table_reads_back_as_it_was_written(
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
 def test_json_lines_keep_what_other_formats_cannot(tmp_path: Path, suffix: str) -> None:
     odd = read_table(str(save_jsonl(tmp_path))).take([0, 0])
-    odd.queries[:] = ["a lone \ud83d", "a\0b"]
+    odd.queries[:] = ["a lone \ud83d", "a\0b"]  # type: ignore[index]
     odd.tags[0][:] = ["a;b"]  # type: ignore[index]
     odd.responses[0][:] = ["", None]  # type: ignore[index]
     write_table(odd, str(tmp_path / f"odd{suffix}"))

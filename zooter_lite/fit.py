@@ -133,7 +133,9 @@ def main(options: Options) -> None:
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
 
-    table, notes = with_splits(read_table(source), options.hold_out, options.drop_leaks)
+    table, notes = with_splits(
+        read_table(source, responses=False), options.hold_out, options.drop_leaks
+    )
     print(*notes, sep="\n", end="\n" if notes else "")
     rows = table.rows("train")
     train = table.take(rows)

@@ -14,7 +14,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class Options:
     rows: int = option(1_000_000, help="rows of the table")
     experts: int = option(20, help="experts")
     responses: int = option(0, help="characters of each expert's response; 0 writes none")
-    out: Optional[str] = option(None, help="Parquet file to write", kind=str)
+    out: str = option("", help="Parquet file to write (default: table-ROWS.parquet)")
     seed: int = option(0, help="of everything")
 
 
@@ -105,12 +105,10 @@ class Maker:
             columns[f"response:expert-{expert:02}"] = texts
         return columns
 
-    def _rewards(
-        self, pairs: NDArray[np.int64], draws: np.random.Generator
-    ) -> NDArray[np.float32]:
+    def _rewards(self, pairs: NDArray[np.int64], draws: np.random.Generator) -> NDArray[np.float32]:
         noise = draws.normal(0, NOISE, (len(pairs), self.options.experts))
         rewards = self.skill[pairs].sum(axis=1) + noise
-        return rewards.clip(0, 1).astype(np.float32)
+        return np.asarray(rewards.clip(0, 1), dtype=np.float32)
 
 
 def varied(prompt: str, numbers: random.Random) -> str:
