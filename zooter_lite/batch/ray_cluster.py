@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import secrets
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, BinaryIO
 
 from zooter_lite.batch.store import flat
 from zooter_lite.errors import DataError, MissingPackageError
@@ -45,6 +48,8 @@ def connected(address: str | None, threads: int, workers: int | None) -> Iterato
     if wanted == _LOCAL:
         count = workers or max(1, cores() // threads)
         os.environ.setdefault("RAY_worker_niceness", "0")  # as without Ray
+        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else kept in ~/.ray
         options = {"num_cpus": count * threads, "include_dashboard": False}
     else:
         _reach(wanted)
@@ -60,9 +65,27 @@ def connected(address: str | None, threads: int, workers: int | None) -> Iterato
             os.environ[VARIABLE] = kept
     try:
         _settle(ray)
-        yield ray
+        with redirect_stdout(_DataOnly(sys.stdout.buffer)):
+            yield ray
     finally:
         ray.shutdown()
+
+
+class _DataOnly(io.TextIOBase):
+    """Standard output for rows, which are written to `buffer`; Ray prints there that a node died.
+
+    Parameters
+    ----------
+    buffer
+        Of the real standard output.
+    """
+
+    def __init__(self, buffer: BinaryIO) -> None:
+        self.buffer = buffer
+
+    def write(self, text: str) -> int:
+        """Drop a text."""
+        return len(text)
 
 
 @contextmanager

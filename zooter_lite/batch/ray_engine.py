@@ -112,7 +112,7 @@ def run_ray(
         dataset = _pipeline(ray, starts, settings, workers)
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             for item in table.column(_COLUMN):
-                found = pickle.loads(item.as_py())
+                found: Result | Failure = pickle.loads(item.as_py())
                 if isinstance(found, Failure):
                     raise found.error()
                 yield found
@@ -147,10 +147,10 @@ def _pipeline(ray: Any, starts: Sequence[Start], settings: Settings, workers: in
 def read_items(table: Any) -> Iterator[Any]:
     """Yield the blocks of the file in `table`, one table each, or a failure at its place."""
     try:
-        for block in read_blocks(_unpacked(table)):
-            yield _packed(block)
+        for block in read_blocks(unpacked(table)):
+            yield packed(block)
     except ZooterError as error:
-        yield _packed(_failure(error))
+        yield packed(_failure(error))
 
 
 class RayWorker:
@@ -165,15 +165,15 @@ class RayWorker:
 
     def __call__(self, table: Any) -> Any:
         """Return a table with the result of the block in `table`."""
-        item: Block | Failure = _unpacked(table)
+        item: Block | Failure = unpacked(table)
         if isinstance(item, Failure):
             return table
         if isinstance(self._found, Failure):
-            return _packed(self._found)
+            return packed(self._found)
         try:
-            return _packed(self._found.work(item))
+            return packed(self._found.work(item))
         except ZooterError as error:
-            return _packed(_failure(error))
+            return packed(_failure(error))
 
 
 def _worker(shipment: Shipment) -> Worker | Failure:
@@ -211,12 +211,14 @@ def _failure(error: ZooterError) -> Failure:
     return Failure(isinstance(error, RouterError), str(error))
 
 
-def _packed(item: object) -> Any:
+def packed(item: object) -> Any:
+    """Return a table of one row that holds `item`."""
     import pyarrow
 
     values = pyarrow.array([pickle.dumps(item)], pyarrow.large_binary())
     return pyarrow.table({_COLUMN: values})
 
 
-def _unpacked(table: Any) -> Any:
+def unpacked(table: Any) -> Any:
+    """Return the item of a table that `packed` made."""
     return pickle.loads(table.column(_COLUMN)[0].as_py())
