@@ -91,12 +91,8 @@ def cluster() -> Iterator[tuple[str, int]]:
             yield f"127.0.0.1:{port}", process.pid
             children = descendants(process.pid)
         finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
             for child in children:
                 if alive(child):
                     os.kill(child, signal.SIGKILL)
@@ -181,7 +177,7 @@ def test_a_bad_row_is_one_line_and_what_stands_before_it_is_kept(
     assert not target.exists()
     assert (tmp_path / ".out.csv.partial").read_text().splitlines()[1].startswith("0,What is 17")
     left_out = ("--block", 1, "--on-error", "skip", "--workers", 1)
-    assert route(source, target, *left_out).stderr.splitlines()[1].startswith("27 rows in")
+    assert route(source, target, *left_out).stderr.splitlines()[1].startswith("9 rows in")
     assert route(source, tmp_path / "whole.csv", *left_out).returncode == 0
     assert target.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 

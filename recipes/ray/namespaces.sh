@@ -41,6 +41,7 @@ start_node() {  # with an empty folder in the place of the input, and of the hea
     mount -t tmpfs none '$work'
     exec ray start --address 10.77.0.1:6379 --node-ip-address 10.77.0.2 --num-cpus 1 --block
   " >"$work/node.log" 2>&1 &
+  disown
 }
 nodes() {
   in_head python -c "
@@ -64,7 +65,7 @@ in_head ray start --head --node-ip-address 10.77.0.1 --port 6379 --num-cpus 1 \
 start_node
 for _ in $(seq 30); do
   [ "$(nodes)" = 2 ] && break
-  kill -0 $! || { cat "$work/head.log" "$work/node.log"; exit 1; }
+  [ -n "$(ip netns pids zooter-node)" ] || { cat "$work/head.log" "$work/node.log"; exit 1; }
   sleep 1
 done
 
