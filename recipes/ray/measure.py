@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from recipes.ray.prompts import write_prompts
+from recipes.scale.prompts import write
 
 WAYS = (("local", 1), ("local", 2), ("ray", 1), ("ray", 2))
 ROUNDS = 3
@@ -43,8 +43,8 @@ def main(router: str, rows: int) -> None:
     loads = []
     with tempfile.TemporaryDirectory() as folder:
         source, few = Path(folder, "in.csv"), Path(folder, "few.csv")
-        write_prompts(rows, source)
-        write_prompts(4, few)
+        write(rows, source)
+        write(4, few)
         outputs = set()
         for _ in range(ROUNDS):
             for way in WAYS:
@@ -53,7 +53,7 @@ def main(router: str, rows: int) -> None:
                 times[way].append(seconds(way, router, source, target))
                 loads.append(os.getloadavg()[0])
                 outputs.add(target.read_bytes())
-    print(f"{rows:,} prompts of the bundled sample, each another, {ROUNDS} rounds, in turns.")
+    print(f"{rows:,} short prompts, all different, {ROUNDS} rounds, in turns.")
     print(f"{os.cpu_count()} cores; load average {min(loads):.1f} to {max(loads):.1f}.")
     print(f"Different outputs: {len(outputs)}.\n")
     print("| engine | workers | seconds (median) | each round | 4 rows | rows/s after that |")

@@ -55,7 +55,7 @@ route() {
     --output "$work/$1.csv" --block 8 --engine ray --ray-address 10.77.0.1:6379 --workers 2
 }
 
-python -m recipes.ray.prompts "$rows" "$work/in.csv"
+python -m recipes.scale.prompts "$rows" "$work/in.csv"
 echo "== local engine"
 python -m zooter_lite.route --router "$router" --input "$work/in.csv" --output "$work/local.csv" \
   --block 8 --workers 2

@@ -8,6 +8,7 @@ order too: what stands before a bad row is written, as it is without Ray.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import tempfile
@@ -162,6 +163,7 @@ class RayWorker:
     def __init__(self, shipment: Shipment) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are as many workers as cores
         self._found = _worker(shipment)
+        gc.freeze()  # what is loaded stays: no need to look through it again and again
 
     def __call__(self, table: Any) -> Any:
         """Return a table with the result of the block in `table`."""
