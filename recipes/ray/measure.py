@@ -17,7 +17,7 @@ from pathlib import Path
 from recipes.scale.prompts import write
 
 WAYS = (("local", 1), ("local", 2), ("ray", 1), ("ray", 2))
-ROUNDS = 3
+ROUNDS = 2
 BLOCK = "4"
 Way = tuple[str, int]
 

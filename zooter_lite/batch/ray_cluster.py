@@ -40,35 +40,45 @@ def connected(address: str | None, threads: int, workers: int | None) -> Iterato
     DataError
         There is no cluster at the address, or it is of another version.
     """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # the rest goes to the terminal
-    ray = _package()
     wanted = address or os.environ.get(VARIABLE) or _LOCAL
-    options: dict[str, Any] = {}
-    if wanted == _LOCAL:
-        count = workers or max(1, cores() // threads)
-        os.environ.setdefault("RAY_worker_niceness", "0")  # as without Ray
-        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else kept in ~/.ray
-        options = {"num_cpus": count * threads, "include_dashboard": False}
-    else:
-        _reach(wanted)
-    kept = os.environ.pop(VARIABLE, None)  # it would win over the option
+    _environment(wanted)
+    ray = _package()  # reads the environment
     try:
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-        with _silence():
-            ray.init(wanted, **quiet, **options)
-    except Exception as error:  # Ray raises many kinds, some of them plain
-        raise DataError(f"--ray-address {wanted}: {flat(error)}") from error
-    finally:
-        if kept is not None:
-            os.environ[VARIABLE] = kept
-    try:
+        _init(ray, wanted, (workers or max(1, cores() // threads)) * threads)
         _settle(ray)
         with redirect_stdout(_DataOnly(sys.stdout.buffer)):
             yield ray
     finally:
         ray.shutdown()
+
+
+def _environment(address: str) -> None:
+    """Tell Ray to be quiet; and a cluster of our own to work as hard as we do, for us alone."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # the rest goes to the terminal
+    if address == _LOCAL:
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else kept in ~/.ray
+
+
+def _init(ray: Any, address: str, cpus: int) -> None:
+    """Connect to the cluster at `address`, or start one with so many CPUs."""
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address == _LOCAL:
+        options |= {"num_cpus": cpus, "include_dashboard": False}
+    else:
+        _reach(address)
+    kept = os.environ.pop(VARIABLE, None)  # it would win over the option
+    try:
+        with _silence():
+            ray.init(address, **options)
+    except Exception as error:  # Ray raises many kinds, some of them plain
+        what = "Ray cannot be started" if address == _LOCAL else f"--ray-address {address}"
+        raise DataError(f"{what}: {flat(error)}") from error
+    finally:
+        if kept is not None:
+            os.environ[VARIABLE] = kept
 
 
 class _DataOnly(io.TextIOBase):
