@@ -43,13 +43,13 @@ def connected(address: str | None, threads: int, workers: int | None) -> Iterato
     wanted = address or os.environ.get(VARIABLE) or _LOCAL
     _environment(wanted)
     ray = _package()  # reads the environment
-    try:
-        _init(ray, wanted, (workers or max(1, cores() // threads)) * threads)
-        _settle(ray)
-        with redirect_stdout(_DataOnly(sys.stdout.buffer)):
+    with redirect_stdout(_DataOnly(sys.stdout.buffer)):
+        try:
+            _init(ray, wanted, (workers or max(1, cores() // threads)) * threads)
+            _settle(ray)
             yield ray
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _environment(address: str) -> None:
