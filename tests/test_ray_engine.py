@@ -195,9 +195,9 @@ def test_a_killed_driver_and_a_killed_worker_change_no_byte(
     tmp_path: Path, route: Command, router_path: Path, cluster: tuple[str, int]
 ) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
-    rows = [f"{n},{QUESTIONS[n % 3]} {'And then? ' * 20}{n}" for n in range(400)]
+    rows = [f"{n},{QUESTIONS[n % 3]} {'And then? ' * 10}{n}" for n in range(240)]
     source.write_text("\n".join(["n,query", *rows]) + "\n")
-    job = ("--block", "4")
+    job = ("--block", "2")
     assert route(source, tmp_path / "local.csv", *job).returncode == 0
     expected = (tmp_path / "local.csv").read_bytes()
     where = ("--engine", "ray", "--workers", "2")
