@@ -7,84 +7,91 @@ the outputs are compared byte for byte.
 from __future__ import annotations
 
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from recipes.scale.prompts import write
 
 WAYS = (("local", 1), ("local", 2), ("ray", 1), ("ray", 2))
-ROUNDS = 2
+ROUNDS = 3
 BLOCK = "4"
 Way = tuple[str, int]
 
 
-def seconds(way: Way, router: str, source: Path, target: Path) -> float:
-    """Seconds that the command says it took, without the loading of its own router."""
-    command = [sys.executable, "-m", "zooter_lite.route", "--router", router, "--force"]
-    files = ["--input", str(source), "--output", str(target), "--block", BLOCK]
+class Run(NamedTuple):
+    """One run of the command.
+
+    Attributes
+    ----------
+    whole
+        Seconds from its start to its end.
+    rate
+        Rows per second after the first block was written.
+    load
+        Load average at its end.
+    """
+
+    whole: float
+    rate: float
+    load: float
+
+
+def measured(way: Way, router: str, source: Path, target: Path, rows: int) -> Run:
+    """Run the command and watch its output grow."""
+    target.unlink(missing_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    command = [sys.executable, "-m", "zooter_lite.route", "--router", router, "--block", BLOCK]
+    files = ["--input", str(source), "--output", str(target)]
     engine = ["--engine", way[0], "--workers", str(way[1])]
-    done = subprocess.run(
-        [*command, *files, *engine], stderr=subprocess.PIPE, text=True, check=True
-    )
-    found = re.search(r"rows in ([\d.]+) s", done.stderr)
-    if found is None:
-        raise RuntimeError(done.stderr)
-    return float(found[1])
+    begin = time.perf_counter()
+    process = subprocess.Popen([*command, *files, *engine], stderr=subprocess.DEVNULL)
+    while not (partial.exists() and partial.stat().st_size) and process.poll() is None:
+        time.sleep(0.01)
+    first = time.perf_counter()
+    there = partial.read_bytes().count(b"\n") - 1
+    while partial.exists() and process.poll() is None:
+        time.sleep(0.01)
+    last = time.perf_counter()
+    if process.wait():
+        raise RuntimeError(f"{way}: exit code {process.returncode}")
+    return Run(time.perf_counter() - begin, (rows - there) / (last - first), os.getloadavg()[0])
 
 
 def main(router: str, rows: int) -> None:
     """Measure and print."""
-    times: dict[Way, list[float]] = {way: [] for way in WAYS}
-    starts: dict[Way, list[float]] = {way: [] for way in WAYS}
-    loads = []
+    runs: dict[Way, list[Run]] = {way: [] for way in WAYS}
+    outputs = set()
     with tempfile.TemporaryDirectory() as folder:
-        source, few = Path(folder, "in.csv"), Path(folder, "few.csv")
+        source, target = Path(folder, "in.csv"), Path(folder, "out.csv")
         write(rows, source)
-        write(4, few)
-        outputs = set()
         for _ in range(ROUNDS):
             for way in WAYS:
-                target = Path(folder, f"{way[0]}{way[1]}.csv")
-                starts[way].append(seconds(way, router, few, target))
-                times[way].append(seconds(way, router, source, target))
-                loads.append(os.getloadavg()[0])
+                runs[way].append(measured(way, router, source, target, rows))
                 outputs.add(target.read_bytes())
-    print(f"{rows:,} short prompts, all different, {ROUNDS} rounds, in turns.")
+    loads = [run.load for found in runs.values() for run in found]
+    print(f"{rows:,} short prompts, all different, {ROUNDS} rounds, in turns, on")
     print(f"{os.cpu_count()} cores; load average {min(loads):.1f} to {max(loads):.1f}.")
     print(f"Different outputs: {len(outputs)}.\n")
-    print("| engine | workers | seconds (median) | each round | 4 rows | rows/s after that |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for way in WAYS:
-        whole, begin = statistics.median(times[way]), statistics.median(starts[way])
-        each = ", ".join(f"{value:.1f}" for value in times[way])
-        speed = rows / (whole - begin)
-        print(f"| {way[0]} | {way[1]} | {whole:.1f} | {each} | {begin:.1f} | {speed:.0f} |")
-    print()
-    for engine in ("local", "ray"):
-        print(f"- {engine}, 1 to 2 workers: {_ratios(times, starts, (engine, 1), (engine, 2))}")
-    print(f"- 2 workers, local to ray: {_ratios(times, starts, ('local', 2), ('ray', 2))}")
-
-
-def _ratios(
-    times: dict[Way, list[float]], starts: dict[Way, list[float]], first: Way, second: Way
-) -> str:
-    """Median of the ratios of the rounds, with the start of Ray and of the workers, and without."""
-    whole = [a / b for a, b in zip(times[first], times[second], strict=True)]
-    rest = [
-        (a - b) / (c - d)
-        for a, b, c, d in zip(
-            times[first], starts[first], times[second], starts[second], strict=True
-        )
-    ]
-    each = ", ".join(f"{value:.2f}" for value in rest)
-    return (
-        f"{statistics.median(whole):.2f} times as fast; {statistics.median(rest):.2f} ({each}) "
-        "without the start"
-    )
+    print("| engine | workers | seconds, start to end | rows/s after the first block |")
+    print("| --- | --- | --- | --- |")
+    for way, found in runs.items():
+        whole = ", ".join(f"{run.whole:.1f}" for run in found)
+        rates = ", ".join(f"{run.rate:.0f}" for run in found)
+        print(f"| {way[0]} | {way[1]} | {whole} | {rates} |")
+    print("\nRows/s after the first block, ratio in each round:\n")
+    for name, one, two in (
+        ("local, 2 workers to 1", ("local", 1), ("local", 2)),
+        ("ray, 2 workers to 1", ("ray", 1), ("ray", 2)),
+        ("2 workers, ray to local", ("local", 2), ("ray", 2)),
+    ):
+        ratios = [b.rate / a.rate for a, b in zip(runs[one], runs[two], strict=True)]
+        each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"- {name}: {statistics.median(ratios):.2f} ({each})")
 
 
 if __name__ == "__main__":
