@@ -52,7 +52,7 @@ def main() -> None:
         started = time.perf_counter()
         subprocess.run(command(options.router, source, whole), check=True)
         seconds = time.perf_counter() - started
-        found = []
+        found: list[int] = []
         while len(found) < options.kills:
             job = subprocess.Popen(
                 command(options.router, source, target), stderr=subprocess.DEVNULL
