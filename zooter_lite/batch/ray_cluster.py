@@ -18,7 +18,6 @@ from zooter_lite.router.limits import cores
 
 VARIABLE = "RAY_ADDRESS"  # Ray's own; `ray job submit` sets it
 _LOCAL = "local"
-_HERE = "127.0.0.1"  # nobody else can reach a cluster of our own
 _SECONDS = 10.0  # to reach an address
 
 
@@ -67,7 +66,7 @@ def _init(ray: Any, address: str, cpus: int) -> None:
     """Connect to the cluster at `address`, or start one with so many CPUs."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address == _LOCAL:
-        options |= {"num_cpus": cpus, "include_dashboard": False, "_node_ip_address": _HERE}
+        options |= {"num_cpus": cpus, "include_dashboard": False}
     else:
         _reach(address)
     kept = os.environ.pop(VARIABLE, None)  # it would win over the option
