@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 from zooter_lite.batch.block import Settings
 from zooter_lite.errors import DataError
@@ -14,12 +15,11 @@ REMEMBERED = 65_536  # prompts
 REMEMBERED_CHARACTERS = 2**24
 DIGITS = 6
 
+Cells = tuple[Any, ...]
 
-class Choice(NamedTuple):
-    """What the output says of one prompt: the added cells, and whether the fallback got it."""
 
-    cells: tuple[object, ...]
-    fallback: bool
+class FallbackCells(tuple[Any, ...]):
+    """Cells of a prompt that the fallback got."""
 
 
 class Chooser:
@@ -56,39 +56,49 @@ class Chooser:
         if settings.fallback is not None and settings.fallback not in self.router.experts:
             found = ", ".join(self.router.experts)
             raise DataError(f"--fallback {settings.fallback}: no such expert; expected {found}")
-        self._recent: OrderedDict[str, Choice] = OrderedDict()
+        self._recent: dict[str, Cells] = {}
         self._characters = 0
 
-    def choose(self, prompts: Sequence[str]) -> dict[str, Choice]:
-        """Return the choice of each different prompt."""
+    def choose(self, prompts: Iterable[str]) -> dict[str, Cells]:
+        """Return the added cells of each different prompt."""
         different = dict.fromkeys(prompts)
-        known = {prompt: self._recent[prompt] for prompt in different if prompt in self._recent}
-        for prompt in known:
-            self._recent.move_to_end(prompt)
-        unknown = [prompt for prompt in different if prompt not in known]
-        found = dict(zip(unknown, self._compute(unknown), strict=True))
+        recent = self._recent
+        known = {prompt: recent[prompt] for prompt in different if prompt in recent}
+        unknown = [prompt for prompt in different if prompt not in known] if known else different
+        found = dict(zip(unknown, self._compute(list(unknown)), strict=True))
         self._remember(found)
         return known | found if known else found
 
-    def _compute(self, prompts: list[str]) -> list[Choice]:
+    def _compute(self, prompts: list[str]) -> Iterable[Cells]:
+        if not prompts:
+            return []
         probs = self.router.predict_proba(prompts)
-        best = probs.argmax(axis=1)
-        highest = probs.max(axis=1, initial=0).tolist()
-        rows = probs.tolist() if self._settings.all_probabilities else [()] * len(best)
         experts = self.router.experts
-        choices: list[Choice] = []
-        for place, probability, row in zip(best.tolist(), highest, rows, strict=True):
-            expert, low = experts[place], probability < self._settings.least
-            if low and self._settings.fallback is not None:
-                expert = self._settings.fallback
-                probability = probs[len(choices), experts.index(expert)].item()
-            numbers = [round(value, DIGITS) for value in (probability, *row)]
-            choices.append(Choice((expert, *numbers), low))
-        return choices
+        best = probs.argmax(axis=1)
+        highest = probs.max(axis=1)
+        low = np.zeros(0, dtype=np.int64)
+        if self._settings.fallback is not None:
+            low = np.flatnonzero(highest < self._settings.least)
+            best[low] = experts.index(self._settings.fallback)
+            highest[low] = probs[low, best[low]]
+        columns = [highest, *(probs.T if self._settings.all_probabilities else ())]
+        numbers = [np.round(column.astype(np.float64), DIGITS).tolist() for column in columns]
+        cells: list[Cells] = list(
+            zip(map(experts.__getitem__, best.tolist()), *numbers, strict=True)
+        )
+        for row in low.tolist():
+            cells[row] = FallbackCells(cells[row])
+        return cells
 
-    def _remember(self, choices: dict[str, Choice]) -> None:
-        self._recent |= choices
-        self._characters += sum(map(len, choices))
-        while len(self._recent) > REMEMBERED or self._characters > REMEMBERED_CHARACTERS:
-            prompt, _ = self._recent.popitem(last=False)
+    def _remember(self, found: dict[str, Cells]) -> None:
+        """Keep these, and forget the oldest beyond the bounds."""
+        self._recent |= found
+        self._characters += sum(map(len, found))
+        oldest = iter(list(self._recent)) if self._full() else iter(())
+        while self._full():
+            prompt = next(oldest)
+            del self._recent[prompt]
             self._characters -= len(prompt)
+
+    def _full(self) -> bool:
+        return len(self._recent) > REMEMBERED or self._characters > REMEMBERED_CHARACTERS

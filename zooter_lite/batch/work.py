@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from zooter_lite.batch.block import Block, Result, Settings, Tally, added_columns
-from zooter_lite.batch.choose import Chooser
+from zooter_lite.batch.choose import Cells, Chooser, FallbackCells
 from zooter_lite.batch.columns import ParquetBlock
 from zooter_lite.batch.parse import Bad, csv_rows, json_rows
 from zooter_lite.batch.store import packer
-from zooter_lite.data.lines import csv_line, json_line
+from zooter_lite.data.lines import csv_text, json_line
 from zooter_lite.data.records import SHOWN, Record
 from zooter_lite.errors import DataError
 
@@ -78,17 +79,16 @@ class Worker:
         rows = csv_rows(block)
         place = columns.index(self._settings.column)
         prompts = ["" if isinstance(row, Bad) else row[place] for row in rows]
-        lines = [csv_line([*columns, *self._added])] if block.first else []
         bad: list[Bad] = []
+        found: list[Sequence[object]] = [[*columns, *self._added]] if block.first else []
         for row, cells in zip(rows, self._cells(prompts, tally), strict=True):
             if not isinstance(row, Bad):
-                lines.append(csv_line([*row, *cells]))
+                found.append((*row, *cells))
                 continue
             bad.append(self._unless_fatal(block, row, tally))
             if self._settings.on_error == "keep":
-                values = row.values or [""] * len(columns)
-                lines.append(csv_line([*values, *cells]))
-        return "".join(lines).encode("utf-8"), bad
+                found.append((*(row.values or [""] * len(columns)), *cells))
+        return csv_text(found).encode("utf-8"), bad
 
     def _json(self, block: Block, tally: Tally) -> tuple[bytes, list[Bad]]:
         rows = [self._sound(row) for row in json_rows(block)]
@@ -116,20 +116,15 @@ class Worker:
         left_out = self._settings.on_error == "skip"
         return rows.with_columns(self._added, cells, left_out=left_out), bad
 
-    def _cells(self, prompts: Sequence[str], tally: Tally) -> list[Sequence[object]]:
-        """Return the added cells of each prompt, None where it is empty; counts them."""
+    def _cells(self, prompts: Sequence[str], tally: Tally) -> list[Cells]:
+        """Return the added cells of each prompt, None where it is empty; count them."""
         some = [prompt for prompt in prompts if prompt and not prompt.isspace()]
         choices = self._chooser.choose(some)
         nothing = (None,) * len(self._added)
-        cells: list[Sequence[object]] = []
-        for prompt in prompts:
-            choice = choices.get(prompt)
-            if choice is None:
-                cells.append(nothing)
-                continue
-            cells.append(choice.cells)
-            tally.experts[str(choice.cells[0])] += 1
-            tally.fallbacks += choice.fallback
+        cells = [choices.get(prompt, nothing) for prompt in prompts]
+        tally.experts.update(Counter(choices[prompt][0] for prompt in some))
+        if self._settings.fallback is not None:
+            tally.fallbacks = sum(type(each) is FallbackCells for each in cells)
         tally.rows = len(prompts)
         tally.empty = len(prompts) - len(some)
         return cells

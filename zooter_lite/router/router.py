@@ -151,7 +151,7 @@ class Router:
         """Return `predict_proba` and the unit embeddings (n_queries, dim), in one pass."""
         if isinstance(queries, str):
             raise DataError("expected a list of prompts, found one text; put it in a list")
-        for place, query in enumerate(queries):
+        for place, query in enumerate(queries if set(map(type, queries)) != {str} else ()):
             if not isinstance(query, str):
                 raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
         if not len(queries):

@@ -35,7 +35,9 @@ class Recent:
 
     def get(self, queries: Sequence[str]) -> dict[str, tuple[FloatArray, FloatArray]]:
         """Return the outputs of those queries that are remembered."""
-        found = {}
+        found: dict[str, tuple[FloatArray, FloatArray]] = {}
+        if not self._size:
+            return found
         with self._lock:
             for query in queries:
                 if query in self._rows:

@@ -203,7 +203,8 @@ def _batches(tokens: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
 
 def _exact_batches(tokens: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
     """Positions of the texts of each batch: texts of one exact length, by ascending length."""
-    lengths = np.asarray([_exact_length(len(ids)) for ids in tokens], dtype=np.int64)
+    found = np.asarray([len(ids) for ids in tokens], dtype=np.int64)
+    lengths = np.asarray([_exact_length(n) for n in range(found.max(initial=0) + 1)])[found]
     order = np.argsort(lengths, kind="stable")
     starts = np.flatnonzero(np.diff(lengths[order], prepend=-1))
     for group in np.split(order, starts[1:]):
@@ -231,14 +232,13 @@ def _rows(length: int) -> int:
 def _exact_feed(tokens: list[NDArray[np.int64]]) -> Feed:
     """Pad to the exact length of the texts, and to whole multiples of its rows."""
     length = _exact_length(len(tokens[0]))
-    shape = (-(-len(tokens) // _rows(length)) * _rows(length), length)
-    input_ids = np.zeros(shape, dtype=np.int64)
-    attention_mask = np.zeros(shape, dtype=np.int64)
-    attention_mask[len(tokens) :, 0] = 1  # a row without tokens would be divided by zero
-    for row, ids in enumerate(tokens):
-        input_ids[row, : len(ids)] = ids
-        attention_mask[row, : len(ids)] = 1
-    return {"input_ids": input_ids, "attention_mask": attention_mask}
+    lengths = np.zeros(-(-len(tokens) // _rows(length)) * _rows(length), dtype=np.int64)
+    lengths[: len(tokens)] = [len(ids) for ids in tokens]
+    mask = np.arange(length) < lengths[:, None]
+    input_ids = np.zeros(mask.shape, dtype=np.int64)
+    input_ids[mask] = np.concatenate(tokens)
+    mask[len(tokens) :, 0] = True  # a row without tokens would be divided by zero
+    return {"input_ids": input_ids, "attention_mask": mask.astype(np.int64)}
 
 
 def _feed(tokens: list[NDArray[np.int64]]) -> Feed:

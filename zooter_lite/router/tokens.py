@@ -11,6 +11,7 @@ import base64
 import json
 import re
 from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -116,10 +117,20 @@ class TextTokens:
         if any(len(text) > FIRST_CHARACTERS for text in texts):
             return [self.one(text) for text in texts]
         try:
-            encodings = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts])
+            encodings = self._encode_all(list(texts))
         except BaseException as error:
             raise _clean(error, "tokenizer.json: a text cannot be tokenised") from error
-        return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
+        ids = [encoding.ids for encoding in encodings]
+        ends = np.cumsum([0, *map(len, ids)]).tolist()
+        together = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=ends[-1])
+        return [together[start:end] for start, end in pairwise(ends)]
+
+    def _encode_all(self, texts: list[str]) -> list[Any]:
+        try:
+            encodings: list[Any] = self._tokenizer.encode_batch_fast(texts)
+        except (TypeError, UnicodeEncodeError):  # of lone surrogates, which are rare
+            encodings = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts])
+        return encodings
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode_batch_fast([_encodable(text)])[0].ids
