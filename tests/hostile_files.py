@@ -274,7 +274,7 @@ def _placed(
 def brokens() -> Iterator[Broken]:
     """Yield every file that ends the run, but for Parquet."""
     text = HEADER + b"".join(good_csv(i).raw for i in range(300))
-    yield from (Broken(name, *rest) for name, *rest in _HEADERS)
+    yield from (Broken(*header) for header in _HEADERS)
     for name in ("in.csv", "in.jsonl"):
         what = "a header line" if name == "in.csv" else "one JSON object per line"
         for label, content in {

@@ -24,6 +24,8 @@ from zooter_lite.batch.store import (
 from zooter_lite.data.rows import STANDARD
 from zooter_lite.errors import DataError
 
+_SIGNS = "*?["  # of a pattern
+
 
 @dataclass(frozen=True)
 class Task:
@@ -63,16 +65,16 @@ def plan(source: str, target: str, kind: str | None = None) -> list[Task]:
     known = [path for path in paths if split_suffix(path) is not None]
     if not known:
         raise DataError(f"{source}: no file ending in {', '.join(SUFFIXES)}")
-    other = [path for path in paths if split_suffix(path) is None]
+    other = sorted(path for path in paths if split_suffix(path) is None)
     if other:
         more = f" and {len(other) - 5} more" if len(other) > 5 else ""
         print(f"passed over, of no known format: {', '.join(other[:5])}{more}", file=sys.stderr)
     if target == STANDARD or split_suffix(target) is not None:
         raise DataError(f"{target}: expected a folder, since {source} may name several files")
-    if not is_url(target) and not is_url(base):
-        inside = Path(target).resolve()
-        if inside == Path(base).resolve() or Path(base).resolve() in inside.parents:
-            raise DataError(f"{target}: expected a folder outside {base}")
+    where, below = _real(base), _real(target)
+    recursive = "**" in source or not any(sign in source for sign in _SIGNS)
+    if where == below or (recursive and below.startswith(where.rstrip("/") + "/")):
+        raise DataError(f"{target}: expected a folder outside {base}")
     folder = target.rstrip("/") or "/"
     return _checked(
         [Task(_source(path), f"{folder}/{_relative(path, base)}") for path in sorted(known)]
@@ -116,7 +118,11 @@ def _checked(tasks: list[Task]) -> list[Task]:
 
 
 def _real(path: str) -> str:
-    return path if is_url(path) or path == STANDARD else os.path.realpath(path)
+    """Return one name for all that lead to the same place."""
+    if is_url(path):
+        filesystem, inner = filesystem_of(path)
+        return str(filesystem.unstrip_protocol(inner))
+    return path if path == STANDARD else os.path.realpath(path)
 
 
 def _single(source: str, target: str, kind: str | None) -> Task:
@@ -169,8 +175,8 @@ def _files(source: str) -> tuple[str | None, list[str]]:
     """Folder and files that a folder or a pattern names; (None, []) for a single file."""
     if is_url(source):
         return _remote_files(source)
-    if any(sign in source for sign in "*?[") and not os.path.lexists(source):
-        base = source[: min(source.find(sign) for sign in "*?[" if sign in source)]
+    if any(sign in source for sign in _SIGNS) and not os.path.lexists(source):
+        base = source[: min(source.find(sign) for sign in _SIGNS if sign in source)]
         found = glob.glob(source, recursive=True)  # noqa: PTH207 - of any folder
         return os.path.split(base)[0] or ".", [p for p in set(found) if not os.path.isdir(p)]  # noqa: PTH112
     if not os.path.isdir(source):  # noqa: PTH112 - False for a name that is too long
