@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 MAX_DEPTH = 400  # of JSON; the json module refuses somewhere below a thousand
+_TOO_DEEP = f"not a JSON object (nested deeper than {MAX_DEPTH})"
 _BRACKETS = re.compile(r"[\[{\]}]")
 
 
@@ -44,9 +45,9 @@ def json_object(text: str) -> dict[str, object]:
     except ValueError as error:
         raise ValueError(f"not a JSON object ({error})") from error
     except RecursionError as error:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}") from error
+        raise ValueError(_TOO_DEEP) from error
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+        raise ValueError(_TOO_DEEP)
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, found {type(value).__name__}")
     return value
