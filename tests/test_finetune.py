@@ -4,39 +4,32 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 
 from tests.conftest import Command
 from tests.tiny_encoders import save_tiny
 from zooter_lite import Router, fit
 from zooter_lite.cli import run
-from zooter_lite.learn import finetune, refine
+from zooter_lite.learn import finetune
 from zooter_lite.learn.checkpoint import Epoch, best_epoch, latest_figures
 from zooter_lite.learn.distil import Direction, Distillation, distil
 from zooter_lite.learn.encoder import Encoder, load_encoder
 from zooter_lite.learn.find import EncoderError, find_encoder
-from zooter_lite.learn.finetune import batch_loss, begin, fine_tune, held_reward, stalled
+from zooter_lite.learn.finetune import fine_tune, stalled
+from zooter_lite.learn.learner import batch_loss, begin, held_reward
 from zooter_lite.learn.reference import load_torch
 from zooter_lite.learn.select import reward_of_choice
 from zooter_lite.learn.tuning import Task, Tuning, batches, layer_rates, schedule
 
 FAST = partial(Tuning, rate=3e-3)  # two layers with random weights need large steps
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +109,8 @@ def test_the_loss_is_the_formula(
     random = np.random.default_rng(3)
     labels = random.dirichlet(np.ones(2), len(task.rewards))
     changed = replace(task, labels=labels, offset=random.normal(size=labels.shape))
-    state = begin(load_torch(tiny, "tiny"), "tiny", changed, Tuning(1))
-    state.encoder.eval()
+    state = begin(load_torch(tiny, "tiny"), "tiny", changed, Tuning(1, precision="no"))
+    state.learner.eval()
     rows = np.asarray([3, 1, 7, 250])
     found = float(batch_loss(state, changed, rows, direction).detach())
 
@@ -145,7 +138,7 @@ def test_every_layer_has_its_rate(tiny: Path, task: Task) -> None:
         for group in state.optimiser.param_groups
         for weights in group["params"]
     }
-    named = dict(state.encoder.named_parameters())
+    named = dict(state.learner.encoder.named_parameters())
     assert len(rates) == len(named) + 2
     for part, below in (("layer.1.", 0), ("layer.0.", 1), ("embeddings.", 2)):
         chosen = [name for name in named if part in name]
@@ -153,8 +146,8 @@ def test_every_layer_has_its_rate(tiny: Path, task: Task) -> None:
         for name in chosen:
             decay = 0.01 if named[name].ndim > 1 else 0.0
             assert rates[id(named[name])] == (pytest.approx(2e-5 * 0.85**below), decay)
-    assert rates[id(state.head.weight)] == (pytest.approx(2e-4), 0.01)
-    assert rates[id(state.head.bias)] == (pytest.approx(2e-4), 0.0)
+    assert rates[id(state.learner.head.weight)] == (pytest.approx(2e-4), 0.01)
+    assert rates[id(state.learner.head.bias)] == (pytest.approx(2e-4), 0.0)
     with pytest.raises(EncoderError, match="'words': it has no transformer layers"):
         layer_rates(["0.embedding.weight"], Tuning(1), "words")
 
@@ -292,8 +285,7 @@ def test_the_command_fine_tunes_evaluates_and_exports_again(
 ) -> None:
     table, out = tmp_path / "ordered.csv", tmp_path / "r"
     write_ordered(table, 640)
-    monkeypatch.setattr(refine, "Tuning", FAST)
-    common = ("--data", table, "--out", out, "--encoder", tiny, "--tags", "none")
+    common = ("--data", table, "--out", out, "--encoder", tiny, "--tags", "none", "--rate", "3e-3")
     arguments = [*map(str, common), "--finetune", "10", "--cache", str(cache)]
     assert run(fit.Options, fit.main, "fit", "", arguments) == 0
     printed = capsys.readouterr().out

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 HEAVY = ("torch", "transformers", "sklearn", "datasets", "sentence_transformers", "onnx", "scipy")
 PACKAGE = ROOT / "zooter_lite"
 MAY_IMPORT = {
+    "batch": {"batch", "data", "router"},
     "data": {"data"},
     "labels": {"labels", "data"},
     "router": {"router", "data"},

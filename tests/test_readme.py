@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shlex
@@ -10,6 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pyarrow
+import pyarrow.parquet
 
 from tests.conftest import ROOT, Command
 from tests.llm_prompts import prompt_of
@@ -64,6 +68,31 @@ def test_the_table_and_the_commands_of_the_readme_run(command: Command, tmp_path
     assert (tmp_path / "exports" / "mine" / "router.text.onnx").exists()
     assert "Write a haiku about snow" in printed
     assert "close calls answered again in fp32: " in printed
+
+
+def test_files_in_bulk(command: Command, router_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(router_path, tmp_path / "exports" / "mine")
+    (script,) = blocks("bash")
+    pyarrow.parquet.write_table(
+        pyarrow.table({"query": ["Add 9 and 9", None], "n": [1, 2]}), tmp_path / "prompts.parquet"
+    )
+    (tmp_path / "logs").mkdir()
+    for day in ("mon", "tue"):
+        lines = f'{{"query": "Add {len(day)} and 4"}}\nno JSON\n'
+        (tmp_path / "logs" / f"{day}.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    for line in script.splitlines():
+        _, _, module, *arguments = shlex.split(line)
+        done = command(module.removeprefix("zooter_lite."), *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    table = pyarrow.parquet.read_table(tmp_path / "routed.parquet")
+    assert table.column_names == ["query", "n", "expert", "probability"]
+    assert table["expert"][0].as_py() in Router.load(router_path).experts
+    assert table["expert"][1].as_py() is None
+    for day in ("mon", "tue"):
+        (row,) = gzip.decompress((tmp_path / f"routed/{day}.jsonl.gz").read_bytes()).splitlines()
+        assert json.loads(row)["expert"] == table["expert"][0].as_py()
+        (reject,) = (tmp_path / f"routed/{day}.jsonl.gz.rejects.jsonl").read_text().splitlines()
+        assert json.loads(reject)["line"] == 2
 
 
 def test_from_prompts_to_rewards_to_a_router(command: Command, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@
   python -m zooter_lite.fit --data rewards.csv              a table of your own
   python -m zooter_lite.fit --data rewards.parquet --out exports/mine
   python -m zooter_lite.fit --data rewards.csv --preset best    fine-tunes the encoder
+  torchrun --nproc-per-node 2 -m zooter_lite.fit --data rewards.csv --finetune 2
+                            the same in two processes; accelerate launch works as well
 
 The table has a column 'query', one column 'reward:<expert>' per expert and, if you
 like, 'split' (rows of 'train' are learned from, every other split is evaluated
@@ -33,6 +35,7 @@ from zooter_lite.evaluation.suite import table_name
 from zooter_lite.export import precisions
 from zooter_lite.labels import diagnose
 from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.learn.processes import Processes, launched, mixed_precision
 from zooter_lite.router.directory import check_replaceable, write_router
 
 if TYPE_CHECKING:
@@ -79,6 +82,19 @@ class Options:
         kind=int,
         metavar="EPOCHS",
     )
+    batch: int = option(
+        32,
+        help="queries per step of fine-tuning, over all processes together: the loss curve does "
+        "not depend on their number, but for dropout and rounding",
+    )
+    rate: float = option(2e-5, help="learning rate of the encoder's top layer in fine-tuning")
+    accumulate: int = option(
+        1, help="parts in which a process computes its share of a batch, for less memory"
+    )
+    mixed_precision: Literal["auto", "bf16", "no"] = option(
+        "auto",
+        help="of fine-tuning; auto: bf16 where the processor has it, or accelerate launch says so",
+    )
     head: Literal["prior", "linear", "mlp"] = option(
         "prior", help="prior: what the tags say plus a linear residual"
     )
@@ -123,7 +139,11 @@ class Options:
 
 def main(options: Options) -> None:
     """Read, embed, choose, fit, export, evaluate, write."""
-    _check(options)
+    processes = launched()
+    if processes.rank:
+        _assist(options, processes)
+        return
+    _check(options, processes)
     source = options.data or sample_path()
     out = Path(options.out or f"exports/{table_name(source) or 'router'}")
     check_replaceable(out)
@@ -135,6 +155,9 @@ def main(options: Options) -> None:
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
 
+    if _epochs(options):
+        mixed_precision(options.mixed_precision)  # refused before the work, if it is
+        processes = processes.join()
     table = _prepared(read_table(source), options)
     rows = table.rows("train")
     train = table.take(rows)
@@ -151,7 +174,7 @@ def main(options: Options) -> None:
         fitted = fit_head(train, embeddings[rows], recipe, bar.update, bar.reset)
     print(fitted.summary(recipe.folds))
     cross_validated = fitted.selection.scores
-    refined = _refined(options, encoder, embeddings, table, fitted, recipe)
+    refined = _refined(options, encoder, embeddings, table, fitted, recipe, processes)
     if refined is not None:
         encoder, embeddings, fitted = refined.encoder, refined.embeddings, refined.fitted
 
@@ -215,20 +238,39 @@ def _refined(
     table: RewardTable,
     fitted: "Fitted",
     recipe: "Recipe",
+    processes: Processes,
 ) -> "Refined | None":
     """Fine-tune if asked to, and say what came of it."""
     from zooter_lite.learn.refine import refine
+    from zooter_lite.learn.tuning import Tuning
 
-    epochs = _epochs(options)
-    if epochs == 0:
+    if not _epochs(options):
         return None
-    cache = _cache(options)
+    tuning = Tuning(
+        _epochs(options),
+        options.rate,
+        batch=options.batch,
+        direction=options.kl,
+        seed=options.seed,
+        precision=options.mixed_precision,
+        accumulate=options.accumulate,
+    )
     with _bar(None, "fine-tuning") as bar:
         refined = refine(
-            encoder, embeddings, table, fitted, recipe, epochs, cache, bar.update, bar.reset
+            *(encoder, embeddings, table, fitted, recipe, tuning, _cache(options)),
+            *(bar.update, bar.reset, processes),
         )
     print(refined.summary())
     return refined
+
+
+def _assist(options: Options, processes: Processes) -> None:
+    """Fine-tune along with the first process, which does and says everything else."""
+    if not _epochs(options):
+        return  # the first process refuses
+    from zooter_lite.learn.finetune import assist
+
+    assist(options.encoder, _cache(options), processes.join())
 
 
 def _evaluate(
@@ -252,9 +294,14 @@ def _evaluate(
     return slices
 
 
-def _check(options: Options) -> None:
+def _check(options: Options, processes: Processes) -> None:
     """Refuse values out of their range before anything is read."""
     precisions(options.precision)
+    if processes.count > 1 and not _epochs(options):
+        raise DataError(
+            f"started in {processes.count} processes, which only --finetune divides its work "
+            "among: expected --finetune or --preset best, or one process"
+        )
     ranges = (
         ("--temperature", options.temperature, 1e-6, 1e6),
         ("--beta", options.beta, 0.0, 1.0),
@@ -263,6 +310,9 @@ def _check(options: Options) -> None:
         ("--folds", options.folds, 2, 100),
         ("--seed", options.seed, 0, 2**32 - 1),
         ("--finetune", options.finetune, 0, MAX_EPOCHS),
+        ("--batch", options.batch, processes.count, 2**20),
+        ("--rate", options.rate, 1e-9, 1.0),
+        ("--accumulate", options.accumulate, 1, options.batch),
     )
     for name, value, low, high in ranges:
         if value is not None and not low <= value <= high:
@@ -314,7 +364,7 @@ def _documents(
     options: Options,
 ) -> dict[str, bytes]:
     """report.json, report.svg and README.md of the router directory."""
-    undecisive = ("cache", "jobs", "out")
+    undecisive = ("accumulate", "cache", "jobs", "out")
     given = {k: v for k, v in asdict(options).items() if k not in undecisive}
     if options.data:
         given["data"] = Path(options.data).name

@@ -116,7 +116,8 @@ def main(options: Options) -> None:
             progress=bar.update,
         )
     costs = costs or table_costs(worker.config)
-    print(*summary(done, worker.config, costs), sep="\n", file=sys.stderr)
+    lines = summary(done, worker.config, costs, repeats=options.precision == "auto")
+    print(*lines, sep="\n", file=sys.stderr)
 
 
 def _check(options: Options) -> None:

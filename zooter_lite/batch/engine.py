@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -81,6 +82,7 @@ def _start(settings: Settings, end: Connection) -> None:
     threading.Thread(target=_end_with, args=(end,), daemon=True).start()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are as many workers as cores
     _worker = Worker(settings, at_once=1)
+    gc.freeze()  # what is loaded stays: no need to look through it again and again
 
 
 def _end_with(end: Connection) -> None:

@@ -62,8 +62,11 @@ def _whole(piece: Piece, width: int) -> list[list[str] | Bad] | None:
         rows = list(csv.reader(io.StringIO(text, newline="\n"), strict=True))
     except (ValueError, csv.Error):
         return None
-    rows = [row or [""] for row in rows] if width == 1 else [row for row in rows if row]
-    return rows if all(len(row) == width for row in rows) else None  # type: ignore[return-value]
+    if width == 1:
+        rows = [row or [""] for row in rows]
+    elif [] in rows:
+        rows = [row for row in rows if row]
+    return rows if set(map(len, rows)) <= {width} else None  # type: ignore[return-value]
 
 
 def _csv_row(record: Record, width: int) -> list[str] | Bad:

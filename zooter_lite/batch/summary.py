@@ -53,13 +53,21 @@ def best_single(config: Mapping[str, Any]) -> str:
     return str(config["experts"][rewards.index(max(rewards))])
 
 
-def summary(done: Done, config: Mapping[str, Any], costs: Mapping[str, float] | None) -> list[str]:
+def summary(
+    done: Done,
+    config: Mapping[str, Any],
+    costs: Mapping[str, float] | None,
+    *,
+    repeats: bool = False,
+) -> list[str]:
     """Lines about rows, speed, experts, what was not routed, and costs.
 
     Parameters
     ----------
     costs
         Of one prompt by expert; None where they are not known.
+    repeats
+        Whether to tell how many prompts were answered again in fp32.
     """
     tally = done.tally
     lines = [_routed(done), _speed(done)]
@@ -71,7 +79,7 @@ def summary(done: Done, config: Mapping[str, Any], costs: Mapping[str, float] | 
         kept = f", {tally.kept} of them kept without an expert" if tally.kept else ", left out"
         where = f": {', '.join(done.rejects)}" if done.rejects else ""
         lines.append(f"rejected: {tally.rejected} rows{kept}{where}")
-    if tally.repeated:
+    if repeats:
         lines.append(
             f"close calls answered again in fp32: {tally.repeated} of {tally.computed} prompts "
             f"computed ({tally.repeated / max(tally.computed, 1):.1%})"

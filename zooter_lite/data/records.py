@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
     while raw := lines.look(size):
         line = lines.line + 1
         end = lines.offset + len(raw)
-        if len(raw) <= MAX_RECORD and not (quotes and b'"' in raw):
+        if len(raw) <= MAX_RECORD and not (quotes and b'"' in raw and not _whole(raw)):
             lines.take()
             yield Piece(raw, line, lines.offset, lines.line)
             continue
@@ -190,6 +191,16 @@ def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
             if lines.offset >= end:
                 break
         yield Piece(b"".join(parts), line, lines.offset, lines.line, tuple(cut))
+
+
+def _whole(raw: bytes) -> bool:
+    """Whether these lines are CSV records that end with the last line."""
+    csv.field_size_limit(2**31 - 1)
+    try:
+        deque(csv.reader(io.StringIO(raw.decode("latin-1"), newline="\n"), strict=True), 0)
+    except csv.Error:
+        return False
+    return True
 
 
 def json_records(lines: Lines) -> Iterator[Record]:

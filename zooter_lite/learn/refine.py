@@ -26,6 +26,7 @@ from zooter_lite.learn.checkpoint import Epoch, best_epoch
 from zooter_lite.learn.encoder import Encoder, load_encoder
 from zooter_lite.learn.find import FINETUNED, find_encoder, finetuned_folder
 from zooter_lite.learn.finetune import fine_tune, n_batches
+from zooter_lite.learn.processes import ALONE, Processes
 from zooter_lite.learn.select import fit_path, labels_of, reward_of_choice
 from zooter_lite.learn.train import Fitted, Recipe, fit_head
 from zooter_lite.learn.tuning import Task, Tuning
@@ -98,10 +99,11 @@ def refine(
     table: RewardTable,
     fitted: Fitted,
     recipe: Recipe,
-    epochs: int,
+    tuning: Tuning,
     cache: Path,
     progress: Progress = lambda _: None,
     announce: Progress = lambda _: None,
+    processes: Processes = ALONE,
 ) -> Refined:
     """Fine-tune the encoder of a router fitted on the table's training rows.
 
@@ -111,26 +113,28 @@ def refine(
         (n_queries, dim) of the whole table, by `encoder`.
     fitted, recipe
         As `fit_head` made it of the training rows; head "prior" or "linear".
-    epochs
-        At most, 1 or more.
+    tuning
+        Of the encoder, for 1 epoch or more.
     progress, announce
         Called with the number of batches done since the last call; once before, with that
         of all batches.
+    processes
+        Of this launch, joined; this is the first of them.
     """
     rows = table.rows("train")
     train = table.take(rows)
     task = task_of(encoder, embeddings[rows], train, fitted)
-    tuning = Tuning(epochs, direction=recipe.direction, seed=recipe.seed)
-    announce(epochs * n_batches(task, tuning))
+    announce(tuning.epochs * n_batches(task, tuning))
     name = encoder.spec.name
     key = task.key(encoder.spec.cache_key, tuning)
     folder = finetuned_folder(cache, key)
-    figures = fine_tune(find_encoder(name, cache), name, task, tuning, folder.parent, progress)
+    base, kept = find_encoder(name, cache), folder.parent
+    figures = fine_tune(base, name, task, tuning, kept, progress, processes)
     unchanged = Refined(encoder, embeddings, fitted, figures, int(task.held.sum()), None, None)
     if best_epoch(figures) == 0:
         return unchanged
-    base = Path(name).name if Path(name).is_dir() else name
-    tuned = load_encoder(f"{base}{FINETUNED}{key}", cache, encoder.spec.prompt)
+    plain = Path(name).name if Path(name).is_dir() else name
+    tuned = load_encoder(f"{plain}{FINETUNED}{key}", cache, encoder.spec.prompt)
     moved = tuned.embed(table.queries, cache)
     again = fit_head(train, moved[rows], same_setting(recipe, fitted))
     logits = again.selection.logits[task.held]

@@ -6,13 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.learn.distil import Direction
 from zooter_lite.learn.find import EncoderError
+from zooter_lite.learn.processes import Precision
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -33,12 +34,18 @@ class Tuning:
         Learning rate of the top layer, its factor per layer below, and its factor for the
         head.
     batch, warmup, clip, weight_decay
-        Queries per step, share of the steps in which the rates rise, largest norm of the
-        gradient, AdamW's decay (of matrices alone).
+        Queries per step (of all processes together), share of the steps in which the rates
+        rise, largest norm of the gradient, AdamW's decay (of matrices alone).
     direction
         Of the KL divergence.
     seed
         Of the order of the queries and of dropout.
+    precision
+        "bf16" computes the encoder in bfloat16 (the weights stay float32), "no" does not;
+        "auto" does where the processor has it.
+    accumulate
+        Parts in which a process computes its share of a batch, for less memory. The step is
+        that of the whole batch all the same.
     """
 
     epochs: int
@@ -51,6 +58,8 @@ class Tuning:
     weight_decay: float = 0.01
     direction: Direction = "label-router"
     seed: int = 0
+    precision: Precision = "auto"
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,12 @@ class Task:
     frozen: float
 
     def key(self, encoder: str, tuning: Tuning) -> str:
-        """Return 16 hexadecimal digits over all that decides the result."""
+        """Return 16 hexadecimal digits over all that decides the result.
+
+        How a batch is divided (`accumulate`, the number of processes) changes its rounding
+        and dropout's masks, and has no part in the key.
+        """
+        tuning = replace(tuning, accumulate=1)
         digest = hashlib.sha256(f"{VERSION}\0{encoder}\0".encode())
         digest.update(json.dumps(asdict(tuning), sort_keys=True).encode())
         learned = np.where(self.held[:, None], 0.0, self.labels)
@@ -147,3 +161,17 @@ def batches(
         ranked = pool[np.argsort(lengths[pool], kind="stable")]
         found += [ranked[i : i + size] for i in range(0, len(ranked), size)]
     return [found[i] for i in random.permutation(len(found))]
+
+
+def share(batch: Rows, rank: int, processes: int, parts: int) -> list[Rows]:
+    """Return what process `rank` computes of a batch, in up to `parts` parts; none is empty.
+
+    The batch is sorted by length: every process gets its turn, so that all have as much to
+    do, and a part is of similar length.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in share(np.arange(10), 1, 2, 2)]
+    [[1, 3, 5], [7, 9]]
+    """
+    return [part for part in np.array_split(batch[rank::processes], parts) if len(part)]

@@ -143,22 +143,28 @@ class Router:
         -------
         (n_queries, n_experts) float32; rows sum to 1, columns in the order of `experts`.
         """
-        return self.embed(queries, progress)[0]
+        self._check(queries)
+        if not len(queries):
+            return np.zeros((0, len(self.experts)), dtype=np.float32)
+        return self._runtime.probs(queries, progress)
 
     def embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
     ) -> tuple[FloatArray, FloatArray]:
         """Return `predict_proba` and the unit embeddings (n_queries, dim), in one pass."""
-        if isinstance(queries, str):
-            raise DataError("expected a list of prompts, found one text; put it in a list")
-        for place, query in enumerate(queries if set(map(type, queries)) != {str} else ()):
-            if not isinstance(query, str):
-                raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
+        self._check(queries)
         if not len(queries):
             widths = (len(self.experts), self.head.dim)
             probs, embeddings = (np.zeros((0, width), dtype=np.float32) for width in widths)
             return probs, embeddings
         return self._runtime.outputs(queries, progress)
+
+    def _check(self, queries: Sequence[str]) -> None:
+        if isinstance(queries, str):
+            raise DataError("expected a list of prompts, found one text; put it in a list")
+        for place, query in enumerate(queries if set(map(type, queries)) != {str} else ()):
+            if not isinstance(query, str):
+                raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
 
     def route(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent

@@ -29,14 +29,14 @@ class Recent:
     """
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self._rows: OrderedDict[str, tuple[FloatArray, FloatArray]] = OrderedDict()
         self._lock = Lock()
 
     def get(self, queries: Sequence[str]) -> dict[str, tuple[FloatArray, FloatArray]]:
         """Return the outputs of those queries that are remembered."""
         found: dict[str, tuple[FloatArray, FloatArray]] = {}
-        if not self._size:
+        if not self.size:
             return found
         with self._lock:
             for query in queries:
@@ -47,11 +47,11 @@ class Recent:
 
     def put(self, queries: Sequence[str], probs: FloatArray, embeddings: FloatArray) -> None:
         """Remember these outputs, and forget the oldest beyond `size`."""
-        start = max(0, len(queries) - self._size)
+        start = max(0, len(queries) - self.size)
         with self._lock:
             for row in range(start, len(queries)):
                 self._rows[queries[row]] = (probs[row].copy(), embeddings[row].copy())
-            while len(self._rows) > self._size:
+            while len(self._rows) > self.size:
                 self._rows.popitem(last=False)
 
 
@@ -96,7 +96,7 @@ class Runtime:
         unknown = [query for query in different if query not in known] if known else different
         progress(len(queries) - len(unknown))
         if unknown:
-            probs, embeddings = self._compute(unknown, progress)
+            probs, embeddings = self._compute(unknown, progress, OUTPUTS)
             self._recent.put(unknown, probs, embeddings)
             if len(unknown) == len(queries):
                 return probs, embeddings
@@ -107,10 +107,23 @@ class Runtime:
             np.stack([known[query][1] for query in queries]),
         )
 
+    def probs(self, queries: Sequence[str], progress: Callable[[int], object]) -> FloatArray:
+        """Probabilities (n, n_experts) of one query or more; no embeddings are kept or copied."""
+        if self._recent.size:
+            return self.outputs(queries, progress)[0]
+        different = list(dict.fromkeys(queries))
+        progress(len(queries) - len(different))
+        (probs,) = self._compute(different, progress, OUTPUTS[:1])
+        if len(different) == len(queries):
+            return probs
+        rows = {query: row for row, query in enumerate(different)}
+        return probs[[rows[query] for query in queries]]
+
     def _compute(
-        self, queries: Sequence[str], progress: Callable[[int], object]
-    ) -> tuple[FloatArray, FloatArray]:
-        probs, embeddings = self._first.run(queries, OUTPUTS, progress)
+        self, queries: Sequence[str], progress: Callable[[int], object], outputs: list[str]
+    ) -> list[FloatArray]:
+        found = self._first.run(queries, outputs, progress)
+        probs = found[0]
         _check(probs)
         close = np.zeros(0, dtype=np.int64)
         if self._exact is not None:
@@ -118,12 +131,13 @@ class Runtime:
             close = np.flatnonzero(best[:, 1] - best[:, 0] <= self._margin)
         if self._exact is not None and len(close):
             again = [queries[row] for row in close.tolist()]
-            probs[close], embeddings[close] = self._exact.run(again, OUTPUTS)
+            for output, exact in zip(found, self._exact.run(again, outputs), strict=True):
+                output[close] = exact
             _check(probs[close])
         with self._lock:
             self._computed += len(queries)
             self._repeated += len(close)
-        return probs, embeddings
+        return found
 
 
 def _check(probs: FloatArray) -> None:

@@ -18,6 +18,8 @@ from zooter_lite.router.tokens import TextTokens
 
 TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
 ROWS = 8  # of an exact batch, or a multiple: no operator then treats its last rows apart
+QUICK = 2e-3  # seconds: a batch that takes less is mostly the way there and back
+MORE_TOKENS = 2048  # of a batch of such a graph, where its size changes no result
 _STEPS = ((32, 2), (64, 4), (128, 8))  # up to this many tokens, exact lengths are multiples of
 _LAST_STEP = 16
 THREADS = 4  # a judgement: one query's products are too small to divide among many cores
@@ -68,6 +70,7 @@ class TextSession:
         at_once: int | None = None,
     ) -> None:
         self._exact = exact
+        self._budget = TOKENS_PER_BATCH
         available = _cores()
         together = threads or min(available, THREADS)
         self._session = _start(model, together)
@@ -106,11 +109,14 @@ class TextSession:
             progress(1)
             return found
         tokens = self.tokenise(texts)
-        batches = list((_exact_batches if self._exact else _batches)(tokens))
+        batches = list(_exact_batches(tokens, self._budget) if self._exact else _batches(tokens))
         done: list[Outputs] = []
+        started = time.perf_counter() if self._exact else 0.0
         for batch, found in zip(batches, self._results(names, tokens, batches), strict=True):
             done.append(found)
             progress(len(batch))
+        if self._exact and time.perf_counter() - started < QUICK * len(batches):
+            self._budget = MORE_TOKENS
         order = np.concatenate(batches) if batches else np.zeros(0, dtype=np.int64)
         return [_in_order([part[i] for part in done], order) for i in range(len(names))]
 
@@ -201,7 +207,7 @@ def _batches(tokens: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
         yield np.asarray(batch)
 
 
-def _exact_batches(tokens: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
+def _exact_batches(tokens: list[NDArray[np.int64]], budget: int) -> Iterator[NDArray[np.int64]]:
     """Positions of the texts of each batch: texts of one exact length, by ascending length."""
     found = np.asarray([len(ids) for ids in tokens], dtype=np.int64)
     lengths = np.asarray([_exact_length(n) for n in range(found.max(initial=0) + 1)])[found]
@@ -210,7 +216,7 @@ def _exact_batches(tokens: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64
     for group in np.split(order, starts[1:]):
         if len(group):
             rows = _rows(int(lengths[group[0]]))
-            size = max(1, TOKENS_PER_BATCH // int(lengths[group[0]]) // rows) * rows
+            size = max(1, budget // int(lengths[group[0]]) // rows) * rows
             yield from np.split(group, range(size, len(group), size))
 
 

@@ -25,6 +25,7 @@ Ids = NDArray[np.int64]
 # Texts are read so far first: more than any text needs whose tokens are words.
 FIRST_CHARACTERS = 16_384
 LAST_CHARACTERS = 2_000_000
+TOGETHER = 1024  # texts whose tokens fit the processor's cache
 MAX_GROWTH = 1024  # times that a tokeniser may lengthen a text
 MAX_MEMORY = 640 * 2**20  # bytes that a tokeniser may take once it is parsed
 
@@ -117,10 +118,13 @@ class TextTokens:
         if any(len(text) > FIRST_CHARACTERS for text in texts):
             return [self.one(text) for text in texts]
         try:
-            encodings = self._encode_all(list(texts))
+            ids = [
+                encoding.ids
+                for start in range(0, len(texts), TOGETHER)
+                for encoding in self._encode_all(list(texts[start : start + TOGETHER]))
+            ]
         except BaseException as error:
             raise _clean(error, "tokenizer.json: a text cannot be tokenised") from error
-        ids = [encoding.ids for encoding in encodings]
         ends = np.cumsum([0, *map(len, ids)]).tolist()
         together = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=ends[-1])
         return [together[start:end] for start, end in pairwise(ends)]
