@@ -21,7 +21,8 @@ from tests.helpers import (
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.learn.assemble import router_config, tag_files
 from zooter_lite.learn.export import router_graph
-from zooter_lite.learn.select import Candidates, Method, Score, Selection, Setting
+from zooter_lite.learn.select import Score, Selection
+from zooter_lite.learn.settings import Candidates, Method, Setting
 from zooter_lite.learn.tagging import Tagging
 from zooter_lite.learn.train import Fitted, Recipe
 from zooter_lite.router.head import Head, TagPrior

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zooter_lite.data import RewardTable, read_table, sample_path, write_table
+from zooter_lite.data import RewardTable, arrow, read_table, sample_path, write_table
+from zooter_lite.data.texts import ArrowTexts
 from zooter_lite.errors import DataError, MissingPackageError
 
 NAN = float("nan")
@@ -265,7 +267,7 @@ def test_a_table_reads_back_as_it_was_written(
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
 def test_json_lines_keep_what_other_formats_cannot(tmp_path: Path, suffix: str) -> None:
     odd = read_table(str(save_jsonl(tmp_path))).take([0, 0])
-    odd.queries[:] = ["a lone \ud83d", "a\0b"]
+    odd.queries[:] = ["a lone \ud83d", "a\0b"]  # type: ignore[index]
     odd.tags[0][:] = ["a;b"]  # type: ignore[index]
     odd.responses[0][:] = ["", None]  # type: ignore[index]
     write_table(odd, str(tmp_path / f"odd{suffix}"))
@@ -499,3 +501,41 @@ def test_writing_parquet_without_its_package(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingPackageError, match="writing Parquet needs the package 'pyarrow'"):
         write_table(EXPECTED, str(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize("save", [save_parquet, save_dataset, save_dataset_dict])
+def test_a_large_table_stays_on_disk_and_reads_the_same(
+    tmp_path: Path, save: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(save(tmp_path))
+    plain = read_table(path)
+    monkeypatch.setattr(arrow, "IN_MEMORY", 1)
+    monkeypatch.setattr(arrow, "TEXTS", 1)
+    mapped = read_table(path)
+    assert isinstance(mapped.queries, ArrowTexts)
+    assert_same(replace(mapped, queries=list(mapped.queries)), plain)
+    assert mapped.take([1, 0]).queries[0] == plain.queries[1]
+
+
+def test_a_large_table_is_checked_as_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrow, "IN_MEMORY", 1)
+    monkeypatch.setattr(arrow, "TEXTS", 1)
+    rows = [ROWS[0], ROWS[1] | {"query": " "}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"row 2, column 'query': empty; expected text"):
+        read_table(str(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize("save", [save_csv, save_jsonl, save_parquet, save_dataset_dict])
+def test_responses_are_left_out_on_request(tmp_path: Path, save: Callable[[Path], Path]) -> None:
+    path = str(save(tmp_path))
+    assert_same(read_table(path, responses=False), replace(read_table(path), responses=None))
+
+
+def test_a_name_that_begins_another_brings_that_one_alone(tmp_path: Path) -> None:
+    row = {"query": "q", "reward:a": 1.0, "reward:b": 2.0, "response:b": "x"}
+    pq.write_table(pa.Table.from_pylist([row | {"response:a.1": "y"}]), tmp_path / "t.parquet")
+    found = read_table(str(tmp_path / "t.parquet"), responses=False)
+    assert (found.experts, found.responses) == (["a", "b"], None)

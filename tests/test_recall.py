@@ -24,14 +24,13 @@ ROWS = np.arange(4)
 def kept(folder: Path, queries: list[str], shift: float = 0.0) -> None:
     """Put the toy encoder's embeddings into a cache, rotated a little by `shift`."""
     encoder = toy_encoder()
-    store = EmbeddingCache(folder, encoder.spec.cache_key)
+    store = EmbeddingCache(folder, encoder.spec.cache_key, encoder.spec.dim)
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
         rows = np.stack([toy_embedding(text) for text in texts]) + shift
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
-    store.embed(queries, encode, encoder.spec.dim)
-    store.close()
+    store.embed(queries, encode)
 
 
 @pytest.fixture
@@ -46,12 +45,11 @@ def rewards() -> NDArray[np.float64]:
 
 def test_find_tells_known_texts_and_gives_their_vectors(tmp_path: Path) -> None:
     kept(tmp_path, QUERIES[:2])
-    store = EmbeddingCache(tmp_path, toy_encoder().spec.cache_key)
-    known, found = store.find([QUERIES[2], QUERIES[1], QUERIES[1], QUERIES[0]], 6)
+    store = EmbeddingCache(tmp_path, toy_encoder().spec.cache_key, 6)
+    known, found = store.find([QUERIES[2], QUERIES[1], QUERIES[1], QUERIES[0]])
     assert known.tolist() == [False, True, True, True]
     expected = [toy_embedding(QUERIES[i]) for i in (1, 1, 0)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    store.close()
 
 
 @pytest.mark.parametrize("n_kept", [0, 3, 4])

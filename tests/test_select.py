@@ -1,4 +1,4 @@
-"""Cross-validation: paths, folds, the one-standard-error rule, fold safety, calibration."""
+"""Cross-validation: paths, folds, the one-standard-error rule, fold safety."""
 
 from __future__ import annotations
 
@@ -9,26 +9,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers import softmax, units
-from zooter_lite.labels.soft import TagAssignment, harden
+from tests.helpers import units
+from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.learn.prior import fit_setting
 from zooter_lite.learn.select import (
-    Candidates,
-    Method,
     Score,
-    Setting,
     _paths,
     _scores,
     _smoothest,
-    calibration_temperature,
-    fit_setting,
     fold_ids,
     n_jobs,
-    never_rewarded,
-    prior_table,
     reward_of_choice,
-    reward_spread,
     select,
 )
+from zooter_lite.learn.settings import Candidates, Method, Setting
 from zooter_lite.learn.tagging import Tagging, cluster_tags
 
 Array = NDArray[np.float64]
@@ -74,21 +68,7 @@ def test_fold_ids_are_equal_shares_shuffled_by_the_seed(n_rows: int, folds: int)
     assert ids.tolist() != (np.arange(n_rows) % folds).tolist()
 
 
-@pytest.mark.parametrize(
-    ("rewards", "expected"),
-    [
-        ([[0.0, 1.0], [0.0, 1.0]], 0.5),
-        ([[0.0, 2.0], [1.0, 1.0]], np.sqrt(0.5)),  # deviations -1, 1, 0, 0
-        ([[0.0, NAN, 2.0]], 1.0),
-        ([[3.0, 3.0], [1.0, 1.0]], 1.0),  # nothing varies within a query
-        ([[1.0, NAN], [NAN, 5.0]], 1.0),
-    ],
-)
-def test_reward_spread_by_hand(rewards: list[list[float]], expected: float) -> None:
-    assert reward_spread(np.array(rewards)) == pytest.approx(expected)
-
-
-def testreward_of_choice_takes_the_best_observed_expert() -> None:
+def test_reward_of_choice_takes_the_best_observed_expert() -> None:
     logits = np.array([[1.0, 2.0, 0.0], [1.0, 2.0, 0.0], [-1.0, 5.0, -2.0]])
     rewards = np.array([[0.1, 0.2, 0.3], [0.4, NAN, 0.6], [NAN, NAN, 0.9]])
     assert reward_of_choice(logits, rewards).tolist() == [0.2, 0.4, 0.9]
@@ -140,37 +120,6 @@ def test_no_tags_are_smoother_than_any() -> None:
     grid = Candidates([fake_tagging(2)], [1.0], [1.0], [0.01])
     scores = [Score(Setting(0, 1.0, 1.0, 0.01), 0.5, 0.0), Score(SETTING, 0.5, 0.0)]
     assert _smoothest(scores, grid) == SETTING
-
-
-def test_prior_table_by_hand() -> None:
-    # mean rewards overall (0.75, 0.25); tag a shrinks (1, 0) to (16, 5) / 21
-    rewards = np.array([[1.0, 0.0], [0.5, 0.5]])
-    table = prior_table(rewards, TagAssignment.from_lists([["a"], ["b"]]), 0.5)
-    odds = np.exp([11 / 21 / 0.5, 10 / 21 / 0.5])
-    np.testing.assert_allclose(table[:, 0] / table[:, 1], odds)
-    np.testing.assert_allclose(table.sum(axis=1), 1.0)
-
-
-def test_an_expert_observed_alone_on_poor_rewards_does_not_win_the_prior() -> None:
-    rewards = np.array([[0.9, 0.8, NAN]] * 30 + [[NAN, NAN, 0.05]] * 30)
-    embeddings = np.tile([1.0, 0.0], (60, 1))
-    assignment = TagAssignment.from_lists([["t"]] * 60)
-    tagging = Tagging("t", assignment, np.array([[1.0, 0.0]]), np.ones((60, 1)), np.ones((60, 1)))
-    for beta in (0.0, 1.0):
-        setting = Setting(0, 0.1, beta, 0.1)
-        head = fit_setting(embeddings, rewards, tagging, setting, Method("prior"))
-        assert head.probs(embeddings[:1]).argmax() == 0
-        assert head.probs(embeddings[:1])[0, 2] < 0.01
-
-
-def test_the_prior_heads_logits_are_residual_plus_log_mean_label() -> None:
-    embeddings, rewards, tagging = problem()
-    head = fit_setting(embeddings, rewards, tagging, Setting(0, 0.3, 0.3, 0.01), Method("prior"))
-    table = prior_table(rewards, tagging.assignment, 0.3)
-    expected = (
-        embeddings @ np.asarray(head.weight).T + head.bias + np.log(tagging.membership @ table)
-    )
-    np.testing.assert_allclose(head.logits(embeddings), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["prior", "linear"])
@@ -248,35 +197,3 @@ def test_missing_rewards_even_of_an_expert_seen_once() -> None:
         chosen = np.where(np.isnan(rewards), -np.inf, found.logits).argmax(axis=1)
         expected = rewards[np.arange(len(rewards)), chosen]
         assert found.scores[0].mean == pytest.approx(expected.mean())
-
-
-@pytest.mark.parametrize("true_temperature", [0.25, 1.0, 4.0])
-@pytest.mark.parametrize("holes", [False, True])
-def test_calibration_recovers_a_known_temperature(true_temperature: float, holes: bool) -> None:
-    random = np.random.default_rng(0)
-    logits = true_temperature * random.normal(size=(20_000, 3)) * 1.5
-    uniform = random.gumbel(size=logits.shape)  # arg max of logit + Gumbel draws from the softmax
-    winner = (logits / true_temperature + uniform).argmax(axis=1)
-    rewards = np.eye(3)[winner]
-    if holes:
-        loser = (winner + 1 + random.integers(0, 2, len(winner))) % 3
-        rewards[np.arange(len(winner)), loser] = NAN
-    assert calibration_temperature(logits, rewards) == pytest.approx(true_temperature, rel=0.06)
-
-
-def test_calibration_minimises_the_cross_entropy_with_shared_ties() -> None:
-    random = np.random.default_rng(0)
-    logits = random.normal(size=(200, 3))
-    rewards = np.round(logits + random.normal(size=(200, 3)))
-    target = harden(rewards)
-
-    def loss(temperature: float) -> float:
-        return float(-(target * np.log(softmax(logits / temperature))).sum(axis=1).mean())
-
-    best = calibration_temperature(logits, rewards)
-    assert (target == 0.5).any()
-    assert loss(best) < min(loss(best * 1.05), loss(best / 1.05))
-
-
-def test_never_rewarded() -> None:
-    assert never_rewarded(np.array([[1.0, NAN, 0.0, NAN], [NAN, NAN, 1.0, NAN]])) == [1, 3]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.helpers import table, units
 from zooter_lite.data.table import RewardTable
 from zooter_lite.errors import DataError
-from zooter_lite.learn.select import BETAS, L2S, TEMPERATURES, reward_spread
+from zooter_lite.learn.settings import BETAS, L2S, TEMPERATURES, reward_spread
 from zooter_lite.learn.train import Recipe, candidates_for, fit_head
 
 FloatArray = NDArray[np.float32]

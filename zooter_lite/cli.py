@@ -7,8 +7,9 @@ argparse-dataclass reads real annotations, so a command module must not use
 
 import argparse
 import logging
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, field
 from typing import Any, TypeVar
 
@@ -61,6 +62,26 @@ def parse(
     )
     parsed: Options = parser.parse_args(None if argv is None else list(argv))
     return parsed
+
+
+def as_command(command: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> str:
+    """Write the command line that sets the options that are not at their default.
+
+    Examples
+    --------
+    >>> as_command("fit", {"l2": 0.1, "domains": False, "seed": 0}, {"domains": True, "seed": 0})
+    'python -m zooter_lite.fit --l2 0.1 --no-domains'
+    """
+    words = ["python", "-m", f"zooter_lite.{command}"]
+    for key, value in given.items():
+        name = key.replace("_", "-")
+        if value == defaults.get(key):
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
 
 
 def run(

@@ -13,10 +13,9 @@ apart), 'subset' and 'tags'. Formats: .csv, .jsonl (also .gz), .parquet, a folde
 saved by datasets, or a hub dataset name.
 """
 
-import shlex
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Optional
 
@@ -24,17 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from zooter_lite.cli import option, run
+from zooter_lite.cli import as_command, option, run
 from zooter_lite.data import RewardTable, read_table, sample_path
+from zooter_lite.data.keys import query_hashes
+from zooter_lite.data.splits import part_of, with_splits
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.evaluation.analysis import analyse
-from zooter_lite.evaluation.baselines import TrainedOn
-from zooter_lite.evaluation.report import documents, parity_lines, text_table
-from zooter_lite.evaluation.slices import described, make_slice
+from zooter_lite.evaluation.held_out import conclusion, held_out_slices
+from zooter_lite.evaluation.report import documents, parity_lines
 from zooter_lite.evaluation.suite import table_name
 from zooter_lite.export import precisions
 from zooter_lite.labels import diagnose
-from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.learn.processes import Processes, launched, mixed_precision
 from zooter_lite.router.directory import check_replaceable, write_router
 
@@ -158,7 +156,10 @@ def main(options: Options) -> None:
     if _epochs(options):
         mixed_precision(options.mixed_precision)  # refused before the work, if it is
         processes = processes.join()
-    table = _prepared(read_table(source), options)
+    table, notes = with_splits(
+        read_table(source, responses=False), options.hold_out, options.drop_leaks
+    )
+    print(*notes, sep="\n", end="\n" if notes else "")
     rows = table.rows("train")
     train = table.take(rows)
     _describe(source, table, train)
@@ -166,12 +167,12 @@ def main(options: Options) -> None:
     clock = [time.perf_counter()]
     encoder = load_encoder(options.encoder, _cache(options), options.prompt)
     clock.append(time.perf_counter())
-    with _bar(len(set(table.queries)), "embedding") as bar:
+    with _bar(len(np.unique(query_hashes(table.queries))), "embedding") as bar:
         embeddings = encoder.embed(table.queries, _cache(options), bar.update)
     clock.append(time.perf_counter())
     recipe = _recipe(options)
-    with _bar(None, "cross-validation") as bar:
-        fitted = fit_head(train, embeddings[rows], recipe, bar.update, bar.reset)
+    with _bar(None, "fitting") as bar:
+        fitted = fit_head(train, part_of(embeddings, rows), recipe, bar.update, bar.reset)
     print(fitted.summary(recipe.folds))
     cross_validated = fitted.selection.scores
     refined = _refined(options, encoder, embeddings, table, fitted, recipe, processes)
@@ -184,17 +185,22 @@ def main(options: Options) -> None:
         )
     files = exports.files
     if fitted.tagging is not None:
-        files |= assemble.tag_files(train, embeddings[rows], fitted.tagging)
+        files |= assemble.tag_files(train, part_of(embeddings, rows), fitted.tagging)
         if options.keep_queries:
             files |= assemble.kept_queries(train, fitted.tagging)
-    slices = _evaluate(table, embeddings, train, fitted, options)
+    name = table_name(source)
+    slices, notes = held_out_slices(table, embeddings, fitted.head, name, options.seed)
     config = assemble.router_config(encoder, train, fitted, recipe)
     config["parity"] = {name: parity.to_json() for name, parity in exports.parity.items()}
     details = {"cross_validation": [asdict(score) for score in cross_validated]}
     files |= _documents(config, slices, details, refined, options)
     write_router(out, config, files, fitted.head)
     clock.append(time.perf_counter())
-    _conclude(out, slices, config, exports.refused)
+    print(*notes, sep="\n", end="\n" if notes else "")
+    print(conclusion(slices))
+    print("\n".join([f"router: {out}", *(f"  {line}" for line in parity_lines(config))]))
+    if exports.refused:
+        print(f"  no int8 graph: {exports.refused}")
     if is_static(options.encoder):
         from zooter_lite.learn.static import MEASURED
 
@@ -210,7 +216,7 @@ def _cache(options: Options) -> Path:
 
 
 def _recipe(options: Options) -> "Recipe":
-    from zooter_lite.learn.train import Recipe
+    from zooter_lite.learn.train import MOST_CHOOSING, Recipe
 
     return Recipe(
         head=options.head,
@@ -224,6 +230,7 @@ def _recipe(options: Options) -> "Recipe":
         folds=options.folds,
         seed=options.seed,
         jobs=options.jobs,
+        most_choosing=None if _epochs(options) else MOST_CHOOSING,
     )
 
 
@@ -273,27 +280,6 @@ def _assist(options: Options, processes: Processes) -> None:
     assist(options.encoder, _cache(options), processes.join())
 
 
-def _evaluate(
-    table: RewardTable,
-    embeddings: NDArray[np.float32],
-    train: RewardTable,
-    fitted: "Fitted",
-    options: Options,
-) -> list[dict[str, Any]]:
-    """Describe every split but train, as the report dictionary does."""
-    known = TrainedOn(observed_mean(train.rewards), train, embeddings[table.rows("train")])
-    name = table_name(options.data or sample_path())
-    evaluated = []
-    for split in sorted(set(table.splits or []) - {"train"}):
-        rows = table.rows(split)
-        probs = fitted.head.probs(embeddings[rows])
-        outputs = (probs.astype(np.float32), embeddings[rows])
-        one = make_slice((name, split), table.take(rows), outputs, known)
-        evaluated.append(described(one, fitted.head.temperature, known))
-    slices: list[dict[str, Any]] = analyse(evaluated, {}, options.seed)["slices"]
-    return slices
-
-
 def _check(options: Options, processes: Processes) -> None:
     """Refuse values out of their range before anything is read."""
     precisions(options.precision)
@@ -329,21 +315,6 @@ def _check(options: Options, processes: Processes) -> None:
         raise DataError(f"--jobs {options.jobs}: expected -1 or a positive number")
 
 
-def _prepared(table: RewardTable, options: Options) -> RewardTable:
-    """Make sure of splits; count, and drop if asked, queries that stand in train and outside."""
-    if table.splits is None:
-        table = table.hold_out(options.hold_out)
-        print(f"no column 'split': {options.hold_out:.0%} of the queries are held out as 'test'")
-    if not len(table.rows("train")):
-        found = ", ".join(sorted(set(table.splits or [])))
-        raise DataError(f"no row has the split 'train'; found {found}")
-    leaks = table.leaks()
-    if len(leaks):
-        done = "dropped" if options.drop_leaks else "kept; --drop-leaks removes them"
-        print(f"{len(leaks)} evaluated rows have a query that also stands in train ({done})")
-    return table.drop(leaks) if options.drop_leaks and len(leaks) else table
-
-
 def _describe(source: str, table: RewardTable, train: RewardTable) -> None:
     splits = np.asarray(table.splits)
     counts = ", ".join(f"{name} {int((splits == name).sum())}" for name in sorted(set(splits)))
@@ -364,46 +335,15 @@ def _documents(
     options: Options,
 ) -> dict[str, bytes]:
     """report.json, report.svg and README.md of the router directory."""
+    if options.data:
+        options = replace(options, data=Path(options.data).name)
     undecisive = ("accumulate", "cache", "jobs", "out")
     given = {k: v for k, v in asdict(options).items() if k not in undecisive}
-    if options.data:
-        given["data"] = Path(options.data).name
     details = details | {"options": given}
     if refined is not None:
         details["finetune"] = refined.to_json()
-    changed = [
-        word
-        for key, value in given.items()
-        if value != getattr(Options(), key)
-        for word in _as_option(key, value)
-    ]
-    command = shlex.join(["python", "-m", "zooter_lite.fit", *changed])
+    command = as_command("fit", given, asdict(Options()))
     return documents(config, slices, details, command)
-
-
-def _as_option(key: str, value: object) -> list[str]:
-    """Words of the command line that set an option to a value other than its default."""
-    name = key.replace("_", "-")
-    if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    return [f"--{name}", str(value)]
-
-
-def _conclude(
-    out: Path, slices: list[dict[str, Any]], config: dict[str, Any], refused: str
-) -> None:
-    for one in slices:
-        print()
-        print(text_table(one))
-        shares = sorted(one["shares"].items(), key=lambda item: -item[1])
-        print("sent to: " + ", ".join(f"{name} {share:.0%}" for name, share in shares))
-        print(one["verdict"])
-    print()
-    print(f"router: {out}")
-    for line in parity_lines(config):
-        print(f"  {line}")
-    if refused:
-        print(f"  no int8 graph: {refused}")
 
 
 def _bar(total: int | None, label: str) -> Any:

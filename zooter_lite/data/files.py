@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.data.arrow import is_response, read_datasets, read_parquet
 from zooter_lite.data.rows import TEXT_SUFFIXES, RowWriter, atomic_file, atomic_text, open_rows
-from zooter_lite.data.table import Column, RewardTable, build_table
+from zooter_lite.data.table import RewardTable, build_table
 from zooter_lite.errors import DataError, MissingPackageError
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -24,14 +25,19 @@ def sample_path() -> str:
     return str(resources.files("zooter_lite.data").joinpath("sample.jsonl.gz"))
 
 
-def read_table(source: str) -> RewardTable:
+def read_table(source: str, responses: bool = True) -> RewardTable:
     """Read and validate a reward table.
+
+    Large Parquet files, and what `datasets` reads, are mapped from disk: their queries stay
+    there. Text files are read into memory whole.
 
     Parameters
     ----------
     source
         A .parquet, .jsonl or .csv file (the last two also .gz), a folder saved by
         `datasets`, a folder or hub name that `datasets.load_dataset` reads.
+    responses
+        Whether the columns "response:<expert>" are read; they outweigh all others.
 
     Raises
     ------
@@ -42,117 +48,38 @@ def read_table(source: str) -> RewardTable:
     """
     path = Path(source)
     if source.lower().endswith(TEXT_SUFFIXES):
-        return _read_text(source)
+        return _read_text(source, responses)
     if source.lower().endswith(".parquet"):
-        return _read_parquet(path)
+        return read_parquet(path, responses)
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except OSError as error:  # such as a name that is too long
         raise DataError(f"{source}: {error.strerror}") from error
     if is_folder:
-        return _read_datasets(source)
+        return read_datasets(source, responses)
     if exists:
         expected = ", ".join((".parquet", *TEXT_SUFFIXES))
         raise DataError(f"{source}: unknown format; expected a name ending in {expected}")
     if _HUB_NAME.fullmatch(source) and not source.startswith("."):
-        return _read_datasets(source)
+        return read_datasets(source, responses)
     raise DataError(f"{source}: no such file or folder")
 
 
-def _read_text(source: str) -> RewardTable:
+def _read_text(source: str, responses: bool) -> RewardTable:
     lines: list[int] = []
     columns: dict[str, list[Any]] = {}
     with open_rows(source) as reader:
         is_csv = reader.columns is not None
-        columns = {name: [] for name in reader.columns or []}
+        columns = {name: [] for name in reader.columns or [] if responses or not is_response(name)}
         for row in reader.rows:
             for name in row.values:
-                if name not in columns:  # a JSON key that first appears here
+                if name not in columns and (responses or not is_response(name)):  # a new JSON key
                     columns[name] = [None] * len(lines)
             for name, cells in columns.items():
                 cell = row.values.get(name)
                 cells.append(None if is_csv and cell == "" else cell)
             lines.append(row.line)
     return build_table(columns, source, lambda row: f"{source}, line {lines[row]}")
-
-
-def _read_parquet(path: Path) -> RewardTable:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingPackageError("pyarrow", "fit", f"{path}: reading Parquet") from error
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty; expected a Parquet file")
-    try:
-        with pq.ParquetFile(path) as file:  # pq.read_table trips over repeated column names
-            table = file.read()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({_flat(error)})") from error
-    return _from_arrow(table, str(path))
-
-
-def _flat(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _from_arrow(table: Any, source: str) -> RewardTable:
-    names = list(table.column_names)
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{source}: column {repeated[0]!r} appears more than once")
-    columns = {
-        name: _arrow_column(table.column(name), f"{source}, column {name!r}") for name in names
-    }
-    return build_table(columns, source, lambda row: f"{source}, row {row + 1}")
-
-
-def _arrow_column(column: Any, where: str) -> Column:
-    import pyarrow as pa
-
-    whole = pa.types.is_integer(column.type) and not column.null_count
-    if pa.types.is_decimal(column.type):
-        column = column.cast(pa.float64())
-    if pa.types.is_floating(column.type) or whole:
-        numbers: NDArray[Any] = column.to_numpy()
-        return numbers
-    try:
-        cells: list[Any] = column.to_pylist()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: text that is not UTF-8") from error
-    return cells
-
-
-def _read_datasets(source: str) -> RewardTable:
-    """Read a saved `datasets` folder, or whatever `load_dataset` finds under a name."""
-    try:
-        import datasets
-        import pyarrow as pa
-    except ImportError as error:
-        raise MissingPackageError(
-            "datasets", "fit", f"{source}: reading a datasets folder"
-        ) from error
-    saved = any((Path(source) / name).exists() for name in ("state.json", "dataset_dict.json"))
-    try:
-        loaded = datasets.load_from_disk(source) if saved else datasets.load_dataset(source)
-    except Exception as error:  # the hub client raises many unrelated classes
-        kind = "not a saved datasets folder" if saved else "no such file, folder or hub dataset"
-        raise DataError(f"{source}: {kind} ({_flat(error)})") from error
-    if not isinstance(loaded, dict):
-        return _from_arrow(loaded.with_format("arrow")[:], source)
-    parts = []
-    for split, part in loaded.items():
-        table = part.with_format("arrow")[:]
-        if "split" not in table.column_names:
-            table = table.append_column("split", pa.array([str(split)] * len(table), pa.string()))
-        parts.append(table)
-    try:
-        table = pa.concat_tables(parts, promote_options="permissive")  # int beside float is float
-    except pa.ArrowException as error:
-        raise DataError(f"{source}: the splits do not fit together ({_flat(error)})") from error
-    return _from_arrow(table, source)
 
 
 def write_table(
@@ -231,7 +158,7 @@ def _column_cells(
 ) -> Callable[[str, int], Any]:
     """Return a function from (column name, row) to the cell; None where nothing was observed."""
     place = {expert: i for i, expert in enumerate(table.experts)}
-    plain: dict[str, list[Any] | None] = {
+    plain: dict[str, Sequence[Any] | None] = {
         "query_id": table.query_ids,
         "query": table.queries,
         "subset": table.subsets,

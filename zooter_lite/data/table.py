@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.data.keys import query_hashes
+from zooter_lite.data.texts import ArrowTexts, taken
 from zooter_lite.errors import DataError
 
 FloatArray = NDArray[np.float32]
@@ -26,7 +28,7 @@ class RewardTable:
     Attributes
     ----------
     queries
-        The prompts, length n_queries.
+        The prompts, length n_queries: a list, or `ArrowTexts` where they stay on disk.
     experts
         Expert names, in the order of the columns of `rewards`.
     rewards
@@ -45,7 +47,7 @@ class RewardTable:
         Names of the rows; their position where the file has none.
     """
 
-    queries: list[str]
+    queries: Sequence[str]
     experts: list[str]
     rewards: FloatArray
     subsets: list[str]
@@ -66,7 +68,7 @@ class RewardTable:
         """Return the table of these rows, in the given order."""
         index = [int(i) for i in rows]
         return RewardTable(
-            queries=[self.queries[i] for i in index],
+            queries=taken(self.queries, np.asarray(rows, dtype=np.int64)),
             experts=self.experts,
             rewards=self.rewards[index],
             subsets=[self.subsets[i] for i in index],
@@ -81,12 +83,8 @@ class RewardTable:
         """Rows outside `train` whose query also stands in `train` (white space folded)."""
         if self.splits is None:
             return np.zeros(0, dtype=np.int64)
-        keys = [query_key(query) for query in self.queries]
-        train = {key for key, split in zip(keys, self.splits, strict=True) if split == "train"}
-        leaked = [
-            split != "train" and k in train for k, split in zip(keys, self.splits, strict=True)
-        ]
-        return np.flatnonzero(leaked)
+        hashes, train = query_hashes(self.queries), np.asarray(self.splits) == "train"
+        return np.flatnonzero(~train & np.isin(hashes, hashes[train]))
 
     def drop(self, rows: NDArray[np.int64]) -> RewardTable:
         """Return the table without these rows."""
@@ -100,20 +98,8 @@ class RewardTable:
         A row's split depends on its query alone (a hash), so equal queries never
         stand on both sides and a grown table keeps its old split.
         """
-        limit = int(share * 2**32)
-        splits = [
-            "test" if _hash32(query_key(query)) < limit else "train" for query in self.queries
-        ]
-        return replace(self, splits=splits)
-
-
-def query_key(query: str) -> str:
-    """Fold white space: queries with one key count as the same query."""
-    return " ".join(query.split())
-
-
-def _hash32(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big")
+        held = query_hashes(self.queries) >> np.uint64(32) < int(share * 2**32)
+        return replace(self, splits=[("train", "test")[one] for one in held.tolist()])
 
 
 def build_table(
@@ -163,13 +149,13 @@ def build_table(
             "expected a number in at least one 'reward:' column"
         )
     return RewardTable(
-        queries=_texts(columns, "query", where),
+        queries=_queries(columns["query"], where),
         experts=experts,
         rewards=rewards,
-        subsets=_texts(columns, "subset", where, blank="(none)")
+        subsets=list(_texts("subset", columns["subset"], where, blank="(none)"))
         if "subset" in columns
         else ["all"] * n_queries,
-        splits=_texts(columns, "split", where) if "split" in columns else None,
+        splits=list(_texts("split", columns["split"], where)) if "split" in columns else None,
         tags=_tags(columns["tags"], where) if "tags" in columns else None,
         costs=_matrix(columns, "cost:", experts, where)
         if any(name.startswith("cost:") for name in columns)
@@ -235,15 +221,20 @@ def _number(cell: object) -> float:
         return float("inf")
 
 
+def _queries(cells: Column, where: Callable[[int], str]) -> Sequence[str]:
+    """Check the texts; those that are on disk stay there."""
+    texts = _texts("query", cells, where)
+    if isinstance(cells, ArrowTexts):
+        deque(texts, maxlen=0)
+        return cells
+    return list(texts)
+
+
 def _texts(
-    columns: Mapping[str, Column],
-    name: str,
-    where: Callable[[int], str],
-    blank: str | None = None,
-) -> list[str]:
+    name: str, cells: Column, where: Callable[[int], str], blank: str | None = None
+) -> Iterator[str]:
     """Texts of a column; an empty cell becomes `blank`, or is an error where that is None."""
-    texts = []
-    for row, cell in enumerate(columns[name]):
+    for row, cell in enumerate(cells):
         if cell is not None and not isinstance(cell, str):
             raise DataError(
                 f"{where(row)}, column {name!r}: expected text, found {type(cell).__name__}"
@@ -252,8 +243,7 @@ def _texts(
             if blank is None:
                 raise DataError(f"{where(row)}, column {name!r}: empty; expected text")
             cell = blank
-        texts.append(cell)
-    return texts
+        yield cell
 
 
 def _tags(cells: Column, where: Callable[[int], str]) -> list[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from zooter_lite.data.table import query_key
+from zooter_lite.data.keys import query_key
 
 # a character of Chinese, Japanese or Korean is a word: they write no spaces
 _OWN = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"

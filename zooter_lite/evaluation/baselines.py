@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 FloatArray = NDArray[np.float32]
 
 NEIGHBOURS = (10, 30, 100, 300)
+MOST_NEIGHBOURS = 50_000  # training queries that are compared with each other
 ROUTER, RANDOM, ORACLE = "router", "random", "oracle"
 BEST_SINGLE, BEST_PER_SUBSET, KNN = "best single on train", "best per subset on train", "kNN"
 ALWAYS = "always "  # before the name of a single expert
@@ -62,7 +63,8 @@ def best_per_subset(train: TrainedOn, subsets: Sequence[str]) -> IntArray:
 def nearest_neighbours(train: TrainedOn, embeddings: FloatArray) -> tuple[Array, int]:
     """Score the experts by their mean reward among the k nearest training queries.
 
-    k is the one of `NEIGHBOURS` whose leave-one-out choices earn most on train.
+    k is the one of `NEIGHBOURS` whose leave-one-out choices earn most on train. Of more
+    training queries than `MOST_NEIGHBOURS`, so many are drawn to be neighbours.
 
     Returns
     -------
@@ -71,13 +73,15 @@ def nearest_neighbours(train: TrainedOn, embeddings: FloatArray) -> tuple[Array,
     """
     if train.table is None or train.embeddings is None:
         raise ValueError("the neighbours need the training rows")
-    known = np.ascontiguousarray(train.embeddings, dtype=np.float32)
+    rows = np.arange(len(train.embeddings))
+    if len(rows) > MOST_NEIGHBOURS:
+        rows = np.sort(np.random.default_rng(0).permutation(rows)[:MOST_NEIGHBOURS])
+    known = np.ascontiguousarray(train.embeddings[rows], dtype=np.float32)
     index = faiss.IndexFlatIP(known.shape[1])
     index.add(known)
-    rewards = train.table.rewards
+    rewards = train.table.rewards[rows]
     sizes = [k for k in NEIGHBOURS if k < len(known)] or [len(known) - 1 or 1]
-    around = index.search(known, min(max(sizes) + 1, len(known)))[1]
-    others = _without_self(around)
+    others = _without_self(index.search(known, min(max(sizes) + 1, len(known)))[1])
     earned = {}
     for k in sizes:
         choices = _vote(others[:, :k], rewards, train.best_single).argmax(axis=1)

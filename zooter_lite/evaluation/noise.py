@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,7 +178,7 @@ NOISES = (
 )
 
 
-def noisy(queries: list[str], noise: Noise, seed: int) -> list[str]:
+def noisy(queries: Sequence[str], noise: Noise, seed: int) -> list[str]:
     """Apply one kind of noise to each query.
 
     What happens to a query depends on the seed and on its own text, not on the others.
@@ -216,7 +216,7 @@ class Robustness:
 
 def robustness(
     noise: Noise,
-    queries: tuple[list[str], list[str]],
+    queries: tuple[Sequence[str], Sequence[str]],
     choices: tuple[IntArray, IntArray],
     rewards: NDArray[np.floating],
     draws: Draws,

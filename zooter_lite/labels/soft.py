@@ -35,9 +35,12 @@ class TagAssignment:
         """Index tags given by name, one list per query; names are sorted."""
         names = sorted({name for tags in lists for name in tags})
         place = {name: i for i, name in enumerate(names)}
-        pairs = sorted({(row, place[name]) for row, tags in enumerate(lists) for name in tags})
-        array = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
-        return cls(names, array[:, 0].copy(), array[:, 1].copy(), len(lists))
+        counts = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
+        tags = (place[name] for tags in lists for name in tags)
+        found = np.fromiter(tags, dtype=np.int64, count=int(counts.sum()))
+        pairs = np.unique(np.repeat(np.arange(len(lists)), counts) * max(1, len(names)) + found)
+        rows, places = np.divmod(pairs, max(1, len(names)))
+        return cls(names, rows, places, len(lists))
 
     def take(self, rows: NDArray[np.int64]) -> TagAssignment:
         """Return the assignment of these queries, renumbered; every tag name is kept."""
@@ -46,23 +49,42 @@ class TagAssignment:
         kept = position[self.rows] >= 0
         return TagAssignment(self.names, position[self.rows[kept]], self.tags[kept], len(rows))
 
+    def between(self, start: int, stop: int) -> TagAssignment:
+        """Return the assignment of the queries from `start` to before `stop`, renumbered.
+
+        Only where `rows` ascends, as `from_lists` leaves it.
+        """
+        first, last = np.searchsorted(self.rows, (start, stop))
+        rows, tags = self.rows[first:last] - start, self.tags[first:last]
+        return TagAssignment(self.names, rows, tags, stop - start)
+
+    def by_query(self) -> list[list[int]]:
+        """Tags (positions in `names`) of each query."""
+        lists: list[list[int]] = [[] for _ in range(self.n_queries)]
+        for row, tag in zip(self.rows.tolist(), self.tags.tolist(), strict=True):
+            lists[row].append(tag)
+        return lists
+
     def support(self) -> NDArray[np.int64]:
         """(n_tags,) number of queries that carry each tag."""
         return np.bincount(self.tags, minlength=len(self.names)).astype(np.int64)
 
     def sum_by_tag(self, values: Array) -> Array:
         """Sum `values` (n_queries, k) over the queries of each tag: (n_tags, k)."""
-        return _sum_groups(values[self.rows], self.tags, len(self.names))
+        return _sum_groups(values, self.rows, self.tags, len(self.names))
 
     def sum_by_query(self, values: Array) -> Array:
         """Sum `values` (n_tags, k) over the tags of each query: (n_queries, k)."""
-        return _sum_groups(values[self.tags], self.rows, self.n_queries)
+        return _sum_groups(values, self.tags, self.rows, self.n_queries)
 
 
-def _sum_groups(values: Array, groups: NDArray[np.int64], n_groups: int) -> Array:
+def _sum_groups(
+    values: Array, rows: NDArray[np.int64], groups: NDArray[np.int64], n_groups: int
+) -> Array:
+    """Sum rows of `values` by group, one column at a time: `values[rows]` may be large."""
     sums = np.zeros((n_groups, values.shape[1]))  # bincount of nothing would be whole numbers
     for place, column in enumerate(values.T):
-        sums[:, place] = np.bincount(groups, weights=column, minlength=n_groups)
+        sums[:, place] = np.bincount(groups, weights=column[rows], minlength=n_groups)
     return sums
 
 
@@ -124,13 +146,28 @@ def smooth(labels: Array, tags: TagAssignment, beta: float) -> Array:
     -------
     (n_queries, n_experts) float64, NaN where `labels` is.
     """
-    if not 0 <= beta <= 1:
-        raise ValueError(f"beta must lie in [0, 1], not {beta}")
+    total, count = label_sums(labels, tags)
+    return mix(labels, tags, label_means(total, count), beta)
+
+
+def label_sums(labels: Array, tags: TagAssignment) -> tuple[Array, Array]:
+    """(n_tags, n_experts) sum of each tag's labels, and the number of labels in it."""
     observed = ~np.isnan(labels)
     telling = observed & (observed.sum(axis=1, keepdims=True) > 1)
     total = tags.sum_by_tag(np.where(telling, labels, 0.0))
-    count = tags.sum_by_tag(telling.astype(np.float64))
-    tag_means = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+    return total, tags.sum_by_tag(telling.astype(np.float64))
+
+
+def label_means(total: Array, count: Array) -> Array:
+    """(n_tags, n_experts) mean label of each tag; 0 where nothing was counted."""
+    return np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+
+
+def mix(labels: Array, tags: TagAssignment, tag_means: Array, beta: float) -> Array:
+    """Mix each query's label with those of its tags, as `smooth` describes."""
+    if not 0 <= beta <= 1:
+        raise ValueError(f"beta must lie in [0, 1], not {beta}")
+    observed = ~np.isnan(labels)
     tag_label = np.where(observed, tags.sum_by_query(tag_means), 0.0)
     mass = tag_label.sum(axis=1, keepdims=True)
     tagged = mass[:, 0] > 0

@@ -25,7 +25,7 @@ from zooter_lite.learn.parity import (
     reference_embeddings,
 )
 from zooter_lite.learn.quantise import n_products
-from zooter_lite.learn.tagging import Tagging
+from zooter_lite.learn.tagging import Tags
 from zooter_lite.learn.train import Fitted, Recipe
 from zooter_lite.router.directory import GRAPHS, QUERIES, TOKENIZER
 from zooter_lite.router.head import Head
@@ -52,20 +52,19 @@ def router_config(
             "mean_rewards": [round(float(mean), 6) for mean in means],
             "rows": len(train),
             "seed": recipe.seed,
-        },
+        }
+        | ({} if fitted.sample is None else {"rows_that_chose": len(fitted.sample)}),
     }
 
 
-def tag_files(train: RewardTable, embeddings: FloatArray, tagging: Tagging) -> dict[str, bytes]:
+def tag_files(train: RewardTable, embeddings: FloatArray, tagging: Tags) -> dict[str, bytes]:
     """Content of the tag index's files, over the tagged training queries."""
     assignment = tagging.assignment
-    query_tags: list[list[int]] = [[] for _ in range(len(train))]
-    for row, tag in zip(assignment.rows.tolist(), assignment.tags.tolist(), strict=True):
-        query_tags[row].append(tag)
-    return TagIndex.build(embeddings, assignment.names, query_tags, train.rewards).to_files()
+    lists = assignment.by_query()
+    return TagIndex.build(embeddings, assignment.names, lists, train.rewards).to_files()
 
 
-def kept_queries(train: RewardTable, tagging: Tagging) -> dict[str, bytes]:
+def kept_queries(train: RewardTable, tagging: Tags) -> dict[str, bytes]:
     """Content of queries.json: the texts of the queries in the tag index."""
     tagged = np.unique(tagging.assignment.rows).tolist()
     text = json.dumps([train.queries[row] for row in tagged], ensure_ascii=False)

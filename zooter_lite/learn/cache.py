@@ -1,7 +1,8 @@
-"""Embeddings on disk, one row per (encoder, text), in SQLite.
+"""Embeddings on disk, one per (encoder, text), mapped into memory.
 
-Every finished chunk is committed, so work that was killed goes on where it stopped;
-several processes may share the file; nothing is unpickled.
+Every finished chunk is kept, so work that was killed goes on where it stopped; several
+processes may share the folder; nothing is unpickled. What an earlier release has left in
+embeddings.sqlite is found, too, and is never written to.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
+from zooter_lite.learn.store import KEY, FloatArray, Keys, VectorStore
 
-FloatArray = NDArray[np.float32]
-FILE = "embeddings.sqlite"
+FOLDER = "embeddings"
+EARLIER = "embeddings.sqlite"
 _CHUNK = 256
-_SCHEMA = "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
 
 
 def default_cache() -> Path:
@@ -32,99 +34,113 @@ def default_cache() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "zooter-lite"
 
 
+def is_cache(folder: Path) -> bool:
+    """Whether the folder holds embeddings."""
+    return (folder / FOLDER).is_dir() or (folder / EARLIER).is_file()
+
+
 class EmbeddingCache:
-    """Embeddings by (encoder, text).
+    """Embeddings by text, of one encoder.
 
     Parameters
     ----------
     folder
-        Made where it is missing; the file is embeddings.sqlite.
+        Made where it is missing; the files lie in its folder "embeddings".
     encoder_key
-        Names the encoder's weights and settings; embeddings of one key share a length.
+        Names the encoder's weights and settings.
+    dim
+        Numbers per embedding.
 
     Raises
     ------
     DataError
-        The folder cannot be written, or the file is not an embedding cache.
+        The folder cannot be written; and later, where a file cannot be read.
     """
 
-    def __init__(self, folder: Path, encoder_key: str) -> None:
-        self._prefix = encoder_key.encode()
-        self._path = folder / FILE
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self._path, timeout=60)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise DataError(f"{self._path}: cannot be used as a cache ({error})") from error
+    def __init__(self, folder: Path, encoder_key: str, dim: int) -> None:
+        self._prefix = encoder_key.encode() + b"\0"
+        self._dim = dim
+        name = f"{hashlib.sha256(self._prefix).hexdigest()[:32]}-{dim}"
+        self._store = VectorStore(folder / FOLDER, name, dim)
+        self._earlier = folder / EARLIER
 
     def embed(
         self,
         texts: Sequence[str],
         encode: Callable[[Sequence[str]], FloatArray],
-        dim: int,
         progress: Callable[[int], object] = lambda _: None,
     ) -> FloatArray:
         """Return (len(texts), dim) embeddings; `encode` is called for the unknown texts only.
 
         Each distinct text is encoded once, in chunks of texts of similar length.
         `progress` is called with the number of distinct texts done since the last call.
+        Large results are mapped from disk (`VectorStore.read`).
         """
-        keys = [self._key(text) for text in texts]
-        vectors = self._read(dict.fromkeys(keys))
-        unknown = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
-        progress(len(set(keys)) - len(unknown))
-        todo = sorted(unknown.items(), key=lambda item: (len(item[1]), item[1]))
-        for start in range(0, len(todo), _CHUNK):
-            chunk = todo[start : start + _CHUNK]
-            fresh = encode([text for _, text in chunk])
-            rows = [(key, row.tobytes()) for (key, _), row in zip(chunk, fresh, strict=True)]
-            self._write(rows)
-            vectors.update(rows)
+        keys, first, place = np.unique(self._keys(texts), return_index=True, return_inverse=True)
+        unknown = np.flatnonzero(self._find(keys) < 0)
+        progress(len(keys) - len(unknown))
+        for chunk in _chunks(texts, first[unknown]):
+            fresh = encode([texts[row] for row in chunk])
+            self._store.append(keys[place[chunk]], fresh)
             progress(len(chunk))
-        result = np.empty((len(texts), dim), dtype=np.float32)
-        for row, key in enumerate(keys):
-            result[row] = np.frombuffer(vectors[key], dtype=np.float32)
-        return result
+        return self._store.read(self._store.find(keys)[place])
 
-    def find(self, texts: Sequence[str], dim: int) -> tuple[NDArray[np.bool_], FloatArray]:
+    def find(self, texts: Sequence[str]) -> tuple[NDArray[np.bool_], FloatArray]:
         """Tell which texts are known: (len(texts),), and their embeddings (n_known, dim)."""
-        keys = [self._key(text) for text in texts]
-        vectors = self._read(dict.fromkeys(keys))
-        known = np.asarray([key in vectors for key in keys], dtype=bool)
-        found = np.empty((int(known.sum()), dim), dtype=np.float32)
-        for row, place in enumerate(np.flatnonzero(known).tolist()):
-            found[row] = np.frombuffer(vectors[keys[place]], dtype=np.float32)
-        return known, found
+        rows = self._find(self._keys(texts))
+        return rows >= 0, self._store.read(rows[rows >= 0])
 
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
+    def _keys(self, texts: Sequence[str]) -> Keys:
+        digests = (
+            hashlib.sha256(self._prefix + text.encode("utf-8", "surrogatepass")).digest()
+            for text in texts
+        )
+        return np.fromiter(digests, dtype=KEY, count=len(texts))
 
-    def _key(self, text: str) -> bytes:
-        content = self._prefix + b"\0" + text.encode("utf-8", "surrogatepass")
-        return hashlib.sha256(content).digest()
+    def _find(self, keys: Keys) -> NDArray[np.int64]:
+        """Rows of the store, after copying to it what only an earlier release has kept."""
+        rows = self._store.find(keys)
+        if (rows >= 0).all() or not self._earlier.is_file():
+            return rows
+        for found, vectors in self._kept_earlier(np.unique(keys[rows < 0])):
+            self._store.append(found, vectors)
+        return self._store.find(keys)
 
-    def _read(self, keys: dict[bytes, None]) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
-        wanted = list(keys)
+    def _kept_earlier(self, keys: Keys) -> Iterator[tuple[Keys, FloatArray]]:
+        """Keys and vectors of embeddings.sqlite, some at a time."""
+        address = f"{self._earlier.absolute().as_uri()}?mode=ro"
         try:
-            for start in range(0, len(wanted), _CHUNK):
-                part = wanted[start : start + _CHUNK]
-                marks = ",".join("?" * len(part))
-                found.update(
-                    self._database.execute(
-                        f"SELECT key, vector FROM embedding WHERE key IN ({marks})", part
-                    )
-                )
+            with closing(sqlite3.connect(address, timeout=60, uri=True)) as database:
+                for start in range(0, len(keys), _CHUNK):
+                    part = [key.ljust(KEY.itemsize, b"\0") for key in keys[start : start + _CHUNK]]
+                    marks = ",".join("?" * len(part))
+                    query = f"SELECT key, vector FROM embedding WHERE key IN ({marks})"
+                    found = database.execute(query, part).fetchall()
+                    kept = [pair for pair in found if len(pair[1]) == 4 * self._dim]
+                    if kept:
+                        vectors = np.frombuffer(b"".join(v for _, v in kept), dtype=np.float32)
+                        yield (
+                            np.asarray([key for key, _ in kept], dtype=KEY),
+                            vectors.reshape(-1, self._dim),
+                        )
         except sqlite3.Error as error:
-            raise DataError(f"{self._path}: cannot be read ({error})") from error
-        return found
+            raise DataError(
+                f"{self._earlier}: cannot be read ({error}); "
+                "without that file, its embeddings are made anew"
+            ) from error
 
-    def _write(self, rows: list[tuple[bytes, bytes]]) -> None:
-        try:
-            with self._database:
-                self._database.executemany("INSERT OR REPLACE INTO embedding VALUES (?, ?)", rows)
-        except sqlite3.Error as error:
-            raise DataError(f"{self._path}: cannot be written ({error})") from error
+
+def _chunks(texts: Sequence[str], rows: NDArray[np.int64]) -> Iterator[list[int]]:
+    """Rows by ascending length of their text, equal lengths by the text itself."""
+    lengths = np.fromiter((len(texts[row]) for row in rows), dtype=np.int64, count=len(rows))
+    order = np.argsort(lengths, kind="stable")
+    ends = np.flatnonzero(np.diff(lengths[order])) + 1
+    chunk: list[int] = []
+    for group in np.split(rows[order], ends):
+        for row in sorted(group.tolist(), key=texts.__getitem__):
+            chunk.append(row)
+            if len(chunk) == _CHUNK:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk

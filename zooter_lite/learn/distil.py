@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,8 +99,24 @@ def distil(
     inputs = torch.as_tensor(embeddings, dtype=torch.float64)
     target = torch.as_tensor(labels, dtype=torch.float64)
     fixed = torch.zeros_like(target) if offset is None else torch.as_tensor(offset)
-    parameters = _start(inputs.shape[1], target.shape[1], how, start)
-    weights = [p for p in parameters if p.ndim == 2]
+    parameters = start_parameters(inputs.shape[1], target.shape[1], how, start)
+
+    def objective() -> torch.Tensor:
+        divergence = kl_divergence(forward(inputs, parameters) + fixed, target, how.direction)
+        loss = divergence + penalty(parameters, how.l2)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    return minimised(parameters, objective)
+
+
+def penalty(parameters: list[torch.Tensor], l2: float) -> torch.Tensor:
+    """Half the squared norm of the weights, times `l2`."""
+    return l2 / 2 * torch.stack([p.square().sum() for p in parameters if p.ndim == 2]).sum()
+
+
+def minimised(parameters: list[torch.Tensor], objective: Callable[[], torch.Tensor]) -> Head:
+    """Minimise `objective`, which adds its gradient to that of the parameters, by L-BFGS."""
     optimiser = torch.optim.LBFGS(
         parameters,
         max_iter=MAX_ITERATIONS,
@@ -111,25 +128,24 @@ def distil(
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        divergence = kl_divergence(_forward(inputs, parameters) + fixed, target, how.direction)
-        penalty = torch.stack([w.square().sum() for w in weights]).sum()
-        loss = divergence + how.l2 / 2 * penalty
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        return objective()
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
     arrays = [p.detach().numpy() for p in parameters]
-    hidden = Hidden(arrays[2], arrays[3]) if how.kind == "mlp" else None
+    hidden = Hidden(arrays[2], arrays[3]) if len(arrays) > 2 else None
     return Head(arrays[0], arrays[1], hidden=hidden)
 
 
-def _forward(inputs: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tensor:
+def forward(inputs: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tensor:
+    """(n, n_experts) logits of `inputs` (n, dim), by parameters as `start_parameters` gives."""
     weight, bias, *hidden = parameters
     inner = torch.relu(torch.nn.functional.linear(inputs, *hidden)) if hidden else inputs
     return torch.nn.functional.linear(inner, weight, bias)
 
 
-def _start(dim: int, n_experts: int, how: Distillation, start: Head | None) -> list[torch.Tensor]:
+def start_parameters(
+    dim: int, n_experts: int, how: Distillation, start: Head | None
+) -> list[torch.Tensor]:
     """Parameters in the order weight, bias and, for the MLP, hidden weight, hidden bias."""
     if how.kind == "mlp":
         random = torch.Generator().manual_seed(how.seed)

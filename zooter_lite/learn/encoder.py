@@ -82,15 +82,13 @@ class Encoder:
         cache: Path,
         progress: Callable[[int], object] = lambda _: None,
     ) -> NDArray[np.float32]:
-        """(n_queries, dim) unit embeddings; those that `cache` holds are not computed again."""
+        """(n_queries, dim) unit embeddings; those that `cache` holds are not computed again.
+
+        Large ones are mapped from disk.
+        """
         session = self.session()
-        store = EmbeddingCache(cache, self.spec.cache_key)
-        try:
-            return store.embed(
-                queries, lambda texts: session.run(texts, ["unit"])[0], self.spec.dim, progress
-            )
-        finally:
-            store.close()
+        store = EmbeddingCache(cache, self.spec.cache_key, self.spec.dim)
+        return store.embed(queries, lambda texts: session.run(texts, ["unit"])[0], progress)
 
 
 def load_encoder(name: str, cache: Path, prompt: str | None = None) -> Encoder:

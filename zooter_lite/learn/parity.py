@@ -82,7 +82,7 @@ def reference_embeddings(
         from zooter_lite.learn.static import static_embeddings  # it needs the encoder's module
 
         return static_embeddings(spec.name, cache, queries)
-    store = EmbeddingCache(cache, f"{spec.cache_key}-torch")
+    store = EmbeddingCache(cache, f"{spec.cache_key}-torch", spec.dim)
     loaded: list[object] = []  # torch's model, once it is needed
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -90,10 +90,7 @@ def reference_embeddings(
             loaded.append(load_torch(find_encoder(spec.name, cache), spec.name))
         return torch_embeddings(loaded[0], texts, spec.prompt)
 
-    try:
-        return store.embed(queries, embed, spec.dim, progress)
-    finally:
-        store.close()
+    return store.embed(queries, embed, progress)
 
 
 def graph_probs(

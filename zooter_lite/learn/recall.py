@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.learn.cache import FILE, EmbeddingCache
+from zooter_lite.learn.cache import EmbeddingCache, is_cache
 from zooter_lite.router.router import Router
 
 Recall = Callable[[Router, Sequence[str]], tuple[NDArray[np.bool_], NDArray[np.float32]]]
@@ -19,7 +19,7 @@ def recall(folder: Path) -> Recall | None:
 
     None where `folder` holds no cache.
     """
-    if not (folder / FILE).is_file():
+    if not is_cache(folder):
         return None
 
     def find(
@@ -31,10 +31,6 @@ def recall(folder: Path) -> Recall | None:
             key = EncoderSpec(**router.config["encoder"]).cache_key
         except TypeError:  # a router of another release describes its encoder otherwise
             key = ""
-        store = EmbeddingCache(folder, key)
-        try:
-            return store.find(queries, router.head.dim)
-        finally:
-            store.close()
+        return EmbeddingCache(folder, key, router.head.dim).find(queries)
 
     return find

@@ -26,8 +26,9 @@ from zooter_lite.learn.checkpoint import Epoch, best_epoch
 from zooter_lite.learn.encoder import Encoder, load_encoder
 from zooter_lite.learn.find import FINETUNED, find_encoder, finetuned_folder
 from zooter_lite.learn.finetune import fine_tune, n_batches
+from zooter_lite.learn.prior import labels_of
 from zooter_lite.learn.processes import ALONE, Processes
-from zooter_lite.learn.select import fit_path, labels_of, reward_of_choice
+from zooter_lite.learn.select import fit_path, reward_of_choice
 from zooter_lite.learn.train import Fitted, Recipe, fit_head
 from zooter_lite.learn.tuning import Task, Tuning
 from zooter_lite.router.head import Head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -10,71 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zooter_lite.labels.diagnostics import observed_mean
-from zooter_lite.labels.soft import TagAssignment, harden, normalise, shrunk_tag_means, smooth
-from zooter_lite.learn.distil import Direction, Distillation, HeadKind, distil
-from zooter_lite.learn.domains import Domains, gate_of
-from zooter_lite.learn.tagging import Tagging
-from zooter_lite.router.head import DomainPrior, Head, TagPrior, prior_logits
+from zooter_lite.learn.prior import fit_setting
+from zooter_lite.learn.settings import Candidates, Method, Setting
+from zooter_lite.router.head import Head, prior_logits
 
 Array = NDArray[np.float64]
-
-SHRINKAGE = 20.0  # pseudo-count, in queries, of the tables of tags and domains
-RESIDUAL_SHRINKAGE = 50.0  # ... of what the tags add to the domains
-TEMPERATURES = (1.0, 3.0)  # in multiples of the rewards' spread
-BETAS = (0.0, 0.3, 1.0)
-L2S = (0.1, 0.03, 0.01, 0.003)
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What cross-validation may choose from.
-
-    Attributes
-    ----------
-    taggings
-        Ways of tagging the training queries; may be empty (no tags).
-    temperatures, betas, l2s
-        Label temperature (reward units), sample share, L2 weight.
-    domains
-        Subsets of the training queries, for the prior head; None does without.
-    """
-
-    taggings: Sequence[Tagging]
-    temperatures: Sequence[float]
-    betas: Sequence[float]
-    l2s: Sequence[float]
-    domains: Domains | None = None
-
-    def only(self, setting: Setting) -> Candidates:
-        """Return the candidates that leave this setting alone."""
-        return replace(
-            self,
-            taggings=[] if setting.tagging is None else [self.taggings[setting.tagging]],
-            temperatures=(setting.temperature,),
-            betas=(setting.beta,),
-            l2s=(setting.l2,),
-        )
-
-
-@dataclass(frozen=True)
-class Method:
-    """What the user fixes: the head, the labels and the divergence."""
-
-    kind: HeadKind = "prior"
-    hard_labels: bool = False
-    direction: Direction = "label-router"
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One point of the grid; `tagging` is a position in `Candidates.taggings` or None."""
-
-    tagging: int | None
-    temperature: float
-    beta: float
-    l2: float
 
 
 @dataclass(frozen=True)
@@ -108,89 +48,6 @@ class Selection:
     scores: list[Score]
     logits: Array
     folds: NDArray[np.int64]
-
-
-def reward_spread(rewards: NDArray[np.floating]) -> float:
-    """Root mean squared deviation of rewards from their query's mean; 1 where nothing varies."""
-    values = np.asarray(rewards, dtype=np.float64)
-    compared = values[(~np.isnan(values)).sum(axis=1) > 1]
-    if not len(compared):
-        return 1.0
-    deviations = compared - np.nanmean(compared, axis=1, keepdims=True)
-    spread = float(np.sqrt(np.nanmean(deviations**2)))
-    return spread if spread > 0 else 1.0
-
-
-def fit_setting(
-    embeddings: Array,
-    rewards: Array,
-    tagging: Tagging | None,
-    setting: Setting,
-    method: Method,
-    start: Head | None = None,
-    domains: Domains | None = None,
-) -> Head:
-    """Fit one head: labels from rewards, smoothed by tag, prior from tags, distilled.
-
-    Parameters
-    ----------
-    embeddings
-        (n_queries, dim) unit vectors.
-    rewards
-        (n_queries, n_experts), NaN where not observed.
-    tagging, domains
-        Tags and subsets of exactly these queries, or None.
-    """
-    smoothed = labels_of(rewards, tagging, setting, method)
-    how = Distillation(method.kind, setting.l2, method.direction, method.seed)
-    if tagging is None or method.kind != "prior":
-        return distil(embeddings, smoothed, how, start=start)
-    prior = TagPrior(
-        tagging.centroids, prior_table(rewards, tagging.assignment, setting.temperature)
-    )
-    domain, seen = None, None
-    if domains is not None:
-        domain = domain_prior(rewards, tagging, domains, setting.temperature)
-        seen = domains.membership
-    offset = prior_logits(prior, domain, tagging.near, tagging.membership, seen)
-    head = distil(embeddings, smoothed, how, offset, start)
-    return replace(head, prior=prior, domain=domain)
-
-
-def labels_of(rewards: Array, tagging: Tagging | None, setting: Setting, method: Method) -> Array:
-    """(n_queries, n_experts) labels of exactly these queries, smoothed by their tags."""
-    labels = harden(rewards) if method.hard_labels else normalise(rewards, setting.temperature)
-    return labels if tagging is None else smooth(labels, tagging.assignment, setting.beta)
-
-
-def domain_prior(
-    rewards: Array, tagging: Tagging, domains: Domains, temperature: float
-) -> DomainPrior:
-    """Mean rewards per domain, and what the tags add to them, as the head's arrays.
-
-    A tag's residual is the mean of reward minus what the domains predict, over its queries,
-    shrunk towards that of all queries.
-    """
-    means = shrunk_tag_means(rewards, domains.assignment, SHRINKAGE)
-    rest = rewards - domains.membership @ means
-    residual = shrunk_tag_means(rest, tagging.assignment, RESIDUAL_SHRINKAGE)
-    return DomainPrior(
-        domains.weight,
-        domains.bias,
-        normalise(means, temperature).clip(1e-6),
-        residual / temperature,
-        gate_of(tagging.near.max(axis=1)),
-    )
-
-
-def prior_table(rewards: Array, assignment: TagAssignment, temperature: float) -> Array:
-    """(n_tags, n_experts) label of each tag: softmax of its mean rewards, shrunk by support.
-
-    Of mean rewards and not, as in smoothing, the mean of labels: a label says how an
-    expert did beside the others observed on the same query, so labels over different
-    experts do not average.
-    """
-    return normalise(shrunk_tag_means(rewards, assignment, SHRINKAGE), temperature).clip(1e-6)
 
 
 def fold_ids(n_rows: int, folds: int, seed: int) -> NDArray[np.int64]:
@@ -335,31 +192,3 @@ def _smoothest(scores: list[Score], candidates: Candidates) -> Setting:
         return (n_tags, -setting.temperature, -setting.l2, setting.beta)
 
     return min(near, key=roughness)
-
-
-def calibration_temperature(logits: Array, rewards: Array) -> float:
-    """Temperature that makes out-of-fold probabilities of "is the best expert" likeliest.
-
-    Minimises the cross-entropy between softmax(logits / temperature) over the observed
-    experts and the best observed expert, ties shared (temperature scaling, Guo et al.
-    2017, with soft targets).
-    """
-    from scipy.optimize import minimize_scalar
-
-    observed = ~np.isnan(rewards)
-    target = np.nan_to_num(harden(rewards))
-    masked = np.where(observed, logits, -np.inf)
-
-    def loss(log_temperature: float) -> float:
-        scaled = masked / np.exp(log_temperature)
-        top = scaled.max(axis=1, keepdims=True)
-        log_norm = top[:, 0] + np.log(np.exp(scaled - top).sum(axis=1))
-        return float((log_norm - (target * np.where(observed, scaled, 0.0)).sum(axis=1)).mean())
-
-    found = minimize_scalar(loss, bounds=(-7.0, 7.0), method="bounded")
-    return float(np.exp(found.x))
-
-
-def never_rewarded(rewards: NDArray[np.floating]) -> list[int]:
-    """Positions of the experts without a single observed reward."""
-    return [int(i) for i in np.flatnonzero(np.isnan(observed_mean(rewards)))]

@@ -9,18 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.learn.blocks import ROWS, for_blocks
 from zooter_lite.router.head import membership_of
 from zooter_lite.router.tags import TagIndex
 
 FloatArray = NDArray[np.float32]
 
+GIVEN = "given"  # name of the tagging that the table gives
 ROWS_PER_CLUSTER = 10  # fewer rows than this per cluster make a granularity useless
 REPEATS = 3  # k-means runs per size, each from its own start: their mean is steadier
 MIN_SUPPORT = 10  # a given tag carried by fewer training queries is left out
 
 
 @dataclass(frozen=True)
-class Tagging:
+class Tags:
     """One way of tagging the training queries.
 
     Attributes
@@ -31,14 +33,33 @@ class Tagging:
         Which training query carries which tag.
     centroids
         (n_tags, dim) float64 unit vectors: the mean embedding of each tag's queries.
-    near, membership
-        (n_queries, n_tags) cosine similarity of the same queries to the centroids, and soft
-        membership.
     """
 
     name: str
     assignment: TagAssignment
     centroids: NDArray[np.float64]
+
+    def take(self, rows: NDArray[np.int64]) -> Tags:
+        """Return the tags of these queries; the centroids stay."""
+        return Tags(self.name, self.assignment.take(rows), self.centroids)
+
+    @property
+    def n_tags(self) -> int:
+        """Number of tags."""
+        return len(self.assignment.names)
+
+
+@dataclass(frozen=True)
+class Tagging(Tags):
+    """Tags, and how near the same queries are to them.
+
+    Attributes
+    ----------
+    near, membership
+        (n_queries, n_tags) cosine similarity of the queries to the centroids, and soft
+        membership.
+    """
+
     near: NDArray[np.float64]
     membership: NDArray[np.float64]
 
@@ -51,11 +72,6 @@ class Tagging:
             self.near[rows],
             self.membership[rows],
         )
-
-    @property
-    def n_tags(self) -> int:
-        """Number of tags."""
-        return len(self.assignment.names)
 
 
 def cluster_tags(
@@ -145,7 +161,76 @@ def given_tags(embeddings: FloatArray, tags: Sequence[Sequence[str]]) -> Tagging
         nearest = index.nearest_tags(embeddings[untagged])
         for row, found in zip(untagged, nearest, strict=True):
             lists[int(row)] = [name for name, _ in found]
-    return _tagging("given", embeddings, lists)
+    return _tagging(GIVEN, embeddings, lists)
+
+
+def tags_of_all(
+    tagging: Tagging,
+    sample: NDArray[np.int64],
+    embeddings: FloatArray,
+    given: Sequence[Sequence[str]] | None,
+    jobs: int = -1,
+) -> Tags:
+    """Extend the tags of a sample to all rows; the centroids stay.
+
+    A cluster takes the rows that k-means would put there: those nearest to its mean. Given
+    tags are those of the table as far as the sample has them; a row without one takes those
+    of its nearest queries in the sample.
+
+    Parameters
+    ----------
+    tagging, sample
+        Of the sample, and its rows among all.
+    embeddings
+        (n_queries, dim) unit vectors of all rows; read block by block.
+    given
+        The table's tags, for the tagging "given".
+    jobs
+        Threads; -1 takes every core.
+    """
+    known = tagging.assignment
+    names = known.names
+    if tagging.name == GIVEN:
+        lists = _known_or_nearest(known, embeddings, embeddings[sample], given or [])
+        return Tags(tagging.name, TagAssignment.from_lists(lists), tagging.centroids)
+    sums = known.sum_by_tag(embeddings[sample].astype(np.float64))
+    means = sums / known.support()[:, None]
+    runs: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        runs.setdefault(name.rpartition("-")[0], []).append(place)
+    tags = np.empty((len(embeddings), len(runs)), dtype=np.int64)
+
+    def fill(rows: slice) -> None:
+        # the nearest of unit rows: |x - c|^2 = 1 - 2 x c + |c|^2
+        score = embeddings[rows].astype(np.float64) @ means.T - (means**2).sum(axis=1) / 2
+        for column, own in enumerate(runs.values()):
+            tags[rows, column] = np.asarray(own)[score[:, own].argmax(axis=1)]
+
+    for_blocks(fill, len(embeddings), jobs)
+    tags.sort(axis=1)
+    rows = np.repeat(np.arange(len(embeddings)), len(runs))
+    return Tags(
+        tagging.name,
+        TagAssignment(names, rows, tags.ravel(), len(embeddings)),
+        tagging.centroids,
+    )
+
+
+def _known_or_nearest(
+    known: TagAssignment, embeddings: FloatArray, inside: FloatArray, given: Sequence[Sequence[str]]
+) -> list[list[str]]:
+    """Each row's given tags that are known; those of its nearest rows `inside` where none is."""
+    names = set(known.names)
+    lists = [[name for name in tags if name in names] for tags in given]
+    untagged = np.asarray([row for row, tags in enumerate(lists) if not tags], dtype=np.int64)
+    if len(untagged):
+        index = TagIndex.build(
+            inside, known.names, known.by_query(), np.zeros((known.n_queries, 0))
+        )
+        for part in np.array_split(untagged, -(-len(untagged) // ROWS)):
+            for row, found in zip(part, index.nearest_tags(embeddings[part]), strict=True):
+                lists[int(row)] = [name for name, _ in found]
+    return lists
 
 
 def _tagging(name: str, embeddings: FloatArray, lists: list[list[str]]) -> Tagging:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,34 +12,34 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from zooter_lite.data.table import RewardTable, query_key
+from zooter_lite.data.keys import query_groups
+from zooter_lite.data.table import RewardTable
 from zooter_lite.errors import DataError
 from zooter_lite.labels.diagnostics import tag_support
+from zooter_lite.learn.calibrate import calibration_temperature
 from zooter_lite.learn.distil import Direction, HeadKind
 from zooter_lite.learn.domains import Domains, learn_domains
 from zooter_lite.learn.export import as_float32
-from zooter_lite.learn.select import (
+from zooter_lite.learn.large import Sample, fit_large, sample_rows
+from zooter_lite.learn.prior import fit_setting
+from zooter_lite.learn.select import Selection, fold_ids, n_jobs, select
+from zooter_lite.learn.settings import (
     BETAS,
     L2S,
     TEMPERATURES,
     Candidates,
     Method,
-    Selection,
-    calibration_temperature,
-    fit_setting,
-    fold_ids,
-    n_jobs,
     never_rewarded,
     reward_spread,
-    select,
 )
-from zooter_lite.learn.tagging import Tagging, cluster_tags, given_tags
+from zooter_lite.learn.tagging import Tagging, Tags, cluster_tags, given_tags
 from zooter_lite.router.head import Head
 
 FloatArray = NDArray[np.float32]
 TagSource = Literal["best", "given", "auto", "none"]
 
 GRANULARITIES = ((8, 16, 32), (16, 32, 64))
+MOST_CHOOSING = 20_000  # rows; recipes/scale/fit.md has what more would bring
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Recipe:
     judged
         The one fold that scores and calibrates, where the encoder was fine-tuned on the
         others; None takes every fold.
+    most_choosing
+        Of more training rows than this, a sample of so many chooses the setting and
+        calibrates, and the head is fitted on all in blocks (large.py); None takes all rows
+        for everything, and the memory for it.
     """
 
     head: HeadKind = "prior"
@@ -79,6 +84,7 @@ class Recipe:
     jobs: int = -1
     tagging: str | None = None
     judged: int | None = None
+    most_choosing: int | None = MOST_CHOOSING
 
 
 @dataclass(frozen=True)
@@ -97,14 +103,17 @@ class Fitted:
         Those of the chosen setting alone.
     domains
         The subsets that the head tells apart, or None.
+    sample
+        The rows that `selection`, `candidates` and `domains` are of; None where all are.
     """
 
     head: Head
-    tagging: Tagging | None
+    tagging: Tags | None
     method: Method
     selection: Selection
     candidates: Candidates
     domains: Domains | None = None
+    sample: NDArray[np.int64] | None = None
 
     def config(self) -> dict[str, Any]:
         """Return the parts of config.json that training decides."""
@@ -136,8 +145,9 @@ class Fitted:
             if chosen is scores[0]
             else f"the smoothest within one standard error of the best, {100 * scores[0].mean:.2f}"
         )
+        rows = "train" if self.sample is None else f"{len(self.sample)} rows of train"
         text = (
-            f"chosen of {len(scores)} settings by {folds}-fold cross-validation on train: "
+            f"chosen of {len(scores)} settings by {folds}-fold cross-validation on {rows}: "
             f"{head['kind']} head, tags {labels['tags'] or 'none'}, "
             f"temperature {labels['temperature']:.3g}, beta {labels['beta']}, L2 {head['l2']}: "
             f"{100 * chosen.mean:.2f} ({why})"
@@ -211,22 +221,47 @@ def fit_head(
     DataError
         Too few rows, an expert that was never rewarded, tags that are not there.
     """
-    keys = [query_key(query) for query in train.queries]
-    place = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    if len(place) < 2 * recipe.folds:
-        raise DataError(
-            f"{len(place)} different training queries; {recipe.folds}-fold cross-validation "
-            f"needs at least {2 * recipe.folds}"
-        )
+    groups = query_groups(train.queries)
     silent = [train.experts[i] for i in never_rewarded(train.rewards)]
     if silent:
         raise DataError(f"expert {silent[0]!r} has no observed reward in the training rows")
-    groups = np.asarray([place[key] for key in keys])
+    if recipe.most_choosing is None or len(train) <= recipe.most_choosing:
+        return _fit_all(train, embeddings, groups, recipe, progress, announce)
+    rows = sample_rows(groups, recipe.most_choosing, recipe.seed)
+    _, own = np.unique(groups[rows], return_inverse=True)
+    chosen = _fit_all(train.take(rows), embeddings[rows], own, recipe, progress, announce)
+    announce(0)
+    setting = chosen.selection.chosen
+    tagging = None if setting.tagging is None else chosen.candidates.taggings[0]
+    sample = Sample(rows, tagging, chosen.domains, chosen.head)
+    with _one_thread():
+        head, tags = fit_large(
+            train, embeddings, sample, setting, chosen.method, recipe.jobs, progress
+        )
+    head = as_float32(replace(head, temperature=chosen.head.temperature))
+    return replace(chosen, head=head, tagging=tags, sample=rows)
+
+
+def _fit_all(
+    train: RewardTable,
+    embeddings: FloatArray,
+    groups: NDArray[np.int64],
+    recipe: Recipe,
+    progress: Callable[[int], object],
+    announce: Callable[[int], object],
+) -> Fitted:
+    """Choose, fit and calibrate with all of these rows in memory; equal queries by `groups`."""
+    n_queries = int(groups.max()) + 1
+    if n_queries < 2 * recipe.folds:
+        raise DataError(
+            f"{n_queries} different training queries; {recipe.folds}-fold cross-validation "
+            f"needs at least {2 * recipe.folds}"
+        )
     candidates = candidates_for(train, embeddings, recipe)
     kind = recipe.head if recipe.head != "prior" or candidates.taggings else "linear"
     domains = None
     if kind == "prior" and recipe.domains:
-        held_out = fold_ids(len(place), recipe.folds, recipe.seed)[groups]
+        held_out = fold_ids(n_queries, recipe.folds, recipe.seed)[groups]
         domains = learn_domains(embeddings, train.subsets, held_out, recipe.jobs)
     candidates = replace(candidates, domains=domains)
     method = Method(kind, recipe.labels == "hard", recipe.direction, recipe.seed)
@@ -246,14 +281,21 @@ def fit_head(
     )
     chosen = selection.chosen
     tagging = None if chosen.tagging is None else candidates.taggings[chosen.tagging]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the same sums in the same order on every machine
-    try:
-        with threadpool_limits(1):
-            head = fit_setting(inputs, rewards, tagging, chosen, method, domains=domains)
-    finally:
-        torch.set_num_threads(threads)
+    with _one_thread():
+        head = fit_setting(inputs, rewards, tagging, chosen, method, domains=domains)
     judged = ~np.isnan(selection.logits).any(axis=1)
     temperature = calibration_temperature(selection.logits[judged], rewards[judged])
     head = as_float32(replace(head, temperature=temperature))
     return Fitted(head, tagging, method, selection, candidates.only(chosen), domains)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep sums in one order on every machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)

@@ -63,15 +63,18 @@ class TagIndex:
         tagged = [row for row, tags in enumerate(query_tags) if tags]
         kept = embeddings if len(tagged) == len(embeddings) else embeddings[tagged]
         index, choice = build_index(np.ascontiguousarray(kept, dtype=np.float32))
+        sizes = [len(query_tags[row]) for row in tagged]
+        rows = np.repeat(np.asarray(tagged, dtype=np.int64), sizes)
+        tags = np.fromiter(chain.from_iterable(query_tags), np.int64, len(rows))
         total = np.zeros((len(names), rewards.shape[1]))
         count = np.zeros(total.shape, dtype=np.int64)
-        support = np.zeros(len(names), dtype=np.int64)
-        for row in tagged:
-            observed = ~np.isnan(rewards[row])
-            for tag in query_tags[row]:
-                total[tag, observed] += rewards[row, observed]
-                count[tag] += observed
-                support[tag] += 1
+        for expert, column in enumerate(rewards.T):
+            values = column[rows]
+            seen = ~np.isnan(values)
+            size = {"minlength": len(names)}
+            total[:, expert] = np.bincount(tags[seen], weights=values[seen], **size)
+            count[:, expert] = np.bincount(tags[seen], **size)
+        support = np.bincount(tags, minlength=len(names))
         means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         lists = [query_tags[row] for row in tagged]
         return cls(names, support.tolist(), means, lists, index, count, choice)

@@ -1,0 +1,1 @@
+"""Fits and runs that are larger than one machine's comfort."""

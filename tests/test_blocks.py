@@ -1,0 +1,29 @@
+"""Blocks of rows: all rows once, in order, on any number of threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from zooter_lite.learn import blocks
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 16, 17, 100])
+@pytest.mark.parametrize("jobs", [1, 3, -1])
+def test_every_row_is_in_one_block(n_rows: int, jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "ROWS", 16)
+    found = list(blocks.in_blocks(lambda rows: list(range(n_rows))[rows], n_rows, jobs))
+    assert [row for block in found for row in block] == list(range(n_rows))
+    assert {len(block) for block in found[:-1]} <= {16}
+    counted = np.zeros(n_rows, dtype=int)
+
+    def count(rows: slice) -> None:
+        counted[rows] += 1
+
+    blocks.for_blocks(count, n_rows, jobs)
+    assert (counted == 1).all()
+
+
+def test_an_error_in_a_block_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        blocks.for_blocks(lambda _: 1 // 0, 5)  # type: ignore[arg-type]

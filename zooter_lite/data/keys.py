@@ -1,0 +1,40 @@
+"""Which queries count as the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def query_key(query: str) -> str:
+    """Fold white space: queries with one key count as the same query."""
+    return " ".join(query.split())
+
+
+def query_hashes(queries: Iterable[str]) -> NDArray[np.uint64]:
+    """(n_queries,) first 64 bits of SHA-256 of each query's key.
+
+    Two of a million keys share a hash with a probability of 3e-8.
+    """
+    return np.fromiter((_digest(query_key(query)) for query in queries), dtype=np.uint64)
+
+
+def query_groups(queries: Iterable[str]) -> NDArray[np.int64]:
+    """(n_queries,) number of each query's key, in the order in which keys first appear.
+
+    Examples
+    --------
+    >>> query_groups(["b", "a", "b ", "c"])
+    array([0, 1, 0, 2])
+    """
+    _, first, place = np.unique(query_hashes(queries), return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    return number[place]
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
