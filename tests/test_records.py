@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zooter_lite.data import records as records_module
@@ -113,6 +113,7 @@ def test_records_of_the_pieces_are_those_of_the_file(quotes: bool) -> None:
     check()
 
 
+@example([["\n", ""]], 1, "\n", False, True)
 @given(CELLS, SIZES, st.sampled_from(["\n", "\r\n"]), st.booleans(), st.booleans())
 def test_csv_records_are_those_of_the_csv_module(
     rows: list[list[str]], size: int, ending: str, every: bool, mark: bool

@@ -176,7 +176,8 @@ def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
     while raw := lines.look(size):
         line = lines.line + 1
         end = lines.offset + len(raw)
-        if len(raw) <= MAX_RECORD and not (quotes and b'"' in raw and not _whole(raw)):
+        text = raw.removeprefix(_MARK if line == 1 else b"")
+        if len(raw) <= MAX_RECORD and not (quotes and b'"' in text and not _whole(text)):
             lines.take()
             yield Piece(raw, line, lines.offset, lines.line)
             continue
