@@ -81,6 +81,33 @@ def router_path(fitted: tuple[Path, str]) -> Path:
     return fitted[0]
 
 
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a whole router of a few kilobytes; not to be changed by a test."""
+    from tests.helpers import toy_router
+
+    path = tmp_path_factory.mktemp("toy") / "router"
+    toy_router(path)
+    return path
+
+
+@pytest.fixture
+def route_toy(toy: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run `route` with the toy router in this process; returns exit code and standard error."""
+    from zooter_lite.cli import run
+    from zooter_lite.route import Options, main
+
+    def call(source: object, target: object, *args: object) -> tuple[int, str]:
+        files = ("--router", toy, "--input", source, "--output", target)
+        arguments = [str(argument) for argument in (*files, "--workers", 1, *args)]
+        code = run(Options, main, "route", "", arguments)
+        out, err = capsys.readouterr()
+        assert out == ""
+        return code, err
+
+    return call
+
+
 @pytest.fixture
 def shared_table() -> Callable[[str], Path]:
     """Path of a real reward table, or a skip that says where it was looked for."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.helpers import DIM, WORDS, toy_embedding, toy_encoder
 from tests.tiny_encoders import MAX_LENGTH, save_tiny
 from zooter_lite.errors import RouterError
 from zooter_lite.learn.encoder import load_encoder
 from zooter_lite.router import session as session_module
+from zooter_lite.router.router import Router
 from zooter_lite.router.session import TOKENS_PER_BATCH, TextSession
 
 
@@ -233,3 +237,63 @@ def test_a_tokenizer_without_special_tokens_makes_nothing_of_the_empty_text(
     np.testing.assert_allclose(np.linalg.norm(among[[0, 2]], axis=1), 1.0, atol=1e-5)
     (feed,) = session.feeds([""])
     assert feed["input_ids"].tolist() == feed["attention_mask"].tolist() == [[0]]
+
+
+def check_exact(embed_all: Callable[[list[str]], NDArray[np.float32]], queries: list[str]) -> None:
+    """A text gets the same bits in any order, among any others, alone."""
+    dice = random.Random(4)
+    whole = embed_all(queries)
+    order = dice.sample(range(len(queries)), len(queries))
+    np.testing.assert_array_equal(embed_all([queries[i] for i in order]), whole[order])
+    for n in (1, 2, 7, 8, 9, 33):
+        some = dice.sample(range(len(queries)), n)
+        np.testing.assert_array_equal(embed_all([queries[i] for i in some]), whole[some])
+    twice = embed_all([queries[3]] * 20)
+    np.testing.assert_array_equal(twice, np.broadcast_to(whole[3], twice.shape))
+    for i in dice.sample(range(len(queries)), 12):
+        np.testing.assert_array_equal(embed_all([queries[i]])[0], whole[i])
+
+
+def test_exact_batches_give_the_same_bits_whatever_comes_with_a_text() -> None:
+    encoder = toy_encoder()
+    session = TextSession(encoder.graph, encoder.tokenizer, 16, 1, exact=True)
+    queries = texts(150)
+    check_exact(lambda some: session.run(some, ["unit"])[0], queries)
+    expected = [toy_embedding(query) for query in queries]
+    np.testing.assert_allclose(session.run(queries, ["unit"])[0], expected, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_exact_batches_of_the_router_of_the_sample(
+    router_path: Path, precision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the size of its batches, which may depend on how quick the graph is."""
+    words = ["what", "is", "the", "capital", "of", "17", "(", "}", "é", "日本", "🙂"]
+    dice = random.Random(7)
+    queries = [" ".join(dice.choices(words, k=dice.choice((1, 5, 20, 60)))) for _ in range(45)]
+    monkeypatch.setattr(session_module, "QUICK", 0.0)
+    found = []
+    for budget, at_once in ((TOKENS_PER_BATCH, 2), (session_module.MORE_TOKENS, 1)):
+        monkeypatch.setattr(session_module, "TOKENS_PER_BATCH", budget)
+        router = Router.load(router_path, precision, 1, remember=0, exact=True, at_once=at_once)
+        found.append(router.predict_proba(queries))
+    np.testing.assert_array_equal(found[1], found[0])
+    check_exact(router.predict_proba, queries)
+    usual = Router.load(router_path, precision).predict_proba(queries)
+    np.testing.assert_allclose(found[0], usual, atol=1e-5)
+
+
+def test_shapes_of_exact_batches_depend_on_the_length_of_the_text_alone() -> None:
+    found = [session_module._exact_length(n) for n in range(600)]
+    assert found[:5] == [2, 2, 2, 4, 4]
+    assert all(length >= n for n, length in enumerate(found))
+    assert found == sorted(found)
+    assert {found[n] for n in range(129, 600)} <= set(range(144, 625, 16))
+    for length in (3, 40, 300, 600):
+        tokens = [np.arange(1, length + 1)] * 3
+        feed = session_module._exact_feed(tokens)
+        rows, width = feed["input_ids"].shape
+        assert width == session_module._exact_length(length)
+        assert rows % session_module._rows(width) == 0
+        assert feed["attention_mask"].sum(axis=1).tolist() == [length] * 3 + [1] * (rows - 3)

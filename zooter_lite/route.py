@@ -159,9 +159,13 @@ def _check_target(path: str, *, force: bool) -> None:
     if path == STANDARD or is_url(path):
         return
     target = Path(path)
-    if target.exists() and not force:
+    try:
+        there = target.exists()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    if there and not force:
         raise DataError(f"{path}: exists already; --force overwrites it")
-    if target.exists() and not target.is_dir() and not target.is_file():
+    if there and not target.is_dir() and not target.is_file():
         raise DataError(f"{path}: expected a file, found a device or pipe; - is standard output")
     if target.is_dir() or not target.parent.is_dir():
         raise DataError(f"{path}: expected a file name in an existing folder")

@@ -9,13 +9,15 @@ from typing import IO, Any
 
 from zooter_lite.batch.block import Block
 from zooter_lite.batch.parse import Bad
-from zooter_lite.batch.store import Source, open_raw
+from zooter_lite.batch.store import Source, flat, open_raw
 from zooter_lite.data.records import Piece
 from zooter_lite.errors import DataError, MissingPackageError
 
 ROWS_PER_PIECE = 65_536  # at most; fewer where rows are long
 _GROUP_ROWS = 2**17  # of the row groups that are written
 _GROUP_BYTES = 2**26
+_BUFFER = 2**20  # bytes read at a time of each column, so that row groups may be huge
+_TEXTS = ("string", "large_string", "string_view", "null")
 
 
 def arrow(path: str) -> Any:
@@ -46,17 +48,22 @@ def open_parquet(source: Source) -> Iterator[Any]:
     """
     pa = arrow(source.path)
     with open_raw(source.path) as stream:
-        try:
-            file = pa.parquet.ParquetFile(stream)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(source, error) from error
+        with _readable(pa, source):
+            file = pa.parquet.ParquetFile(
+                stream, buffer_size=_BUFFER, page_checksum_verification=True
+            )
+            file.schema_arrow.names  # noqa: B018 - which may be damaged too
         with file:
             yield file
 
 
-def _unreadable(source: Source, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:300]
-    return DataError(f"{source.name}: not a readable Parquet file ({reason})")
+@contextmanager
+def _readable(pa: Any, source: Source) -> Iterator[None]:
+    """Turn what damaged files raise into a `DataError`."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{source.name}: not a readable Parquet file ({flat(error)})") from error
 
 
 def parquet_columns(file: Any, source: Source, column: str) -> tuple[str, ...]:
@@ -75,12 +82,7 @@ def parquet_columns(file: Any, source: Source, column: str) -> tuple[str, ...]:
     if column in schema.names:
         kind = schema.field(column).type
         inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not (
-            pa.types.is_string(inner)
-            or pa.types.is_large_string(inner)
-            or pa.types.is_string_view(inner)
-            or pa.types.is_null(inner)
-        ):
+        if str(inner) not in _TEXTS:
             raise DataError(f"{source.name}: column {column!r} holds {kind}, expected text")
     return tuple(schema.names)
 
@@ -89,19 +91,27 @@ def parquet_pieces(file: Any, source: Source, size: int, start: int) -> Iterator
     """Yield the rows from `start` on, in pieces of about `size` bytes.
 
     The pieces are the same wherever reading starts, as long as it is where one ended.
+
+    Raises
+    ------
+    DataError
+        The file is damaged.
     """
     pa = arrow(source.path)
-    rows = _rows_per_piece(file.metadata, size)
-    try:
+    with _readable(pa, source):
+        rows = _rows_per_piece(file.metadata, size)
         first = 0
         for group in range(file.metadata.num_row_groups):
             count = file.metadata.row_group(group).num_rows
             if first + count > start:
                 skip = max(0, start - first)
-                yield from _group_pieces(pa, file, group, first, skip, rows)
+                last = first
+                for piece in _group_pieces(pa, file, group, first, skip, rows):
+                    last = piece.last
+                    yield piece
+                if last != first + count:
+                    raise ValueError(f"row group {group} ends at row {last} of {first + count}")
             first += count
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(source, error) from error
 
 
 def _rows_per_piece(metadata: Any, size: int) -> int:
@@ -143,10 +153,11 @@ class ParquetBlock:
     def __init__(self, block: Block, column: str) -> None:
         self._arrow = arrow(block.name)
         self._batch = next(iter(self._arrow.ipc.open_stream(block.piece.raw)))
+        self._first = block.piece.line
         self.bad: list[Bad] = []
-        self.prompts = self._texts(self._batch.column(column), block.piece.line)
+        self.prompts = self._texts(self._batch.column(column))
 
-    def _texts(self, column: Any, line: int) -> list[str]:
+    def _texts(self, column: Any) -> list[str]:
         try:
             return [text or "" for text in column.to_pylist()]
         except UnicodeDecodeError:
@@ -157,9 +168,8 @@ class ParquetBlock:
                 texts.append(cell.as_py() or "")
             except UnicodeDecodeError as error:
                 reason = f"the prompt is not UTF-8 (byte 0x{error.object[error.start]:02x})"
-                self.bad.append(Bad(line + row, reason, error.object, len(error.object)))
+                self.bad.append(Bad(self._first + row, reason, error.object, len(error.object)))
                 texts.append("")
-        self._first = line
         return texts
 
     def with_columns(
@@ -182,19 +192,35 @@ class ParquetBlock:
 
 
 def write_parquet(spool: IO[bytes], target: Path, schema: Any, source: Source) -> None:
-    """Write one Parquet file from Arrow streams that stand one after another in `spool`."""
+    """Write one Parquet file from Arrow streams that stand one after another in `spool`.
+
+    Raises
+    ------
+    DataError
+        Parquet cannot hold a type of the columns.
+    OSError
+        The disk refuses.
+    """
     pa = arrow(source.path)
-    with pa.parquet.ParquetWriter(target, schema) as writer:
-        waiting: list[Any] = []
-        rows = size = 0
-        for batch in _batches(pa, spool):
-            waiting.append(batch)
-            rows, size = rows + batch.num_rows, size + batch.nbytes
-            if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
-                writer.write_table(pa.Table.from_batches(waiting, schema))
-                waiting, rows, size = [], 0, 0
-        if waiting:
-            writer.write_table(pa.Table.from_batches(waiting, schema))
+    try:
+        with pa.parquet.ParquetWriter(target, schema) as writer:
+            for table in _groups(pa, spool, schema):
+                writer.write_table(table)
+    except pa.ArrowException as error:
+        raise DataError(f"{source.name}: cannot be written as Parquet ({flat(error)})") from error
+
+
+def _groups(pa: Any, spool: IO[bytes], schema: Any) -> Iterator[Any]:
+    waiting: list[Any] = []
+    rows = size = 0
+    for batch in _batches(pa, spool):
+        waiting.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+            yield pa.Table.from_batches(waiting, schema)
+            waiting, rows, size = [], 0, 0
+    if waiting:
+        yield pa.Table.from_batches(waiting, schema)
 
 
 def _batches(pa: Any, spool: IO[bytes]) -> Iterator[Any]:

@@ -116,36 +116,33 @@ def run_job(
     results = engine(starts, worker, settings)
     pending = {start.number for start in starts}
     for number, (task, output) in enumerate(zip(tasks, outputs, strict=True)):
-        if number in pending:
-            counts = _write(results, output, progress)
-        else:
-            counts = output.state.tally if output is not None else Tally()
-        if output is not None:
-            output.finish(_conversion(task, settings, worker.experts))
+        with output if output is not None else Standard() as sink:
+            if number in pending:
+                counts = _write(results, sink, progress)
+            if output is not None:
+                output.finish(_conversion(task, settings, worker.experts))
+                counts = output.state.tally
         tally = tally.plus(counts)
     for output in outputs:
         if output is not None:
             output.forget()
     rejects = [
-        f"{output.target}.rejects.jsonl"
-        for output in outputs
-        if output is not None and output.state.rejects
+        output.rejects_target for output in outputs if output is not None and output.state.rejects
     ]
     return Done(tally, earlier, time.perf_counter() - started, rejects)
 
 
 def _write(
-    results: Iterator[Result], output: Output | None, progress: Callable[[int], object]
+    results: Iterator[Result], sink: Output | Standard, progress: Callable[[int], object]
 ) -> Tally:
-    """Append the results of one file; return the counts of the file."""
+    """Append the results of one file; return the counts of this run."""
     tally = Tally()
-    with output if output is not None else Standard() as sink:
-        for result in results:
-            sink.append(result)
-            tally = tally.plus(result.tally)
-            progress(result.tally.rows)
-            if result.final:
-                return output.state.tally if output is not None else tally
+    for result in results:
+        sink.append(result)
+        tally = tally.plus(result.tally)
+        progress(result.tally.rows)
+        if result.final:
+            return tally
     raise RuntimeError("the engine stopped before the file ended")
 
 

@@ -6,16 +6,15 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from zooter_lite.batch.block import Result, Tally
-from zooter_lite.batch.store import exists, is_url, upload
+from zooter_lite.batch.store import REJECTS, exists, is_url, size_of, upload
 from zooter_lite.data.journal import Journal, read_journal
 from zooter_lite.errors import DataError
 
-REJECTS = ".rejects.jsonl"
 CACHE = Path("~/.cache/zooter-lite/route")
 
 
@@ -33,6 +32,8 @@ class State:
         Counts so far.
     begun, done
         Whether any block is there, and whether every one is.
+    whole
+        Bytes of the target from the moment on that it may be there; -1 before.
     """
 
     end: int = 0
@@ -42,6 +43,7 @@ class State:
     tally: Tally = field(default_factory=Tally)
     begun: bool = False
     done: bool = False
+    whole: int = -1
 
 
 class Output:
@@ -74,6 +76,7 @@ class Output:
         self._spool = self._beside("partial")
         self._rejects = self._beside("rejects.partial")
         self._journal_path = self._beside("journal")
+        self.rejects_target = f"{self._final if _is_link(target) else target}{REJECTS}"
         self._stack = ExitStack()
         self.state = self._check()
 
@@ -82,28 +85,42 @@ class Output:
 
     def _check(self) -> State:
         records = list(read_journal(self._journal_path))
-        if records and records[0] == {"fingerprint": self._fingerprint}:
-            return self._last_state(records[1:])
-        if records and not self._force:
+        own = bool(records) and records[0] == {"fingerprint": self._fingerprint}
+        if own and self._fingerprint is not None:
+            try:
+                state = self._last_state(records[1:])
+            except (KeyError, TypeError) as error:
+                raise DataError(
+                    f"{self._journal_path}: expected the journal of a job; without it the job "
+                    "begins anew"
+                ) from error
+            if state.begun:
+                return state
+        elif records and not own and records[0] != {"fingerprint": None} and not self._force:
             raise DataError(
                 f"{self.target}: an unfinished job of another input, router or setting stands "
                 f"there ({self._journal_path}); --force throws it away"
             )
-        found = next((path for path in (self.target, self.target + REJECTS) if exists(path)), None)
-        if found is not None and not self._force:
-            raise DataError(f"{found}: exists already; --force overwrites it")
+        for path in (self.target, self.rejects_target):
+            if exists(path):
+                self._check_existing(path)
         return State()
+
+    def _check_existing(self, path: str) -> None:
+        if not self._force:
+            raise DataError(f"{path}: exists already; --force overwrites it")
+        if not is_url(path) and os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+            raise DataError(f"{path}: expected a file, found a folder, device or pipe")
 
     def _last_state(self, records: list[dict[str, Any]]) -> State:
         """Return the last state whose bytes are on the disk."""
         for record in reversed(records):
             state = State(**record | {"tally": Tally(**record["tally"])})
-            if state.done and not self._spool.exists() and exists(self.target):
+            spool = _size(self._spool)
+            if state.whole >= 0 and spool < 0 and size_of(self.target) == state.whole:
                 return state
-            rejects_gone = state.done and exists(self.target + REJECTS)
-            if state.size <= _size(self._spool) and (
-                rejects_gone or state.rejects <= _size(self._rejects)
-            ):
+            rejects_gone = state.whole >= 0 and size_of(self.rejects_target) == state.rejects
+            if state.size <= spool and (rejects_gone or state.rejects <= _size(self._rejects)):
                 return state
         return State()
 
@@ -113,8 +130,10 @@ class Output:
         except OSError as error:
             raise self._refused(error) from error
         self._journal = self._stack.enter_context(Journal(self._journal_path))
-        self.state = self._check()  # another process may have gone on until now
         try:
+            if self._check() != self.state:
+                raise DataError(f"{self.target}: another process has written to it meanwhile")
+            self._stack.callback(self._clear)  # while no other process may begin
             if not self.state.begun:
                 self._journal.clear()
                 self._spool.unlink(missing_ok=True)
@@ -125,14 +144,21 @@ class Output:
         except OSError as error:
             self.__exit__()
             raise self._refused(error) from error
+        except DataError:
+            if not _size(self._journal_path):
+                self._journal_path.unlink()
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         with suppress(OSError, DataError):
             self._stack.close()
-        if not self.state.begun or (self._fingerprint is None and not self.state.done):
-            self.forget()
-            for path in (self._spool, self._rejects):
+
+    def _clear(self) -> None:
+        """Remove what no later run can go on with."""
+        if not self.state.begun or self._fingerprint is None:
+            for path in (self._spool, self._rejects, self._journal_path):
                 with suppress(OSError):
                     path.unlink()
 
@@ -154,7 +180,7 @@ class Output:
             raise self._refused(error) from error
         if not before.begun:
             self._journal.append({"fingerprint": self._fingerprint})
-        self.state = State(
+        state = State(
             result.end,
             result.last,
             before.size + len(result.data),
@@ -163,10 +189,16 @@ class Output:
             begun=True,
             done=result.final,
         )
-        self._journal.append(vars(self.state) | {"tally": self.state.tally.as_dict()})
+        self._note(state)
+
+    def _note(self, state: State) -> None:
+        self._journal.append(vars(state) | {"tally": state.tally.as_dict()})
+        self.state = state
 
     def finish(self, convert: Callable[[IO[bytes], Path], None] | None = None) -> None:
-        """Make the target appear, with its rejected rows first; again does no harm.
+        """Make the target appear, with its rejected rows first; within the `with` block.
+
+        Doing so again does no harm.
 
         Parameters
         ----------
@@ -180,16 +212,17 @@ class Output:
         """
         if not self._spool.exists():
             return
+        whole = self._spool
         try:
-            if self.state.rejects and self._rejects.exists():
-                self._publish(self._rejects, self.target + REJECTS)
-            elif not self.state.rejects and not is_url(self.target):
-                Path(f"{self._final}{REJECTS}").unlink(missing_ok=True)
-            whole = self._spool
             if convert is not None:
                 whole = self._beside("whole.partial")
                 with self._spool.open("rb") as spool:
                     convert(spool, whole)
+            self._note(replace(self.state, whole=_size(whole)))
+            if self.state.rejects and self._rejects.exists():
+                self._publish(self._rejects, self.rejects_target)
+            elif not self.state.rejects and not is_url(self.target):
+                Path(self.rejects_target).unlink(missing_ok=True)
             self._publish(whole, self.target)
             for path in (self._spool, self._rejects):
                 path.unlink(missing_ok=True)
@@ -200,17 +233,21 @@ class Output:
         if is_url(target):
             upload(path, target)
             return
-        path.replace(f"{self._final}{REJECTS}" if target != self.target else self._final)
+        path.replace(self._final if target == self.target else target)
 
     def forget(self) -> None:
         """Remove the journal: what was done stays done, and a new job starts anew."""
-        with suppress(OSError):
-            self._journal_path.unlink()
+        with suppress(OSError, DataError), Journal(self._journal_path):
+            first = next(read_journal(self._journal_path), {"fingerprint": self._fingerprint})
+            if first == {"fingerprint": self._fingerprint}:  # not of a job begun since
+                self._journal_path.unlink()
 
     def _refused(self, error: OSError) -> DataError:
         rest = "; what was routed is kept, and the same command goes on from there"
         reason = f"cannot write ({error.strerror or error})"
-        return DataError(f"{self.target}: {reason}{rest if self.state.begun else ''}")
+        return DataError(
+            f"{self.target}: {reason}{rest if self.state.begun and self._fingerprint else ''}"
+        )
 
 
 def _final(target: str) -> Path:
@@ -219,6 +256,10 @@ def _final(target: str) -> Path:
         key = hashlib.sha256(target.encode()).hexdigest()[:16]
         return CACHE.expanduser() / key / (target.rstrip("/").rpartition("/")[2] or "output")
     return Path(os.path.realpath(target))
+
+
+def _is_link(target: str) -> bool:
+    return not is_url(target) and os.path.islink(target)  # noqa: PTH114
 
 
 def _size(path: Path) -> int:

@@ -12,7 +12,7 @@ from zooter_lite.batch.block import Block
 from zooter_lite.batch.columns import open_parquet, parquet_columns, parquet_pieces
 from zooter_lite.batch.store import Source, go_to, open_text
 from zooter_lite.data.lines import decode_line
-from zooter_lite.data.records import Lines, Piece, csv_records, pieces
+from zooter_lite.data.records import Lines, Piece, Record, csv_records, pieces
 from zooter_lite.errors import DataError
 
 
@@ -115,7 +115,7 @@ def _header(lines: Lines, start: Start) -> tuple[str, ...]:
     DataError
         There are none, one stands twice, or they do not fit the job.
     """
-    record = next((record for record in csv_records(lines) if record.raw.strip()), None)
+    record = next((record for record in csv_records(lines) if _holds_something(record)), None)
     if record is None:
         raise DataError(
             f"{lines.name}: the file is empty; expected a header line with column names"
@@ -136,6 +136,11 @@ def _header(lines: Lines, start: Start) -> tuple[str, ...]:
         )
     _check_columns(columns, start)
     return tuple(columns)
+
+
+def _holds_something(record: Record) -> bool:
+    mark = "\ufeff".encode() if record.line == 1 else b""
+    return bool(record.raw.removeprefix(mark).strip())
 
 
 def _check_columns(columns: Sequence[str], start: Start) -> None:

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
+from zooter_lite.data.records import unreadable
 from zooter_lite.data.rows import STANDARD
 from zooter_lite.errors import DataError, MissingPackageError
 
 Kind = Literal["csv", "jsonl", "parquet"]
 _PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
 SUFFIXES = (*(f".{kind}{packed}" for kind in ("csv", "jsonl") for packed in _PACKED), ".parquet")
+REJECTS = ".rejects.jsonl"  # follows the name of the output
 _STEP = 2**20
+_FRAME_STEP = 2**10  # unpacks to at most 32 MiB, where someone means harm
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,25 @@ def exists(path: str) -> bool:
         raise DataError(f"{path}: cannot be reached ({flat(error)})") from error
 
 
+def size_of(path: str) -> int:
+    """Return the bytes of what stands at a path or URL; -1 where nothing does.
+
+    Raises
+    ------
+    DataError
+        The store does not answer.
+    """
+    try:
+        if not is_url(path):
+            return Path(path).stat().st_size
+        filesystem, inner = filesystem_of(path)
+        return int(filesystem.size(inner))
+    except FileNotFoundError:
+        return -1
+    except Exception as error:  # each store raises its own
+        raise DataError(f"{path}: cannot be reached ({flat(error)})") from error
+
+
 def upload(path: Path, url: str) -> None:
     """Put a file at a URL.
 
@@ -153,6 +175,8 @@ def open_raw(path: str) -> Iterator[IO[bytes]]:
 def open_text(source: Source) -> Iterator[IO[bytes]]:
     """Open a CSV or JSON-lines file unpacked."""
     if source.path == STANDARD:
+        if sys.stdin is None:
+            raise DataError(f"{source.name}: it is closed")
         yield sys.stdin.buffer
         return
     with open_raw(source.path) as raw:
@@ -160,15 +184,26 @@ def open_text(source: Source) -> Iterator[IO[bytes]]:
 
 
 def go_to(stream: IO[bytes], source: Source, place: int, target: int) -> None:
-    """Move a stream that `open_text` opened from byte `place` on to byte `target`."""
-    if not source.packing:
-        stream.seek(target)
-        return
-    while place < target:  # packed bytes have to be read to be counted
-        read = len(stream.read(min(target - place, _STEP)))
-        if not read:
-            raise DataError(f"{source.name}: shorter than when the job began")
-        place += read
+    """Move a stream that `open_text` opened from byte `place` on to byte `target`.
+
+    Raises
+    ------
+    DataError
+        It ends before, or cannot be read.
+    """
+    try:
+        if not source.packing:
+            stream.seek(target)
+            return
+        while place < target:  # packed bytes have to be read to be counted
+            read = len(stream.read(min(target - place, _STEP)))
+            if not read:
+                raise DataError(f"{source.name}: shorter than when the job began")
+            place += read
+    except DataError:
+        raise
+    except Exception as error:  # each decompressor and store raises its own
+        raise unreadable(error, source.name) from error
 
 
 def _unpacked(raw: IO[bytes], source: Source) -> IO[bytes]:
@@ -176,10 +211,8 @@ def _unpacked(raw: IO[bytes], source: Source) -> IO[bytes]:
     if not source.packing:
         return raw
     if source.packing == ".zst":
-        reader = (
-            zstandard(source.path).ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-        )
-        return cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", reader), _STEP))
+        frames = _Frames(raw, zstandard(source.path).ZstdDecompressor)
+        return cast("IO[bytes]", io.BufferedReader(frames, _STEP))
     openers: dict[str, Callable[..., object]] = {
         ".gz": gzip.open,
         ".bz2": bz2.open,
@@ -188,13 +221,56 @@ def _unpacked(raw: IO[bytes], source: Source) -> IO[bytes]:
     return cast("IO[bytes]", openers[source.packing](raw, "rb"))
 
 
+class _Frames(io.RawIOBase):
+    """Unpacked bytes of a Zstandard stream of any number of frames.
+
+    The package's own readers take a frame that is cut short for a whole one.
+    """
+
+    def __init__(self, raw: IO[bytes], decompressor: Callable[[], Any]) -> None:
+        self._raw = raw
+        self._decompressor = decompressor
+        self._frame: Any = None
+        self._packed = b""
+        self._unpacked = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer, at least a little unless the stream has ended.
+
+        Raises
+        ------
+        EOFError
+            It ends within a frame.
+        """
+        while not self._unpacked:
+            self._packed = self._packed or self._raw.read(_FRAME_STEP)
+            if not self._packed:
+                if self._frame is not None:
+                    raise EOFError("it ends within a Zstandard frame")
+                return 0
+            if self._frame is None:
+                self._frame = self._decompressor().decompressobj()
+            self._unpacked = memoryview(self._frame.decompress(self._packed))
+            self._packed = b""
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        size = min(len(buffer), len(self._unpacked))
+        buffer[:size] = self._unpacked[:size]
+        self._unpacked = self._unpacked[size:]
+        return size
+
+
 def packer(packing: str, path: str) -> Callable[[bytes], bytes]:
     """Return a function that packs bytes so that packed parts, joined, unpack as one.
 
     Equal bytes give equal bytes: no time stamp is written.
     """
     if packing == ".zst":
-        return zstandard(path).ZstdCompressor(write_content_size=True).compress  # type: ignore[no-any-return]
+        return zstandard(path).ZstdCompressor(write_checksum=True).compress  # type: ignore[no-any-return]
     packers: dict[str, Callable[[bytes], bytes]] = {
         "": lambda data: data,
         ".gz": lambda data: gzip.compress(data, 6, mtime=0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def read_costs(path: str, experts: list[str]) -> dict[str, float]:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error})") from error
     if not isinstance(found, dict):
         raise DataError(f"{path}: expected a JSON object from expert to the cost of one prompt")
@@ -33,7 +33,7 @@ def read_costs(path: str, experts: list[str]) -> dict[str, float]:
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
-            or not 0 <= value < math.inf
+            or not 0 <= value <= sys.float_info.max
         ):
             raise DataError(f"{path}: {expert!r} has the cost {value!r}; expected a number from 0")
     return {expert: float(found[expert]) for expert in experts}

@@ -65,7 +65,13 @@ class Worker:
         piece = block.piece
         packed = packer(block.packing, block.name)(data) if data else b""
         return Result(
-            block.number, packed, rejects.encode(), tally, piece.end, piece.last, block.final
+            block.number,
+            packed,
+            rejects.encode("utf-8", "backslashreplace"),  # names of files may be no UTF-8
+            tally,
+            piece.end,
+            piece.last,
+            block.final,
         )
 
     def _csv(self, block: Block, tally: Tally) -> tuple[bytes, list[Bad]]:
@@ -97,16 +103,16 @@ class Worker:
                 continue
             bad.append(self._unless_fatal(block, row, tally))
             if self._settings.on_error == "keep":
-                nothing = {self._settings.column: None} | dict.fromkeys(self._added)
-                lines.append(json_line(nothing | (row.values or {})))
+                values = {self._settings.column: None} | (row.values or {})
+                lines.append(json_line(values | dict.fromkeys(self._added)))
         return "".join(lines).encode("utf-8"), bad
 
     def _parquet(self, block: Block, tally: Tally) -> tuple[bytes, list[Bad]]:
         if not block.piece.raw:
             return b"", []
         rows = ParquetBlock(block, self._settings.column)
-        bad = [self._unless_fatal(block, row, tally) for row in rows.bad]
         cells = self._cells(rows.prompts, tally)
+        bad = [self._unless_fatal(block, row, tally) for row in rows.bad]
         left_out = self._settings.on_error == "skip"
         return rows.with_columns(self._added, cells, left_out=left_out), bad
 
@@ -129,7 +135,10 @@ class Worker:
             return row
         record, values = row
         reason = _problem(values, self._settings.column, self._added)
-        return Bad(record.line, reason, record.raw, record.size, values) if reason else row
+        if not reason:
+            return row
+        kept = None if _refused(json_line, values) else values
+        return Bad(record.line, reason, record.raw, record.size, kept)
 
     def _unless_fatal(self, block: Block, row: Bad, tally: Tally) -> Bad:
         if self._settings.on_error == "fail":

@@ -48,8 +48,10 @@ class Journal:
         try:
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(self._file), path.stat()):
+                raise BlockingIOError  # removed since it was opened, and made anew
             self._end = _mend(self._file)
-        except BlockingIOError as error:
+        except (BlockingIOError, FileNotFoundError) as error:
             os.close(self._file)
             raise DataError(f"{path}: another process writes to it") from error
         except OSError as error:
@@ -114,8 +116,6 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     DataError
         A line is no JSON object.
     """
-    if not path.exists():
-        return
     try:
         with path.open("rb") as stream:
             for number, raw in enumerate(stream, 1):
@@ -124,6 +124,8 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
                     yield record
                 elif raw.endswith(b"\n"):
                     raise DataError(f"{path}, line {number}: expected a JSON object")
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
 

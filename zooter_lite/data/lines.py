@@ -5,7 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
+
+MAX_DEPTH = 400  # of JSON; the json module refuses somewhere below a thousand
+_TOO_DEEP = f"not a JSON object (nested deeper than {MAX_DEPTH})"
+_BRACKETS = re.compile(r"[\[{\]}]")
 
 
 def decode_line(raw: bytes, *, first: bool = False) -> str:
@@ -28,6 +33,8 @@ def decode_line(raw: bytes, *, first: bool = False) -> str:
 def json_object(text: str) -> dict[str, object]:
     """Parse a JSON object whose keys are different and whose numbers are JSON's.
 
+    It is nested at most `MAX_DEPTH` deep.
+
     Raises
     ------
     ValueError
@@ -35,11 +42,29 @@ def json_object(text: str) -> dict[str, object]:
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique_object, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"not a JSON object ({error})") from error
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise ValueError(_TOO_DEEP)
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, found {type(value).__name__}")
     return value
+
+
+def _depth(text: str) -> int:
+    """Return how deep valid JSON is nested.
+
+    >>> _depth('{"a": [1, "[[["], "b": []}')
+    2
+    """
+    outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
+    depth = deepest = 0
+    for found in _BRACKETS.finditer("".join(outside)):
+        depth += 1 if found[0] in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:

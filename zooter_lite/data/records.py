@@ -19,7 +19,7 @@ from zooter_lite.errors import DataError
 MAX_RECORD = 16 * 2**20  # bytes of one row; what is longer is hardly a prompt
 SHOWN = 2**16  # bytes of a longer row that are kept to show it
 _STEP = 2**20
-_DAMAGE = ("LZMAError", "ZstdError", "error")  # of decompressors, which share no base class
+_MARK = "\ufeff".encode()
 
 
 class Record(NamedTuple):
@@ -109,9 +109,10 @@ class Lines:
         skipped = 0
         odd = quotes and raw.count(b'"') % 2 == 1
         while raw and (odd or not raw.endswith(b"\n")):
+            ended = raw.endswith(b"\n")
             raw = self._next(_STEP)
             skipped += len(raw)
-            self.line += odd and raw.endswith(b"\n")
+            self.line += ended and bool(raw)
             odd ^= quotes and raw.count(b'"') % 2 == 1
         return skipped
 
@@ -120,7 +121,9 @@ class Lines:
 
         `read` and `skip` then begin with these bytes, unless `take` counts them first.
         """
-        raw = self._guarded(self._stream.read, size)
+        raw = b""
+        while len(raw) < size and (more := self._guarded(self._stream.read, size - len(raw))):
+            raw += more  # a store may give less than it was asked for
         if raw and not raw.endswith(b"\n"):
             raw += self._guarded(self._stream.readline, MAX_RECORD + 1)
         self._ahead = io.BytesIO(raw)
@@ -143,22 +146,16 @@ class Lines:
     def _guarded(self, read: Callable[[int], bytes], size: int) -> bytes:
         try:
             return read(size)
-        except OSError as error:
-            if error.strerror:
-                raise DataError(f"{self.name}, after line {self.line}: {error.strerror}") from error
-            raise self._damaged(error) from error
-        except (EOFError, ValueError) as error:
-            raise self._damaged(error) from error
-        except Exception as error:
-            if type(error).__name__ not in _DAMAGE:
-                raise
-            raise self._damaged(error) from error
+        except Exception as error:  # each decompressor and store raises its own
+            raise unreadable(error, f"{self.name}, after line {self.line}") from error
 
-    def _damaged(self, error: Exception) -> DataError:
-        reason = " ".join(str(error).split())
-        return DataError(
-            f"{self.name}, after line {self.line}: truncated or damaged compressed data ({reason})"
-        )
+
+def unreadable(error: Exception, where: str) -> DataError:
+    """Make the error for a stream that cannot be read on, `where` names the place."""
+    if isinstance(error, OSError) and error.strerror:
+        return DataError(f"{where}: {error.strerror}")
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return DataError(f"{where}: truncated or damaged data ({reason})")
 
 
 def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
@@ -179,7 +176,8 @@ def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
     while raw := lines.look(size):
         line = lines.line + 1
         end = lines.offset + len(raw)
-        if len(raw) <= MAX_RECORD and not (quotes and b'"' in raw and not _whole(raw)):
+        text = raw.removeprefix(_MARK if line == 1 else b"")
+        if len(raw) <= MAX_RECORD and not (quotes and b'"' in text and not _whole(text)):
             lines.take()
             yield Piece(raw, line, lines.offset, lines.line)
             continue
@@ -229,21 +227,25 @@ def csv_records(lines: Lines) -> Iterator[Record]:
         if not raw:
             return
         if b'"' in raw and len(raw) <= MAX_RECORD:
-            raw = _quoted(lines, raw)
+            raw = _quoted(lines, raw, _MARK if line == 1 else b"")
         yield _record(lines, raw, line, quotes=True)
 
 
-def _quoted(lines: Lines, first: bytes) -> bytes:
-    """Read on to the end of the record that starts with the line `first`, or until too long."""
+def _quoted(lines: Lines, first: bytes, mark: bytes) -> bytes:
+    """Read on to the end of the record that starts with the line `first`, or until too long.
+
+    A byte order `mark` is no part of its first cell.
+    """
+    text = first.removeprefix(mark).decode("latin-1")  # what divides records is ASCII
     with suppress(csv.Error):  # mostly the line is a whole record
-        next(csv.reader((first.decode("latin-1"),), strict=True))
+        next(csv.reader((text,), strict=True))
         return first
     parts = [first]
     size = len(first)
 
     def texts() -> Iterator[str]:
         nonlocal size
-        yield first.decode("latin-1")  # what divides records is ASCII
+        yield text
         while size <= MAX_RECORD and (raw := lines.read()):
             parts.append(raw)
             size += len(raw)

@@ -1,0 +1,184 @@
+"""Parquet files of every odd kind, and broken ones, always the same."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PROMPTS = ["one two", None, "", "three", "four five six", " \t", "one two", "é🙂"]
+N = len(PROMPTS)
+DAY = datetime.datetime(2024, 2, 29, 12, 30, 59, 123456)
+
+
+def written(table: pa.Table, **options: Any) -> bytes:
+    """Return a table as the bytes of a Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue()
+
+
+def plain(n_rows: int = 400) -> pa.Table:
+    """Return a table with a prompt in most rows."""
+    prompts = [PROMPTS[i % N] for i in range(n_rows)]
+    return pa.table(
+        {"id": pa.array(range(n_rows), pa.int64()), "query": pa.array(prompts, pa.string())}
+    )
+
+
+def sound() -> dict[str, bytes]:
+    """Return Parquet files that every run has to route, by name."""
+    tables = {name: pa.table({"query": array, "n": range(N)}) for name, array in _prompts()}
+    queries = pa.array(PROMPTS, pa.string())
+    tables |= {f"with {name}": pa.table({"x": x, "query": queries}) for name, x in _others()}
+    tables["unnamed columns"] = pa.table({"": range(N), "query": queries, " ": range(N)})
+    tables["dots and quotes"] = pa.table({"a.b": range(N), "query": queries, 'q"\n': range(N)})
+    tables["no rows"] = tables["dictionary"].slice(0, 0)
+    tables["metadata"] = plain(N).replace_schema_metadata({"pandas": "{}", b"\xff": b"\x00"})
+    field = pa.field("query", pa.string(), nullable=False, metadata={"k": "v"})
+    tables["required"] = pa.table([pa.array(["one"] * N)], schema=pa.schema([field]))
+    files = {name: written(table) for name, table in tables.items()}
+    for options in (
+        {"compression": "none"},
+        {"compression": "zstd", "row_group_size": 1},
+        {"compression": "brotli", "row_group_size": 3, "data_page_version": "2.0"},
+        {"compression": "gzip", "use_dictionary": False, "version": "1.0"},
+        {"compression": "lz4", "write_statistics": False, "write_page_checksum": True},
+        {"column_encoding": {"query": "DELTA_BYTE_ARRAY"}, "use_dictionary": False},
+        {"store_schema": False},
+    ):
+        name = ", ".join(f"{key} {value}" for key, value in options.items())
+        files[name] = written(plain(), **options)
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, plain().schema) as writer:
+        for n_rows in (0, 5, 0, 0, 8, 0):
+            writer.write_table(plain(n_rows))
+    files["empty row groups"] = sink.getvalue()
+    sink = io.BytesIO()
+    pq.ParquetWriter(sink, plain().schema).close()
+    files["no row groups"] = sink.getvalue()
+    return files
+
+
+def _prompts() -> Iterator[tuple[str, Any]]:
+    """Yield columns of prompts of every type that holds text."""
+    for kind in (pa.string(), pa.large_string(), pa.string_view()):
+        yield str(kind), pa.array(PROMPTS, kind)
+    yield "null", pa.nulls(N)
+    yield "dictionary", pa.array(PROMPTS).dictionary_encode()
+    large = pa.dictionary(pa.int8(), pa.large_string())
+    yield "large dictionary", pa.array(PROMPTS, pa.large_string()).cast(large)
+
+
+def _others() -> Iterator[tuple[str, Any]]:
+    """Yield other columns, which have to stay as they are."""
+    yield "binary", pa.array([b"\xff\x00", None, *[b""] * (N - 2)])
+    yield "fixed binary", pa.array([b"ab", None] * (N // 2), pa.binary(2))
+    yield "decimal", pa.array([decimal.Decimal("1.50"), None] * (N // 2), pa.decimal128(38, 9))
+    yield "wide decimal", pa.array([decimal.Decimal(-1), None] * (N // 2), pa.decimal256(76, 1))
+    for unit in ("s", "ms", "us", "ns"):
+        yield (
+            f"timestamp {unit}",
+            pa.array([DAY, None] * (N // 2)).cast(pa.timestamp(unit), safe=False),
+        )
+    yield "zoned timestamp", pa.array([DAY, None] * (N // 2), pa.timestamp("us", "Europe/Vienna"))
+    yield "date and time", pa.array([DAY.date(), None] * (N // 2))
+    yield "time", pa.array([DAY.time(), None] * (N // 2))
+    yield "duration", pa.array([datetime.timedelta(1), None] * (N // 2), pa.duration("ms"))
+    yield "booleans", pa.array([True, None] * (N // 2))
+    yield "half floats", pa.array([1.5, None] * (N // 2), pa.float16())
+    yield "nan", pa.array([float("nan"), float("-inf")] * (N // 2))
+    yield "unsigned", pa.array([2**64 - 1, None] * (N // 2), pa.uint64())
+    yield "null", pa.nulls(N)
+    yield "lists", pa.array([[1, None], None, *[[]] * (N - 2)])
+    yield (
+        "large lists of lists",
+        pa.array([[[1], []], *[None] * (N - 1)], pa.large_list(pa.list_(pa.int64()))),
+    )
+    yield "fixed lists", pa.array([[1, 2], None] * (N // 2), pa.list_(pa.int16(), 2))
+    yield "structs", pa.array([{"a": 1, "b": {"c": "x"}}, None] * (N // 2))
+    yield "maps", pa.array([[("k", 1)], None] * (N // 2), pa.map_(pa.string(), pa.int64()))
+    yield "dictionary of numbers", pa.array([7, None] * (N // 2)).dictionary_encode()
+    yield (
+        "structs with a dictionary",
+        pa.StructArray.from_arrays(
+            [pa.array(["x", None] * (N // 2)).dictionary_encode()], names=["d"]
+        ),
+    )
+    yield (
+        "lists of dictionaries",
+        pa.array([["x", "y"], None] * (N // 2), pa.list_(pa.dictionary(pa.int32(), pa.string()))),
+    )
+    yield "text that is none", pa.array([b"\xff"] * N).view(pa.string())
+    yield "uuids", pa.array([b"0123456789abcdef", None] * (N // 2), pa.uuid())
+
+
+def refused() -> dict[str, tuple[bytes, str]]:
+    """Return Parquet files that no run can route, and what the message says of them."""
+    queries = pa.array(PROMPTS)
+    wrong = {
+        "int64": pa.array(range(N)),
+        "binary": pa.array([b"one"] * N),
+        "list<": pa.array([["one"]] * N),
+        "struct<": pa.array([{"query": "one"}] * N),
+        "bool": pa.array([True] * N),
+        "timestamp[us]": pa.array([DAY] * N),
+    }
+    found = {
+        f"prompts are {name}": (
+            written(pa.table({"query": array})),
+            f": column 'query' holds {name}",
+        )
+        for name, array in wrong.items()
+    }
+    twice = pa.Table.from_arrays([queries, queries], names=["query", "query"])
+    found["query twice"] = written(twice), ": column 'query' appears more than once"
+    twice = pa.Table.from_arrays([queries] * 3, names=["query", "x", "x"])
+    found["x twice"] = written(twice), ": column 'x' appears more than once"
+    found["no prompts"] = written(pa.table({"q": queries})), ": no column 'query'; found 'q' ("
+    inner = pa.array([{"query": "one"}] * N)
+    found["prompts within"] = written(pa.table({"x": inner})), ": no column 'query'; found 'x' ("
+    found["no columns"] = written(pa.table({})), ": no column 'query'; found"
+    for name in ("expert", "probability"):
+        table = pa.table({"query": queries, name: queries})
+        found[f"{name} taken"] = (
+            written(table),
+            f": already has a column '{name}', which the output",
+        )
+    whole = written(plain(3000), row_group_size=500)
+    unreadable = ": not a readable Parquet file ("
+    for place in range(1, 16):
+        found[f"cut at {place}"] = whole[: len(whole) * place // 16], unreadable
+    for back in (1, 4, 5, 8, 9, 100):
+        found[f"without {back}"] = whole[:-back], unreadable
+    found["beginning gone"] = whole[100:], unreadable
+    found["zeros in the middle"] = _zeroed(whole), unreadable
+    return found
+
+
+def _zeroed(whole: bytes) -> bytes:
+    """Damage the pages of a file, not its footer."""
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    return whole[:4] + bytes(len(whole) - 4 - footer) + whole[-footer:]
+
+
+def flipped(count: int) -> Iterator[bytes]:
+    """Yield files with one bit changed, in which every page has a checksum."""
+    whole = written(plain(2000), row_group_size=700, write_page_checksum=True)
+    for number in range(count):
+        changed = bytearray(whole)
+        changed[len(whole) * number // count] ^= 1 << number % 8
+        yield bytes(changed)
+
+
+def unsound() -> tuple[bytes, list[int]]:
+    """Return a file with prompts that are no UTF-8, and their rows, counted from 1."""
+    prompts = [b"one two", b"\xff", b"", None, b"caf\xe9", b"three"] * 50
+    column = pa.array(prompts, pa.binary()).view(pa.string())
+    rows = [i + 1 for i, prompt in enumerate(prompts) if prompt in (b"\xff", b"caf\xe9")]
+    return written(pa.table({"query": column, "n": range(300)}), row_group_size=70), rows

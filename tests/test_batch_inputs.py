@@ -1,0 +1,208 @@
+"""Files, folders, patterns and URLs, paired with what is written from them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from zooter_lite.batch.inputs import plan
+from zooter_lite.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a folder with some files below it."""
+    monkeypatch.chdir(tmp_path)
+    names = ("in/a.csv", "in/b.jsonl.gz", "in/sub/c.parquet", "in/sub/.hidden.csv")
+    for name in (*names, "in/.git/e.csv", "in/notes.txt", "alone.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    return tmp_path
+
+
+def pairs(*args: Any) -> list[tuple[str, str]]:
+    return [(task.source.path, task.target) for task in plan(*args)]
+
+
+def test_a_single_file(folder: Path) -> None:
+    (task,) = plan("alone.csv", "out.csv.gz")
+    status = os.stat("alone.csv")  # noqa: PTH116
+    assert (task.source.kind, task.source.packing, task.target) == ("csv", "", "out.csv.gz")
+    assert task.source.stamp == f"1:{status.st_mtime_ns}"
+    assert pairs("in/b.jsonl.gz", "-") == [("in/b.jsonl.gz", "-")]
+    assert pairs("in/b.jsonl.gz", "-", "jsonl") == [("in/b.jsonl.gz", "-")]
+    assert pairs(f"file://{folder}/alone.csv", f"local://{folder}/o.csv") == [
+        (f"{folder}/alone.csv", f"{folder}/o.csv")
+    ]
+
+
+IN = [("in/a.csv", "o/a.csv"), ("in/b.jsonl.gz", "o/b.jsonl.gz")]
+SUB = ("in/sub/c.parquet", "o/sub/c.parquet")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        ("in", "o", [*IN, SUB]),
+        ("in", "o/", [*IN, SUB]),
+        ("./in/", "o", [(f"./{a}", b) for a, b in [*IN, SUB]]),
+        ("in/*", "o", IN),
+        ("in/*.csv", "o", IN[:1]),
+        ("in/?.[c]*", "o", IN[:1]),
+        ("in/**/*", "o", [*IN, SUB]),
+        ("in/**/**/*.*", "o", [*IN, SUB]),
+        ("in/*/*", "o", [SUB]),
+        ("in/*", "in/o", [(a, f"in/{b}") for a, b in IN]),  # which the pattern never finds
+        ("*/a.csv", "o", [("in/a.csv", "o/in/a.csv")]),
+        ("in/s*/../a.csv", "o", [("in/sub/../a.csv", "o/a.csv")]),
+        ("*.csv", "o", [("alone.csv", "o/alone.csv")]),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_folders_and_patterns(source: str, target: str, expected: list[tuple[str, str]]) -> None:
+    found = pairs(source, target)
+    assert [(os.path.normpath(a), b) for a, b in found] == [
+        (os.path.normpath(a), b) for a, b in expected
+    ]
+
+
+@pytest.mark.usefixtures("folder")
+def test_files_of_no_known_format_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    plan("in", "o")
+    assert capsys.readouterr().err == "passed over, of no known format: in/notes.txt\n"
+    for i in range(7):
+        Path(f"in/{i}.txt").touch()
+    plan("in/*", "o")
+    told = "passed over, of no known format: "
+    assert (
+        capsys.readouterr().err
+        == told + "in/0.txt, in/1.txt, in/2.txt, in/3.txt, in/4.txt and 3 more\n"
+    )
+
+
+REFUSED = [
+    ("none.csv", "o.csv", None, "none.csv: No such file or directory"),
+    ("none", "o", None, "none: unknown format; expected a name ending in .csv, .jsonl (also"),
+    ("alone.csv", "o.txt", None, "o.txt: unknown format; expected a name"),
+    (
+        "alone.csv",
+        "o.jsonl",
+        None,
+        "o.jsonl: the input is csv and the output jsonl; expected the s",
+    ),
+    ("alone.csv", "-", "jsonl", "-: the input is csv and the output jsonl; expected the same"),
+    ("in/sub/c.parquet", "-", None, "in/sub/c.parquet: Parquet cannot be written to standard out"),
+    ("in/sub/c.parquet", "o.csv", None, "o.csv: the input is parquet and the output csv"),
+    ("-", "-", None, "--format csv or --format jsonl is needed with - for both files"),
+    ("-", "o.parquet", None, "o.parquet: Parquet cannot be read from standard input"),
+    ("-", "o.csv", "jsonl", "o.csv: the input is jsonl and the output csv"),
+    ("-", "o", "csv", "o: unknown format; expected"),
+    ("in", "o.csv", None, "o.csv: expected a folder, since in may name several files"),
+    ("in", "-", None, "-: expected a folder, since in may name several files"),
+    ("in", "in", None, "in: expected a folder outside in"),
+    ("in", "in/o", None, "in/o: expected a folder outside in"),
+    ("in/**/*", "in/sub/o", None, "in/sub/o: expected a folder outside in"),
+    ("in/*", "in/sub/..", None, "in/sub/..: expected a folder outside in"),
+    ("in/*.gz.csv", "o", None, "in/*.gz.csv: no file ending in .csv, .csv.gz, .csv.bz2"),
+    ("in/*.txt", "o", None, "in/*.txt: no file ending in"),
+    ("in/s*/../../alone.csv", "o", None, "in/sub/../../alone.csv: expected a file below in"),
+    ("alone.csv/x.csv", "o.csv", None, "alone.csv/x.csv: Not a directory"),
+    ("what://x/a.csv", "o.csv", None, "what://x/a.csv: Protocol not known: what"),
+    ("memory://none/a.csv", "o.csv", None, "memory://none/a.csv: no such file"),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "kind", "message"), REFUSED)
+@pytest.mark.usefixtures("folder")
+def test_what_does_not_fit(source: str, target: str, kind: str | None, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        plan(source, target, kind)
+    assert str(caught.value).startswith(message)
+
+
+def test_standard_input_and_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    for target, kind in (("-", "csv"), ("o.csv.gz", None), ("o.csv.gz", "csv")):
+        (task,) = plan("-", target, kind)
+        assert (task.source.kind, task.source.packing, task.target) == ("csv", "", target)
+        assert task.source.name == "standard input"
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(DataError, match=r"^standard output: it is closed$"):
+        plan("-", "-", "csv")
+
+
+def test_a_folder_that_cannot_be_listed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"^in/sub: cannot be listed \(Permission denied\)$"):
+        plan("in", "o")
+
+
+@pytest.mark.usefixtures("folder")
+def test_names_that_begin_with_an_underscore_are_only_found_by_a_pattern() -> None:
+    Path("in/_x").mkdir()
+    Path("in/_x/d.csv").touch()
+    Path("in/_f.csv").touch()
+    assert pairs("in", "o") == [*IN, SUB]
+    assert pairs("in/_*", "o") == [("in/_f.csv", "o/_f.csv")]
+
+
+@pytest.mark.usefixtures("folder")
+def test_links_within_a_folder() -> None:
+    Path("in/link.csv").symlink_to("a.csv")
+    Path("in/out").symlink_to("..")  # not followed
+    assert pairs("in", "o")[2] == ("in/link.csv", "o/link.csv")
+    assert len(pairs("in", "o")) == 4
+    Path("in/gone.csv").symlink_to("none.csv")
+    with pytest.raises(DataError, match=r"^in/gone\.csv: No such file or directory$"):
+        plan("in", "o")
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    filesystem = fsspec.filesystem("memory")
+    for name in ("a.csv", "sub/b.csv.gz", "notes.txt"):
+        filesystem.pipe(f"/x/{name}", b"x")
+    yield filesystem
+    filesystem.store.clear()
+
+
+def test_urls(memory: Any) -> None:
+    assert pairs("memory://x/a.csv", "o.csv") == [("memory://x/a.csv", "o.csv")]
+    both = [("memory:///x/a.csv", "o/a.csv"), ("memory:///x/sub/b.csv.gz", "o/sub/b.csv.gz")]
+    assert pairs("memory://x", "o") == both
+    assert pairs("memory://x/*.csv", "o") == both[:1]
+    assert pairs("memory://x", "memory://y/") == [(a, f"memory://y/{b[2:]}") for a, b in both]
+    before = plan("memory://x/a.csv", "o.csv")[0].source.stamp
+    assert plan("memory://x/a.csv", "o.csv")[0].source.stamp == before
+    memory.pipe("/x/a.csv", b"xy")
+    assert plan("memory://x/a.csv", "o.csv")[0].source.stamp != before
+    with pytest.raises(DataError, match=r"^memory://x/\*\.jsonl: no file ending in"):
+        plan("memory://x/*.jsonl", "o")
+    with pytest.raises(DataError, match="expected a folder outside"):
+        plan("memory://x", "memory://x/out")
+
+
+def test_a_store_that_fails(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: object, **__: object) -> None:
+        raise RuntimeError("down")
+
+    monkeypatch.setattr(type(memory), "isdir", down)
+    with pytest.raises(DataError, match=r"^memory://x: cannot be listed \(down\)$"):
+        plan("memory://x", "o")
+    monkeypatch.undo()
+    monkeypatch.setattr(type(memory), "ukey", down)
+    with pytest.raises(DataError, match=r"^memory://x/a.csv: cannot be read \(down\)$"):
+        plan("memory://x/a.csv", "o.csv")

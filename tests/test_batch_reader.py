@@ -1,0 +1,97 @@
+"""Files to blocks: the header once, every block resumable, one of them final."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.hostile_files import HEADER, PACKERS, good_csv, good_json
+from tests.hostile_parquet import plain
+from zooter_lite.batch.reader import Start, read_blocks
+from zooter_lite.batch.store import Kind, Source
+from zooter_lite.errors import DataError
+
+
+def start(path: Path, kind: Kind, packing: str = "", size: int = 300) -> Start:
+    added = ("expert", "probability")
+    return Start(3, Source(str(path), kind, packing, ""), ".gz", "query", added, size)
+
+
+@pytest.fixture(
+    params=["csv", "csv.gz", "csv.bz2", "csv.xz", "csv.zst", "jsonl", "jsonl.zst", "parquet"]
+)
+def given(tmp_path: Path, request: pytest.FixtureRequest) -> Start:
+    kind, _, packing = request.param.partition(".")
+    path = tmp_path / f"in.{request.param}"
+    if kind == "parquet":
+        pq.write_table(plain(200), path, row_group_size=70)
+        return start(path, "parquet", size=500)
+    pack = PACKERS[f".{packing}"] if packing else bytes
+    rows = [good_csv(i).raw if kind == "csv" else good_json(i).raw for i in range(60)]
+    path.write_bytes(pack((HEADER if kind == "csv" else b"") + b"".join(rows)))
+    return start(path, kind, f".{packing}" if packing else "")
+
+
+def test_blocks_and_where_they_end(given: Start) -> None:
+    blocks = list(read_blocks(given))
+    assert len(blocks) > 4
+    assert [block.first for block in blocks] == [True] + [False] * (len(blocks) - 1)
+    assert [block.final for block in blocks] == [False] * (len(blocks) - 1) + [True]
+    assert {(block.number, block.name, block.packing) for block in blocks} == {
+        (3, given.source.path, ".gz")
+    }
+    expected = {"csv": ("id", "query", "note"), "jsonl": None, "parquet": ("id", "query")}
+    assert {block.columns for block in blocks} == {expected[given.source.kind]}
+    if given.source.kind != "parquet":
+        good = good_csv if given.source.kind == "csv" else good_json
+        assert b"".join(block.piece.raw for block in blocks) == b"".join(
+            good(i).raw for i in range(60)
+        )
+    assert list(read_blocks(given)) == blocks
+
+
+def test_reading_goes_on_after_any_block(given: Start) -> None:
+    blocks = list(read_blocks(given))
+    for number, block in enumerate(blocks[:-1], 1):
+        again = replace(given, end=block.piece.end, last=block.piece.last)
+        assert list(read_blocks(again)) == blocks[number:]
+
+
+def test_a_file_without_rows(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(HEADER)
+    (block,) = read_blocks(start(tmp_path / "in.csv", "csv"))
+    assert (block.piece.raw, block.piece.end, block.first, block.final) == (
+        b"",
+        len(HEADER),
+        True,
+        True,
+    )
+    pq.write_table(plain(0), tmp_path / "in.parquet")
+    (block,) = read_blocks(start(tmp_path / "in.parquet", "parquet"))
+    assert (block.piece.raw, block.first, block.final) == (b"", True, True)
+    for content in (b"", b"\n\n", b"\n" * 2000):
+        (tmp_path / "in.jsonl").write_bytes(content)
+        begun = start(tmp_path / "in.jsonl", "jsonl")
+        with pytest.raises(DataError, match=r"in\.jsonl: the file is empty; expected one JSON obj"):
+            list(read_blocks(begun))
+        blocks = list(read_blocks(replace(begun, alone=False)))  # one file of many may be
+        assert b"".join(block.piece.raw for block in blocks) == content
+        assert blocks[-1].final
+
+
+def test_blank_lines_before_the_first_object(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"\n" * 2000 + b'{"query": "one"}\n')
+    blocks = list(read_blocks(start(tmp_path / "in.jsonl", "jsonl")))
+    assert blocks[-1].piece.raw.strip() == b'{"query": "one"}'
+    assert blocks[-1].piece.last == 2001
+
+
+def test_a_file_that_became_shorter(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv.gz"
+    path.write_bytes(PACKERS[".gz"](HEADER))
+    begun = replace(start(path, "csv", ".gz"), end=5000, last=40)
+    with pytest.raises(DataError, match=r"in\.csv\.gz: shorter than when the job began$"):
+        list(read_blocks(begun))

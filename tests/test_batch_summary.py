@@ -1,0 +1,98 @@
+"""What a job tells at its end, word for word."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zooter_lite.batch.block import Tally
+from zooter_lite.batch.job import Done
+from zooter_lite.batch.summary import best_single, read_costs, summary, table_costs
+from zooter_lite.errors import DataError
+
+CONFIG: dict[str, Any] = {
+    "experts": ["ant", "bee", "cat"],
+    "training": {"mean_rewards": [0.5, 0.7, 0.6], "mean_costs": [1, 2.5, 0]},
+}
+
+
+def test_everything() -> None:
+    tally = Tally(
+        rows=100,
+        empty=5,
+        rejected=15,
+        kept=15,
+        fallbacks=8,
+        computed=60,
+        repeated=6,
+        experts={"ant": 60, "bee": 20, "cat": 0},
+    )
+    done = Done(tally, 50, 2.0, ["a.rejects.jsonl", "b.rejects.jsonl"])
+    costs = {"ant": 1.0, "bee": 2.5, "cat": 0.0}
+    assert summary(done, CONFIG, costs, repeats=True) == [
+        "80 rows routed (ant 75%, bee 25%); 5 rows with an empty prompt left unrouted",
+        "50 rows in 2.0 s after 50 of an earlier run (25 rows/s)",
+        "fallbacks: 8 prompts (10%)",
+        "rejected: 15 rows, 15 of them kept without an expert: a.rejects.jsonl, b.rejects.jsonl",
+        "close calls answered again in fp32: 6 of 60 prompts computed (10.0%)",
+        "estimated cost: 110 (ant 60, bee 50); "
+        "with bee, the best single expert on train, alone: 200",
+    ]
+
+
+def test_nothing() -> None:
+    done = Done(Tally(experts={"ant": 0}), 0, 0.0, [])
+    assert summary(done, CONFIG, table_costs(CONFIG)) == [
+        "0 rows routed (none)",
+        "0 rows in 0.0 s (nothing left to do)",
+    ]
+
+
+def test_rejected_and_left_out() -> None:
+    done = Done(Tally(rows=2, rejected=1, experts={"ant": 1}), 0, 0.5, [])
+    assert summary(done, CONFIG, None)[1:] == [
+        "2 rows in 0.5 s (4 rows/s)",
+        "rejected: 1 rows, left out",
+    ]
+
+
+def test_costs_of_the_table() -> None:
+    assert table_costs(CONFIG) == {"ant": 1, "bee": 2.5, "cat": 0}
+    assert best_single(CONFIG) == "bee"
+    training = CONFIG["training"]
+    for costs in (None, [1, None, 2]):
+        assert table_costs(CONFIG | {"training": training | {"mean_costs": costs}}) is None
+    assert table_costs(CONFIG | {"training": {}}) is None
+
+
+def test_costs_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "costs.json"
+    path.write_text('{"ant": 1, "bee": 0.5, "dog": null}')
+    assert read_costs(str(path), ["ant", "bee"]) == {"ant": 1.0, "bee": 0.5}
+
+
+ODD = [None, True, "1", -1, float("nan"), float("inf"), [1], 10**400]
+WRONG = [
+    *((json.dumps({"ant": value}).encode(), r"costs\.json: 'ant' has the cost ") for value in ODD),
+    (b"{}", r"costs\.json: 'ant' has the cost None; expected a number from 0$"),
+    (b"[1]", r"costs\.json: expected a JSON object from expert to the cost of one prompt$"),
+    (b"{", r"costs\.json: not JSON \("),
+    (b"", r"costs\.json: not JSON \("),
+    (b"\xff", r"costs\.json: not JSON \("),
+    (b"[" * 100_000, r"costs\.json: not JSON \("),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), WRONG, ids=range(len(WRONG)))
+def test_files_that_hold_no_costs(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "costs.json").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_costs(str(tmp_path / "costs.json"), ["ant"])
+
+
+def test_no_file_of_costs(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.json: No such file or directory$"):
+        read_costs(str(tmp_path / "none.json"), ["ant"])

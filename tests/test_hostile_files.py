@@ -1,0 +1,169 @@
+"""Files that mean harm: one clear line, or every sound row routed and the others told."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hostile_files import (
+    UNPACKERS,
+    Broken,
+    Row,
+    Text,
+    brokens,
+    check_error,
+    flipped,
+    texts,
+    visible,
+)
+from zooter_lite.batch.store import split_suffix
+from zooter_lite.router.router import Router
+
+Route = Callable[..., tuple[int, str]]
+MODES = ("fail", "skip", "keep")
+TEXTS = list(texts())
+BROKENS = list(brokens())
+FLIPPED = list(flipped())
+
+
+@pytest.fixture(scope="module")
+def cells(toy: Path) -> Callable[[object], list[object]]:
+    """Expert and probability of a prompt as the library alone decides."""
+    router = Router.load(toy, exact=True)
+
+    def decide(prompt: object) -> list[object]:
+        if not isinstance(prompt, str) or not prompt.strip():
+            return [None, None]
+        (probs,) = router.predict_proba([prompt])
+        return [router.experts[int(probs.argmax())], round(float(probs.max()), 6)]
+
+    return decide
+
+
+def parse(content: bytes, kind: str) -> list[Any]:
+    csv.field_size_limit(2**31 - 1)
+    if kind == "csv":
+        return list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+    return [json.loads(line) for line in content.decode().split("\n") if line]
+
+
+def as_text(cells: Sequence[object]) -> list[str]:
+    return ["" if cell is None else str(cell) for cell in cells]
+
+
+def check_rows(
+    text: Text, found: list[Any], mode: str, decide: Callable[[object], list[object]]
+) -> None:
+    """Every sound row is there, in order; the others only with `keep`, without an expert."""
+    wanted = [row for row in text.rows if row.values is not None or (row.reason and mode == "keep")]
+    if text.kind == "csv":
+        header, *found = found
+        assert header[-2:] == ["expert", "probability"]
+    assert len(found) == len(wanted)
+    for row, got in zip(wanted, found, strict=True):
+        if text.kind == "csv":
+            check_csv_row(row, got, len(header), decide)
+        else:
+            check_json_row(row, got, decide)
+
+
+def check_csv_row(
+    row: Row, got: list[str], width: int, decide: Callable[[object], list[object]]
+) -> None:
+    assert len(got) == width
+    if row.reason:
+        assert got[-2:] == ["", ""]
+        return
+    assert isinstance(row.values, list)
+    assert got[:-2] == row.values
+    assert got[-2:] == as_text(decide(row.values[1 if width > 3 else 0]))
+
+
+def check_json_row(row: Row, got: dict[str, Any], decide: Callable[[object], list[object]]) -> None:
+    added = [got.pop("expert"), got.pop("probability")]
+    if row.reason:
+        assert added == [None, None]
+        assert "query" in got
+        return
+    assert isinstance(row.values, dict)
+    assert added == decide(row.values["query"])
+    unread = {key for key, value in row.values.items() if value is None}  # too deep to compare
+    assert got.keys() == row.values.keys()
+    for key in got.keys() - unread:
+        assert got[key] == row.values[key]
+
+
+def check_rejects(text: Text, folder: Path, source: Path) -> None:
+    path = folder / f"out.{text.kind}.rejects.jsonl"
+    assert path.exists() == bool(text.bad)
+    found = parse(path.read_bytes(), "jsonl") if text.bad else []
+    assert len(found) == len(text.bad)
+    for (line, row), reject in zip(text.bad, found, strict=True):
+        assert reject["file"] == str(source)
+        assert reject["line"] == line
+        assert row.reason in reject["reason"]
+        assert reject["bytes"] == len(row.raw)
+        assert reject["text"] == row.raw[: 2**16].decode("utf-8", "backslashreplace")
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=[text.name for text in TEXTS])
+def test_rows_sound_and_unsound(
+    tmp_path: Path, route_toy: Route, cells: Callable[[object], list[object]], text: Text
+) -> None:
+    source, target = tmp_path / f"in.{text.kind}", tmp_path / f"out.{text.kind}"
+    source.write_bytes(text.content)
+    done = ["in." + text.kind, "out." + text.kind]
+    for mode in MODES:
+        code, err = route_toy(source, target, "--block", 1, "--on-error", mode)
+        if mode == "fail" and text.bad:
+            line, row = text.bad[0]
+            check_error(code, err, f"{source}, line {line}: ")
+            assert row.reason in err
+            assert visible(tmp_path) == done[:1]
+            for path in tmp_path.glob(".out*"):
+                path.unlink()
+            continue
+        assert code == 0, err
+        check_rows(text, parse(target.read_bytes(), text.kind), mode, cells)
+        check_rejects(text, tmp_path, source)
+        left = [*done, f"{done[1]}.rejects.jsonl"] if text.bad else done
+        assert sorted(path.name for path in tmp_path.iterdir()) == left
+        for name in left[1:]:
+            (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("broken", BROKENS, ids=[broken.name for broken in BROKENS])
+def test_files_that_end_the_run(tmp_path: Path, route_toy: Route, broken: Broken) -> None:
+    source, target = tmp_path / broken.file, tmp_path / broken.file.replace("in", "out")
+    source.write_bytes(broken.content)
+    for mode in MODES:
+        code, err = route_toy(source, target, "--block", 1, "--on-error", mode, *broken.args)
+        check_error(code, err, str(source))
+        assert broken.message in err
+        assert visible(tmp_path) == [broken.file]
+
+
+@pytest.mark.parametrize(("packing", "content", "text"), FLIPPED)
+def test_a_changed_bit_is_told_or_changes_nothing(
+    tmp_path: Path, route_toy: Route, packing: str, content: bytes, text: bytes
+) -> None:
+    source, target = tmp_path / f"in.csv{packing}", tmp_path / f"out.csv{packing}"
+    source.write_bytes(content)
+    code, err = route_toy(source, target, "--block", 1, "--on-error", "skip")
+    if code:
+        check_error(code, err, str(source))
+        assert visible(tmp_path) == [source.name]
+        return
+    found = parse(UNPACKERS[packing](target.read_bytes()), "csv")
+    assert [row[:-2] for row in found] == parse(text, "csv")
+
+
+def test_there_are_many_of_them() -> None:
+    assert len(TEXTS) + len(BROKENS) + len(FLIPPED) > 400
+    assert all(split_suffix(broken.file) for broken in BROKENS)

@@ -1,0 +1,438 @@
+"""Outputs and inputs that are no plain files, disks that are full, and rivals."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hostile_files import check_error, visible
+from tests.hostile_parquet import plain, written
+from zooter_lite.batch.output import Output, State
+from zooter_lite.data.journal import Journal
+from zooter_lite.errors import DataError
+
+Route = Callable[..., tuple[int, str]]
+CONTENT = "id,query\n" + "".join(f"{i},one two\n" for i in range(600))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.csv"
+    path.write_text(CONTENT)
+    return path
+
+
+def routed(path: Path) -> list[str]:
+    """Return the ids of the rows of an output, every one of which has an expert."""
+    rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
+    assert all(len(row) == 4 and row[2] for row in rows)
+    return [row[0] for row in rows]
+
+
+def process(toy: Path, source: object, target: object, *args: object, **options: Any) -> Any:
+    """Run the command in a process of its own."""
+    files = ("--router", toy, "--input", source, "--output", target, "--workers", 1, *args)
+    command = [sys.executable, "-m", "zooter_lite.route", *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+IDS = [str(i) for i in range(600)]
+
+
+class TestLinks:
+    """A symbolic link as output: what it points to is written, the link stays."""
+
+    def test_to_a_file(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
+        (tmp_path / "real").mkdir()
+        real, link = tmp_path / "real" / "file.csv", tmp_path / "out.csv"
+        real.write_text("old")
+        link.symlink_to(real)
+        code, err = route_toy(source, link)
+        check_error(code, err, f"{link}: exists already; --force overwrites it")
+        assert real.read_text() == "old"
+        assert route_toy(source, link, "--force")[0] == 0
+        assert link.is_symlink()
+        assert routed(real) == IDS
+        assert [path.name for path in real.parent.iterdir()] == ["file.csv"]
+        assert visible(tmp_path) == ["in.csv", "out.csv", "real"]
+
+    def test_rejected_rows_stand_beside_the_file_and_are_told_so(
+        self, tmp_path: Path, source: Path, route_toy: Route
+    ) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "out.csv").symlink_to(tmp_path / "real" / "file.csv")
+        source.write_text(CONTENT + "ragged\n")
+        code, err = route_toy(source, tmp_path / "out.csv", "--force", "--on-error", "skip")
+        assert code == 0
+        rejects = tmp_path / "real" / "file.csv.rejects.jsonl"
+        assert f"rejected: 1 rows, left out: {rejects}\n" in err
+        assert json.loads(rejects.read_text())["line"] == 602
+        code, err = route_toy(source, tmp_path / "out.csv", "--on-error", "skip")
+        check_error(code, err, tmp_path / "out.csv")
+
+    def test_dangling(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
+        link = tmp_path / "out.csv"
+        link.symlink_to(tmp_path / "none.csv")
+        code, err = route_toy(source, link)
+        check_error(code, err, f"{link}: exists already; --force overwrites it")
+        assert visible(tmp_path) == ["in.csv", "out.csv"]
+        assert route_toy(source, link, "--force")[0] == 0
+        assert link.is_symlink()
+        assert routed(tmp_path / "none.csv") == IDS
+
+    def test_to_a_folder(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "out.csv").symlink_to(tmp_path / "folder")
+        for args, message in (((), "exists already"), (("--force",), "expected a file name in")):
+            code, err = route_toy(source, tmp_path / "out.csv", *args)
+            check_error(code, err, f"{tmp_path / 'out.csv'}: {message}")
+        assert list((tmp_path / "folder").iterdir()) == []
+
+    def test_a_loop(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
+        (tmp_path / "a.csv").symlink_to(tmp_path / "b.csv")
+        (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")
+        code, err = route_toy(source, tmp_path / "a.csv")
+        check_error(code, err, f"{tmp_path / 'a.csv'}: exists already")
+        code, err = route_toy(tmp_path / "a.csv", tmp_path / "out.csv")
+        check_error(code, err, f"{tmp_path / 'a.csv'}: Too many levels of symbolic links\n")
+        assert visible(tmp_path) == ["a.csv", "b.csv", "in.csv"]
+
+    def test_to_the_input(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
+        (tmp_path / "out.csv").symlink_to(source)
+        code, err = route_toy(source, tmp_path / "out.csv")
+        check_error(code, err, f"{tmp_path / 'out.csv'}: exists already")
+        assert source.read_text() == CONTENT
+        assert route_toy(source, tmp_path / "out.csv", "--force")[0] == 0
+        assert routed(source) == IDS
+
+    def test_an_input_behind_a_link(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
+        (tmp_path / "link.csv").symlink_to(source)
+        assert route_toy(tmp_path / "link.csv", tmp_path / "out.csv")[0] == 0
+        assert routed(tmp_path / "out.csv") == IDS
+
+
+class TestNoFiles:
+    """Devices, pipes and folders."""
+
+    def test_as_output(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
+        (tmp_path / "folder.csv").mkdir()
+        os.mkfifo(tmp_path / "pipe.csv")
+        for name in ("folder.csv", "pipe.csv"):
+            path = tmp_path / name
+            check_error(*route_toy(source, path), f"{path}: exists already; --force")
+            check_error(*route_toy(source, path, "--force"), f"{path}: expected a file")
+        (tmp_path / "null.csv").symlink_to("/dev/null")
+        path = tmp_path / "null.csv"
+        check_error(*route_toy(source, path, "--force"), f"{path}: expected a file, found a device")
+        assert visible(tmp_path) == ["folder.csv", "in.csv", "null.csv", "pipe.csv"]
+
+    def test_as_input(self, tmp_path: Path, route_toy: Route) -> None:
+        target = tmp_path / "out.csv"
+        (tmp_path / "folder.csv").mkdir()
+        code, err = route_toy(tmp_path / "folder.csv", target)
+        check_error(code, err, f"{tmp_path / 'folder.csv'}: no file ending in .csv, ")
+        os.mkfifo(tmp_path / "pipe.csv")
+        (tmp_path / "zero.csv").symlink_to("/dev/zero")
+        for name in ("pipe.csv", "zero.csv"):
+            code, err = route_toy(tmp_path / name, target)
+            check_error(code, err, f"{tmp_path / name}: expected a file, found a device or pipe")
+        code, err = route_toy(tmp_path / "none.csv", target)
+        check_error(code, err, f"{tmp_path / 'none.csv'}: No such file or directory\n")
+        code, err = route_toy(tmp_path / "pipe.csv" / "in.csv", target)
+        check_error(code, err, f"{tmp_path / 'pipe.csv' / 'in.csv'}: Not a directory\n")
+        assert visible(tmp_path) == ["folder.csv", "pipe.csv", "zero.csv"]
+
+    def test_in_a_folder_of_inputs(self, tmp_path: Path, route_toy: Route) -> None:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "a.csv").write_text("query\none\n")
+        os.mkfifo(tmp_path / "in" / "b.csv")
+        for pattern in (tmp_path / "in", tmp_path / "in" / "*.csv"):
+            code, err = route_toy(pattern, tmp_path / "out")
+            check_error(code, err, f"{tmp_path / 'in' / 'b.csv'}: expected a file, found a device")
+        assert visible(tmp_path) == ["in"]
+
+    def test_where_a_folder_of_outputs_should_be(
+        self, tmp_path: Path, source: Path, route_toy: Route
+    ) -> None:
+        (tmp_path / "in").mkdir()
+        source.rename(tmp_path / "in" / "a.csv")
+        (tmp_path / "out").write_text("a file")
+        code, err = route_toy(tmp_path / "in", tmp_path / "out")
+        check_error(code, err, f"{tmp_path / 'out'}/.a.csv.journal: Not a directory\n")
+        assert (tmp_path / "out").read_text() == "a file"
+        (tmp_path / "out").unlink()
+        (tmp_path / "out" / "a.csv").mkdir(parents=True)
+        for args in ((), ("--force",)):
+            code, err = route_toy(tmp_path / "in", tmp_path / "out", *args)
+            check_error(code, err, f"{tmp_path / 'out' / 'a.csv'}: ")
+        assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "a.csv"]
+
+
+class TestNames:
+    """Names that are too long, or no text; files in one another's way."""
+
+    @pytest.mark.parametrize("length", [240, 251, 260, 5000])
+    def test_too_long(self, tmp_path: Path, source: Path, route_toy: Route, length: int) -> None:
+        path = tmp_path / ("x" * (length - 4) + ".csv")
+        code, err = route_toy(source, path)
+        check_error(code, err, "")
+        assert "File name too long" in err
+        assert visible(tmp_path) == ["in.csv"]
+        code, err = route_toy(path, tmp_path / "out.csv")
+        check_error(code, err, path)
+        code, err = route_toy(f"{path}*", tmp_path / "out")
+        check_error(code, err, path)
+
+    def test_no_utf8(self, tmp_path: Path, toy: Path) -> None:
+        folder = os.fsdecode(bytes(tmp_path) + b"/caf\xe9")
+        Path(folder).mkdir()
+        source, target = Path(folder, "in.csv"), Path(folder, "out.csv")
+        source.write_text("query,n\none,1\nragged\n")
+        done = process(toy, source, target, "--on-error", "skip")
+        assert done.returncode == 0, done.stderr
+        reject = json.loads(Path(f"{target}.rejects.jsonl").read_text())
+        assert reject["file"] == str(source)
+        assert target.read_text().count("\n") == 2
+
+    def test_odd_names_of_inputs(self, tmp_path: Path, route_toy: Route) -> None:
+        for name in ("[a].csv", "b*.csv", "?.csv", " .csv", "-.csv", "new\nline.csv", "'\".csv"):
+            (tmp_path / name).write_text("query\none\n")
+            assert route_toy(tmp_path / name, tmp_path / "out.csv", "--force")[0] == 0
+            assert (tmp_path / "out.csv").read_text().startswith("query,expert,probability\none,")
+
+    def test_an_output_within_the_input(
+        self, tmp_path: Path, source: Path, route_toy: Route
+    ) -> None:
+        for target in (tmp_path, tmp_path / "out", tmp_path / "." / "x" / ".." / "out"):
+            code, err = route_toy(tmp_path, target)
+            check_error(code, err, f"{target}: expected a folder outside {tmp_path}\n")
+        (tmp_path / "link").symlink_to(tmp_path)
+        code, err = route_toy(tmp_path, tmp_path / "link" / "out")
+        check_error(code, err, f"{tmp_path / 'link' / 'out'}: expected a folder outside")
+        assert visible(tmp_path) == ["in.csv", "link"]
+
+    def test_two_inputs_of_one_output(self, tmp_path: Path, route_toy: Route) -> None:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "out").mkdir()
+        for name in ("a.jsonl", "a.jsonl.rejects.jsonl", "b.csv", "c.csv"):
+            (tmp_path / "in" / name).write_text('{"query": "one"}\n')
+        code, err = route_toy(tmp_path / "in", tmp_path / "out")
+        path = tmp_path / "out" / "a.jsonl.rejects.jsonl"
+        check_error(code, err, f"{path}: both {tmp_path}/in/a.jsonl and ")
+        (tmp_path / "in" / "a.jsonl.rejects.jsonl").unlink()
+        (tmp_path / "out" / "b.csv").symlink_to(tmp_path / "out" / "c.csv")
+        code, err = route_toy(tmp_path / "in", tmp_path / "out", "--force")
+        check_error(code, err, f"{tmp_path}/out/c.csv: both {tmp_path}/in/b.csv and ")
+        (tmp_path / "out" / "b.csv").unlink()
+        (tmp_path / "out" / "b.csv").symlink_to(tmp_path / "in" / "c.csv")
+        code, err = route_toy(tmp_path / "in", tmp_path / "out", "--force")
+        check_error(code, err, f"{tmp_path}/in/c.csv: an input that the job would write")
+        source = tmp_path / "x.jsonl.rejects.jsonl"
+        source.write_text('{"query": "one"}\n')
+        code, err = route_toy(source, tmp_path / "x.jsonl", "--force")
+        check_error(code, err, f"{source}: an input that the job would write")
+        assert source.read_text() == '{"query": "one"}\n'
+
+
+class TestDisks:
+    """Folders and disks that refuse."""
+
+    def test_a_folder_that_takes_no_files(self, source: Path, route_toy: Route) -> None:
+        code, err = route_toy(source, "/proc/self/out.csv")
+        check_error(code, err, "/proc/")
+        assert "cannot write (" in err
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users on this system")
+    def test_a_folder_that_is_read_only(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "in.csv").write_text(CONTENT)
+            folder.chmod(0o555)
+            user = os.geteuid()
+            if user == 0:  # who may write anywhere
+                os.seteuid(65534)
+            try:
+                for path in (folder / "out.csv", folder / "new" / "out.csv"):
+                    output = Output(str(path), "f", force=False)
+                    with (
+                        pytest.raises(DataError, match=r"cannot write \(Permission denied\)"),
+                        output,
+                    ):
+                        pass
+            finally:
+                os.seteuid(user)
+                folder.chmod(0o755)
+            assert [path.name for path in folder.iterdir()] == ["in.csv"]
+
+    def test_a_full_disk(self, tmp_path: Path, source: Path, toy: Path, route_toy: Route) -> None:
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", str(disk)]
+        if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("no small disk can be mounted here")
+        try:
+            code, err = route_toy(source, disk / "out.csv", "--block", 1)
+            check_error(code, err, f"{disk}/")
+            assert "No space left on device" in err
+            assert visible(disk) == []
+            again = ["mount", "-o", "remount,size=1m", str(disk)]
+            subprocess.run(again, check=True, capture_output=True)
+            code, err = route_toy(source, disk / "out.csv", "--block", 1)
+            assert code == 0, err
+            assert " of an earlier run (" in err
+            assert routed(disk / "out.csv") == IDS
+            assert [path.name for path in disk.iterdir()] == ["out.csv"]
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)
+
+    @pytest.mark.parametrize("kind", ["csv", "parquet"])
+    @pytest.mark.parametrize("limit", [0, 100, 2000, 5000, 9000])
+    def test_files_that_may_not_grow(
+        self, tmp_path: Path, source: Path, route_toy: Route, kind: str, limit: int
+    ) -> None:
+        table = plain(3000)
+        source.write_text(CONTENT)
+        (tmp_path / "in.parquet").write_bytes(written(table, row_group_size=500))
+        source, target = tmp_path / f"in.{kind}", tmp_path / f"out.{kind}"
+        args = ("--block", 2, "--on-error", "keep")
+        old = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, old[1]))
+        try:
+            code, err = route_toy(source, target, *args)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        check_error(code, err, "")
+        assert os.strerror(errno.EFBIG) in err
+        assert visible(tmp_path) == ["in.csv", "in.parquet"]
+        assert route_toy(source, target, *args)[0] == 0
+        whole = target.read_bytes()
+        target.unlink()
+        assert route_toy(source, target, *args)[0] == 0
+        assert target.read_bytes() == whole
+
+
+class TestRivals:
+    """Other jobs, at the same time or before."""
+
+    @pytest.fixture
+    def locked(self, tmp_path: Path) -> Iterator[Path]:
+        with Journal(tmp_path / ".out.csv.journal") as journal:
+            yield journal.path
+
+    def test_another_process_writes_the_output(
+        self, tmp_path: Path, source: Path, route_toy: Route, locked: Path
+    ) -> None:
+        for args in ((), ("--force",)):
+            code, err = route_toy(source, tmp_path / "out.csv", *args)
+            check_error(code, err, f"{locked}: another process writes to it\n")
+        assert locked.exists()
+        assert visible(tmp_path) == ["in.csv"]
+
+    def test_real_processes_at_once(self, tmp_path: Path, toy: Path) -> None:
+        source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+        source.write_text("id,query\n" + "".join(f"{i},one two\n" for i in range(50_000)))
+        files = ["--router", toy, "--input", source, "--output", target, "--workers", "1"]
+        command = [sys.executable, "-m", "zooter_lite.route", *map(str, files), "--block", "8"]
+        started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+        ended = [(process.communicate()[1], process.returncode) for process in started]
+        assert min(code for _, code in ended) == 0
+        for err, code in ended:
+            if code:
+                check_error(code, err, tmp_path)
+        assert routed(target) == [str(i) for i in range(50_000)]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+    def test_the_input_changes_between_the_runs(
+        self, tmp_path: Path, source: Path, route_toy: Route
+    ) -> None:
+        target = tmp_path / "out.csv"
+        source.write_text(CONTENT + "ragged\n")
+        check_error(*route_toy(source, target, "--block", 1), f"{source}, line 602: ")
+        state = {p.name: p.read_bytes() for p in tmp_path.glob(".out.csv.*")}
+        assert set(state) == {f".out.csv.{x}" for x in ("journal", "partial", "rejects.partial")}
+        source.write_text(CONTENT.replace("one", "two"))
+        os.utime(source, ns=(1, time.time_ns()))
+        code, err = route_toy(source, target, "--block", 1)
+        check_error(code, err, f"{target}: an unfinished job of another input, router or setting")
+        assert {p.name: p.read_bytes() for p in tmp_path.glob(".out.csv.*")} == state
+        assert route_toy(source, target, "--block", 1, "--force")[0] == 0
+        assert target.read_text().count("two two") == 600
+        assert visible(tmp_path) == ["in.csv", "out.csv"]
+
+    def test_a_failed_job_goes_on_another_way(
+        self, tmp_path: Path, source: Path, route_toy: Route
+    ) -> None:
+        source.write_text(CONTENT + "ragged\n" + "600,one two\n")
+        target = tmp_path / "out.csv"
+        check_error(*route_toy(source, target, "--block", 1), f"{source}, line 602: ")
+        code, err = route_toy(source, target, "--block", 1, "--on-error", "skip")
+        assert code == 0
+        assert " of an earlier run (" in err
+        assert routed(target) == [*IDS, "600"]
+
+    def test_a_journal_whose_rows_are_gone(
+        self, tmp_path: Path, source: Path, route_toy: Route
+    ) -> None:
+        target = tmp_path / "out.csv"
+        source.write_text(CONTENT + "ragged\n")
+        check_error(*route_toy(source, target, "--block", 1), source)
+        (tmp_path / ".out.csv.partial").unlink()
+        assert route_toy(source, target, "--block", 1, "--on-error", "skip")[0] == 0
+        assert routed(target) == IDS
+        assert visible(tmp_path) == ["in.csv", "out.csv", "out.csv.rejects.jsonl"]
+
+    @pytest.mark.parametrize("line", ['{"end": 5}', '{"tally": 5}', '{"tally": {"x": 1}}', "[]"])
+    def test_a_journal_that_is_none(
+        self, tmp_path: Path, source: Path, route_toy: Route, line: str
+    ) -> None:
+        target, journal = tmp_path / "out.csv", tmp_path / ".out.csv.journal"
+        source.write_text(CONTENT + "ragged\n")
+        check_error(*route_toy(source, target, "--block", 1), source)
+        first = journal.read_text().splitlines()[0]
+        journal.write_text(f"{first}\n{line}\n")
+        check_error(*route_toy(source, target, "--block", 1), journal)
+        assert visible(tmp_path) == ["in.csv"]
+
+    def test_a_killed_job_of_standard_input_is_never_gone_on_with(
+        self, tmp_path: Path, toy: Path
+    ) -> None:
+        with Journal(tmp_path / ".out.csv.journal") as journal:
+            journal.append({"fingerprint": None})
+            state = State(end=50, last=5, size=10, begun=True)
+            journal.append(vars(state) | {"tally": state.tally.as_dict()})
+        (tmp_path / ".out.csv.partial").write_text("x" * 10)
+        (tmp_path / ".out.csv.rejects.partial").write_text("")
+        (tmp_path / "in.csv").write_text(CONTENT)
+        with (tmp_path / "in.csv").open() as stream:
+            done = process(toy, "-", tmp_path / "out.csv", stdin=stream)
+        assert done.returncode == 0, done.stderr
+        assert routed(tmp_path / "out.csv") == IDS
+        assert visible(tmp_path) == ["in.csv", "out.csv"]
+
+    def test_the_system_refuses_to_replace(
+        self, tmp_path: Path, source: Path, route_toy: Route, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", refuse)
+            code, err = route_toy(source, tmp_path / "out.csv")
+        check_error(code, err, f"{tmp_path / 'out.csv'}: cannot write (Invalid cross-device link)")
+        assert visible(tmp_path) == ["in.csv"]
+        code, err = route_toy(source, tmp_path / "out.csv")
+        assert code == 0
+        assert "(nothing left to do)" in err
+        assert routed(tmp_path / "out.csv") == IDS

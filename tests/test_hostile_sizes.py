@@ -1,0 +1,182 @@
+"""Cells of 100 MB: told in one line or put aside, in bounded memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import pytest
+import zstandard
+
+from tests.hostile_files import check_error, visible
+from zooter_lite.data.records import MAX_RECORD, SHOWN
+
+Route = Callable[..., tuple[int, str, float]]
+ROOT = Path(__file__).resolve().parent.parent
+SIZE = 100 * 2**20
+PART = b"x" * 2**20
+BOUND = 420  # MiB over the router alone; a cell in memory as text would take 100 or 400
+PEAK = """
+import re, sys
+from zooter_lite.cli import run
+from zooter_lite.route import Options, main
+code = run(Options, main, "route", "")
+print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+sys.exit(code)
+"""
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="peak memory is read in /proc"
+)
+
+
+def fill(stream: IO[bytes], part: bytes = PART) -> None:
+    for _ in range(SIZE // len(part)):
+        stream.write(part)
+
+
+def unquoted(stream: IO[bytes]) -> None:
+    stream.write(b"query,n\none,1\n")
+    fill(stream)
+    stream.write(b",2\nthree,3\n")
+
+
+def quoted(stream: IO[bytes]) -> None:
+    stream.write(b'query,n\none,1\n"')
+    fill(stream)
+    stream.write(b'",2\nthree,3\n')
+
+
+def quoted_lines(stream: IO[bytes]) -> None:
+    stream.write(b'query,n\none,1\n"')
+    fill(stream, (b"x" * 1023 + b"\n") * 2**10)
+    stream.write(b'",2\nthree,3\n')
+
+
+def quoted_quotes(stream: IO[bytes]) -> None:
+    stream.write(b'query,n\none,1\n"')
+    fill(stream, b'""' * 2**19)
+    stream.write(b'",2\nthree,3\n')
+
+
+def json_cell(stream: IO[bytes]) -> None:
+    stream.write(b'{"query": "one"}\n{"query": "')
+    fill(stream)
+    stream.write(b'"}\n{"query": "three"}\n')
+
+
+def never_closed(stream: IO[bytes]) -> None:
+    stream.write(b'query,n\none,1\n"')
+    fill(stream, (b"x" * 1021 + b",1\n") * 2**10)
+
+
+def without_end(stream: IO[bytes]) -> None:
+    stream.write(b"query,n\none,1\n")
+    fill(stream)
+
+
+def header(stream: IO[bytes]) -> None:
+    fill(stream)
+
+
+def json_without_end(stream: IO[bytes]) -> None:
+    stream.write(b'{"query": "one"}\n')
+    fill(stream, b"[" * 2**20)
+
+
+CASES: dict[str, tuple[str, Callable[[IO[bytes]], None], int]] = {
+    "unquoted": ("csv", unquoted, 2),
+    "quoted": ("csv", quoted, 2),
+    "quoted, of many lines": ("csv", quoted_lines, 2),
+    "quoted, of quotes": ("csv", quoted_quotes, 2),
+    "JSON": ("jsonl", json_cell, 2),
+    "quotes never closed": ("csv", never_closed, 1),
+    "no end of the line": ("csv", without_end, 1),
+    "JSON without an end": ("jsonl", json_without_end, 1),
+    "header": ("csv", header, 0),
+}
+
+
+@pytest.fixture(scope="module")
+def route(toy: Path) -> Route:
+    def call(source: Path, target: Path, *args: str) -> tuple[int, str, float]:
+        """Return exit code, standard error, and the peak of the process in MiB."""
+        files = ["--router", toy, "--input", source, "--output", target, "--workers", "1", *args]
+        command = [sys.executable, "-c", PEAK, *map(str, files)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return done.returncode, done.stderr, int(done.stdout) / 1024
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory, route: Route) -> float:
+    """Return the peak of a run on a small file in MiB."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "in.csv").write_text("query\none\n")
+    code, err, peak = route(folder / "in.csv", folder / "out.csv")
+    assert code == 0, err
+    return peak
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_a_cell_of_100_megabytes(tmp_path: Path, route: Route, usual: float, name: str) -> None:
+    kind, write, rows = CASES[name]
+    source, target = tmp_path / f"in.{kind}", tmp_path / f"out.{kind}"
+    with source.open("wb") as stream:
+        write(stream)
+    code, err, peak = route(source, target)
+    assert peak < usual + BOUND
+    if not rows:
+        check_error(code, err, f"{source}, line 1: a header of {SIZE} bytes")
+        assert visible(tmp_path) == [source.name]
+        return
+    line = 2 if kind == "jsonl" else 3
+    check_error(code, err, f"{source}, line {line}: a row of 1048")
+    assert f"bytes; expected at most {MAX_RECORD}\n" in err
+    assert visible(tmp_path) == [source.name]
+    for mode in ("skip", "keep"):
+        code, err, peak = route(source, target, "--on-error", mode, "--force")
+        assert code == 0, err
+        assert peak < usual + BOUND
+        experts = read(target)
+        assert [bool(expert) for expert in experts] == expected(rows, kept=mode == "keep")
+        (reject,) = (tmp_path / f"{target.name}.rejects.jsonl").read_text().splitlines()
+        found = json.loads(reject)
+        assert found["line"] == line
+        assert SIZE <= found["bytes"] <= SIZE + 20
+        assert len(found["text"]) == SHOWN
+
+
+def expected(rows: int, *, kept: bool) -> list[bool]:
+    return [True, *([False] if kept else []), *([True] if rows == 2 else [])]
+
+
+def read(path: Path) -> list[str | None]:
+    with path.open(newline="") as stream:
+        if path.suffix == ".csv":
+            return [row["expert"] for row in csv.DictReader(stream)]
+        return [json.loads(line)["expert"] for line in stream]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("packed", ["a row", "rows"])
+def test_a_few_kilobytes_that_unpack_to_gigabytes(
+    tmp_path: Path, route: Route, usual: float, packed: str
+) -> None:
+    source, target = tmp_path / "in.csv.zst", tmp_path / "out.csv.zst"
+    frame = zstandard.compress(bytes(2**28) if packed == "a row" else b"\n" * 2**22)
+    source.write_bytes(zstandard.compress(b"query,n\n") + frame * (4 if packed == "a row" else 1))
+    code, err, peak = route(source, target, "--on-error", "skip")
+    assert code == 0, err
+    assert peak < usual + BOUND
+    reject = tmp_path / "out.csv.zst.rejects.jsonl"
+    if packed == "a row":
+        assert json.loads(reject.read_text())["bytes"] == 2**30
+    else:
+        assert not reject.exists()
