@@ -35,6 +35,7 @@ class Options:
 
     rows: int = option(1_000_000, help="rows of the table")
     experts: int = option(20, help="experts")
+    tags: int = option(0, help="different tags, two to a query; 0 writes none")
     responses: int = option(0, help="characters of each expert's response; 0 writes none")
     out: str = option("", help="Parquet file to write (default: table-ROWS.parquet)")
     seed: int = option(0, help="of everything")
@@ -98,6 +99,10 @@ class Maker:
             "subset": [self.subsets[first] for first in pairs[:, 0].tolist()],
             "split": splits,
         }
+        if self.options.tags:
+            numbered = pairs * 64 + draws.integers(64, size=pairs.shape)
+            tags = numbered * 7919 % self.options.tags
+            columns["tags"] = [sorted({f"tag-{tag}" for tag in row}) for row in tags.tolist()]
         for expert in range(self.options.experts):
             columns[f"reward:expert-{expert:02}"] = rewards[:, expert]
         for expert in range(self.options.experts if self.options.responses else 0):

@@ -1,0 +1,87 @@
+"""The scale recipe: what it generates, and the arithmetic of its tables."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from recipes.scale import capacity, growth, kills, prompts, raw, table
+from recipes.scale import route as bench
+from zooter_lite.batch.block import Settings
+from zooter_lite.batch.choose import Chooser
+from zooter_lite.data import read_table
+
+
+def test_prompts_are_all_different_and_written_as_they_are_generated(tmp_path: Path) -> None:
+    generated = list(prompts.prompts(20_000))
+    assert len(set(generated)) == 20_000
+    assert generated[0] == "What is 0 plus 0?"
+    assert max(map(len, generated)) < 120
+    prompts.write(1000, tmp_path / "p.csv")
+    with (tmp_path / "p.csv").open(newline="") as stream:
+        assert list(csv.reader(stream)) == [
+            ["id", "query"], *([str(i), text] for i, text in enumerate(generated[:1000]))
+        ]  # fmt: skip
+
+
+def test_a_table_is_the_same_each_time_and_can_be_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        out = str(tmp_path / f"{name}.parquet")
+        table.main(table.Options(rows=300, experts=3, tags=50, out=out))
+    assert pq.read_table(tmp_path / "a.parquet").equals(pq.read_table(tmp_path / "b.parquet"))
+    read = read_table(str(tmp_path / "a.parquet"))
+    assert (len(read), len(read.experts)) == (300, 3)
+    assert set(read.splits or []) == {"train", "test"}
+    assert read.tags is not None
+    found = {tag for tags in read.tags for tag in tags}
+    assert found <= {f"tag-{number}" for number in range(50)}
+    assert len(found) > 40
+
+
+def test_the_raw_session_decides_as_the_router_does(router_path: Path) -> None:
+    router = Chooser(Settings(str(router_path))).router
+    for place, text in enumerate(prompts.prompts(6)):
+        seconds, best = raw.share(str(router_path), "router.onnx", 512, place, 1)
+        assert seconds > 0
+        assert router.experts[best] == router.route([text])[0].expert
+
+
+def test_capacity_is_prompts_by_speed() -> None:
+    found = [{"encoder": "static", "tokens": 16, "per_second": 1000.0}]
+    options = argparse.Namespace(cores=10, hours=24.0, price=2.0, efficiency=0.5)
+    *_, line = capacity.billion(found, {"static": 512.0}, options)
+    # 10^9 / 500 / 3600 = 555.6 core hours = 55.6 node hours = 2.3 nodes for a day
+    assert line == "| static | 16 | 556 | 3 | 5.0 | 111 |"
+    assert capacity.lengths(found)[-1] == "| static | 1,000 |"
+
+
+def test_speed_and_memory_are_of_a_real_router(router_path: Path) -> None:
+    assert growth.speed(str(router_path), list(prompts.prompts(200))) > 1
+    assert growth.memory(str(router_path), "fp32") > 50
+
+
+def test_a_watched_command_tells_seconds_memory_and_words() -> None:
+    script = "import sys, time; x = bytearray(50 * 2**20); time.sleep(2.5); sys.stderr.write('so')"
+    seconds, samples, told = bench.watched([sys.executable, "-c", script])
+    assert seconds > 2.5
+    assert told == "so"
+    assert max(size for _, size in samples) > 50 * 2**20
+    with pytest.raises(SystemExit):
+        bench.watched([sys.executable, "-c", "raise SystemExit(1)"])
+
+
+@pytest.mark.slow
+def test_a_killed_job_goes_on(
+    tmp_path: Path, router_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "kills.md"
+    monkeypatch.setattr(sys, "argv", ["kills", str(router_path), "12000", "2", str(results)])
+    kills.main()
+    assert "Output byte for byte that of the undisturbed run; files left: killed.csv" in (
+        results.read_text()
+    )
