@@ -351,6 +351,65 @@ def test_a_failure_with_force_keeps_the_old_output(tmp_path: Path, route: Comman
     assert only(tmp_path) == ["in.csv", "out.csv"]
 
 
+def test_the_summary_compares_costs_with_the_best_single_expert(
+    tmp_path: Path, command: Command
+) -> None:
+    lines = ["query,reward:small,reward:large,cost:small,cost:large"]
+    for number in range(40):
+        lines += [f"Add {number} and 3,1,1,0.25,2", f"Sing song {number},0,1,0.25,"]
+    (tmp_path / "rewards.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "in.csv").write_text("query\nAdd 9 and 9\nSing song 7\n")
+    assert command("fit", "--data", "rewards.csv", "--out", "r", cwd=tmp_path).returncode == 0
+    training = json.loads((tmp_path / "r/config.json").read_text())["training"]
+    assert training["mean_costs"] == [0.25, 2.0]
+    (tmp_path / "costs.json").write_text('{"small": 3, "large": 50}')
+    for extra, small, large in (([], 0.25, 2), (["--costs", "costs.json"], 3, 50)):
+        files = ("--input", "in.csv", "--output", "out.csv", "--force")
+        done = command("route", "--router", "r", *files, *extra, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        counts = [row[1] for row in from_csv((tmp_path / "out.csv").read_bytes())[1:]]
+        total = counts.count("small") * small + counts.count("large") * large
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("estimated cost")]
+        assert line.startswith(f"estimated cost: {total:.6g} (")
+        assert line.endswith(f"with large, the best single expert on train, alone: {2 * large}")
+    (tmp_path / "costs.json").write_text('{"small": 3, "large": -1}')
+    done = command("route", "--router", "r", *files, "--costs", "costs.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "costs.json: 'large' has the cost -1; expected a number from 0" in done.stderr
+
+
+def test_low_probabilities_go_to_the_fallback(
+    tmp_path: Path, route: Command, router: Router
+) -> None:
+    prompts = [prompt for prompt in PROMPTS if prompt.strip()]
+    probabilities = sorted(decision.probability for decision in router.route(prompts))
+    least = round((probabilities[2] + probabilities[3]) / 2, 4)
+    (tmp_path / "in.csv").write_bytes(as_csv([["query"], *([prompt] for prompt in prompts)]))
+    options = ("--fallback", "generalist", "--min-probability", least)
+    done = route(tmp_path / "in.csv", tmp_path / "out.csv", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"fallbacks: 3 prompts ({3 / len(prompts):.0%})" in done.stderr
+    rows = from_csv((tmp_path / "out.csv").read_bytes())[1:]
+    place = router.experts.index("generalist")
+    for row, decision in zip(rows, router.route(prompts), strict=True):
+        if decision.probability < least:
+            assert row[1] == "generalist"
+            chances = list(decision.probabilities.values())
+            assert float(row[2]) == pytest.approx(chances[place], abs=2e-5)
+        else:
+            assert row[1] == decision.expert
+    for args, message in (
+        (["--fallback", "nobody", "--min-probability", "0.5"], "--fallback nobody: no such expert"),
+        (["--fallback", "generalist"], "--fallback and --min-probability are needed together"),
+        (["--fallback", "units", "--min-probability", "1.5"], "expected 0 to 1"),
+        (["--workers", "0"], "--workers 0: expected a number from 1 to"),
+        (["--block", "0"], "--block 0: expected a number from 1 to"),
+    ):
+        refused = route(tmp_path / "in.csv", tmp_path / "none.csv", *args)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+
+
 def test_pipes_need_a_format(route: Command) -> None:
     done = route("-", "-", input="query\nx\n")
     assert done.returncode == 2

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from zooter_lite.batch.block import Settings
 from zooter_lite.batch.engine import run_local
 from zooter_lite.batch.inputs import plan
-from zooter_lite.batch.job import run_job
+from zooter_lite.batch.job import Engine, run_job
 from zooter_lite.batch.store import is_url
 from zooter_lite.batch.summary import read_costs, summary, table_costs
 from zooter_lite.batch.work import Worker
@@ -78,9 +78,22 @@ class Options:
         "fp32", help="int8 is faster; auto is int8 with close calls answered again in fp32"
     )
     workers: Optional[int] = option(
-        None, help="processes, each with a router of its own (default: cores / threads)", kind=int
+        None,
+        help="processes or actors, each with a router of its own (default: cores / threads; with "
+        "--engine ray from one to as many as the cluster has room for)",
+        kind=int,
     )
     threads: int = option(1, help="threads of one forward pass")
+    engine: Literal["local", "ray"] = option(
+        "local", help="where the workers run: processes on this machine, or actors of Ray Data"
+    )
+    ray_address: Optional[str] = option(
+        None,
+        help="running cluster to use with --engine ray; auto is one of this machine (default: "
+        "$RAY_ADDRESS, or one that is started for the job)",
+        kind=str,
+        metavar="HOST:PORT",
+    )
     block: int = option(
         512, help="KiB of input that a worker takes at a time, and that a kill can cost"
     )
@@ -104,13 +117,12 @@ def main(options: Options) -> None:
         _check_target(options.output, force=options.force)
     worker = Worker(settings)
     costs = read_costs(options.costs, worker.experts) if options.costs else None
-    engine = partial(run_local, workers=options.workers or max(1, cores() // options.threads))
     with tqdm(desc="routing", unit=" rows", disable=None, file=sys.stderr) as bar:
         done = run_job(
             tasks,
             worker,
             settings,
-            engine,
+            _engine(options),
             options.block * 1024,
             force=options.force,
             progress=bar.update,
@@ -118,6 +130,14 @@ def main(options: Options) -> None:
     costs = costs or table_costs(worker.config)
     lines = summary(done, worker.config, costs, repeats=options.precision == "auto")
     print(*lines, sep="\n", file=sys.stderr)
+
+
+def _engine(options: Options) -> Engine:
+    if options.engine == "ray":
+        from zooter_lite.batch.ray_engine import run_ray
+
+        return partial(run_ray, address=options.ray_address, workers=options.workers)
+    return partial(run_local, workers=options.workers or max(1, cores() // options.threads))
 
 
 def _check(options: Options) -> None:
@@ -128,6 +148,8 @@ def _check(options: Options) -> None:
         raise DataError(f"--workers {options.workers}: expected a number from 1 to {MAX_WORKERS}")
     if not 0 <= options.min_probability <= 1:
         raise DataError(f"--min-probability {options.min_probability}: expected 0 to 1")
+    if options.ray_address is not None and options.engine != "ray":
+        raise DataError("--ray-address is for --engine ray")
     if (options.fallback is None) != (options.min_probability == 0):
         raise DataError("--fallback and --min-probability are needed together")
 

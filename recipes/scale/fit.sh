@@ -1,6 +1,6 @@
 #!/bin/sh
 # Time and memory of a fit at 10,000, 100,000 and 1,000,000 rows by 20 experts, without a GPU.
-# Needs 6 GiB of memory, 4 GB of disk and GNU time; about an hour where the cores are shared.
+# Needs 4 GB of disk, GNU time and an hour or more: fit.md has what was measured.
 # Usage: recipes/scale/fit.sh [WORK-FOLDER]
 set -eu
 cd "$(dirname "$0")/../.."

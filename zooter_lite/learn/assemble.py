@@ -53,8 +53,17 @@ def router_config(
             "rows": len(train),
             "seed": recipe.seed,
         }
+        | _mean_costs(train)
         | ({} if fitted.sample is None else {"rows_that_chose": len(fitted.sample)}),
     }
+
+
+def _mean_costs(train: RewardTable) -> dict[str, Any]:
+    """Mean observed cost of each expert, None for one without; nothing without costs."""
+    if train.costs is None:
+        return {}
+    means = observed_mean(train.costs).tolist()
+    return {"mean_costs": [float(f"{mean:.6g}") if mean == mean else None for mean in means]}
 
 
 def tag_files(train: RewardTable, embeddings: FloatArray, tagging: Tags) -> dict[str, bytes]:

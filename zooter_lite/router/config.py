@@ -69,6 +69,13 @@ def _is_name(value: object) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in value)
 
 
+def _is_cost(value: object) -> bool:
+    """Whether it is a cost that was observed, or None."""
+    if value is None:
+        return True
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e30
+
+
 def _problem(config: dict[str, Any]) -> str:
     """Say what is wrong, or ""."""
     experts, encoder = config.get("experts"), config.get("encoder")
@@ -83,11 +90,15 @@ def _problem(config: dict[str, Any]) -> str:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_LENGTH:
             return f"encoder {key!r} is {_shown(value)}, expected 1 to {MAX_LENGTH}"
     training = config.get("training")
-    means = training.get("mean_rewards") if isinstance(training, dict) else None
+    training = training if isinstance(training, dict) else {}
+    means = training.get("mean_rewards")
     if not isinstance(means, list) or not all(isinstance(m, (int, float)) for m in means):
         return "training 'mean_rewards' is not a list of numbers"
     if len(means) != len(experts):
         return f"training 'mean_rewards' has {len(means)} numbers for {len(experts)} experts"
+    costs = training.get("mean_costs", [None] * len(experts))
+    if not isinstance(costs, list) or len(costs) != len(experts) or not all(map(_is_cost, costs)):
+        return f"training 'mean_costs' is not a list of {len(experts)} costs"
     calibration = config.get("calibration")
     temperature = calibration.get("temperature") if isinstance(calibration, dict) else None
     if not isinstance(temperature, (int, float)) or not 0 < temperature < 1e6:

@@ -1,0 +1,383 @@
+"""`route --engine ray`: the bytes of the local engine, whatever dies on the way."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Command
+from zooter_lite.batch.block import Settings
+from zooter_lite.batch.reader import Start, read_blocks
+from zooter_lite.batch.store import Source
+from zooter_lite.errors import DataError, MissingPackageError, RouterError
+from zooter_lite.router.router import Router
+
+ray = pytest.importorskip("ray")
+from zooter_lite.batch import ray_cluster, ray_engine  # noqa: E402 - after the skip
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_worker_niceness": "0",
+    "RAY_ADDRESS": "",
+}
+QUESTIONS = ("What is 17 * 23?", "How many feet are 3 miles?", "Reverse the word lamp.", "")
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes of /proc")
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Processes below `pid`, and what each calls itself."""
+    parents, names = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            name = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        parents[int(folder.name)], names[int(folder.name)] = parent, name
+    found = {pid}
+    for _ in range(8):  # generations
+        found |= {child for child, parent in parents.items() if parent in found}
+    return {child: names[child] for child in found - {pid} if child in names}
+
+
+def end(pids: Iterable[int]) -> None:
+    for pid in pids:
+        if alive(pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[str, int]]:
+    """Address and process of a cluster with two cores on loopback."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
+    options = ["--node-ip-address", "127.0.0.1", "--port", str(port), "--num-cpus", "2"]
+    with tempfile.TemporaryDirectory(prefix="zr") as folder:  # short, for names of sockets
+        log = Path(folder, "log").open("wb")  # noqa: SIM115 - closed after the processes
+        process = subprocess.Popen(
+            [*command, *options, "--include-dashboard", "false", "--temp-dir", folder],
+            cwd=ROOT,
+            env=os.environ | QUIET | {"PYTHONPATH": str(ROOT)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        children: dict[int, str] = {}
+        try:
+            wait(lambda: b"Ray runtime started" in Path(folder, "log").read_bytes(), process)
+            children = descendants(process.pid)
+            yield f"127.0.0.1:{port}", process.pid
+            children = descendants(process.pid)
+        finally:
+            process.kill()
+            process.wait()
+            end(children)
+            log.close()
+
+
+def wait(ready: Callable[[], object], process: subprocess.Popen[Any], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def route(command: Command, router_path: Path) -> Command:
+    def run(source: object, target: object, *args: object, **options: Any) -> Any:
+        environment = os.environ | QUIET
+        files = ("--router", router_path, "--input", source, "--output", target)
+        return command("route", *files, *args, **({"env": environment} | options))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CSV, packed JSON lines and Parquet, each with rows that cannot be routed."""
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path_factory.mktemp("input")
+    prompts = [f"{QUESTIONS[row % 4]} {row}" if row % 4 < 3 else "" for row in range(48)]
+    with (path / "a.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["n", "query"])
+        writer.writerows((n, prompt) if n != 30 else (n,) for n, prompt in enumerate(prompts))
+    lines = [json.dumps({"query": prompt, "n": n}) for n, prompt in enumerate(prompts)]
+    (path / "b.jsonl.gz").write_bytes(gzip.compress("\n".join([*lines, "{"]).encode()))
+    table = pa.table({"query": [*prompts, None], "n": range(len(prompts) + 1)})
+    parquet.write_table(table, path / "c.parquet", row_group_size=20)
+    return path
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
+
+
+def test_every_format_has_the_bytes_of_the_local_engine(
+    folder: Path, tmp_path: Path, route: Command, cluster: tuple[str, int]
+) -> None:
+    where = ("--engine", "ray", "--ray-address", cluster[0], "--workers", 2)
+    job = ("--block", 1, "--on-error", "skip", "--all-probabilities")
+    local = route(folder, tmp_path / "local", *job, "--workers", 1)
+    done = route(folder, tmp_path / "ray", *job, *where)
+    assert local.returncode == done.returncode == 0, done.stderr
+    assert contents(tmp_path / "ray") == contents(tmp_path / "local")
+    assert sorted(contents(tmp_path / "ray")) == [
+        "a.csv",
+        "a.csv.rejects.jsonl",
+        "b.jsonl.gz",
+        "b.jsonl.gz.rejects.jsonl",
+        "c.parquet",
+    ]
+    first, _, *rest = done.stderr.splitlines()
+    assert [first, *rest] == [
+        line.replace("/local/", "/ray/")
+        for place, line in enumerate(local.stderr.splitlines())
+        if place != 1  # the speed
+    ]
+    assert first.startswith("107 rows routed (")
+
+
+def test_a_bad_row_is_one_line_and_what_stands_before_it_is_kept(
+    tmp_path: Path, route: Command, cluster: tuple[str, int]
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    rows = [f"{n},{QUESTIONS[n % 3]}" for n in range(90)]
+    source.write_text("\n".join(["n,query", *rows, "x"]) + "\n")
+    where = ("--engine", "ray", "--ray-address", cluster[0], "--workers", 1)
+    done = route(source, target, "--block", 1, *where)
+    assert done.returncode == 2
+    assert done.stderr == (f"error: {source}, line 92: 1 cells, but the header has 2 columns\n")
+    assert not target.exists()
+    assert (tmp_path / ".out.csv.partial").read_text().splitlines()[1].startswith("0,What is 17")
+    left_out = ("--block", 1, "--on-error", "skip", "--workers", 1)
+    assert route(source, target, *left_out).stderr.splitlines()[1].startswith("9 rows in")
+    assert route(source, tmp_path / "whole.csv", *left_out).returncode == 0
+    assert target.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@linux
+@pytest.mark.slow
+def test_a_killed_driver_and_a_killed_worker_change_no_byte(
+    tmp_path: Path, route: Command, router_path: Path, cluster: tuple[str, int]
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    rows = [f"{n},{QUESTIONS[n % 3]} {'And then? ' * 10}{n}" for n in range(240)]
+    source.write_text("\n".join(["n,query", *rows]) + "\n")
+    job = ("--block", "2")
+    assert route(source, tmp_path / "local.csv", *job).returncode == 0
+    expected = (tmp_path / "local.csv").read_bytes()
+    where = ("--engine", "ray", "--workers", "2")
+    files = ("--router", str(router_path), "--input", str(source), "--output", str(target))
+    command = [sys.executable, "-m", "zooter_lite.route", *files, *job, *where]
+
+    def start(*more: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*command, *more],
+            cwd=ROOT,
+            env=os.environ | QUIET,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def begun() -> bool:
+        partial = tmp_path / ".out.csv.partial"
+        return partial.exists() and partial.stat().st_size > 0
+
+    driver = start()  # with a cluster of its own
+    try:
+        wait(begun, driver)
+        started = descendants(driver.pid)
+    finally:
+        driver.kill()
+        driver.communicate()
+    assert any("raylet" in name for name in started.values())
+    deadline = time.monotonic() + 60
+    while left := [pid for pid in started if alive(pid) and "Agent" not in started[pid]]:
+        assert time.monotonic() < deadline, [started[pid] for pid in left]
+        time.sleep(0.1)
+    end(started)  # Ray's agents take a minute to notice
+    assert not target.exists()
+    kept = (tmp_path / ".out.csv.partial").stat().st_size
+
+    driver = start("--ray-address", cluster[0])
+    wait(lambda: (tmp_path / ".out.csv.partial").stat().st_size > kept, driver)
+    workers = [pid for pid, name in descendants(cluster[1]).items() if "MapWorker" in name]
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    printed, said = driver.communicate(timeout=180)
+    assert driver.returncode == 0, said
+    assert printed == b""
+    assert b" of an earlier run (" in said
+    assert len(said.splitlines()) == 2
+    assert target.read_bytes() == expected
+
+
+REFUSED = [
+    (("--ray-address", "127.0.0.1:{port}"), "--ray-address 127.0.0.1:{port}: cannot be reached ("),
+    (("--ray-address", "head"), "--ray-address head: expected HOST:PORT or auto, on a machine"),
+    (("--ray-address", "ray://head:10001"), "--ray-address ray://head:10001: expected HOST:PORT"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), REFUSED, ids=["closed", "no port", "client"])
+def test_an_address_without_a_cluster(
+    folder: Path, tmp_path: Path, route: Command, args: tuple[str, str], message: str
+) -> None:
+    port = free_port()
+    options = [text.format(port=port) for text in args]
+    done = route(folder / "a.csv", tmp_path / "out.csv", "--engine", "ray", *options)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message.format(port=port)}")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_standard_input_and_an_address_for_the_local_engine(tmp_path: Path, route: Command) -> None:
+    done = route("-", tmp_path / "out.csv", "--engine", "ray", input="query\nx\n")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: standard input: --engine ray needs a file, which can be read again when a node "
+        "fails\n"
+    )
+    done = route("-", tmp_path / "out.csv", "--ray-address", "auto", input="query\nx\n")
+    assert done.returncode == 2
+    assert done.stderr == "error: --ray-address is for --engine ray\n"
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingPackageError) as caught, ray_cluster.connected(None, 1, 1):
+        pass
+    assert str(caught.value) == (
+        "--engine ray needs the package 'ray': pip install 'zooter-lite[ray]'"
+    )
+
+
+def test_routing_without_the_option_imports_no_ray() -> None:
+    code = "import sys, zooter_lite.route; print('ray' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+def the_start(path: Path) -> Start:
+    return Start(0, Source(str(path), "csv", "", ""), "", "query", ("expert",), 64)
+
+
+def items(start: Start) -> list[Any]:
+    tables = ray_engine.read_items(ray_engine.packed(start))
+    return [ray_engine.unpacked(table) for table in tables]
+
+
+def test_blocks_then_the_failure_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("query\n" + "What is 2 + 2?\n" * 20)
+    assert items(the_start(path)) == list(read_blocks(the_start(path)))
+    assert len(items(the_start(path))) == 4
+    path.write_text("other\n")
+    (failure,) = items(the_start(path))
+    assert failure == ray_engine.Failure(
+        False, f"{path}: no column 'query'; found 'other' (--column names another)"
+    )
+    with pytest.raises(DataError, match="no column 'query'"):
+        raise failure.error()
+    with pytest.raises(RouterError, match="damaged"):
+        raise ray_engine.Failure(True, "damaged").error()
+
+
+@pytest.mark.parametrize(
+    ("precision", "graphs"),
+    [
+        ("fp32", {"router.onnx"}),
+        ("int8", {"router.int8.onnx"}),
+        ("auto", {"router.onnx", "router.int8.onnx"}),
+    ],
+)
+def test_only_what_the_workers_load_is_sent(
+    router_path: Path, precision: str, graphs: set[str]
+) -> None:
+    found = ray_engine.router_files(router_path, precision)
+    assert {name for name in found if name.endswith(".onnx")} == graphs
+    others = {"config.json", "head.safetensors", "tokenizer.json", "tags.json", "tags.faiss"}
+    assert set(found) - graphs == others
+    assert found["config.json"] == (router_path / "config.json").read_bytes()
+
+
+def test_a_worker_routes_and_tells_why_it_cannot(
+    tmp_path: Path, router_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("query\nWhat is 2 + 2?\n")
+    block = ray_engine.packed(next(read_blocks(the_start(path))))
+    monkeypatch.setattr(ray, "get", lambda files: files)
+    settings = Settings(str(router_path))
+    files = ray_engine.router_files(router_path, "fp32")
+    sound = ray_engine.Shipment(settings, files, ray_engine.VERSIONS)
+    result = ray_engine.unpacked(ray_engine.RayWorker(sound)(block))
+    expert = Router.load(router_path).route(["What is 2 + 2?"])[0].expert
+    assert result.data.startswith(f"query,expert,probability\nWhat is 2 + 2?,{expert},".encode())
+    damaged = replace(sound, files=files | {"head.safetensors": b""})
+    failure = ray_engine.unpacked(ray_engine.RayWorker(damaged)(block))
+    assert failure.router
+    assert failure.message.startswith(f"{router_path}/head.safetensors")
+    other = replace(sound, versions={"zooter-lite": "9", "onnxruntime": "8"})
+    failure = ray_engine.unpacked(ray_engine.RayWorker(other)(block))
+    assert failure.message.startswith("a node of the cluster has zooter-lite 0.")
+    assert failure.message.endswith("; expected zooter-lite 9 and onnxruntime 8, as here")
+
+
+def test_what_a_cluster_does_to_a_job_is_one_line() -> None:
+    with pytest.raises(DataError) as caught, ray_cluster.told(ray):
+        raise ray.exceptions.RaySystemError("No module named 'zooter_lite'\ntrace")
+    assert str(caught.value) == (
+        "a node of the Ray cluster has no zooter-lite; expected the same version on each"
+    )
+    with pytest.raises(DataError, match=r"^Ray: System error: disk full$"), ray_cluster.told(ray):
+        raise ray.exceptions.RaySystemError("disk\nfull")
+    with pytest.raises(ray.exceptions.RayTaskError), ray_cluster.told(ray):
+        raise ray.exceptions.RayTaskError("work", "a bug", ValueError("a bug"))
+
+
+@pytest.mark.parametrize("name", ["cluster.yaml", "rayjob.yaml"])
+def test_the_manifests_are_yaml(name: str) -> None:
+    yaml = pytest.importorskip("yaml")
+    documents = list(yaml.safe_load_all((ROOT / "recipes/ray" / name).read_text("utf-8")))
+    keys = {"cluster.yaml": {"cluster_name", "provider", "head_start_ray_commands"}}
+    assert documents
+    for document in documents:
+        assert keys.get(name, {"apiVersion", "kind", "metadata", "spec"}) <= set(document)
