@@ -33,10 +33,11 @@ def lengths(found: list[dict[str, Any]]) -> list[str]:
 def routers(found: list[dict[str, Any]]) -> list[str]:
     """Table of what experts and tags cost."""
     return [
-        "| experts | tags | fit of 20,000 rows, s | router directory, MB | prompts per second |",
-        "|---|---|---|---|---|",
+        "| experts | tags | rows of the table | fit, s | router directory, MB "
+        "| prompts per second |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| {row['experts']} | {row['tags'] or 'found by clustering'} "
+            f"| {row['experts']} | {row['tags'] or 'found by clustering'} | {row['rows']:,} "
             f"| {row['fit_seconds']:.0f} | {row['directory_mb']:.1f} | {row['per_second']:,.0f} |"
             for row in found
         ),

@@ -27,7 +27,7 @@ from zooter_lite.data import read_table, sample_path
 LENGTHS = (8, 16, 32, 64, 128, 256)
 EXPERTS = (2, 20, 200)
 TAGS = (10, 100, 1_000, 10_000)
-ROWS = 20_000  # of the table of each router with more experts or tags
+ROWS = 4_000  # of the table of each router with more experts; two for each tag if more
 SECONDS = 6.0  # of each measurement, about
 
 
@@ -86,7 +86,8 @@ def fitted(folder: Path, experts: int, tags: int) -> dict[str, object]:
     """Fit a static router on a made-up table; return what it took and what it does."""
     table, router = folder / f"{experts}-{tags}.parquet", folder / f"{experts}-{tags}"
     run = [sys.executable, "-m"]
-    sizes = ["--rows", str(ROWS), "--experts", str(experts), "--tags", str(tags)]
+    rows = max(ROWS, 2 * tags)
+    sizes = ["--rows", str(rows), "--experts", str(experts), "--tags", str(tags)]
     subprocess.run([*run, "recipes.scale.table", *sizes, "--out", str(table)], check=True)
     started = time.perf_counter()
     subprocess.run(
@@ -97,6 +98,7 @@ def fitted(folder: Path, experts: int, tags: int) -> dict[str, object]:
     seconds = time.perf_counter() - started
     texts = list(prompts(200_000))
     return {
+        "rows": rows,
         "experts": experts,
         "tags": tags,
         "fit_seconds": seconds,
