@@ -33,7 +33,7 @@ def lengths(found: list[dict[str, Any]]) -> list[str]:
 def routers(found: list[dict[str, Any]]) -> list[str]:
     """Table of what experts and tags cost."""
     return [
-        "| experts | tags | rows of the table | fit, s | router directory, MB "
+        "| experts | tags | rows of the table | fit of one setting, s | router directory, MB "
         "| prompts per second |",
         "|---|---|---|---|---|---|",
         *(
