@@ -49,13 +49,14 @@ def speed(router: str, texts: list[str], precision: str = "fp32") -> float:
 def memory(router: str, precision: str) -> float:
     """Peak memory in MiB of a process that routes long and short prompts as a worker does."""
     script = (
-        "import resource, sys\n"
+        "import re, sys\n"
         "from itertools import islice\n"
         "from recipes.scale.growth import speed\n"
         "from recipes.scale.prompts import prompts\n"
         "texts = [text * (1 + i % 20) for i, text in enumerate(islice(prompts(512), 512))]\n"
         "speed(sys.argv[1], texts, sys.argv[2])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+        "status = open('/proc/self/status').read()\n"  # ru_maxrss begins with the parent's
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) / 1024)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, router, precision],
