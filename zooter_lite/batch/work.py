@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from zooter_lite.batch.block import Block, Result, Settings, Tally, added_columns
@@ -92,14 +92,13 @@ class Worker:
 
     def _json(self, block: Block, tally: Tally) -> tuple[bytes, list[Bad]]:
         rows = [self._sound(row) for row in json_rows(block)]
-        prompts = [
-            "" if isinstance(row, Bad) else row[1].get(self._settings.column) or "" for row in rows
-        ]
+        prompts = ["" if isinstance(row, Bad) else row[0] for row in rows]
         lines: list[str] = []
         bad: list[Bad] = []
         for row, cells in zip(rows, self._cells(prompts, tally), strict=True):
             if not isinstance(row, Bad):
-                lines.append(json_line(row[1] | dict(zip(self._added, cells, strict=True))))
+                added = json_line(dict(zip(self._added, cells, strict=True)))
+                lines.append(f"{row[1][:-2]}, {added[1:]}")  # written once: the row has a key
                 continue
             bad.append(self._unless_fatal(block, row, tally))
             if self._settings.on_error == "keep":
@@ -129,16 +128,19 @@ class Worker:
         tally.empty = len(prompts) - len(some)
         return cells
 
-    def _sound(self, row: tuple[Record, dict[str, object]] | Bad) -> Any:
-        """Return the row, or what is wrong with its values."""
+    def _sound(self, row: tuple[Record, dict[str, object]] | Bad) -> tuple[str, str] | Bad:
+        """Return the prompt and the line of a row, or what is wrong with its values."""
         if isinstance(row, Bad):
             return row
         record, values = row
-        reason = _problem(values, self._settings.column, self._added)
-        if not reason:
-            return row
-        kept = None if _refused(json_line, values) else values
-        return Bad(record.line, reason, record.raw, record.size, kept)
+        reason, kept, line = _problem(values, self._settings.column, self._added), values, ""
+        try:
+            line = json_line(values)
+        except (ValueError, RecursionError) as error:
+            reason, kept = reason or f"cannot be written as JSON ({error})", {}
+        if reason:
+            return Bad(record.line, reason, record.raw, record.size, kept)
+        return str(values[self._settings.column] or ""), line
 
     def _unless_fatal(self, block: Block, row: Bad, tally: Tally) -> Bad:
         if self._settings.on_error == "fail":
@@ -158,14 +160,6 @@ def _problem(values: dict[str, object], column: str, added: list[str]) -> str:
     prompt = values[column]
     if prompt is not None and not isinstance(prompt, str):
         return f"{column!r} holds {type(prompt).__name__}, expected text"
-    return _refused(json_line, values)
-
-
-def _refused(write: Callable[[dict[str, object]], str], values: dict[str, object]) -> str:
-    try:
-        write(values)
-    except (ValueError, RecursionError) as error:
-        return f"cannot be written as JSON ({error})"
     return ""
 
 
