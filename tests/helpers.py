@@ -18,12 +18,12 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from zooter_lite.data.table import RewardTable
-from zooter_lite.learn.encoder import Encoder, EncoderSpec
-from zooter_lite.learn.export import router_graph
-from zooter_lite.router.directory import write_router
+from zooter_lite.encode.encoder import Encoder, EncoderSpec
+from zooter_lite.graph.router_graph import router_graph
+from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.head import DomainPrior, Head, Hidden, TagPrior
-from zooter_lite.router.tags import TagIndex
+from zooter_lite.table.reward_table import RewardTable
+from zooter_lite.tags.index import TagIndex
 
 WORDS = [
     "[PAD]",

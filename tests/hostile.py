@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from tests.helpers import edit_config, replace_file, toy_config, toy_files, toy_head
 from tests.hostile_graphs import GRAPHS
 from tests.hostile_tokenizers import TOKENIZERS
-from zooter_lite.router.directory import write_router
+from zooter_lite.router.directory.store import write_router
 
 FILES = (
     "head.safetensors",

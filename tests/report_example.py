@@ -1,6 +1,6 @@
 """A report dictionary as the evaluation makes it, from simulated rewards.
 
-Its shape is what `zooter_lite.evaluation.page` reads; its numbers hang together, but the
+Its shape is what `zooter_lite.report.page` reads; its numbers hang together, but the
 intervals are normal approximations: nothing here checks a metric.
 """
 

@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import table, units
-from zooter_lite.data.table import RewardTable
-from zooter_lite.learn.ablation import (
+from zooter_lite.compare.ablation import (
     BETAS,
     SHARES,
     ablate,
@@ -21,7 +20,8 @@ from zooter_lite.learn.ablation import (
     refit,
     variants,
 )
-from zooter_lite.learn.train import Recipe, fit_head
+from zooter_lite.head.train import Recipe, fit_head
+from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
 CONFIG = {"labels": {"beta": 0.3, "tags": "auto 8+16+32", "temperature": 0.5}}

@@ -11,19 +11,19 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import table
-from zooter_lite.data.table import RewardTable
-from zooter_lite.evaluation.analysis import (
+from zooter_lite.compare.analysis import (
     Evaluated,
     analyse,
     choice_estimates,
     plain,
     ranking,
 )
-from zooter_lite.evaluation.baselines import TrainedOn, chooser, usual_systems
-from zooter_lite.evaluation.metrics import draw
-from zooter_lite.evaluation.slices import described, make_slice
-from zooter_lite.evaluation.system import Slice, System
+from zooter_lite.compare.baselines import TrainedOn, chooser, usual_systems
+from zooter_lite.compare.slices import described, make_slice
+from zooter_lite.compare.system import Slice, System
 from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.measure.metrics import draw
+from zooter_lite.table.reward_table import RewardTable
 
 NAN = float("nan")
 Json = dict[str, Any]

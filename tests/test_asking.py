@@ -10,9 +10,9 @@ import pytest
 
 from tests.llm_prompts import prompt_of
 from tests.llm_server import serving
+from zooter_lite.ask.asking import Limits, Question, Replies, ask_all, quoted
+from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError
-from zooter_lite.experts.asking import Limits, Question, Replies, ask_all, quoted
-from zooter_lite.experts.pool import Expert
 
 
 def number(text: str) -> int:

@@ -15,14 +15,15 @@ from sentence_transformers import SentenceTransformer
 
 from tests.helpers import softmax, table, toy_head
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
-from zooter_lite.data.table import RewardTable
-from zooter_lite.learn import assemble, parity
-from zooter_lite.learn.assemble import export_graphs
-from zooter_lite.learn.encoder import Encoder, load_encoder
-from zooter_lite.learn.export import as_float32, int8_encoder, router_graph
-from zooter_lite.learn.parity import ParityError, graph_probs
-from zooter_lite.learn.quantise import n_products
+from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.graph.quantise import n_products
+from zooter_lite.graph.router_graph import as_float32, int8_encoder, router_graph
+from zooter_lite.onnx import graphs as assemble
+from zooter_lite.onnx import parity
+from zooter_lite.onnx.graphs import export_graphs
+from zooter_lite.onnx.parity import ParityError, graph_probs
 from zooter_lite.router.session import TextSession
+from zooter_lite.table.reward_table import RewardTable
 
 HEAD = as_float32(toy_head("linear", dim=DIM))
 BOTH = ["fp32", "int8"]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from zooter_lite.labels.balance import per_tag
-from zooter_lite.labels.vocabulary import support
+from zooter_lite.tags.balance import per_tag
+from zooter_lite.tags.vocabulary import support
 
 LISTS = st.lists(st.lists(st.sampled_from("abcdefg"), max_size=4), max_size=40)
 
@@ -48,7 +48,7 @@ def test_the_seed_decides_among_equals() -> None:
 
 def test_the_choice_does_not_depend_on_the_order_of_sets() -> None:
     code = (
-        "import random; from zooter_lite.labels.balance import per_tag\n"
+        "import random; from zooter_lite.tags.balance import per_tag\n"
         "r = random.Random(3)\n"
         "lists = [r.sample('abcdefghijklmnopqrstuvwxyz', r.randint(0, 6)) for _ in range(300)]\n"
         "print(per_tag(lists, 3, 1))"

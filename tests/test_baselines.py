@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsRegressor
 
 from tests.helpers import table, units
-from zooter_lite.evaluation.baselines import (
+from zooter_lite.compare.baselines import (
     NEIGHBOURS,
     TrainedOn,
     best_per_subset,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.helpers import EXPERTS
-from zooter_lite.batch import choose as choose_module
-from zooter_lite.batch.block import Settings
-from zooter_lite.batch.choose import Chooser, FallbackCells
+from zooter_lite.bulk import choose as choose_module
+from zooter_lite.bulk.block import Settings
+from zooter_lite.bulk.choose import Chooser, FallbackCells
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.router import Router
 

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.hostile_parquet import plain, unsound
-from zooter_lite.batch import columns
-from zooter_lite.batch.block import Block
-from zooter_lite.batch.columns import ParquetBlock, open_parquet, output_schema, parquet_pieces
-from zooter_lite.batch.store import Source
-from zooter_lite.data.records import Piece
+from zooter_lite.bulk.block import Block
 from zooter_lite.errors import DataError
+from zooter_lite.files import parquet as columns
+from zooter_lite.files.parquet import ParquetBlock, open_parquet, output_schema, parquet_pieces
+from zooter_lite.files.records import Piece
+from zooter_lite.files.store import Source
 
 
 def source(path: Path) -> Source:

@@ -11,7 +11,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from zooter_lite.batch.inputs import plan
+from zooter_lite.bulk.inputs import plan
 from zooter_lite.errors import DataError
 
 

@@ -24,7 +24,7 @@ import pytest
 
 from tests.helpers import WORDS
 from tests.hostile_files import PACKERS, UNPACKERS, check_error
-from zooter_lite.batch import output
+from zooter_lite.bulk import output
 
 ROOT = Path(__file__).resolve().parent.parent
 Route = Callable[..., tuple[int, str]]

@@ -11,11 +11,11 @@ from typing import IO, Any
 
 import pytest
 
-from zooter_lite.batch import output as output_module
-from zooter_lite.batch.block import Result, Tally
-from zooter_lite.batch.output import Output, State
-from zooter_lite.data.journal import Journal
+from zooter_lite.bulk import output as output_module
+from zooter_lite.bulk.block import Result, Tally
+from zooter_lite.bulk.output import Output, State
 from zooter_lite.errors import DataError
+from zooter_lite.files.journal import Journal
 
 BLOCKS = [
     Result(

@@ -17,10 +17,10 @@ import pytest
 import zstandard
 
 from tests.hostile_files import PACKERS, UNPACKERS
-from zooter_lite.batch import store
-from zooter_lite.batch.columns import arrow
-from zooter_lite.batch.store import Kind, Source
 from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.files import store
+from zooter_lite.files.parquet import arrow
+from zooter_lite.files.store import Kind, Source
 
 DATA = b"".join(b"line %d\n" % i for i in range(200_000))
 PACKINGS = list(UNPACKERS)

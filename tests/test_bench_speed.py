@@ -37,7 +37,7 @@ from recipes.bench.speed.prompts import mixed_lengths, prompts_of, vocabulary
 from recipes.bench.speed.protocol import ROOT
 from recipes.bench.speed.start import Start, directory_mb, packages_mb
 from recipes.bench.speed.write import Results, Timing, check_table, floor_table, page
-from zooter_lite.learn.find import DEFAULT, find_encoder
+from zooter_lite.encode.find import DEFAULT, find_encoder
 
 SVG = "{http://www.w3.org/2000/svg}"
 

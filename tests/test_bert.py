@@ -10,9 +10,9 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
-from zooter_lite.learn.bert import bert_graph, read_bert
-from zooter_lite.learn.encoder import load_encoder
-from zooter_lite.learn.find import EncoderError
+from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.find import EncoderError
+from zooter_lite.graph.bert import bert_graph, read_bert
 from zooter_lite.router.session import TextSession
 
 CASES = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zooter_lite.learn import blocks
+from zooter_lite.head import blocks
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 16, 17, 100])

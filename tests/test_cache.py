@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from zooter_lite.encode.cache import EmbeddingCache, default_cache, is_cache
 from zooter_lite.errors import DataError
-from zooter_lite.learn.cache import EmbeddingCache, default_cache, is_cache
 
 FloatArray = NDArray[np.float32]
 ODD = ["", " ", "\n", "a\0b", "a", "é", "e\u0301", "\ud800", "\udfff", "日本語", "😀", "x" * 10_000]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import softmax
+from zooter_lite.head.calibrate import calibration_temperature
 from zooter_lite.labels.soft import harden
-from zooter_lite.learn.calibrate import calibration_temperature
 
 NAN = float("nan")
 

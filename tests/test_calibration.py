@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from zooter_lite.evaluation.calibration import (
+from zooter_lite.measure.calibration import (
     best_share,
     calibration,
     equal_mass_bins,
     kept_weights,
     selective_curve,
 )
-from zooter_lite.evaluation.metrics import Draws, draw
+from zooter_lite.measure.metrics import Draws, draw
 
 Array = NDArray[np.float64]
 NAN = float("nan")

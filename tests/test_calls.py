@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from tests.llm_server import Canned, Reply, Server, completion, echo, refusal, serving
-from zooter_lite.data.journal import Journal, read_journal
+from zooter_lite.ask import calls as module
+from zooter_lite.ask.calls import GIVE_UP_AFTER, Call, ExpertError, Outcome, run_calls
+from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError
-from zooter_lite.experts import calls as module
-from zooter_lite.experts.calls import GIVE_UP_AFTER, Call, ExpertError, Outcome, run_calls
-from zooter_lite.experts.pool import Expert
+from zooter_lite.files.journal import Journal, read_journal
 
 MILLION = 1e6  # a price in the pool file is of a million tokens
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.report_example import around, example
-from zooter_lite.evaluation import captions, summary
+from zooter_lite.report import captions, summary
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zooter_lite.evaluation.chart import bar_chart
+from zooter_lite.report.chart import bar_chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 Json = dict[str, Any]

@@ -18,8 +18,8 @@ from recipes.bench.collect_chaos import storm
 from tests.conftest import ROOT
 from tests.llm_server import Canned, Server, completion, echo, refusal, serving
 from zooter_lite import collect
+from zooter_lite.ask import calls
 from zooter_lite.cli import run
-from zooter_lite.experts import calls
 
 KEY = "sk-planted/0123+456=789"
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from tests.helpers import table
-from zooter_lite.data.table import RewardTable
-from zooter_lite.evaluation.costs import (
+from zooter_lite.compare.system import System
+from zooter_lite.measure.costs import (
     CostQuality,
     Point,
     cost_quality,
@@ -24,8 +24,8 @@ from zooter_lite.evaluation.costs import (
     pareto,
     sweep,
 )
-from zooter_lite.evaluation.metrics import draw, reward_of
-from zooter_lite.evaluation.system import System
+from zooter_lite.measure.metrics import draw, reward_of
+from zooter_lite.table.reward_table import RewardTable
 
 Array = NDArray[np.float64]
 NAN = float("nan")

@@ -30,7 +30,7 @@ from tests.helpers import (
     units,
 )
 from zooter_lite.errors import DataError, RouterError
-from zooter_lite.router.directory import read_router, write_router
+from zooter_lite.router.directory.store import read_router, write_router
 from zooter_lite.router.router import Router
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -429,7 +429,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from tests.helpers import toy_config, toy_files, toy_head
-from zooter_lite.router.directory import write_router
+from zooter_lite.router.directory.store import write_router
 path = Path(sys.argv[1])
 heads = [toy_head("linear", temperature=float(t)) for t in (1, 2)]
 parts = [(toy_config(head), toy_files(head), head) for head in heads]

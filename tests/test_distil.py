@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from tests.helpers import softmax, units
-from zooter_lite.learn.distil import Direction, Distillation, distil, kl_divergence
+from zooter_lite.head.distil import Direction, Distillation, distil, kl_divergence
 
 Array = NDArray[np.float64]
 DIRECTIONS: list[Direction] = ["label-router", "router-label"]

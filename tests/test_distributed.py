@@ -25,7 +25,7 @@ from tests.conftest import ROOT, Command
 from tests.test_finetune import write_ordered
 from tests.tiny_encoders import save_tiny
 from zooter_lite import Router
-from zooter_lite.learn.checkpoint import Epoch, best_epoch, latest_figures
+from zooter_lite.finetune.checkpoint import Epoch, best_epoch, latest_figures
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import units
+from zooter_lite.head.domains import MIN_ROWS, Domains, gate_of, learn_domains
+from zooter_lite.head.prior import domain_prior
 from zooter_lite.labels.soft import TagAssignment
-from zooter_lite.learn.domains import MIN_ROWS, Domains, gate_of, learn_domains
-from zooter_lite.learn.prior import domain_prior
-from zooter_lite.learn.tagging import Tagging
+from zooter_lite.tags.tagging import Tagging
 
 DIM = 8
 

@@ -11,8 +11,8 @@ from scipy.stats import entropy as scipy_entropy
 from scipy.stats import spearmanr
 
 from tests.helpers import softmax
-from zooter_lite.evaluation.entropy import entropy_curve, spearman
-from zooter_lite.evaluation.metrics import draw
+from zooter_lite.measure.entropy import entropy_curve, spearman
+from zooter_lite.measure.metrics import draw
 
 NAN = float("nan")
 
@@ -51,7 +51,7 @@ def test_the_curve_equals_a_plain_computation() -> None:
 def test_spearman_is_that_of_scipy_on_every_resample(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zooter_lite.evaluation.entropy.CHUNK", chunk)
+    monkeypatch.setattr("zooter_lite.measure.entropy.CHUNK", chunk)
     random = np.random.default_rng(1)
     first = random.integers(6, size=40).astype(np.float64)
     second = first + random.integers(8, size=40)

@@ -15,9 +15,9 @@ import pytest
 from tests.conftest import Command
 from tests.test_fit import write_planted
 from zooter_lite import Router
-from zooter_lite.data import read_table, sample_path, write_table
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.evaluate import Options, main
+from zooter_lite.table import read_table, sample_path, write_table
 
 
 def test_evaluate_agrees_with_the_report_of_the_fit(

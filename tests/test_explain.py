@@ -26,7 +26,7 @@ from tests.helpers import (
 from zooter_lite import Router
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision
-from zooter_lite.router.directory import write_router
+from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.explain import (
     NO_TAGS,
     NO_TEXTS,
@@ -37,7 +37,7 @@ from zooter_lite.router.explain import (
     kendall_tau_b,
 )
 from zooter_lite.router.explain_text import shown
-from zooter_lite.router.tags import TagIndex
+from zooter_lite.tags.index import TagIndex
 
 TEXTS = [f"training query {i}" for i in range(12)]
 

@@ -18,16 +18,16 @@ from tests.helpers import (
     toy_encoder,
     toy_head,
 )
+from zooter_lite.graph.router_graph import router_graph
+from zooter_lite.head.select import Score, Selection
+from zooter_lite.head.settings import Candidates, Method, Setting
+from zooter_lite.head.train import Fitted, Recipe
 from zooter_lite.labels.soft import TagAssignment
-from zooter_lite.learn.assemble import router_config, tag_files
-from zooter_lite.learn.export import router_graph
-from zooter_lite.learn.select import Score, Selection
-from zooter_lite.learn.settings import Candidates, Method, Setting
-from zooter_lite.learn.tagging import Tagging
-from zooter_lite.learn.train import Fitted, Recipe
+from zooter_lite.onnx.graphs import router_config, tag_files
 from zooter_lite.router.head import Head, TagPrior
 from zooter_lite.router.session import TextSession
-from zooter_lite.router.tags import TagIndex
+from zooter_lite.tags.index import TagIndex
+from zooter_lite.tags.tagging import Tagging
 
 KINDS = ["linear", "prior", "mlp", "domain"]
 QUERIES = ["one two three", "", "eight", "four five " * 40, "nine unknown words", "one two three"]

@@ -21,11 +21,12 @@ from tests.test_fit import digest, write_planted
 from tests.tiny_encoders import DIM, MAX_LENGTH, save_tiny
 from zooter_lite import Router, export
 from zooter_lite.cli import run
-from zooter_lite.data import read_table
-from zooter_lite.learn import parity, text
-from zooter_lite.learn.assemble import export_graphs
-from zooter_lite.learn.encoder import load_encoder
-from zooter_lite.router.directory import write_router
+from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.onnx import parity
+from zooter_lite.onnx.graphs import export_graphs
+from zooter_lite.onnx.text import one_file as text
+from zooter_lite.router.directory.store import write_router
+from zooter_lite.table import read_table
 
 PROMPTS = ["What is 17 * 23?", "", "请写一个函数 😀", "ÉCOLE naïve [SEP] x", "word " * 400, "\t"]
 Failing = Callable[..., str]

@@ -21,9 +21,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zooter_lite.data import RewardTable, arrow, read_table, sample_path, write_table
-from zooter_lite.data.texts import ArrowTexts
 from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.table import RewardTable, arrow, read_table, sample_path, write_table
+from zooter_lite.table.texts import ArrowTexts
 
 NAN = float("nan")
 SUFFIXES = (".csv", ".jsonl", ".csv.gz", ".jsonl.gz", ".parquet")

@@ -16,16 +16,16 @@ from tests.conftest import Command
 from tests.tiny_encoders import save_tiny
 from zooter_lite import Router, fit
 from zooter_lite.cli import run
-from zooter_lite.learn import finetune
-from zooter_lite.learn.checkpoint import Epoch, best_epoch, latest_figures
-from zooter_lite.learn.distil import Direction, Distillation, distil
-from zooter_lite.learn.encoder import Encoder, load_encoder
-from zooter_lite.learn.find import EncoderError, find_encoder
-from zooter_lite.learn.finetune import fine_tune, stalled
-from zooter_lite.learn.learner import batch_loss, begin, held_reward
-from zooter_lite.learn.reference import load_torch
-from zooter_lite.learn.select import reward_of_choice
-from zooter_lite.learn.tuning import Task, Tuning, batches, layer_rates, schedule
+from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.find import EncoderError, find_encoder
+from zooter_lite.encode.reference import load_torch
+from zooter_lite.finetune import loop as finetune
+from zooter_lite.finetune.checkpoint import Epoch, best_epoch, latest_figures
+from zooter_lite.finetune.learner import batch_loss, begin, held_reward
+from zooter_lite.finetune.loop import fine_tune, stalled
+from zooter_lite.finetune.tuning import Task, Tuning, batches, layer_rates, schedule
+from zooter_lite.head.distil import Direction, Distillation, distil
+from zooter_lite.head.select import reward_of_choice
 
 FAST = partial(Tuning, rate=3e-3)  # two layers with random weights need large steps
 

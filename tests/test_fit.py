@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import Command
 from zooter_lite import Router, RouterError, fit
 from zooter_lite.cli import run
-from zooter_lite.data import read_table, sample_path
-from zooter_lite.learn import parity
+from zooter_lite.onnx import parity
+from zooter_lite.table import read_table, sample_path
 
 COLOURS = ("red", "blue", "green", "amber", "white", "black", "violet", "grey", "pink", "teal")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import table, units
-from zooter_lite.evaluation import held_out
-from zooter_lite.evaluation.held_out import conclusion, held_out_slices
+from zooter_lite.compare import held_out
+from zooter_lite.compare.held_out import conclusion, held_out_slices
 from zooter_lite.router.head import Head
 
 SPLITS = ["dev"] * 10 + ["test"] * 50 + ["train"] * 60

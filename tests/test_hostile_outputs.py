@@ -19,9 +19,9 @@ import pytest
 
 from tests.hostile_files import check_error, visible
 from tests.hostile_parquet import plain, written
-from zooter_lite.batch.output import Output, State
-from zooter_lite.data.journal import Journal
+from zooter_lite.bulk.output import Output, State
 from zooter_lite.errors import DataError
+from zooter_lite.files.journal import Journal
 
 Route = Callable[..., tuple[int, str]]
 CONTENT = "id,query\n" + "".join(f"{i},one two\n" for i in range(600))

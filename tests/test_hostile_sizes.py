@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from tests.hostile_files import check_error, visible
-from zooter_lite.data.records import MAX_RECORD, SHOWN
+from zooter_lite.files.records import MAX_RECORD, SHOWN
 
 Route = Callable[..., tuple[int, str, float]]
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from zooter_lite.data import journal as module
-from zooter_lite.data.journal import Journal, read_journal
 from zooter_lite.errors import DataError
+from zooter_lite.files import journal as module
+from zooter_lite.files.journal import Journal, read_journal
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -98,7 +98,7 @@ def test_a_torn_end_is_cut_before_the_next_record(tmp_path: Path, torn: bytes) -
 
 def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    script = f"from pathlib import Path; from zooter_lite.data.journal import Journal; " \
+    script = f"from pathlib import Path; from zooter_lite.files.journal import Journal; " \
         f"Journal(Path({str(path)!r})).append({{'b': 1}})"  # fmt: skip
     with Journal(path) as first:
         with pytest.raises(DataError, match="another process writes to it"):
@@ -116,7 +116,7 @@ FULL_DISK = """
 import json, resource, signal, sys
 from pathlib import Path
 from zooter_lite.errors import DataError
-from zooter_lite.data.journal import Journal
+from zooter_lite.files.journal import Journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then write() fails as on a full disk
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 path, kept = Path(sys.argv[1]), 0

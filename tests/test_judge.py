@@ -16,9 +16,9 @@ from tests.llm_server import Reply, serving
 from zooter_lite import score as score_command
 from zooter_lite.cli import run
 from zooter_lite.errors import DataError
-from zooter_lite.experts.judge import Judge, pair_points, read_judge
-from zooter_lite.experts.scorer import Item, Scorer
-from zooter_lite.experts.verdicts import parse_score, parse_verdict
+from zooter_lite.scoring.judge import Judge, pair_points, read_judge
+from zooter_lite.scoring.scorer import Item, Scorer
+from zooter_lite.scoring.verdicts import parse_score, parse_verdict
 
 URL = "http://127.0.0.1:1/v1"
 WORTH = {"poor": 2, "fair": 5, "good": 8}

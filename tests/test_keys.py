@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from zooter_lite.data.keys import query_groups, query_hashes, query_key
+from zooter_lite.table.keys import query_groups, query_hashes, query_key
 
 
 def test_white_space_is_folded() -> None:

@@ -14,24 +14,24 @@ import torch
 from numpy.typing import NDArray
 
 from tests.helpers import table, units
-from zooter_lite.data.keys import query_groups
-from zooter_lite.data.table import RewardTable
-from zooter_lite.learn import blocks
-from zooter_lite.learn.distil import Distillation, distil, kl_divergence
-from zooter_lite.learn.domains import learn_domains
-from zooter_lite.learn.large import (
+from zooter_lite.head import blocks
+from zooter_lite.head.distil import Distillation, distil, kl_divergence
+from zooter_lite.head.domains import learn_domains
+from zooter_lite.head.large import (
     Sample,
     distil_in_blocks,
     fit_large,
     labels_in_blocks,
     sample_rows,
 )
-from zooter_lite.learn.prior import fit_setting, labels_of
-from zooter_lite.learn.select import fold_ids, reward_of_choice
-from zooter_lite.learn.settings import Method, Setting
-from zooter_lite.learn.tagging import Tagging, cluster_tags, given_tags
-from zooter_lite.learn.train import Recipe, fit_head
+from zooter_lite.head.prior import fit_setting, labels_of
+from zooter_lite.head.select import fold_ids, reward_of_choice
+from zooter_lite.head.settings import Method, Setting
+from zooter_lite.head.train import Recipe, fit_head
 from zooter_lite.router.head import Head
+from zooter_lite.table.keys import query_groups
+from zooter_lite.table.reward_table import RewardTable
+from zooter_lite.tags.tagging import Tagging, cluster_tags, given_tags
 
 FloatArray = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -172,7 +172,7 @@ LIMITED = """
 import resource, sys
 import numpy as np
 from tests.helpers import table
-from zooter_lite.learn.train import Recipe, fit_head
+from zooter_lite.head.train import Recipe, fit_head
 
 n, dim = 120_000, 256
 embeddings = np.memmap(sys.argv[1], np.float32, "w+", shape=(n, dim))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from zooter_lite.learn.rivals import (
+from zooter_lite.compare.torch_rivals import (
     BOTTOM,
     OUT_GROUP,
     TOP,

@@ -14,9 +14,9 @@ import torch
 
 from tests.test_finetune import ordered, task_for
 from tests.tiny_encoders import save_tiny
-from zooter_lite.learn.encoder import load_encoder
-from zooter_lite.learn.finetune import fine_tune
-from zooter_lite.learn.learner import (
+from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.reference import load_torch
+from zooter_lite.finetune.learner import (
     State,
     batch_loss,
     begin,
@@ -25,8 +25,8 @@ from zooter_lite.learn.learner import (
     restore,
     tensors_of,
 )
-from zooter_lite.learn.reference import load_torch
-from zooter_lite.learn.tuning import Task, Tuning, share
+from zooter_lite.finetune.loop import fine_tune
+from zooter_lite.finetune.tuning import Task, Tuning, share
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

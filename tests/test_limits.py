@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from zooter_lite.errors import RouterError
-from zooter_lite.router import limits
-from zooter_lite.router.limits import bound_memory, memory, run_bounded
+from zooter_lite.untrusted import limits
+from zooter_lite.untrusted.limits import bound_memory, memory, run_bounded
 
 FEED = {"x": np.asarray([[1], [2]], dtype=np.int64)}
 

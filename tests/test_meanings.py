@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from tests.helpers import units
 from zooter_lite.errors import DataError
-from zooter_lite.learn.meanings import (
+from zooter_lite.tags.meanings import (
     cluster_names,
     near_repeats,
     one_vocabulary,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from zooter_lite.evaluation.metrics import (
+from zooter_lite.measure.metrics import (
     Estimate,
     draw,
     estimate,
@@ -185,7 +185,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     columns[[0, 5], 1] = NAN
     whole = draw(subsets, seed=(3, 1), n_resamples=11)
     expected = whole.means(columns)
-    monkeypatch.setattr("zooter_lite.evaluation.metrics.CHUNK", 20)
+    monkeypatch.setattr("zooter_lite.measure.metrics.CHUNK", 20)
     pieces = draw(subsets, seed=(3, 1), n_resamples=11)
     for one, other in zip(whole.counts, pieces.counts, strict=True):
         np.testing.assert_array_equal(one, other)

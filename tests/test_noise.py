@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zooter_lite.evaluation.metrics import draw, estimate
-from zooter_lite.evaluation.noise import (
+from zooter_lite.compare.noise import (
     _NEIGHBOURS,
     CONFOUNDERS,
     FRAMES,
@@ -24,6 +23,7 @@ from zooter_lite.evaluation.noise import (
     robustness,
     typos,
 )
+from zooter_lite.measure.metrics import draw, estimate
 
 NAN = float("nan")
 BY_NAME = {noise.name: noise for noise in NOISES}

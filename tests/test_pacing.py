@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from zooter_lite.experts import pacing
-from zooter_lite.experts.pacing import Budget, Pace, backoff, pause
+from zooter_lite.ask import pacing
+from zooter_lite.ask.pacing import Budget, Pace, backoff, pause
 
 
 class Clock:

@@ -15,8 +15,8 @@ import pytest
 
 from tests.report_example import HOSTILE, example
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.evaluation import page
-from zooter_lite.evaluation.page import render, write_report
+from zooter_lite.report import page
+from zooter_lite.report.page import render, write_report
 
 pytest.importorskip("matplotlib")
 

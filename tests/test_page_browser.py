@@ -9,7 +9,7 @@ import pytest
 from tests.chromium import Page, opened
 from tests.consumers import program
 from tests.report_example import example
-from zooter_lite.evaluation.page import write_report
+from zooter_lite.report.page import write_report
 
 pytest.importorskip("matplotlib")
 

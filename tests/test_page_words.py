@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zooter_lite.evaluation import words
+from zooter_lite.report import words
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import DIM, NAN, toy_head, units
-from zooter_lite.learn.parity import ParityError, check_fp32, check_int8
+from zooter_lite.onnx.parity import ParityError, check_fp32, check_int8
 
 EXPECTED = np.asarray([[0.6, 0.3, 0.1], [0.4, 0.5, 0.1], [0.34, 0.33, 0.33], [0.2, 0.2, 0.6]])
 REWARDS = np.asarray([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.5, NAN], [0.0, 0.0, 1.0]])

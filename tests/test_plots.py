@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from zooter_lite.evaluation import curves, plots
-from zooter_lite.evaluation.curves import Curve
-from zooter_lite.evaluation.plots import Dot, Row
+from zooter_lite.report import curves, plots
+from zooter_lite.report.curves import Curve
+from zooter_lite.report.plots import Dot, Row
 
 pytest.importorskip("matplotlib")
 

@@ -21,10 +21,10 @@ from recipes.pocket.experts.code_runner import find_code, refusal, run
 from recipes.pocket.prompts import GENERATED, SHIFTED, generate
 from recipes.pocket.responses import POOL
 from recipes.pocket.verify import Answer, day, exact, items, last_date, number, one_of, verify
-from zooter_lite.experts.pool import read_pool
-from zooter_lite.experts.sandbox import Limits
+from zooter_lite.ask.pool import read_pool
+from zooter_lite.scoring.sandbox import Limits
 
-SAMPLE = Path(__file__).parents[1] / "zooter_lite" / "data" / "sample.jsonl.gz"
+SAMPLE = Path(__file__).parents[1] / "zooter_lite" / "table" / "sample.jsonl.gz"
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from recipes.pocket.responses import figures, keep, read_kept
 from tests.conftest import ROOT
 from tests.llm_server import Server, serving
 from zooter_lite import collect
+from zooter_lite.ask.pool import read_pool
 from zooter_lite.cli import run
 from zooter_lite.errors import DataError
-from zooter_lite.experts.pool import read_pool
 
 QUERIES = {"a-1": "Which animal barks?", "b-1": "Grüße,\n„rot“ auf Englisch?"}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from zooter_lite.ask.pool import Expert, read_pool
 from zooter_lite.errors import DataError
-from zooter_lite.experts.pool import Expert, read_pool
 
 SERVER = '[[expert]]\nname = "a"\nbase_url = "http://127.0.0.1:8000/v1"\nmodel = "m"\n'
 FUNCTION = '[[expert]]\nname = "f"\ncallable = "math:sqrt"\n'

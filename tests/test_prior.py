@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tests.helpers import units
+from zooter_lite.head.prior import fit_setting, prior_table
+from zooter_lite.head.settings import Method, Setting
 from zooter_lite.labels.soft import TagAssignment
-from zooter_lite.learn.prior import fit_setting, prior_table
-from zooter_lite.learn.settings import Method, Setting
-from zooter_lite.learn.tagging import Tagging, cluster_tags
+from zooter_lite.tags.tagging import Tagging, cluster_tags
 
 NAN = float("nan")
 

@@ -12,10 +12,10 @@ import torch
 from tests.test_fit import write_planted
 from zooter_lite import fit
 from zooter_lite.cli import run
+from zooter_lite.encode.find import EncoderError
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.learn import processes
-from zooter_lite.learn.find import EncoderError
-from zooter_lite.learn.processes import ALONE, Processes, accelerator, launched, mixed_precision
+from zooter_lite.finetune import processes
+from zooter_lite.finetune.processes import ALONE, Processes, accelerator, launched, mixed_precision
 
 
 def test_a_process_is_alone_unless_it_was_launched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from zooter_lite.learn.quantise import WEIGHT_MAX, quantise_columns, smoothing, to_int8
+from zooter_lite.graph.quantise import WEIGHT_MAX, quantise_columns, smoothing, to_int8
 
 WORDS, DIM = 600, 16
 Float = NDArray[np.float32]

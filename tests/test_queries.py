@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from zooter_lite.data.queries import Queries, query_id, read_queries, tags_of, write_queries
 from zooter_lite.errors import DataError
+from zooter_lite.table.queries import Queries, query_id, read_queries, tags_of, write_queries
 
 
 def written(tmp_path: Path, name: str, text: str) -> str:

@@ -21,14 +21,14 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT, Command
-from zooter_lite.batch.block import Settings
-from zooter_lite.batch.reader import Start, read_blocks
-from zooter_lite.batch.store import Source
+from zooter_lite.bulk.block import Settings
+from zooter_lite.bulk.reader import Start, read_blocks
 from zooter_lite.errors import DataError, MissingPackageError, RouterError
+from zooter_lite.files.store import Source
 from zooter_lite.router.router import Router
 
 ray = pytest.importorskip("ray")
-from zooter_lite.batch import ray_cluster, ray_engine  # noqa: E402 - after the skip
+from zooter_lite.bulk import ray_cluster, ray_engine  # noqa: E402 - after the skip
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

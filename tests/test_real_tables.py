@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import Command
-from zooter_lite.data import read_table
 from zooter_lite.labels import diagnose
+from zooter_lite.table import read_table
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tests.conftest import Command
 from tests.helpers import EXPERTS, table, toy_embedding, toy_encoder, toy_router
-from zooter_lite.evaluation.rows import Outputs
-from zooter_lite.learn.cache import EmbeddingCache
-from zooter_lite.learn.recall import recall
+from zooter_lite.compare.evaluated_rows import Outputs
+from zooter_lite.encode.cache import EmbeddingCache
+from zooter_lite.encode.recall import recall
 from zooter_lite.router.router import Router
 
 QUERIES = ["one two", "three", "four five six", "seven"]
@@ -78,7 +78,7 @@ def test_no_cache_is_no_recall(tmp_path: Path) -> None:
 def test_the_command_finds_the_same_with_and_without_the_cache(
     command: Command, router_path: Path, tmp_path: Path
 ) -> None:
-    sample = Path(__file__).parents[1] / "zooter_lite/data/sample.jsonl.gz"
+    sample = Path(__file__).parents[1] / "zooter_lite/table/sample.jsonl.gz"
     found = []
     for place, options in enumerate(([], ["--cache", "none"])):
         file = tmp_path / f"{place}.json"

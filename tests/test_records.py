@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zooter_lite.data import records as records_module
-from zooter_lite.data.records import Lines, Piece, Record, csv_records, json_records, pieces
 from zooter_lite.errors import DataError
+from zooter_lite.files import records as records_module
+from zooter_lite.files.records import Lines, Piece, Record, csv_records, json_records, pieces
 
 BYTES = st.lists(
     st.sampled_from([b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"a", b"bc ", b"\xc3\xa9", b"\xff"]),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from zooter_lite.evaluation.metrics import Draws, Estimate, draw
-from zooter_lite.evaluation.recovered import SHARES, recovered_gap
+from zooter_lite.measure.metrics import Draws, Estimate, draw
+from zooter_lite.measure.recovered import SHARES, recovered_gap
 
 Array = NDArray[np.float64]
 NAN = float("nan")

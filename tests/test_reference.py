@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
-from zooter_lite.learn.bert import read_bert
-from zooter_lite.learn.encoder import Encoder, load_encoder
-from zooter_lite.learn.export import int8_encoder
-from zooter_lite.learn.find import EncoderError
-from zooter_lite.learn.parity import reference_embeddings
-from zooter_lite.learn.reference import load_torch, torch_embeddings
+from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.find import EncoderError
+from zooter_lite.encode.reference import load_torch, torch_embeddings
+from zooter_lite.graph.bert import read_bert
+from zooter_lite.graph.router_graph import int8_encoder
+from zooter_lite.onnx.parity import reference_embeddings
 
 pytestmark = pytest.mark.slow
 PROMPT = "face: "
@@ -79,7 +79,7 @@ def test_the_reference_is_computed_once(
     def fail(*_: object) -> None:
         raise AssertionError("loaded again")
 
-    monkeypatch.setattr("zooter_lite.learn.parity.load_torch", fail)
+    monkeypatch.setattr("zooter_lite.onnx.parity.load_torch", fail)
     np.testing.assert_array_equal(reference_embeddings(exported, TEXTS, tmp_path), first)
     moved = replace(exported, spec=replace(exported.spec, prompt=""))
     with pytest.raises(AssertionError, match="loaded again"):  # another prompt, other embeddings

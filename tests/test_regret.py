@@ -10,8 +10,8 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from tests.helpers import table
-from zooter_lite.evaluation.metrics import draw, estimate
-from zooter_lite.evaluation.regret import (
+from zooter_lite.measure.metrics import draw, estimate
+from zooter_lite.measure.regret import (
     by_subset,
     by_tag,
     confusion,

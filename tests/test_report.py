@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.test_analysis import KNOWN, PROBS, TEST, report_of, slice_of
-from zooter_lite.evaluation.report import (
+from zooter_lite.report.card import (
     BAR,
     documents,
     interval,

@@ -32,9 +32,9 @@ from transformers import (
 
 from tests.tiny_encoders import tiny_tokenizer
 from zooter_lite.errors import DataError
-from zooter_lite.experts import reward_network
-from zooter_lite.experts.reward_model import RewardModel, read_reward_model
-from zooter_lite.experts.scorer import Item
+from zooter_lite.scoring import reward_network
+from zooter_lite.scoring.reward_model import RewardModel, read_reward_model
+from zooter_lite.scoring.scorer import Item
 
 MAX_LENGTH = 96
 TEMPLATE = (

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import units
-from zooter_lite.evaluation.rivals import (
+from zooter_lite.compare.rivals import (
     FOLDS,
     RIVALS,
     SHRINKAGE,
@@ -20,7 +20,7 @@ from zooter_lite.evaluation.rivals import (
     ridge,
     tuned_scores,
 )
-from zooter_lite.learn.rivals import dual_contrastive, factorise
+from zooter_lite.compare.torch_rivals import dual_contrastive, factorise
 
 Array = NDArray[np.float64]
 NAN = float("nan")

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zooter_lite.data.rows import (
+from zooter_lite.errors import DataError
+from zooter_lite.files.rows import (
     Row,
     RowWriter,
     atomic_file,
@@ -24,7 +25,6 @@ from zooter_lite.data.rows import (
     open_rows,
     text_format,
 )
-from zooter_lite.errors import DataError
 
 csv_text = st.text(
     st.sampled_from("\",;'\r\n\t \ufeff\u2028\x1aé🙂")

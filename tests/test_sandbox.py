@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from zooter_lite.experts.checks import python_tests
-from zooter_lite.experts.sandbox import Limits, run_python
+from zooter_lite.scoring.checks import python_tests
+from zooter_lite.scoring.sandbox import Limits, run_python
 
 LIMITS = Limits(cpu_seconds=1, wall_seconds=30.0, memory_bytes=128 * 2**20)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the limits of Linux")
@@ -103,7 +103,7 @@ def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     program = f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)"
     code = (
-        "from zooter_lite.experts.sandbox import Limits, run_python\n"
+        "from zooter_lite.scoring.sandbox import Limits, run_python\n"
         f"run_python([{program!r}], Limits(wall_seconds=1.0))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])

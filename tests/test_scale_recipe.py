@@ -12,9 +12,9 @@ import pytest
 
 from recipes.scale import capacity, growth, kills, prompts, raw, table
 from recipes.scale import route as bench
-from zooter_lite.batch.block import Settings
-from zooter_lite.batch.choose import Chooser
-from zooter_lite.data import read_table
+from zooter_lite.bulk.block import Settings
+from zooter_lite.bulk.choose import Chooser
+from zooter_lite.table import read_table
 
 
 def test_prompts_are_all_different_and_written_as_they_are_generated(tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ import pytest
 
 from tests.conftest import ROOT, Command
 from zooter_lite.cli import run
-from zooter_lite.data.files import read_table, sample_path
-from zooter_lite.data.journal import read_journal
 from zooter_lite.errors import DataError
-from zooter_lite.experts.checks import Verifier, read_verifier
-from zooter_lite.experts.rewards import combine, read_responses, standardise
-from zooter_lite.experts.scorer import Item, fingerprint
-from zooter_lite.experts.scorer_file import read_scorers, scorers_of
+from zooter_lite.files.journal import read_journal
 from zooter_lite.score import Options, main
+from zooter_lite.scoring.checks import Verifier, read_verifier
+from zooter_lite.scoring.rewards import combine, read_responses, standardise
+from zooter_lite.scoring.scorer import Item, fingerprint
+from zooter_lite.scoring.scorer_file import read_scorers, scorers_of
+from zooter_lite.table.storage import read_table, sample_path
 
 QUERIES: list[dict[str, Any]] = [
     {"query_id": "q1", "query": "2 + 2?", "answer": "4", "subset": "sums", "split": "train",

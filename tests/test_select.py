@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import units
-from zooter_lite.labels.soft import TagAssignment
-from zooter_lite.learn.prior import fit_setting
-from zooter_lite.learn.select import (
+from zooter_lite.head.prior import fit_setting
+from zooter_lite.head.select import (
     Score,
     _paths,
     _scores,
@@ -22,8 +21,9 @@ from zooter_lite.learn.select import (
     reward_of_choice,
     select,
 )
-from zooter_lite.learn.settings import Candidates, Method, Setting
-from zooter_lite.learn.tagging import Tagging, cluster_tags
+from zooter_lite.head.settings import Candidates, Method, Setting
+from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.tags.tagging import Tagging, cluster_tags
 
 Array = NDArray[np.float64]
 NAN = float("nan")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zooter_lite.learn.settings import never_rewarded, reward_spread
+from zooter_lite.head.settings import never_rewarded, reward_spread
 
 NAN = float("nan")
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from zooter_lite.evaluation.metrics import draw
-from zooter_lite.evaluation.significance import holm, paired_gaps, two_sided_p
+from zooter_lite.measure.metrics import draw
+from zooter_lite.measure.significance import holm, paired_gaps, two_sided_p
 
 NAN = float("nan")
 

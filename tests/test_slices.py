@@ -12,16 +12,16 @@ import pytest
 
 from tests.helpers import EXPERTS, WORDS, table, toy_router
 from zooter_lite import Router
-from zooter_lite.data import write_table
-from zooter_lite.data.scores import read_scores
-from zooter_lite.data.table import RewardTable
+from zooter_lite.compare.baselines import TrainedOn
+from zooter_lite.compare.noise import NOISES
+from zooter_lite.compare.picking import picker, reward_ranking
+from zooter_lite.compare.rivals import Rival, clusters
+from zooter_lite.compare.slices import Plan, evaluate_table
+from zooter_lite.compare.suite import SplitChoice, SuiteTable
 from zooter_lite.errors import DataError
-from zooter_lite.evaluation.baselines import TrainedOn
-from zooter_lite.evaluation.noise import NOISES
-from zooter_lite.evaluation.picking import picker, reward_ranking
-from zooter_lite.evaluation.rivals import Rival, clusters
-from zooter_lite.evaluation.slices import Plan, evaluate_table
-from zooter_lite.evaluation.suite import SplitChoice, SuiteTable
+from zooter_lite.table import write_table
+from zooter_lite.table.reward_table import RewardTable
+from zooter_lite.table.scores import read_scores
 
 NAN = float("nan")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import table
-from zooter_lite.data.splits import part_of, with_splits
 from zooter_lite.errors import DataError
+from zooter_lite.table.splits import part_of, with_splits
 
 QUERIES = ["a", "b", "c", "a ", "d"]
 TABLE = replace(table(np.eye(5), queries=QUERIES), splits=["train", "test", "train", "test", "dev"])

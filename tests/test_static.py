@@ -13,18 +13,18 @@ import pytest
 from tests.conftest import ROOT, Command
 from tests.tiny_encoders import TEXTS, save_tiny
 from zooter_lite import Router
-from zooter_lite.data import read_table, sample_path
-from zooter_lite.errors import MissingPackageError
-from zooter_lite.learn.encoder import Encoder, load_encoder
-from zooter_lite.learn.find import DEFAULT, EncoderError, is_static
-from zooter_lite.learn.parity import reference_embeddings
-from zooter_lite.learn.static import (
+from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.find import DEFAULT, EncoderError, is_static
+from zooter_lite.encode.static import (
     MAX_LENGTH,
     MEASURED,
     distilled,
     static_embeddings,
     static_graph,
 )
+from zooter_lite.errors import MissingPackageError
+from zooter_lite.onnx.parity import reference_embeddings
+from zooter_lite.table import read_table, sample_path
 
 TINY_TEXTS = [*TEXTS, "[PAD] a [UNK]", "cab " * (MAX_LENGTH + 50), "é", "\ud800 a", "x" * 4000]
 
@@ -167,7 +167,7 @@ def test_static_alone_is_distilled_from_the_default_encoder(
         asked.append(teacher)
         return Path(name.partition(":")[2])
 
-    monkeypatch.setattr("zooter_lite.learn.static.find_encoder", find)
+    monkeypatch.setattr("zooter_lite.encode.static.find_encoder", find)
     assert load_encoder("static", tmp_path).spec.name == "static"
     assert asked == [DEFAULT]
 

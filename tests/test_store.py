@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zooter_lite.encode import vectors as module
+from zooter_lite.encode.vectors import KEY, FloatArray, Keys, VectorStore
 from zooter_lite.errors import DataError
-from zooter_lite.learn import store as module
-from zooter_lite.learn.store import KEY, FloatArray, Keys, VectorStore
 
 DIM = 4
 

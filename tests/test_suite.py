@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import table
-from zooter_lite.data.table import RewardTable
-from zooter_lite.errors import DataError
-from zooter_lite.evaluation.suite import (
+from zooter_lite.compare.suite import (
     SplitChoice,
     SuiteTable,
     check_groups,
@@ -18,6 +16,8 @@ from zooter_lite.evaluation.suite import (
     read_suite,
     table_name,
 )
+from zooter_lite.errors import DataError
+from zooter_lite.table.reward_table import RewardTable
 
 WHOLE = """
 [[table]]

@@ -8,7 +8,7 @@ from typing import Any
 from recipes.suite.write import results
 from tests.conftest import ROOT
 from tests.report_example import example
-from zooter_lite.evaluation.suite import read_suite
+from zooter_lite.compare.suite import read_suite
 
 Json = dict[str, Any]
 

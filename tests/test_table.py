@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zooter_lite.data.table import RewardTable, build_table
 from zooter_lite.errors import DataError
+from zooter_lite.table.reward_table import RewardTable, build_table
 
 NAN = float("nan")
 

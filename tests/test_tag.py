@@ -21,7 +21,7 @@ from tests.llm_prompts import prompt_of, quoted_texts
 from tests.llm_server import serving
 from zooter_lite import tag
 from zooter_lite.cli import run
-from zooter_lite.data.queries import read_queries
+from zooter_lite.table.queries import read_queries
 
 KEY = "sk-planted-1234567890"
 TOPICS = {

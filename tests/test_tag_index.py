@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from tests.conftest import ROOT
 from tests.helpers import units
 from zooter_lite.errors import RouterError
-from zooter_lite.router import neighbours, tags
-from zooter_lite.router.neighbours import NEIGHBOURS, RECALL, IndexChoice, build_index
-from zooter_lite.router.tags import TagIndex
+from zooter_lite.tags import index as tags
+from zooter_lite.tags import neighbours
+from zooter_lite.tags.index import TagIndex
+from zooter_lite.tags.neighbours import NEIGHBOURS, RECALL, IndexChoice, build_index
 
 FloatArray = NDArray[np.float32]
 NAN = float("nan")
@@ -331,7 +332,7 @@ HOSTILE = """
 import random, resource, struct, sys
 import numpy as np
 from zooter_lite.errors import RouterError
-from zooter_lite.router.tags import TagIndex
+from zooter_lite.tags.index import TagIndex
 
 resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))  # threads reserve most of it
 folder, dim, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

@@ -10,10 +10,10 @@ import pytest
 
 from tests.llm_prompts import prompt_of, quoted_texts
 from tests.llm_server import serving
-from zooter_lite.data.queries import Queries
+from zooter_lite.ask.pool import Expert
+from zooter_lite.ask.tagger import LONGEST_TAG, MOST_TAGS, ask_tags, parse_tags, read_tagger
 from zooter_lite.errors import DataError
-from zooter_lite.experts.pool import Expert
-from zooter_lite.experts.tagger import LONGEST_TAG, MOST_TAGS, ask_tags, parse_tags, read_tagger
+from zooter_lite.table.queries import Queries
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_info
 
 from tests.helpers import softmax, units
-from zooter_lite.learn.tagging import (
+from zooter_lite.router.head import SHARPNESS
+from zooter_lite.tags.tagging import (
     MIN_SUPPORT,
     REPEATS,
     ROWS_PER_CLUSTER,
@@ -19,7 +20,6 @@ from zooter_lite.learn.tagging import (
     cluster_tags,
     given_tags,
 )
-from zooter_lite.router.head import SHARPNESS
 
 FloatArray = NDArray[np.float32]
 

@@ -17,13 +17,13 @@ from onnx import helper, numpy_helper
 from tokenizers import Tokenizer
 
 from tests.helpers import DIM, EXPERTS, WORDS, toy_encoder, toy_head
+from zooter_lite.encode.find import find_encoder
 from zooter_lite.errors import ZooterError
-from zooter_lite.learn.export import router_graph
-from zooter_lite.learn.find import find_encoder
-from zooter_lite.learn.tables import tables
-from zooter_lite.learn.text import check_text_parity, text_graph
-from zooter_lite.learn.tokens import Nodes, token_nodes
-from zooter_lite.learn.wordpiece import TextExportError, read_wordpiece
+from zooter_lite.graph.router_graph import router_graph
+from zooter_lite.onnx.text.one_file import check_text_parity, text_graph
+from zooter_lite.onnx.text.tables import tables
+from zooter_lite.onnx.text.token_nodes import Nodes, token_nodes
+from zooter_lite.onnx.text.wordpiece import TextExportError, read_wordpiece
 from zooter_lite.router.session import TextSession
 
 MAX_LENGTH = 64

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from zooter_lite.data.texts import ArrowTexts, taken
+from zooter_lite.table.texts import ArrowTexts, taken
 
 WORDS = ["a", "bb", "", "日本", "e\u0301", "f", "g"]
 COLUMN = pa.chunked_array([WORDS[:3], [], WORDS[3:4], WORDS[4:]], pa.string())

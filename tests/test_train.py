@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import table, units
-from zooter_lite.data.table import RewardTable
 from zooter_lite.errors import DataError
-from zooter_lite.learn.settings import BETAS, L2S, TEMPERATURES, reward_spread
-from zooter_lite.learn.train import Recipe, candidates_for, fit_head
+from zooter_lite.head.settings import BETAS, L2S, TEMPERATURES, reward_spread
+from zooter_lite.head.train import Recipe, candidates_for, fit_head
+from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
 NAN = float("nan")

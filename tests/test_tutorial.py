@@ -21,7 +21,7 @@ from recipes.chain.steps import README, Step, steps
 from tests.conftest import ROOT
 from tests.llm_server import Server
 from zooter_lite import Router
-from zooter_lite.experts.pool import experts_of, read_pool
+from zooter_lite.ask.pool import experts_of, read_pool
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from zooter_lite.errors import RouterError
-from zooter_lite.router import verified
-from zooter_lite.router.verified import check_file, map_file, read_file
+from zooter_lite.untrusted import verified
+from zooter_lite.untrusted.verified import check_file, map_file, read_file
 
 CONTENT = bytes(range(256)) * 9
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zooter_lite.errors import DataError
-from zooter_lite.experts.verifiers import (
+from zooter_lite.scoring.verifiers import (
     contains,
     exact,
     fenced,

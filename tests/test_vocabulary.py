@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zooter_lite.labels.vocabulary import (
+from zooter_lite.tags.vocabulary import (
     associated,
     clean,
     clean_tag,

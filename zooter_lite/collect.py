@@ -36,19 +36,19 @@ from typing import Optional
 
 from tqdm import tqdm
 
-from zooter_lite.cli import option, run
-from zooter_lite.data.journal import Journal
-from zooter_lite.data.queries import Queries, read_queries
-from zooter_lite.errors import DataError
-from zooter_lite.experts.calls import Call, Outcome, run_calls
-from zooter_lite.experts.pool import Expert, read_pool
-from zooter_lite.experts.responses import (
+from zooter_lite.ask.calls import Call, Outcome, run_calls
+from zooter_lite.ask.pool import Expert, read_pool
+from zooter_lite.ask.responses import (
     JOURNAL,
     Known,
     checked_settings,
     keep_settings,
     known_responses,
 )
+from zooter_lite.cli import option, run
+from zooter_lite.errors import DataError
+from zooter_lite.files.journal import Journal
+from zooter_lite.table.queries import Queries, read_queries
 
 _CHARACTERS_PER_TOKEN = 4  # of English text, roughly
 

@@ -8,7 +8,7 @@ Without --split, every split except 'train' is evaluated. Rows of 'train' in the
 table are what the baselines learn from; without such rows only the best single expert is
 known, from the router's own training. In a table without a column 'split', the queries
 that the router was fitted on count as 'train'. A suite names several tables and routers
-(zooter_lite/evaluation/suite.py shows its form), and ranks over all their subsets at once.
+(zooter_lite/compare/suite.py shows its form), and ranks over all their subsets at once.
 """
 
 import json
@@ -26,18 +26,18 @@ from tqdm import tqdm
 
 from zooter_lite import __version__
 from zooter_lite.cli import option, run
-from zooter_lite.data.rows import atomic_text
+from zooter_lite.compare.analysis import analyse, choice_estimates, plain
+from zooter_lite.compare.evaluated_rows import Remembered
+from zooter_lite.compare.rivals import RIVALS, Rival
+from zooter_lite.compare.slices import EvaluatedTable, Plan, evaluate_table
+from zooter_lite.compare.suite import SplitChoice, SuiteTable, read_suite, table_name
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.evaluation.analysis import analyse, choice_estimates, plain
-from zooter_lite.evaluation.report import ranking_table, rewritten_card, text_table
-from zooter_lite.evaluation.rivals import RIVALS, Rival
-from zooter_lite.evaluation.rows import Remembered
-from zooter_lite.evaluation.slices import EvaluatedTable, Plan, evaluate_table
-from zooter_lite.evaluation.suite import SplitChoice, SuiteTable, read_suite, table_name
-from zooter_lite.router.directory import read_router, rewrite_router
+from zooter_lite.files.rows import atomic_text
+from zooter_lite.report.card import ranking_table, rewritten_card, text_table
+from zooter_lite.router.directory.store import read_router, rewrite_router
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
-from zooter_lite.router.verified import read_file
+from zooter_lite.untrusted.verified import read_file
 
 Json = dict[str, Any]
 
@@ -161,8 +161,8 @@ def _suite(options: Options) -> list[SuiteTable]:
 
 def _remembered(options: Options) -> Remembered | None:
     """Return what finds the embeddings that a fit has left; None where there is no cache."""
-    from zooter_lite.learn.cache import default_cache
-    from zooter_lite.learn.recall import recall
+    from zooter_lite.encode.cache import default_cache
+    from zooter_lite.encode.recall import recall
 
     return None if options.cache == "none" else recall(Path(options.cache or default_cache()))
 
@@ -179,7 +179,7 @@ def _rivals(options: Options) -> list[Rival]:
     if not wanted:
         return []
     try:
-        from zooter_lite.learn import rivals
+        from zooter_lite.compare import torch_rivals as rivals
     except ImportError as error:
         raise MissingPackageError(
             str(error.name), "fit", "training baselines (--rivals off leaves them out)"
@@ -194,7 +194,7 @@ def _rivals(options: Options) -> list[Rival]:
 def _ablations(tables: list[EvaluatedTable], seed: int) -> tuple[Json | None, Json | None]:
     """Refit the heads of all tables: estimates by ablation and label, and by training rows."""
     try:
-        from zooter_lite.learn import ablation
+        from zooter_lite.compare import ablation
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "--ablations") from error
     rows: dict[str, dict[str, Json]] = {"encoder": _by_encoder(tables, seed)}
@@ -274,7 +274,7 @@ def _write(tables: list[EvaluatedTable], report: Json, options: Options) -> None
             json.dump(report, stream, sort_keys=True, indent=1, ensure_ascii=False)
             stream.write("\n")
     if options.report is not None:
-        from zooter_lite.evaluation.page import render
+        from zooter_lite.report.page import render
 
         with atomic_text(options.report) as stream:
             stream.write(render(report))

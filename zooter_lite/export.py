@@ -17,17 +17,17 @@ from typing import Any, Optional
 from tqdm import tqdm
 
 from zooter_lite.cli import option, run
-from zooter_lite.data import read_table, sample_path
+from zooter_lite.compare.evaluated_rows import in_router_order
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.evaluation.report import parity_lines, with_precision_section
-from zooter_lite.evaluation.rows import in_router_order
-from zooter_lite.router.directory import (
+from zooter_lite.report.card import parity_lines, with_precision_section
+from zooter_lite.router.directory.store import (
     GRAPHS,
     TEXT_GRAPH,
     RouterFiles,
     read_router,
     rewrite_router,
 )
+from zooter_lite.table import read_table, sample_path
 
 TEXT_PROMPTS = 500  # of the bundled sample, on which router.text.onnx is compared
 
@@ -103,10 +103,10 @@ def _graphs(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Graphs by file name and figures by precision, from the encoder and the head."""
     try:
-        from zooter_lite.learn.assemble import export_graphs
-        from zooter_lite.learn.cache import default_cache
-        from zooter_lite.learn.encoder import load_encoder
-        from zooter_lite.learn.parity import ParityError
+        from zooter_lite.encode.cache import default_cache
+        from zooter_lite.encode.encoder import load_encoder
+        from zooter_lite.onnx.graphs import export_graphs
+        from zooter_lite.onnx.parity import ParityError
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
     source = options.data or sample_path()
@@ -131,9 +131,9 @@ def _graphs(
 def _text(graph: bytes, router: RouterFiles) -> tuple[bytes, dict[str, float]]:
     """Make the one-file router, and compare it on prompts of the bundled sample."""
     try:
-        from zooter_lite.learn.parity import MAX_DIFFERENCE
-        from zooter_lite.learn.text import check_text_parity, text_graph
-        from zooter_lite.learn.wordpiece import TextExportError
+        from zooter_lite.onnx.parity import MAX_DIFFERENCE
+        from zooter_lite.onnx.text.one_file import check_text_parity, text_graph
+        from zooter_lite.onnx.text.wordpiece import TextExportError
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
     text = text_graph(graph, router.tokenizer, router.max_length)

@@ -24,22 +24,22 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from zooter_lite.cli import as_command, option, run
-from zooter_lite.data import RewardTable, read_table, sample_path
-from zooter_lite.data.keys import query_hashes
-from zooter_lite.data.splits import part_of, with_splits
+from zooter_lite.compare.held_out import conclusion, held_out_slices
+from zooter_lite.compare.suite import table_name
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.evaluation.held_out import conclusion, held_out_slices
-from zooter_lite.evaluation.report import documents, parity_lines
-from zooter_lite.evaluation.suite import table_name
 from zooter_lite.export import precisions
+from zooter_lite.finetune.processes import Processes, launched, mixed_precision
 from zooter_lite.labels import diagnose
-from zooter_lite.learn.processes import Processes, launched, mixed_precision
-from zooter_lite.router.directory import check_replaceable, write_router
+from zooter_lite.report.card import documents, parity_lines
+from zooter_lite.router.directory.store import check_replaceable, write_router
+from zooter_lite.table import RewardTable, read_table, sample_path
+from zooter_lite.table.keys import query_hashes
+from zooter_lite.table.splits import part_of, with_splits
 
 if TYPE_CHECKING:
-    from zooter_lite.learn.encoder import Encoder
-    from zooter_lite.learn.refine import Refined
-    from zooter_lite.learn.train import Fitted, Recipe
+    from zooter_lite.encode.encoder import Encoder
+    from zooter_lite.finetune.refine import Refined
+    from zooter_lite.head.train import Fitted, Recipe
 
 PRESETS = {"fast": 0, "best": 2}  # epochs of fine-tuning
 MAX_EPOCHS = 20
@@ -146,10 +146,10 @@ def main(options: Options) -> None:
     out = Path(options.out or f"exports/{table_name(source) or 'router'}")
     check_replaceable(out)
     try:
-        from zooter_lite.learn import assemble
-        from zooter_lite.learn.encoder import load_encoder
-        from zooter_lite.learn.find import is_static
-        from zooter_lite.learn.train import fit_head
+        from zooter_lite.encode.encoder import load_encoder
+        from zooter_lite.encode.find import is_static
+        from zooter_lite.head.train import fit_head
+        from zooter_lite.onnx import graphs as assemble
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
 
@@ -202,7 +202,7 @@ def main(options: Options) -> None:
     if exports.refused:
         print(f"  no int8 graph: {exports.refused}")
     if is_static(options.encoder):
-        from zooter_lite.learn.static import MEASURED
+        from zooter_lite.encode.static import MEASURED
 
         print(f"  {MEASURED}")
     first, second, third = np.diff(clock)
@@ -210,13 +210,13 @@ def main(options: Options) -> None:
 
 
 def _cache(options: Options) -> Path:
-    from zooter_lite.learn.cache import default_cache
+    from zooter_lite.encode.cache import default_cache
 
     return Path(options.cache) if options.cache else default_cache()
 
 
 def _recipe(options: Options) -> "Recipe":
-    from zooter_lite.learn.train import MOST_CHOOSING, Recipe
+    from zooter_lite.head.train import MOST_CHOOSING, Recipe
 
     return Recipe(
         head=options.head,
@@ -248,8 +248,8 @@ def _refined(
     processes: Processes,
 ) -> "Refined | None":
     """Fine-tune if asked to, and say what came of it."""
-    from zooter_lite.learn.refine import refine
-    from zooter_lite.learn.tuning import Tuning
+    from zooter_lite.finetune.refine import refine
+    from zooter_lite.finetune.tuning import Tuning
 
     if not _epochs(options):
         return None
@@ -275,7 +275,7 @@ def _assist(options: Options, processes: Processes) -> None:
     """Fine-tune along with the first process, which does and says everything else."""
     if not _epochs(options):
         return  # the first process refuses
-    from zooter_lite.learn.finetune import assist
+    from zooter_lite.finetune.loop import assist
 
     assist(options.encoder, _cache(options), processes.join())
 

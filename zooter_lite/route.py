@@ -19,18 +19,18 @@ from typing import Literal, Optional
 
 from tqdm import tqdm
 
-from zooter_lite.batch.block import Settings
-from zooter_lite.batch.engine import run_local
-from zooter_lite.batch.inputs import plan
-from zooter_lite.batch.job import Engine, run_job
-from zooter_lite.batch.store import is_url
-from zooter_lite.batch.summary import read_costs, summary, table_costs
-from zooter_lite.batch.work import Worker
+from zooter_lite.bulk.block import Settings
+from zooter_lite.bulk.engine import run_local
+from zooter_lite.bulk.inputs import plan
+from zooter_lite.bulk.job import Engine, run_job
+from zooter_lite.bulk.summary import read_costs, summary, table_costs
+from zooter_lite.bulk.work import Worker
 from zooter_lite.cli import option, run
-from zooter_lite.data.records import MAX_RECORD
-from zooter_lite.data.rows import STANDARD
 from zooter_lite.errors import DataError
-from zooter_lite.router.limits import cores
+from zooter_lite.files.records import MAX_RECORD
+from zooter_lite.files.rows import STANDARD
+from zooter_lite.files.store import is_url
+from zooter_lite.untrusted.limits import cores
 
 MAX_WORKERS = 1024
 
@@ -134,7 +134,7 @@ def main(options: Options) -> None:
 
 def _engine(options: Options) -> Engine:
     if options.engine == "ray":
-        from zooter_lite.batch.ray_engine import run_ray
+        from zooter_lite.bulk.ray_engine import run_ray
 
         return partial(run_ray, address=options.ray_address, workers=options.workers)
     return partial(run_local, workers=options.workers or max(1, cores() // options.threads))

@@ -21,13 +21,12 @@ from typing import Optional
 import numpy as np
 from tqdm import tqdm
 
+from zooter_lite.ask.responses import JOURNAL
 from zooter_lite.cli import option, run
-from zooter_lite.data.files import write_table
-from zooter_lite.data.queries import read_queries
 from zooter_lite.errors import DataError
-from zooter_lite.experts.agreement import agreement, entropy_share, ties
-from zooter_lite.experts.responses import JOURNAL
-from zooter_lite.experts.rewards import (
+from zooter_lite.labels.diagnostics import diagnose
+from zooter_lite.scoring.agreement import agreement, entropy_share, ties
+from zooter_lite.scoring.rewards import (
     FloatArray,
     Responses,
     combine,
@@ -35,9 +34,10 @@ from zooter_lite.experts.rewards import (
     reward_table,
     standardise,
 )
-from zooter_lite.experts.scorer import Scorer
-from zooter_lite.experts.scorer_file import Weighted, read_scorers
-from zooter_lite.labels.diagnostics import diagnose
+from zooter_lite.scoring.scorer import Scorer
+from zooter_lite.scoring.scorer_file import Weighted, read_scorers
+from zooter_lite.table.queries import read_queries
+from zooter_lite.table.storage import write_table
 
 _FORMATS = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from zooter_lite.cli import option, run
-from zooter_lite.data.queries import SUFFIXES, Queries, read_queries, write_queries
-from zooter_lite.data.words import contaminated, repeated
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.labels.balance import per_tag
-from zooter_lite.labels.vocabulary import ASSOCIATED_SUPPORT, support
+from zooter_lite.table.overlap import contaminated, repeated
+from zooter_lite.table.queries import SUFFIXES, Queries, read_queries, write_queries
+from zooter_lite.tags.balance import per_tag
+from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, support
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 Lists = list[list[str]]
@@ -157,7 +157,7 @@ def _without_unwanted(queries: Queries, options: Options, embed: Embed) -> Queri
         what = f"share a run of {options.ngram} words with one of {len(others)} test queries"
         queries = _drop(queries, found, what)
     if options.dedupe is not None and options.dedupe < 1 and len(queries):
-        from zooter_lite.learn.meanings import near_repeats
+        from zooter_lite.tags.meanings import near_repeats
 
         near = near_repeats(embed(queries.texts), options.dedupe)
         queries = _drop(queries, near, f"come within {options.dedupe:g} of an earlier one")
@@ -184,7 +184,7 @@ def _tags(queries: Queries, options: Options, embed: Embed) -> Lists:
     kind, _, rest = options.tagger.partition(":")
     if options.tagger.endswith(".toml"):
         return _ask(queries, rows, own, options, embed)
-    from zooter_lite.learn.meanings import tags_by_clusters, tags_by_neighbours
+    from zooter_lite.tags.meanings import tags_by_clusters, tags_by_neighbours
 
     if kind == "nearest":
         known = read_queries(rest)
@@ -205,9 +205,9 @@ def _ask(
     queries: Queries, rows: Sequence[int], own: Lists, options: Options, embed: Embed
 ) -> Lists:
     """Tags by the LLM, made one vocabulary; kept tags count in it and stay as they are."""
-    from zooter_lite.experts.asking import Limits
-    from zooter_lite.experts.tagger import ask_tags, read_tagger
-    from zooter_lite.learn.meanings import one_vocabulary
+    from zooter_lite.ask.asking import Limits
+    from zooter_lite.ask.tagger import ask_tags, read_tagger
+    from zooter_lite.tags.meanings import one_vocabulary
 
     tagger = read_tagger(options.tagger)
     path = Path(options.journal or f"{options.out}.tagging.jsonl")
@@ -260,8 +260,8 @@ def _embedder(options: Options) -> Embed:
     @cache
     def encoder() -> tuple[Any, Path]:
         try:
-            from zooter_lite.learn.cache import default_cache
-            from zooter_lite.learn.encoder import load_encoder
+            from zooter_lite.encode.cache import default_cache
+            from zooter_lite.encode.encoder import load_encoder
         except ImportError as error:
             raise MissingPackageError(str(error.name), "fit", "embedding queries") from error
         folder = Path(options.cache) if options.cache else default_cache()

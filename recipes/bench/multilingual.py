@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.bench.static import Loss, paired
-from zooter_lite.data import RewardTable, read_table
-from zooter_lite.evaluation.metrics import reward_of
-from zooter_lite.learn.cache import EmbeddingCache, default_cache
-from zooter_lite.learn.encoder import load_encoder
-from zooter_lite.learn.find import DEFAULT
-from zooter_lite.learn.train import Recipe, fit_head
+from zooter_lite.encode.cache import EmbeddingCache, default_cache
+from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.find import DEFAULT
+from zooter_lite.head.train import Recipe, fit_head
+from zooter_lite.measure.metrics import reward_of
+from zooter_lite.table import RewardTable, read_table
 
 FloatArray = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], FloatArray]

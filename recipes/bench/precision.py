@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from recipes.bench.speed.lineup import routers
 from recipes.bench.speed.ours import load
-from zooter_lite.data import read_table
-from zooter_lite.evaluation.metrics import micro_mean, reward_of
-from zooter_lite.learn.find import DEFAULT, find_encoder
+from zooter_lite.encode.find import DEFAULT, find_encoder
+from zooter_lite.measure.metrics import micro_mean, reward_of
+from zooter_lite.table import read_table
 
 Array = NDArray[np.floating]
 

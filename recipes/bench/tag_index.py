@@ -19,10 +19,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.data import read_table
-from zooter_lite.learn.cache import default_cache
-from zooter_lite.learn.encoder import load_encoder
-from zooter_lite.router.neighbours import FLAT_UP_TO, STORAGES, build_index
+from zooter_lite.encode.cache import default_cache
+from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.table import read_table
+from zooter_lite.tags.neighbours import FLAT_UP_TO, STORAGES, build_index
 
 FloatArray = NDArray[np.float32]
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.data import RewardTable, read_table
-from zooter_lite.evaluation.metrics import macro_mean, micro_mean, reward_of
-from zooter_lite.learn.cache import default_cache
-from zooter_lite.learn.encoder import load_encoder
-from zooter_lite.learn.find import DEFAULT
-from zooter_lite.learn.train import Recipe, fit_head
+from zooter_lite.encode.cache import default_cache
+from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.find import DEFAULT
+from zooter_lite.head.train import Recipe, fit_head
+from zooter_lite.measure.metrics import macro_mean, micro_mean, reward_of
+from zooter_lite.table import RewardTable, read_table
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 TABLES = {"routerdc": ("test", "ood"), "mmlu_pro": ("test",)}

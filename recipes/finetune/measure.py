@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zooter_lite.data import read_table, sample_path, write_table
-from zooter_lite.learn.find import DEFAULT, find_encoder
+from zooter_lite.encode.find import DEFAULT, find_encoder
+from zooter_lite.table import read_table, sample_path, write_table
 
 RESULTS = Path(__file__).parent / "results.md"
 EPOCHS = 2

@@ -1,7 +1,7 @@
 """Build the bundled sample: real prompts, what each expert said to them, and what it earned.
 
 Run from the repository root:
-`python -m recipes.pocket.build --output zooter_lite/data/sample.jsonl.gz`.
+`python -m recipes.pocket.build --output zooter_lite/table/sample.jsonl.gz`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from recipes.pocket.prompt import Prompt
 from recipes.pocket.prompts import SHIFTED, numbered
 from recipes.pocket.responses import POOL, RESPONSES, SEED, read_kept
 from recipes.pocket.verify import verify
+from zooter_lite.ask.pool import read_pool
 from zooter_lite.errors import ZooterError
-from zooter_lite.experts.pool import read_pool
 
 Row = dict[str, Any]
 TEST_SHARE = 0.25

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from recipes.pocket.prompts import numbered
-from zooter_lite.data.journal import read_journal
-from zooter_lite.data.queries import Queries, read_queries, write_queries
+from zooter_lite.ask.pool import Expert, read_pool
+from zooter_lite.ask.responses import JOURNAL, checked_settings, known_responses
 from zooter_lite.errors import DataError, ZooterError
-from zooter_lite.experts.pool import Expert, read_pool
-from zooter_lite.experts.responses import JOURNAL, checked_settings, known_responses
+from zooter_lite.files.journal import read_journal
+from zooter_lite.table.queries import Queries, read_queries, write_queries
 
 POOL = Path(__file__).with_name("experts.toml")
 RESPONSES = Path(__file__).with_name("responses.jsonl.gz")

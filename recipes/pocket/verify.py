@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from zooter_lite.experts.verifiers import last_number, normalise
+from zooter_lite.scoring.verifiers import last_number, normalise
 
 Kind = Literal["exact", "number", "one_of", "items", "date"]
 

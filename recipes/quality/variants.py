@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.data import RewardTable, read_table
-from zooter_lite.evaluation.metrics import draw, mean_estimates, reward_of
-from zooter_lite.evaluation.report import interval
-from zooter_lite.learn.cache import default_cache
-from zooter_lite.learn.encoder import load_encoder
-from zooter_lite.learn.find import DEFAULT
-from zooter_lite.learn.train import Fitted, Recipe, fit_head
+from zooter_lite.encode.cache import default_cache
+from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.find import DEFAULT
+from zooter_lite.head.train import Fitted, Recipe, fit_head
+from zooter_lite.measure.metrics import draw, mean_estimates, reward_of
+from zooter_lite.report.card import interval
+from zooter_lite.table import RewardTable, read_table
 
 Array = NDArray[np.float64]
 FloatArray = NDArray[np.float32]

@@ -20,9 +20,9 @@ from tokenizers import Tokenizer
 
 from recipes.bench.speed.prompts import prompts_of, vocabulary
 from recipes.scale.prompts import prompts
-from zooter_lite.batch.block import Settings
-from zooter_lite.batch.choose import Chooser
-from zooter_lite.data import read_table, sample_path
+from zooter_lite.bulk.block import Settings
+from zooter_lite.bulk.choose import Chooser
+from zooter_lite.table import read_table, sample_path
 
 LENGTHS = (8, 16, 32, 64, 128, 256)
 EXPERTS = (2, 20, 200)

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from recipes.scale.prompts import write
-from zooter_lite.data.journal import read_journal
+from zooter_lite.files.journal import read_journal
 
 
 def command(router: str, source: Path, target: Path) -> list[str]:

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.cli import option, run
-from zooter_lite.data import RewardTable, read_table
-from zooter_lite.learn.cache import default_cache
-from zooter_lite.learn.distil import kl_divergence
-from zooter_lite.learn.encoder import load_encoder
-from zooter_lite.learn.large import Sample, fit_large
-from zooter_lite.learn.prior import fit_setting, labels_of
-from zooter_lite.learn.select import reward_of_choice
-from zooter_lite.learn.tagging import Tagging
-from zooter_lite.learn.train import Fitted, Recipe, fit_head
+from zooter_lite.encode.cache import default_cache
+from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.head.distil import kl_divergence
+from zooter_lite.head.large import Sample, fit_large
+from zooter_lite.head.prior import fit_setting, labels_of
+from zooter_lite.head.select import reward_of_choice
+from zooter_lite.head.train import Fitted, Recipe, fit_head
 from zooter_lite.router.head import Head
+from zooter_lite.table import RewardTable, read_table
+from zooter_lite.tags.tagging import Tagging
 
 FloatArray = NDArray[np.float32]
 SAMPLES = (3000, 1500)  # training rows that choose

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zooter_lite.evaluation.report import interval, label
+from zooter_lite.report.card import interval, label
 
 Json = dict[str, Any]
 

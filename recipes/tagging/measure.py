@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.data import RewardTable, read_table
-from zooter_lite.labels.vocabulary import support
-from zooter_lite.learn.cache import default_cache
-from zooter_lite.learn.encoder import load_encoder
-from zooter_lite.learn.meanings import same_meaning, tags_by_neighbours
-from zooter_lite.learn.tagging import clusters_of
+from zooter_lite.encode.cache import default_cache
+from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.table import RewardTable, read_table
+from zooter_lite.tags.meanings import same_meaning, tags_by_neighbours
+from zooter_lite.tags.tagging import clusters_of
+from zooter_lite.tags.vocabulary import support
 
 FloatArray = NDArray[np.float32]
 Lists = list[list[str]]

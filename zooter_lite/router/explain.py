@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.router.decision import Decision
 from zooter_lite.router.explain_text import explanation_text
-from zooter_lite.router.tags import TagIndex
+from zooter_lite.tags.index import TagIndex
 
 NO_TAGS = "neighbours and tag evidence: the router was fitted without tags"
 NO_TEXTS = "texts of the neighbours: the router was fitted without --keep-queries"

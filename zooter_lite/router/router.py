@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision, arg_max
-from zooter_lite.router.directory import GRAPHS, RouterFiles, read_router
+from zooter_lite.router.directory.store import GRAPHS, RouterFiles, read_router
 from zooter_lite.router.explain import Explanation, explain_decision
 from zooter_lite.router.head import Head
-from zooter_lite.router.onnx_check import check_graph
 from zooter_lite.router.runtime import Precision, Runtime
 from zooter_lite.router.session import TextSession
-from zooter_lite.router.tags import TagIndex
+from zooter_lite.tags.index import TagIndex
+from zooter_lite.untrusted.onnx_check import check_graph
 
 FloatArray = NDArray[np.float32]
 MAX_THREADS = 256  # onnxruntime ends the process where the system refuses it a thread

@@ -12,9 +12,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
-from zooter_lite.router.limits import bound_memory, run_bounded
-from zooter_lite.router.limits import cores as _cores
 from zooter_lite.router.tokens import TextTokens
+from zooter_lite.untrusted.limits import bound_memory, run_bounded
+from zooter_lite.untrusted.limits import cores as _cores
 
 TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
 ROWS = 8  # of an exact batch, or a multiple: no operator then treats its last rows apart

@@ -26,8 +26,8 @@ from recipes.bench.speed.protocol import ROOT
 from recipes.bench.speed.rounds import FULL, QUICK, Plan, latencies, rates, started
 from recipes.bench.speed.start import directory_mb, packages_mb, start
 from recipes.bench.speed.write import Results, Timing, check_table, page
-from zooter_lite.data import read_table, sample_path
-from zooter_lite.learn.find import DEFAULT, find_encoder
+from zooter_lite.encode.find import DEFAULT, find_encoder
+from zooter_lite.table import read_table, sample_path
 
 TABLES = ("routerdc", "mmlu_pro", "llmrouter", "code_tags")
 

@@ -10,7 +10,7 @@ import builtins
 import re
 
 from recipes.pocket.experts.base import DONT_KNOW, safely
-from zooter_lite.experts.sandbox import Limits, run_python
+from zooter_lite.scoring.sandbox import Limits, run_python
 
 FENCED = re.compile(r"```(?:python|py)?\n(.*?)```", re.DOTALL)
 FORBIDDEN_WORDS = (

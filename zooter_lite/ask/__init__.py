@@ -1,0 +1,1 @@
+"""Talking to LLMs: who is asked, what was answered, what it cost."""

@@ -1,0 +1,188 @@
+"""The pool file: which LLMs there are, how to reach each, and what it costs and may be asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from zooter_lite.errors import DataError
+from zooter_lite.files.toml import check_names, read_toml, tables_of
+
+MAX_CONCURRENCY = 1000
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_OF_SERVERS = (
+    "model", "api_key_env", "system", "sampling", "price_input", "price_output"
+)  # fmt: skip
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "float": (int, float),
+    "int": (int,),
+    "dict[str, Any]": (dict,),
+}
+
+
+@dataclass(frozen=True)
+class Expert:
+    """One `[[expert]]` of a pool file.
+
+    Attributes
+    ----------
+    name
+        Name of the expert: the <expert> of the columns reward:<expert>.
+    base_url, model
+        Where an OpenAI-compatible server listens, such as http://127.0.0.1:8000/v1, and
+        the name that it gives the model.
+    api_key_env
+        Name of the environment variable that holds the key; empty where none is needed.
+    callable
+        "module:function" of a Python function from prompt to answer, instead of a server.
+        It is called from `concurrency` threads.
+    system
+        System prompt; empty sends none.
+    sampling
+        What else the request holds, such as temperature, max_tokens, seed, stop.
+    price_input, price_output
+        Price of a million input and output tokens, in one currency for the whole pool.
+    requests_per_minute
+        Calls that are begun in a minute at most, evenly spread; 0 is no limit.
+    concurrency
+        Calls at a time.
+    timeout
+        Seconds after which a call counts as failed.
+    attempts
+        Calls for one query before it is given up.
+    """
+
+    name: str
+    base_url: str = ""
+    model: str = ""
+    api_key_env: str = ""
+    callable: str = ""
+    system: str = ""
+    sampling: dict[str, Any] = field(default_factory=dict)
+    price_input: float = 0.0
+    price_output: float = 0.0
+    requests_per_minute: float = 0.0
+    concurrency: int = 8
+    timeout: float = 120.0
+    attempts: int = 6
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what decides the answers: model, system prompt, sampling or callable."""
+        content = [self.model, self.callable, self.system, self.sampling]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def cost(self, tokens_in: float, tokens_out: float) -> float:
+        """Price of a call with so many tokens."""
+        return (tokens_in * self.price_input + tokens_out * self.price_output) / 1e6
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of an answer at most; None where the pool file does not say."""
+        return max((int(self.sampling[n]) for n in _LIMITS if n in self.sampling), default=None)
+
+
+def read_pool(path: str) -> list[Expert]:
+    """Read a pool file.
+
+    Raises
+    ------
+    DataError
+        With the expert and its field, and what was expected there.
+    """
+    return experts_of(read_toml(path), path)
+
+
+def experts_of(content: Mapping[str, Any], path: str) -> list[Expert]:
+    """Read the `[[expert]]` tables of parsed TOML; `path` is named by the errors."""
+    tables = tables_of(content, "expert", path)
+    pool = [_expert(table, f"{path}, expert {place}") for place, table in enumerate(tables, 1)]
+    check_names([expert.name for expert in pool], "expert", path)
+    return pool
+
+
+def _expert(table: Mapping[str, Any], where: str) -> Expert:
+    known = {f.name: f for f in fields(Expert)}
+    if isinstance(table.get("name"), str) and table["name"]:
+        where = f"{where} ({table['name']})"
+    for name, value in table.items():
+        if name not in known:
+            hint = " (api_key_env names the variable that holds it)" if "key" in name else ""
+            raise DataError(f"{where}: unknown field {name!r}; expected {', '.join(known)}{hint}")
+        kinds = _TYPES[str(known[name].type)]
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            found = type(value).__name__  # and not the value, which may be a key
+            raise DataError(f"{where}: {name} is of type {found}, expected {kinds[-1].__name__}")
+    for name, each in known.items():
+        if each.default is MISSING and each.default_factory is MISSING and name not in table:
+            raise DataError(f"{where}: no {name}")
+    expert = Expert(**table)
+    _check(expert, where)
+    return expert
+
+
+def _check(expert: Expert, where: str) -> None:
+    if not expert.name.strip() or not expert.name.isprintable():
+        raise DataError(f"{where}: name is {expert.name!r}, expected a name")
+    if bool(expert.callable) == bool(expert.base_url):
+        raise DataError(f"{where}: expected either base_url and model, or callable")
+    if expert.callable:
+        _check_callable(expert, where)
+    else:
+        _check_server(expert, where)
+    ranges = (
+        ("price_input", 0, 1e9),
+        ("price_output", 0, 1e9),
+        ("requests_per_minute", 0, 1e9),
+        ("concurrency", 1, MAX_CONCURRENCY),
+        ("timeout", 1e-3, 1e6),
+        ("attempts", 1, 1000),
+    )
+    for name, low, high in ranges:
+        value = getattr(expert, name)
+        if not low <= value <= high:
+            raise DataError(f"{where}: {name} is {value}, expected {low:g} to {high:g}")
+
+
+def _check_callable(expert: Expert, where: str) -> None:
+    if not all(expert.callable.partition(":")[::2]) or expert.callable.count(":") != 1:
+        raise DataError(f"{where}: callable is {expert.callable!r}, expected 'module:function'")
+    for name in _OF_SERVERS:
+        if getattr(expert, name):
+            raise DataError(f"{where}: {name} has no meaning for a callable")
+
+
+def _check_server(expert: Expert, where: str) -> None:
+    try:
+        parts = urlsplit(expert.base_url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port or an address that is none
+        good = False
+    if "@" in expert.base_url or "?" in expert.base_url:  # perhaps a key, so it is not shown
+        raise DataError(f"{where}: base_url holds credentials; api_key_env names a variable")
+    if not good:
+        raise DataError(f"{where}: base_url is {expert.base_url!r}, expected http(s)://...")
+    if not expert.model:
+        raise DataError(f"{where}: no model")
+    if expert.api_key_env and not re.fullmatch("[A-Z_][A-Z0-9_]*", expert.api_key_env):
+        raise DataError(  # perhaps the key itself, so it is not shown
+            f"{where}: api_key_env is not the name of an environment variable "
+            "(expected capital letters, digits and _)"
+        )
+    for name in ("model", "messages", "stream", "n"):
+        if name in expert.sampling:
+            raise DataError(f"{where}: sampling holds {name!r}, which is not its to set")
+    for name in _LIMITS:
+        limit = expert.sampling.get(name, 1)
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+            raise DataError(f"{where}: {name} is {limit!r}, expected a positive whole number")
+    try:
+        json.dumps(expert.sampling, allow_nan=False)
+    except (TypeError, ValueError) as error:  # TOML has dates and infinity
+        raise DataError(f"{where}: sampling cannot be sent as JSON ({error})") from error

@@ -1,0 +1,99 @@
+"""Blocks through workers on this machine: one process per core, results in order."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from multiprocessing.connection import Connection
+
+from zooter_lite.bulk.block import Block, Result, Settings
+from zooter_lite.bulk.reader import Start, read_blocks
+from zooter_lite.bulk.work import Worker
+from zooter_lite.errors import DataError
+
+_AHEAD = 2  # blocks that wait for each worker: reading never stops it, memory stays bounded
+
+_worker: Worker | None = None
+
+
+def run_local(
+    starts: Sequence[Start], worker: Worker, settings: Settings, workers: int
+) -> Iterator[Result]:
+    """Route files in `workers` processes and yield the results in the order of the blocks.
+
+    Parameters
+    ----------
+    starts
+        The files. They are read as they are needed: a few more blocks than there are
+        workers are in memory.
+    worker
+        Of this process; it does the work where one process is enough.
+    settings
+        What the other processes load a worker by.
+    workers
+        Processes; with 1, or a single block, none is started.
+
+    Raises
+    ------
+    DataError
+        A file or a row cannot be routed, or a worker was ended from outside.
+    """
+    blocks = chain.from_iterable(map(read_blocks, starts))
+    first = list(islice(blocks, 2))
+    if workers == 1 or len(first) < 2:
+        yield from map(worker.work, chain(first, blocks))
+        return
+    here, there = multiprocessing.Pipe(duplex=False)  # its end tells the workers to end
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _start, (settings, here))
+    try:
+        yield from _in_order(pool, chain(first, blocks), workers * (1 + _AHEAD))
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker ended without a word: short of memory? --workers takes fewer of them"
+        ) from error
+    finally:
+        there.close()
+        here.close()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, blocks: Iterator[Block], most: int) -> Iterator[Result]:
+    waiting: deque[Future[Result]] = deque()
+    for block in blocks:
+        waiting.append(pool.submit(_work, block))
+        if len(waiting) >= most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _start(settings: Settings, end: Connection) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells when to end
+    threading.Thread(target=_end_with, args=(end,), daemon=True).start()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are as many workers as cores
+    _worker = Worker(settings, at_once=1)
+    gc.freeze()  # what is loaded stays: no need to look through it again and again
+
+
+def _end_with(end: Connection) -> None:
+    """End this process when the first one closes its end, or ends itself."""
+    try:
+        end.recv()
+    except EOFError:
+        os._exit(1)
+
+
+def _work(block: Block) -> Result:
+    if _worker is None:
+        raise RuntimeError("the worker was not started")
+    return _worker.work(block)

@@ -1,0 +1,216 @@
+"""What a job reads and writes: a file, a folder, a pattern or a URL, and where each file goes."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+from zooter_lite.errors import DataError
+from zooter_lite.files.rows import STANDARD
+from zooter_lite.files.store import (
+    REJECTS,
+    SUFFIXES,
+    Kind,
+    Source,
+    filesystem_of,
+    flat,
+    is_url,
+    split_suffix,
+    unknown,
+)
+
+_SIGNS = "*?["  # of a pattern
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to read and the file to write from it."""
+
+    source: Source
+    target: str
+
+
+def plan(source: str, target: str, kind: str | None = None) -> list[Task]:
+    """Pair every file that `source` names with the file to write.
+
+    Parameters
+    ----------
+    source
+        A file, a folder (every file below it that has a known suffix), a pattern with
+        `*`, a URL of any of these, or `-`.
+    target
+        A file of the same kind; for a folder or a pattern a folder, which then gets
+        files of the same names.
+    kind
+        Kind of standard input and output.
+
+    Raises
+    ------
+    DataError
+        Nothing to read, an unknown format, or a target that does not fit.
+    """
+    source, target = _local(source), _local(target)
+    if target == STANDARD and sys.stdout is None:
+        raise DataError("standard output: it is closed")
+    if source == STANDARD:
+        return [_from_standard(target, kind)]
+    base, paths = _files(source)
+    if base is None:
+        return _checked([_single(source, target, kind)])
+    known = [path for path in paths if split_suffix(path) is not None]
+    if not known:
+        raise DataError(f"{source}: no file ending in {', '.join(SUFFIXES)}")
+    other = sorted(path for path in paths if split_suffix(path) is None)
+    if other:
+        more = f" and {len(other) - 5} more" if len(other) > 5 else ""
+        print(f"passed over, of no known format: {', '.join(other[:5])}{more}", file=sys.stderr)
+    if target == STANDARD or split_suffix(target) is not None:
+        raise DataError(f"{target}: expected a folder, since {source} may name several files")
+    where, below = _real(base), _real(target)
+    recursive = "**" in source or not any(sign in source for sign in _SIGNS)
+    if where == below or (recursive and below.startswith(where.rstrip("/") + "/")):
+        raise DataError(f"{target}: expected a folder outside {base}")
+    folder = target.rstrip("/") or "/"
+    return _checked(
+        [Task(_source(path), f"{folder}/{_relative(path, base)}") for path in sorted(known)]
+    )
+
+
+def _local(path: str) -> str:
+    """Return a path where a URL names a local file, which can be replaced at once."""
+    for start in ("file://", "local://"):
+        if path.startswith(start):
+            return path.removeprefix(start)
+    return path
+
+
+def _from_standard(target: str, kind: str | None) -> Task:
+    wanted = kind if target == STANDARD and kind else _kind_of(target)
+    if (kind or wanted) != wanted:
+        raise DataError(f"{target}: the input is {kind} and the output {wanted}")
+    if wanted == "parquet":
+        raise DataError(f"{target}: Parquet cannot be read from standard input")
+    return Task(Source(STANDARD, cast("Kind", wanted), "", ""), target)
+
+
+def _checked(tasks: list[Task]) -> list[Task]:
+    """Return the tasks, none of which writes what another one reads or writes.
+
+    A file may be replaced by its own routed rows.
+    """
+    owners: dict[str, str] = {}
+    for task in tasks:
+        for path in (task.target, task.target + REJECTS):
+            other = owners.setdefault(_real(path), task.source.path)
+            if other != task.source.path:
+                raise DataError(f"{path}: both {other} and {task.source.path} would write it")
+    for task in tasks:
+        path = task.source.path
+        own = _real(task.target) == _real(path)
+        if _real(path) in owners and not own:
+            raise DataError(f"{path}: an input that the job would write; expected another output")
+    return tasks
+
+
+def _real(path: str) -> str:
+    """Return one name for all that lead to the same place."""
+    if is_url(path):
+        filesystem, inner = filesystem_of(path)
+        return str(filesystem.unstrip_protocol(inner))
+    return path if path == STANDARD else os.path.realpath(path)
+
+
+def _single(source: str, target: str, kind: str | None) -> Task:
+    found = _source(source)
+    if target == STANDARD and found.kind == "parquet":
+        raise DataError(f"{source}: Parquet cannot be written to standard output")
+    wanted = kind or found.kind if target == STANDARD else _kind_of(target)
+    if wanted != found.kind:
+        raise DataError(
+            f"{target}: the input is {found.kind} and the output {wanted}; expected the same format"
+        )
+    return Task(found, target)
+
+
+def _kind_of(path: str) -> str:
+    if path == STANDARD:
+        raise DataError("--format csv or --format jsonl is needed with - for both files")
+    found = split_suffix(path)
+    if found is None:
+        raise unknown(path)
+    return found[0]
+
+
+def _source(path: str) -> Source:
+    found = split_suffix(path)
+    if found is None:
+        raise unknown(path)
+    return Source(path, *found, _stamp(path))
+
+
+def _stamp(path: str) -> str:
+    if is_url(path):
+        filesystem, inner = filesystem_of(path)
+        try:
+            return str(filesystem.ukey(inner))
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: no such file") from error
+        except Exception as error:  # each store raises its own
+            raise DataError(f"{path}: cannot be read ({flat(error)})") from error
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path}: expected a file, found a device or pipe; - is standard input")
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _files(source: str) -> tuple[str | None, list[str]]:
+    """Folder and files that a folder or a pattern names; (None, []) for a single file."""
+    if is_url(source):
+        return _remote_files(source)
+    if any(sign in source for sign in _SIGNS) and not os.path.lexists(source):
+        base = source[: min(source.find(sign) for sign in _SIGNS if sign in source)]
+        found = glob.glob(source, recursive=True)  # noqa: PTH207 - of any folder
+        return os.path.split(base)[0] or ".", [p for p in set(found) if not os.path.isdir(p)]  # noqa: PTH112
+    if not os.path.isdir(source):  # noqa: PTH112 - False for a name that is too long
+        return None, []
+    paths = []
+    for place, folders, names in os.walk(source, onerror=_unlistable):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        paths += [str(Path(place) / name) for name in names if not name.startswith((".", "_"))]
+    return source, paths
+
+
+def _unlistable(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be listed ({error.strerror})") from error
+
+
+def _remote_files(source: str) -> tuple[str | None, list[str]]:
+    filesystem, inner = filesystem_of(source)
+    try:
+        if "*" in source:
+            base = inner[: inner.find("*")].rpartition("/")[0]
+            paths = filesystem.glob(inner)
+        elif filesystem.isdir(inner):
+            base, paths = inner, filesystem.find(inner)
+        else:
+            return None, []
+        return filesystem.unstrip_protocol(base), [filesystem.unstrip_protocol(p) for p in paths]
+    except Exception as error:  # each store raises its own
+        raise DataError(f"{source}: cannot be listed ({flat(error)})") from error
+
+
+def _relative(path: str, base: str) -> str:
+    if is_url(path):
+        return path[len(base.rstrip("/")) + 1 :]
+    name = PurePosixPath(Path(os.path.relpath(path, base)))
+    if ".." in name.parts:
+        raise DataError(f"{path}: expected a file below {base}")
+    return str(name)

@@ -1,0 +1,1 @@
+"""What a router is compared with: baselines, rivals, ablations, on slices of tables."""

@@ -1,0 +1,113 @@
+"""Prompts that an encoder wants before each text ("query: "), made part of tokenizer.json.
+
+So every application that reads tokenizer.json honours them, in any language.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from zooter_lite.encode.find import EncoderError
+
+_PROBES = ("", "What is 17 * 23?", "  two spaces", "请写一个函数", "(brackets) and [SEP]", "été")
+
+
+def declared_prompt(folder: Path) -> str:
+    """Return the prompt that sentence-transformers would put before each text, or ""."""
+    config = _object(folder / "config_sentence_transformers.json")
+    prompts = config.get("prompts")
+    return str(prompts.get(config.get("default_prompt_name"), "")) if prompts else ""
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """Read a JSON object; an empty one where the file is missing or something else."""
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def check_pooled(folder: Path, prompt: str, name: str) -> None:
+    """Raise EncoderError where the encoder's pooling leaves the prompt's tokens out."""
+    for file in folder.glob("*/config.json"):
+        if prompt and _object(file).get("include_prompt") is False:
+            raise EncoderError(
+                f"encoder {name!r}: its pooling leaves out the prompt {prompt!r}, "
+                "which an exported graph cannot do; --prompt '' routes without it"
+            )
+
+
+def with_prompt(tokenizer: str, prompt: str, name: str) -> str:
+    """Return tokenizer.json with the prompt's tokens before every text.
+
+    Parameters
+    ----------
+    tokenizer
+        Content of a tokenizer.json.
+    prompt
+        Such as "query: "; nothing changes where it is empty.
+    name
+        The encoder's, for errors.
+
+    Raises
+    ------
+    EncoderError
+        The prompt does not tokenise apart from the text, or the tokeniser has no
+        template that could hold it.
+    """
+    if not prompt:
+        return tokenizer
+    plain = Tokenizer.from_str(tokenizer)
+    content = json.loads(tokenizer)
+    template = _template(content.get("post_processor"))
+    if template is None:
+        kind = content["post_processor"].get("type")
+        raise EncoderError(f"encoder {name!r}: a prompt cannot be put into its {kind} tokeniser")
+    encoding = plain.encode(prompt, add_special_tokens=False)
+    pieces = list(zip(encoding.tokens, encoding.ids, strict=True))
+    text = next(place for place, item in enumerate(template["single"]) if "Sequence" in item)
+    items = [{"SpecialToken": {"id": token, "type_id": 0}} for token, _ in pieces]
+    template["single"] = [*template["single"][:text], *items, *template["single"][text:]]
+    template["special_tokens"] |= {
+        token: {"id": token, "ids": [number], "tokens": [token]} for token, number in pieces
+    }
+    prompted = json.dumps(content | {"post_processor": template}, ensure_ascii=False)
+    changed = Tokenizer.from_str(prompted)
+    for probe in _PROBES:
+        if changed.encode(probe).ids != plain.encode(prompt + probe).ids:
+            raise EncoderError(
+                f"encoder {name!r}: the prompt {prompt!r} does not tokenise apart from {probe!r}; "
+                "expected one that ends like 'query: '"
+            )
+    return prompted
+
+
+def _template(processor: Any) -> dict[str, Any] | None:
+    """Return the post-processor as a template, or None where it has no such form."""
+    if processor is None:
+        sequence = {"Sequence": {"id": "A", "type_id": 0}}
+        return {
+            "type": "TemplateProcessing",
+            "single": [sequence],
+            "pair": [sequence, {"Sequence": {"id": "B", "type_id": 0}}],
+            "special_tokens": {},
+        }
+    if processor["type"] in ("BertProcessing", "RobertaProcessing"):
+        (first, first_id), (last, last_id) = processor["cls"], processor["sep"]
+        start, end = ({"SpecialToken": {"id": token, "type_id": 0}} for token in (first, last))
+        texts = [{"Sequence": {"id": which, "type_id": 0}} for which in "AB"]
+        return {
+            "type": "TemplateProcessing",
+            "single": [start, texts[0], end],
+            "pair": [start, texts[0], end, texts[1], end],
+            "special_tokens": {
+                token: {"id": token, "ids": [number], "tokens": [token]}
+                for token, number in ((first, first_id), (last, last_id))
+            },
+        }
+    return dict(processor) if processor["type"] == "TemplateProcessing" else None

@@ -1,0 +1,129 @@
+"""The encoder as torch runs it: what exports are made from and compared with."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.encode.find import EncoderError
+from zooter_lite.graph.builder import OPSET
+
+_CHUNK = 64
+
+
+def load_torch(folder: Path, name: str) -> Any:
+    """Load a SentenceTransformer on the CPU in float32, from local files only.
+
+    Raises
+    ------
+    EncoderError
+        sentence-transformers cannot load it.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    with quiet():
+        try:
+            return SentenceTransformer(
+                str(folder),
+                device="cpu",
+                local_files_only=True,
+                model_kwargs={"attn_implementation": "eager"},
+            ).eval()
+        except Exception as error:  # whatever a damaged folder makes the library raise
+            raise EncoderError(
+                f"encoder {name!r}: sentence-transformers cannot load it ({error})"
+            ) from error
+
+
+def torch_embeddings(encoder: Any, queries: Sequence[str], prompt: str) -> NDArray[np.float32]:
+    """(n_queries, dim) unit embeddings, computed by torch."""
+    found = encoder.encode(
+        list(queries),
+        prompt=prompt,
+        normalize_embeddings=True,
+        show_progress_bar=False,
+        batch_size=_CHUNK,
+    )
+    return np.asarray(found, dtype=np.float32)
+
+
+def torch_graph(encoder: Any, name: str) -> bytes:
+    """Export token ids to unit embeddings, without traces of this machine in the graph.
+
+    Raises
+    ------
+    EncoderError
+        torch cannot export it.
+    """
+    with quiet():
+        try:
+            return _to_onnx(encoder)
+        except Exception as error:  # torch's exporter raises many unrelated classes
+            raise EncoderError(f"encoder {name!r}: torch cannot export it ({error})") from error
+
+
+def _to_onnx(encoder: Any) -> bytes:
+    import torch
+    from onnx import compose
+
+    class UnitEmbedding(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = encoder
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            features = self.body({"input_ids": input_ids, "attention_mask": attention_mask})
+            return torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
+
+    token_ids = torch.ones((2, 7), dtype=torch.int64)
+    mask = torch.ones_like(token_ids)  # one tensor for both inputs would merge them
+    axes = {0: "batch", 1: "length"}
+    program = torch.onnx.export(
+        UnitEmbedding().eval(),
+        (token_ids, mask),
+        dynamo=True,
+        input_names=["input_ids", "attention_mask"],
+        output_names=["unit"],
+        dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+        opset_version=OPSET,
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("the exporter returned nothing")
+    proto = program.model_proto
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        value.ClearField("metadata_props")
+    # the exporter's own names, "embedding" among them, must not meet the router's
+    named = compose.add_prefix(proto, "encoder.", rename_inputs=False, rename_outputs=False)
+    return bytes(named.SerializeToString(deterministic=True))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the libraries' progress bars and exporter chatter."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    chatty = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in chatty]
+    for logger in chatty:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            for logger, level in zip(chatty, levels, strict=True):
+                logger.setLevel(level)

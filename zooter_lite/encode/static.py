@@ -1,0 +1,207 @@
+"""Static encoders: one vector per token, distilled once from a sentence encoder.
+
+A query's embedding is the sum of its tokens' vectors, scaled to unit length. model2vec
+distils: every token of the vocabulary goes through the sentence encoder, a PCA shortens
+the vectors, and frequent tokens weigh less (the weights are part of the vectors).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
+
+from zooter_lite.encode.encoder import Encoder, EncoderSpec
+from zooter_lite.encode.find import DEFAULT, STATIC, EncoderError, find_encoder, fingerprint
+from zooter_lite.encode.reference import load_torch, quiet
+from zooter_lite.errors import MissingPackageError
+from zooter_lite.files.rows import atomic_file
+from zooter_lite.graph.builder import GraphBuilder, encoder_model, serialise
+
+DIM = 256
+MAX_LENGTH = 512  # tokens; 0.3% to 2.2% of the queries of four real tables have more
+SIF = 1e-4  # of the weight SIF / (SIF + frequency), model2vec's own
+MEASURED = (  # by recipes/bench/static.sh; to be changed with that page
+    "static encoder: on four real tables it changed the mean reward by -1.3 to +0.2 points and "
+    "took 1/129 to 1/40 of all-MiniLM-L6-v2's time for a decision (recipes/bench/static.md)"
+)
+_POOLINGS = {"cls": "first", "lasttoken": "last"}  # sentence-transformers' names, model2vec's
+_TABLE, _TOKENIZER = "static.safetensors", "tokenizer.json"
+
+log = logging.getLogger(__name__)
+
+
+def load_static(name: str, cache: Path, prompt: str | None = None) -> Encoder:
+    """Distil the encoder unless `cache` holds the result, and return the static encoder.
+
+    Parameters
+    ----------
+    name
+        "static", of the default encoder, or "static:NAME-OR-FOLDER".
+    cache
+        Folder for exports, keyed by the teacher's files, the settings and the version
+        of model2vec.
+    prompt
+        Must be empty: its tokens would only add the same vector to every query.
+
+    Raises
+    ------
+    EncoderError
+        The teacher is not found or cannot be distilled, or a prompt is asked for.
+    MissingPackageError
+        model2vec or skeletoken is not installed.
+    """
+    if prompt:
+        raise EncoderError(
+            f"encoder {name!r}: a static encoder takes no prompt, found {prompt!r}: "
+            "it would add the same vector to every query"
+        )
+    table, tokenizer = distilled(name, cache)
+    digest = hashlib.sha256(np.ascontiguousarray(table).tobytes() + tokenizer.encode())
+    spec = EncoderSpec(name, digest.hexdigest(), table.shape[1], MAX_LENGTH, STATIC)
+    return Encoder(spec, static_graph(table, _unknown(tokenizer)), tokenizer)
+
+
+def distilled(name: str, cache: Path) -> tuple[NDArray[np.float16], str]:
+    """Return the token vectors (n_tokens, dim) and tokenizer.json, from the cache or anew."""
+    teacher = name.removeprefix(STATIC).removeprefix(":") or DEFAULT
+    folder = find_encoder(teacher)
+    settings = f"{fingerprint(folder)}-{DIM}-{SIF}-model2vec-{_version()}"
+    kept = cache / "encoders" / f"static-{hashlib.sha256(settings.encode()).hexdigest()[:32]}"
+    found = _kept(kept)
+    if found is not None:
+        return found
+    log.info("encoder %s: distilling (once per encoder)", name)
+    table, tokenizer = _distil(folder, name)
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EncoderError(f"cache {cache}: cannot be written ({error.strerror})") from error
+    with atomic_file(kept / _TOKENIZER) as partial:
+        partial.write_text(tokenizer, "utf-8")
+    with atomic_file(kept / _TABLE) as partial:  # last: it marks the pair as complete
+        save_file({"table": np.ascontiguousarray(table)}, partial)
+    return table, tokenizer
+
+
+def static_graph(table: NDArray[np.float16], unknown: int | None) -> bytes:
+    """Serialise the graph: input_ids, attention_mask (batch, length) to `unit` (batch, dim).
+
+    Parameters
+    ----------
+    table
+        (n_tokens, dim) vectors; half size, since their rounding is below what the
+        distillation itself loses.
+    unknown
+        Id of the token for unknown words, which counts nothing, as in model2vec.
+
+    A text without a known token has the zero vector.
+    """
+    table = table.copy()
+    if unknown is not None:
+        table[unknown] = 0
+    graph = GraphBuilder("encoder")
+    tokens = graph.add("Gather", [graph.constant("table", table), "input_ids"])
+    tokens = graph.add("Cast", [tokens], to=TensorProto.FLOAT)
+    present = graph.add("Cast", ["attention_mask"], to=TensorProto.FLOAT)
+    present = graph.add("Unsqueeze", [present, graph.integers(1)])
+    total = graph.add("Squeeze", [graph.add("MatMul", [present, tokens]), graph.integers(1)])
+    length = graph.add("ReduceL2", [total, graph.integers(-1)], keepdims=1)
+    graph.place("Div", [total, graph.add("Max", [length, graph.scalar("tiny", 1e-12)])], ["unit"])
+    return serialise(encoder_model(graph, table.shape[1]))
+
+
+def static_embeddings(name: str, cache: Path, queries: Sequence[str]) -> NDArray[np.float32]:
+    """(n_queries, dim) unit embeddings, computed by model2vec's own StaticModel in numpy."""
+    with _packages():
+        from model2vec import StaticModel
+    table, tokenizer = distilled(name, cache)
+    static = StaticModel(
+        table.astype(np.float32),
+        Tokenizer.from_str(tokenizer),
+        normalize=True,
+        max_length=MAX_LENGTH,
+    )
+    # encode cuts texts at max_length times this many characters before it counts tokens
+    static.median_token_length = 1 + max((len(query) for query in queries), default=0)
+    texts = [query.encode("utf-8", "replace").decode("utf-8") for query in queries]
+    return np.asarray(static.encode(texts, use_multiprocessing=False), dtype=np.float32)
+
+
+def _distil(folder: Path, name: str) -> tuple[NDArray[np.float16], str]:
+    with _packages():
+        import skeletoken  # noqa: F401  # model2vec.distill needs it, and does not name it
+        from model2vec.distill import distill_from_model
+    teacher = load_torch(folder, name)
+    pooling = str(getattr(teacher[-1], "pooling_mode", ""))
+    for module in teacher:
+        pooling = str(getattr(module, "pooling_mode", pooling))
+    with quiet(), _silent_bar():
+        try:
+            static = distill_from_model(
+                teacher[0].auto_model,
+                teacher.tokenizer,
+                device="cpu",
+                pca_dims=DIM,
+                sif_coefficient=SIF,
+                pooling=_POOLINGS.get(pooling, "mean"),
+            )
+        except Exception as error:  # whatever a foreign architecture makes the libraries raise
+            raise EncoderError(f"encoder {name!r}: model2vec cannot distil it ({error})") from error
+    tokenizer = static.tokenizer
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return np.asarray(static.embedding, dtype=np.float16), str(tokenizer.to_str())
+
+
+def _kept(folder: Path) -> tuple[NDArray[np.float16], str] | None:
+    """Read a kept distillation; None where it is missing or damaged."""
+    try:
+        return load_file(folder / _TABLE)["table"], (folder / _TOKENIZER).read_text("utf-8")
+    except (OSError, KeyError, SafetensorError, UnicodeDecodeError):
+        return None
+
+
+def _unknown(tokenizer: str) -> int | None:
+    """Id of the token for unknown words; None where the tokeniser has none."""
+    parts: dict[str, Any] = json.loads(tokenizer)["model"]
+    if parts.get("unk_token") is None:
+        return parts.get("unk_id")
+    return Tokenizer.from_str(tokenizer).token_to_id(parts["unk_token"])
+
+
+def _version() -> str:
+    with _packages():
+        import model2vec
+    return str(model2vec.__version__)
+
+
+@contextlib.contextmanager
+def _packages() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise MissingPackageError(error.name or "model2vec", "fit", "a static encoder") from error
+
+
+@contextlib.contextmanager
+def _silent_bar() -> Iterator[None]:
+    """Keep model2vec's progress bar for terminals."""
+    if sys.stderr.isatty():
+        yield
+        return
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield

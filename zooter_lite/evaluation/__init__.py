@@ -1,1 +1,0 @@
-"""How good is a router: metrics, baselines, the report. numpy and faiss only."""

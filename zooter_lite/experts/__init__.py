@@ -1,1 +1,0 @@
-"""Talking to LLMs: who is asked, what was answered, what the answers are worth."""

@@ -1,0 +1,1 @@
+"""Files of any kind: rows, records, Parquet, journals, settings; read in pieces, written whole."""

@@ -1,0 +1,1 @@
+"""Labels and embeddings to a head: cross-validation, prior, distillation, calibration."""

@@ -1,1 +1,0 @@
-"""Everything that trains: encoders, embeddings, heads, selection, export. torch lives here."""

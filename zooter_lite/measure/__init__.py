@@ -1,0 +1,1 @@
+"""Numbers with intervals: rewards, ranks, calibration, regret, costs. Pure numpy."""

@@ -1,0 +1,282 @@
+"""Cost and quality: the Pareto frontier, the non-decreasing hull and AIQ, as in RouterBench."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.compare.system import Role, System
+from zooter_lite.measure.metrics import Draws, Estimate, estimate, micro_mean, reward_of
+from zooter_lite.measure.recovered import recovered_gap
+from zooter_lite.table.reward_table import RewardTable
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+SWEEP = 32  # points of a cost-quality curve
+
+
+@dataclass(frozen=True)
+class Point:
+    """Mean cost and mean reward of one way to choose."""
+
+    cost: float
+    reward: float
+
+
+@dataclass(frozen=True)
+class CostCurve:
+    """What one system reaches at which cost.
+
+    Attributes
+    ----------
+    points
+        From the system's own choices, quality alone, to the cheapest expert for all;
+        one point where it predicts nothing that costs could be weighed against.
+    hull
+        Non-decreasing convex hull of the points and of the cheapest expert.
+    aiq
+        Average improvement in quality: mean height of the hull over the range of costs.
+    """
+
+    name: str
+    role: Role
+    points: list[Point]
+    hull: list[Point]
+    aiq: Estimate
+
+
+@dataclass(frozen=True)
+class CostQuality:
+    """Costs against quality on one slice.
+
+    Attributes
+    ----------
+    systems
+        One curve per system that chooses experts.
+    frontier
+        Systems by whose own choices nobody's are both cheaper and better.
+    random_mix
+        Hull of the single experts: what mixing them at random reaches. The mixture is picked
+        on the evaluated rows, which favours it.
+    apgr, cpt
+        Of the router between the weak and the strong expert: average performance gap
+        recovered, and per percentage of the gap the share of calls to the strong expert
+        that recovers it.
+    weak, strong
+        The cheapest expert, and the best by mean reward, on train.
+    unit
+        Of the costs.
+    """
+
+    systems: list[CostCurve]
+    frontier: list[str]
+    random_mix: list[Point]
+    apgr: Estimate
+    cpt: dict[str, Estimate]
+    weak: str
+    strong: str
+    unit: str
+
+
+def cost_quality(
+    systems: Sequence[System],
+    table: RewardTable,
+    train_costs: Array,
+    train_rewards: Array,
+    draws: Draws,
+    unit: str,
+) -> CostQuality:
+    """Measure the trade between cost and quality of every system that chooses experts.
+
+    A row counts for a choice where both its reward and its cost were observed.
+
+    Parameters
+    ----------
+    systems
+        The router first, with scores. Those without choices (bounds) are left out.
+    table
+        The n evaluated rows, with costs.
+    train_costs, train_rewards
+        (n_experts,) mean cost and reward of each expert on train: all that a choice may
+        know of what an answer will cost. NaN where unknown.
+    draws
+        Resamples of the n rows.
+    unit
+        Of the costs, in words.
+    """
+    if table.costs is None or systems[0].scores is None:
+        raise ValueError("costs and quality need a table with costs and a router with scores")
+    weak, strong = int(np.nanargmin(train_costs)), int(np.nanargmax(train_rewards))
+    singles = np.repeat(np.arange(len(table.experts))[:, None], len(table), axis=1)
+    of_singles = _measure(singles, table, draws)
+    span = _span(of_singles, weak)
+    curves, own = [], {}
+    for system in systems:
+        if system.choices is None:
+            continue
+        choices = system.choices[None]
+        if system.scores is not None:
+            choices = np.concatenate([choices, sweep(system.scores, train_costs)])
+        measured = _measure(choices, table, draws)
+        own[system.name] = measured[0, 0]
+        curves.append(_curve(system, measured, of_singles[:, weak], span))
+    apgr, cpt = recovered_gap(
+        systems[0].scores, table.rewards.astype(np.float64), (weak, strong), draws
+    )
+    return CostQuality(
+        systems=curves,
+        frontier=[
+            name for name, best in zip(own, pareto(np.stack([*own.values()])), strict=True) if best
+        ],
+        random_mix=_points(hull(of_singles[0])),
+        apgr=apgr,
+        cpt=cpt,
+        weak=table.experts[weak],
+        strong=table.experts[strong],
+        unit=unit,
+    )
+
+
+def sweep(scores: Array, expert_costs: Array, n_points: int = SWEEP) -> IntArray:
+    """Choose arg max of score - lambda * cost for lambdas from just above 0 to infinity.
+
+    RouterBench (arXiv 2403.12031, section 3) sweeps the willingness to pay, 1 / lambda. The
+    lambdas are quantiles of those at which some query would leave its best expert for a
+    cheaper one, so the scale of the scores does not matter.
+
+    Parameters
+    ----------
+    scores
+        (n, n_experts), higher is better; -inf for an expert that may not be chosen.
+    expert_costs
+        (n_experts,) known before a query is answered. An expert with NaN is never chosen.
+
+    Returns
+    -------
+    (n_points, n) choices; the last row is the cheapest expert for every query.
+    """
+    scores = np.where(np.isnan(expert_costs), -np.inf, scores)
+    best = scores.argmax(axis=1)
+    saved = expert_costs[best][:, None] - expert_costs
+    lost = scores[np.arange(len(scores)), best][:, None] - scores
+    cheaper = (saved > 0) & np.isfinite(lost)
+    prices = lost[cheaper] / saved[cheaper]
+    cheapest = np.full((1, len(scores)), int(np.nanargmin(expert_costs)), dtype=np.intp)
+    if not len(prices):
+        return cheapest
+    levels = (np.arange(n_points - 1) + 0.5) / (n_points - 1)
+    known = np.nan_to_num(expert_costs)
+    chosen = [(scores - price * known).argmax(axis=1) for price in np.quantile(prices, levels)]
+    return np.concatenate([np.stack(chosen), cheapest])
+
+
+def pareto(points: Array) -> NDArray[np.bool_]:
+    """(m,) which of the points (m, 2), cost and reward, no other dominates.
+
+    One point dominates another if it is no worse in both and better in one. NaN never counts.
+
+    Examples
+    --------
+    >>> pareto(np.array([[1.0, 0.5], [2.0, 0.5], [2.0, 0.7], [3.0, 0.6]]))
+    array([ True, False,  True, False])
+    """
+    cost, reward = points.T
+    no_worse = (cost <= cost[:, None]) & (reward >= reward[:, None])
+    better = (cost < cost[:, None]) | (reward > reward[:, None])
+    return np.asarray(~(no_worse & better).any(axis=1) & ~np.isnan(points).any(axis=1))
+
+
+def hull(points: Array) -> Array:
+    """Non-decreasing convex hull of points (m, 2), cost and reward: (h, 2) by rising cost.
+
+    What a random mixture of the points reaches at most, from the cheapest point up to the
+    best one; beyond that money buys nothing. RouterBench, section 3.3. NaN counts nowhere.
+
+    Examples
+    --------
+    >>> hull(np.array([[0.0, 0.1], [2.0, 0.5], [1.0, 0.2], [3.0, 0.4]])).tolist()
+    [[0.0, 0.1], [2.0, 0.5]]
+    """
+    known = points[~np.isnan(points).any(axis=1)]
+    chain: list[tuple[float, float]] = []
+    for cost, reward in known[np.lexsort((-known[:, 1], known[:, 0]))].tolist():
+        if chain and reward <= chain[-1][1]:
+            continue
+        while len(chain) > 1 and _below(chain[-2], chain[-1], (cost, reward)):
+            chain.pop()
+        chain.append((cost, reward))
+    return np.asarray(chain, dtype=np.float64).reshape(-1, 2)
+
+
+def _below(
+    first: tuple[float, float], middle: tuple[float, float], last: tuple[float, float]
+) -> bool:
+    """Whether the middle point lies on or below the line between the others."""
+    return (middle[1] - first[1]) * (last[0] - first[0]) <= (last[1] - first[1]) * (
+        middle[0] - first[0]
+    )
+
+
+def mean_height(outline: Array, low: float, high: float) -> float:
+    """Area under a hull (h, 2) from cost `low` to `high`, divided by that range.
+
+    The hull is level beyond its last point. NaN where it begins above `low` or the range
+    is empty.
+
+    Examples
+    --------
+    >>> mean_height(np.array([[0.0, 0.0], [1.0, 1.0]]), 0.0, 2.0)
+    0.75
+    """
+    if not len(outline) or outline[0, 0] > low or not high > low:
+        return float("nan")
+    inside = (outline[:, 0] > low) & (outline[:, 0] < high)
+    at = np.concatenate([[low], outline[inside, 0], [high]])
+    heights = np.interp(at, outline[:, 0], outline[:, 1])
+    return float(((heights[1:] + heights[:-1]) / 2 * np.diff(at)).sum() / (high - low))
+
+
+def _measure(choices: IntArray, table: RewardTable, draws: Draws) -> Array:
+    """(1 + n_resamples, m, 2) mean cost and reward of choices (m, n): measured, then resampled."""
+    if table.costs is None:
+        raise ValueError("the table has no costs")
+    found = []
+    for values, other in ((table.costs, table.rewards), (table.rewards, table.costs)):
+        hidden = np.where(np.isnan(other), np.nan, values)
+        columns = np.stack([reward_of(chosen, hidden) for chosen in choices], axis=1)
+        whole = np.asarray([micro_mean(column) for column in columns.T])
+        found.append(np.concatenate([whole[None], draws.means(columns)]))
+    return np.stack(found, axis=2)
+
+
+def _span(of_singles: Array, weak: int) -> Array:
+    """(1 + n_resamples, 2) range of costs: the weak expert's, and the dearest expert's."""
+    costs = of_singles[:, :, 0]
+    dearest = np.where(np.isnan(costs), -np.inf, costs).max(axis=1)
+    return np.stack([costs[:, weak], dearest], axis=1)
+
+
+def _curve(system: System, measured: Array, cheapest: Array, span: Array) -> CostCurve:
+    """Curve of one system from what `_measure` found, the cheapest expert's point added."""
+    within = np.concatenate([measured, cheapest[:, None]], axis=1)
+    outlines = [hull(points) for points in within]
+    heights = [mean_height(h, *ends) for h, ends in zip(outlines, span.tolist(), strict=True)]
+    return CostCurve(
+        name=system.name,
+        role=system.role,
+        points=_points(measured[0]),
+        hull=_points(outlines[0]),
+        aiq=estimate(heights[0], np.asarray(heights[1:])),
+    )
+
+
+def _points(values: Array) -> list[Point]:
+    """Points (m, 2) as objects, each once, NaN left out."""
+    found = [
+        Point(cost, reward) for cost, reward in values.tolist() if cost == cost and reward == reward
+    ]
+    return list(dict.fromkeys(found))

@@ -1,0 +1,212 @@
+"""Where the reward is lost: confusion with the oracle, regret by subset and tag, the worst rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.measure.metrics import Draws, Estimate, mean_estimates, reward_of
+from zooter_lite.table.reward_table import RewardTable
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.integer]
+
+WORST = 20
+TAGS = 15
+TAG_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Part:
+    """Regret on some of the rows.
+
+    Attributes
+    ----------
+    name
+        The subset or tag.
+    rows
+        Its rows with a known regret.
+    regret
+        Mean over them.
+    share
+        Their part of the regret of all rows.
+    """
+
+    name: str
+    rows: int
+    regret: Estimate
+    share: float
+
+
+@dataclass(frozen=True)
+class WorstRow:
+    """A query on which much was lost."""
+
+    query_id: str
+    query: str
+    subset: str
+    chosen: str
+    chosen_reward: float
+    best: str
+    best_reward: float
+    regret: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Regret:
+    """Reward lost against the oracle: over all rows, by part, and the worst rows."""
+
+    mean: Estimate
+    by_subset: list[Part]
+    by_tag: list[Part]
+    worst: list[WorstRow]
+
+
+def regrets(choices: IntArray, rewards: NDArray[np.floating]) -> Array:
+    """(n,) best observed reward minus that of the chosen expert; NaN where it was not observed.
+
+    Examples
+    --------
+    >>> regrets(np.array([0, 1]), np.array([[0.25, 1.0], [0.25, 1.0]]))
+    array([0.75, 0.  ])
+    """
+    return np.asarray(np.nanmax(rewards, axis=1) - reward_of(choices, rewards), dtype=np.float64)
+
+
+def confusion(choices: IntArray, rewards: NDArray[np.floating]) -> Array:
+    """Cross the oracle's best expert (row) with the chosen one (column): shares of all queries.
+
+    Experts that tie for the best observed reward share their query. The chosen expert counts
+    whether its reward was observed or not.
+
+    Parameters
+    ----------
+    choices
+        (n,) chosen expert.
+    rewards
+        (n, n_experts), NaN where not observed.
+
+    Returns
+    -------
+    (n_experts, n_experts), sums to 1.
+    """
+    best = (rewards == np.nanmax(rewards, axis=1, keepdims=True)).astype(np.float64)
+    best /= best.sum(axis=1, keepdims=True)
+    chosen = np.eye(rewards.shape[1])[choices]
+    return np.asarray(best.T @ chosen / len(rewards))
+
+
+def regret(table: RewardTable, choices: IntArray, probability: Array, draws: Draws) -> Regret:
+    """Describe where the choices lose reward; rows whose chosen reward is unknown count nowhere.
+
+    Parameters
+    ----------
+    table
+        The n evaluated rows.
+    choices
+        (n,) chosen expert.
+    probability
+        (n,) probability that the router gave it.
+    draws
+        Resamples of the n rows.
+    """
+    lost = regrets(choices, table.rewards)
+    return Regret(
+        mean=mean_estimates(lost[:, None], draws)[0],
+        by_subset=by_subset(lost, table.subsets, draws),
+        by_tag=[] if table.tags is None else by_tag(lost, table.tags, draws),
+        worst=worst_rows(table, choices, probability),
+    )
+
+
+def by_subset(lost: Array, subsets: Sequence[str], draws: Draws) -> list[Part]:
+    """Regret of each subset, by name, from the regrets `lost` (n,)."""
+    labels = np.asarray(subsets)
+    return _parts(lost, {str(name): labels == name for name in np.unique(labels)}, draws)
+
+
+def by_tag(
+    lost: Array,
+    tags: Sequence[Sequence[str]],
+    draws: Draws,
+    most: int = TAGS,
+    min_rows: int = TAG_ROWS,
+) -> list[Part]:
+    """Regret of the tags with the highest mean regret, highest first.
+
+    A row counts for each of its tags, so the shares of tags do not sum to 1. The intervals
+    do not know that these tags were picked for their regret: chance makes the top ones look
+    worse than they are.
+
+    Parameters
+    ----------
+    lost
+        (n,) regret, NaN where unknown.
+    tags
+        Tags of each row.
+    draws
+        Resamples of the n rows.
+    most, min_rows
+        How many tags, and how many rows of known regret a tag must have.
+    """
+    members: dict[str, list[int]] = {}
+    for row in np.flatnonzero(~np.isnan(lost)).tolist():
+        for tag in dict.fromkeys(tags[row]):
+            members.setdefault(tag, []).append(row)
+    means = {tag: lost[rows].mean() for tag, rows in members.items() if len(rows) >= min_rows}
+    highest = sorted(means, key=lambda tag: (-means[tag], tag))[:most]
+    masks = {}
+    for tag in highest:
+        masks[tag] = np.zeros(len(lost), dtype=bool)
+        masks[tag][members[tag]] = True
+    return _parts(lost, masks, draws)
+
+
+def _parts(lost: Array, masks: dict[str, NDArray[np.bool_]], draws: Draws) -> list[Part]:
+    if not masks:
+        return []
+    columns = np.stack([np.where(mask, lost, np.nan) for mask in masks.values()], axis=1)
+    total = float(np.nansum(lost))
+    return [
+        Part(
+            name=name,
+            rows=int((~np.isnan(column)).sum()),
+            regret=found,
+            share=float(np.nansum(column)) / total if total > 0 else float("nan"),
+        )
+        for name, column, found in zip(
+            masks, columns.T, mean_estimates(columns, draws), strict=True
+        )
+    ]
+
+
+def worst_rows(
+    table: RewardTable, choices: IntArray, probability: Array, most: int = WORST
+) -> list[WorstRow]:
+    """Rows with the highest regret; of equal ones those where the router was surest.
+
+    Rows without regret are none of them.
+    """
+    lost = regrets(choices, table.rewards)
+    order = np.lexsort((-probability, -np.nan_to_num(lost)))
+    worst = []
+    for row in [int(row) for row in order[:most] if lost[row] > 0]:
+        best = int(np.nanargmax(table.rewards[row]))
+        worst.append(
+            WorstRow(
+                query_id=table.query_ids[row],
+                query=table.queries[row],
+                subset=table.subsets[row],
+                chosen=table.experts[choices[row]],
+                chosen_reward=float(table.rewards[row, choices[row]]),
+                best=table.experts[best],
+                best_reward=float(table.rewards[row, best]),
+                regret=float(lost[row]),
+                probability=float(probability[row]),
+            )
+        )
+    return worst

@@ -1,0 +1,1 @@
+"""One graph that takes text: the tokeniser as ONNX operators."""

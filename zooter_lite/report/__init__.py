@@ -1,0 +1,1 @@
+"""What people read: terminal, model card, HTML page, pictures."""

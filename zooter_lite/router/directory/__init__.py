@@ -1,0 +1,1 @@
+"""The router directory, format version 1: its layout and its typed config."""

@@ -1,0 +1,1 @@
+"""What answers are worth: verifiers, reward models, judges, and rewards made of them."""

@@ -1,0 +1,80 @@
+"""Which scorers to use: a `scorers.toml`, or the short name of a single one."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zooter_lite.errors import DataError
+from zooter_lite.files.toml import check_names, read_toml, tables_of
+from zooter_lite.scoring.checks import KINDS, read_verifier
+from zooter_lite.scoring.reward_model import read_reward_model
+from zooter_lite.scoring.scorer import Scorer
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,79}")
+_OTHER_KINDS = ("reward-model", "judge")
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A scorer and its weight among the others."""
+
+    scorer: Scorer
+    weight: float = 1.0
+
+
+def read_scorers(text: str) -> list[Weighted]:
+    """Read a scorers.toml, or make the scorer that a short name means.
+
+    Short names are exact, numeric, regex, contains, json-schema, python-tests, and
+    reward-model:FOLDER-OR-NAME.
+
+    Raises
+    ------
+    DataError
+        With the table and its field, and what was expected there.
+    """
+    if text in KINDS:
+        return [Weighted(read_verifier({"name": text, "kind": text}, text))]
+    if text.startswith("reward-model:"):
+        table = {"name": "reward-model", "model": text.removeprefix("reward-model:")}
+        return [Weighted(read_reward_model(table, text))]
+    if not text.lower().endswith(".toml"):
+        raise DataError(
+            f"{text}: unknown scorer; expected a .toml file, {', '.join(KINDS)}, or "
+            "reward-model:FOLDER"
+        )
+    return scorers_of(read_toml(text), text)
+
+
+def scorers_of(content: Mapping[str, Any], path: str) -> list[Weighted]:
+    """Read the `[[scorer]]` tables of parsed TOML; `path` is named by the errors."""
+    tables = tables_of(content, "scorer", path)
+    scorers = [_scorer(table, f"{path}, scorer {place}") for place, table in enumerate(tables, 1)]
+    check_names([each.scorer.name for each in scorers], "scorer", path)
+    return scorers
+
+
+def _scorer(table: Mapping[str, Any], where: str) -> Weighted:
+    name, kind, weight = table.get("name"), table.get("kind"), table.get("weight", 1.0)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise DataError(f"{where}: name is {name!r}, expected letters, digits, '.', '-' or '_'")
+    if (
+        isinstance(weight, bool)
+        or not isinstance(weight, (int, float))
+        or not 0 < weight < math.inf
+    ):
+        raise DataError(f"{where}: weight is {weight!r}, expected a positive number")
+    if isinstance(kind, str) and kind in KINDS:
+        return Weighted(read_verifier(table, where), float(weight))
+    if kind == "reward-model":
+        return Weighted(read_reward_model(table, where), float(weight))
+    if kind == "judge":
+        from zooter_lite.scoring.judge import read_judge
+
+        return Weighted(read_judge(table, where), float(weight))
+    expected = ", ".join([*KINDS, *_OTHER_KINDS])
+    raise DataError(f"{where}: kind is {kind!r}, expected one of {expected}")

@@ -1,0 +1,1 @@
+"""Where tags come from, and which queries and tags lie near a query."""

@@ -1,0 +1,194 @@
+"""What embeddings say of texts: tags of one meaning, queries of one meaning, names of clusters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.errors import DataError
+from zooter_lite.table.overlap import words
+from zooter_lite.tags import vocabulary
+from zooter_lite.tags.index import TagIndex
+from zooter_lite.tags.neighbours import build_index
+from zooter_lite.tags.tagging import ROWS_PER_CLUSTER, clusters_of
+
+FloatArray = NDArray[np.float32]
+MOST_CLUSTERS = 32  # unless told otherwise
+_WORDS_PER_NAME = 3
+_BLOCK = 256  # rows searched at a time
+
+
+def one_vocabulary(
+    lists: Sequence[Sequence[str]],
+    embed: Callable[[Sequence[str]], FloatArray],
+    *,
+    merge: float,
+    min_support: int,
+    confidence: float,
+) -> tuple[list[list[str]], dict[str, int]]:
+    """Make one vocabulary of freely written tags, in the steps of tags/vocabulary.py.
+
+    Parameters
+    ----------
+    lists
+        Tags of each query.
+    embed
+        From texts to unit embeddings; not called where nothing is to be merged.
+    merge
+        Cosine similarity from which two tags are one; 1 merges none.
+    min_support
+        Tags that fewer queries carry are dropped.
+    confidence
+        See `vocabulary.associated`; above 1 merges none.
+
+    Returns
+    -------
+    The tags of each query, and the number of different tags after each step, by its name.
+    """
+    steps = {"as written": len(vocabulary.support(lists))}
+
+    def note(step: str, new: list[list[str]]) -> list[list[str]]:
+        steps[step] = len(vocabulary.support(new))
+        return new
+
+    tags = note("in one spelling", vocabulary.clean(lists))
+    counts = dict(sorted(vocabulary.support(tags).items()))
+    if merge < 1 and len(counts) > 1:
+        names = same_meaning(counts, embed(list(counts)), merge)
+        tags = note("after merging meanings", vocabulary.rename(tags, names))
+    tags = note(f"at {min_support} queries or more", vocabulary.drop_rare(tags, min_support))
+    names = vocabulary.associated(tags, confidence)
+    return note("after merging companions", vocabulary.rename(tags, names)), steps
+
+
+def same_meaning(
+    support: Mapping[str, int], embeddings: FloatArray, threshold: float
+) -> dict[str, str]:
+    """Tags of nearly one meaning, each with the name of the most frequent among them.
+
+    InsTag's semantic aggregation (Lu et al. 2023, arXiv 2308.07074): DBSCAN over the
+    embeddings of the tags, two tags being enough for a group; so tags that are alike by
+    way of others are merged, too.
+
+    Parameters
+    ----------
+    support
+        Queries of each tag.
+    embeddings
+        (n_tags, dim) unit embeddings of the tags, in the order of `support`.
+    threshold
+        Least cosine similarity of neighbours.
+
+    Returns
+    -------
+    Old name to new, for the tags that change.
+    """
+    from sklearn.cluster import DBSCAN
+
+    distance = float(np.sqrt(max(0.0, 2.0 - 2.0 * threshold)))  # of unit vectors, by the cosine
+    groups = DBSCAN(eps=max(distance, 1e-6), min_samples=2).fit_predict(embeddings)
+    names: dict[str, str] = {}
+    tags = list(support)
+    for group in sorted(set(groups.tolist()) - {-1}):
+        members = [tags[i] for i in np.flatnonzero(groups == group).tolist()]
+        first = min(members, key=lambda tag: (-support[tag], tag))
+        names |= {tag: first for tag in members if tag != first}
+    return names
+
+
+def near_repeats(embeddings: FloatArray, threshold: float) -> list[int]:
+    """Rows whose cosine similarity to an earlier row that stays is at least `threshold`.
+
+    Exact for up to 50,000 rows, by an approximate index beyond (tags/neighbours.py).
+    """
+    index, _ = build_index(embeddings)
+    dropped = np.zeros(len(embeddings), dtype=bool)
+    for start in range(0, len(embeddings), _BLOCK):
+        block = embeddings[start : start + _BLOCK]
+        limits, _, positions = index.range_search(block, threshold - 1e-6)
+        for i in range(len(block)):
+            found = positions[limits[i] : limits[i + 1]]
+            earlier = found[found < start + i]
+            dropped[start + i] = bool((~dropped[earlier]).any())
+    return [int(row) for row in np.flatnonzero(dropped)]
+
+
+def tags_by_neighbours(
+    known: tuple[FloatArray, Sequence[Sequence[str]]], embeddings: FloatArray, k: int, top: int
+) -> list[list[str]]:
+    """Give each query the `top` heaviest tags of its `k` nearest tagged queries.
+
+    Parameters
+    ----------
+    known
+        Embeddings (n_known, dim) and tags of queries; those without tags are left out.
+    embeddings
+        (n_queries, dim) unit embeddings of the queries.
+    """
+    names = sorted({tag for tags in known[1] for tag in tags})
+    if not names:
+        raise DataError("the table of tagged queries has no tag; expected a column 'tags'")
+    place = {name: i for i, name in enumerate(names)}
+    lists = [[place[tag] for tag in dict.fromkeys(tags)] for tags in known[1]]
+    index = TagIndex.build(known[0], names, lists, np.zeros((len(lists), 0)))
+    return [[name for name, _ in found] for found in index.nearest_tags(embeddings, k, top)]
+
+
+def tags_by_clusters(
+    queries: Sequence[str], embeddings: FloatArray, n_clusters: int | None, seed: int
+) -> list[list[str]]:
+    """Tag each query with the name of its k-means cluster: its most characteristic words.
+
+    Parameters
+    ----------
+    n_clusters
+        None takes one per `ROWS_PER_CLUSTER` queries, `MOST_CLUSTERS` at most.
+
+    Raises
+    ------
+    DataError
+        Fewer queries than clusters, or fewer than two clusters.
+    """
+    size = n_clusters or max(1, min(MOST_CLUSTERS, len(queries) // ROWS_PER_CLUSTER))
+    if not 1 <= size <= len(queries):
+        raise DataError(f"{size} clusters of {len(queries)} queries, expected 1 to {len(queries)}")
+    clusters = clusters_of(embeddings, size, seed)
+    names = cluster_names(queries, clusters)
+    return [[names[cluster]] for cluster in clusters]
+
+
+def cluster_names(queries: Sequence[str], clusters: Sequence[int]) -> dict[int, str]:
+    """Name each cluster by the words that tell it from the others, such as "list sort array".
+
+    The words with the highest class-based TF-IDF (Grootendorst 2022, "BERTopic", arXiv
+    2203.05794, equation 2): the word's share of the cluster's words, times log(1 + mean
+    number of words of a cluster / occurrences of the word in all). English stop words and
+    numbers are left out. A name that is taken is made longer by further words, or
+    numbered where there are none.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    counts: dict[int, Counter[str]] = {cluster: Counter() for cluster in sorted(set(clusters))}
+    for query, cluster in zip(queries, clusters, strict=True):
+        counts[cluster].update(
+            word for word in words(query) if not word.isdigit() and word not in ENGLISH_STOP_WORDS
+        )
+    total: Counter[str] = sum(counts.values(), Counter())
+    mean = total.total() / len(counts)
+    names: dict[int, str] = {}
+    for cluster, own in counts.items():
+        weight = {word: n / own.total() * np.log1p(mean / total[word]) for word, n in own.items()}
+        ranked = sorted(weight, key=lambda word: (-weight[word], word))
+        names[cluster] = _unused(ranked, set(names.values()), cluster)
+    return names
+
+
+def _unused(ranked: Sequence[str], taken: set[str], cluster: int) -> str:
+    for length in range(min(_WORDS_PER_NAME, len(ranked)), len(ranked) + 1):
+        name = " ".join(ranked[:length])
+        if name and name not in taken:
+            return name
+    return f"cluster {cluster}"

@@ -1,0 +1,241 @@
+"""Where tags come from at fit: the table, its neighbours, or clusters of embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.head.blocks import ROWS, for_blocks
+from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.router.head import membership_of
+from zooter_lite.tags.index import TagIndex
+
+FloatArray = NDArray[np.float32]
+
+GIVEN = "given"  # name of the tagging that the table gives
+ROWS_PER_CLUSTER = 10  # fewer rows than this per cluster make a granularity useless
+REPEATS = 3  # k-means runs per size, each from its own start: their mean is steadier
+MIN_SUPPORT = 10  # a given tag carried by fewer training queries is left out
+
+
+@dataclass(frozen=True)
+class Tags:
+    """One way of tagging the training queries.
+
+    Attributes
+    ----------
+    name
+        Such as "given" or "clusters 8+16+32".
+    assignment
+        Which training query carries which tag.
+    centroids
+        (n_tags, dim) float64 unit vectors: the mean embedding of each tag's queries.
+    """
+
+    name: str
+    assignment: TagAssignment
+    centroids: NDArray[np.float64]
+
+    def take(self, rows: NDArray[np.int64]) -> Tags:
+        """Return the tags of these queries; the centroids stay."""
+        return Tags(self.name, self.assignment.take(rows), self.centroids)
+
+    @property
+    def n_tags(self) -> int:
+        """Number of tags."""
+        return len(self.assignment.names)
+
+
+@dataclass(frozen=True)
+class Tagging(Tags):
+    """Tags, and how near the same queries are to them.
+
+    Attributes
+    ----------
+    near, membership
+        (n_queries, n_tags) cosine similarity of the queries to the centroids, and soft
+        membership.
+    """
+
+    near: NDArray[np.float64]
+    membership: NDArray[np.float64]
+
+    def take(self, rows: NDArray[np.int64]) -> Tagging:
+        """Return the tags of these queries; the centroids stay."""
+        return Tagging(
+            self.name,
+            self.assignment.take(rows),
+            self.centroids,
+            self.near[rows],
+            self.membership[rows],
+        )
+
+
+def cluster_tags(
+    embeddings: FloatArray, granularities: Sequence[Sequence[int]], seed: int
+) -> list[Tagging]:
+    """Tag each query with its k-means clusters, at several sizes at once, `REPEATS` times each.
+
+    Parameters
+    ----------
+    embeddings
+        (n_queries, dim) unit vectors.
+    granularities
+        Each a set of cluster counts: (8, 16, 32) gives every query nine tags. Counts
+        with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out.
+
+    Returns
+    -------
+    One tagging for each different set that is left; none where the queries are too few.
+    """
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
+    usable = {
+        tuple(size for size in sizes if size * ROWS_PER_CLUSTER <= len(embeddings))
+        for sizes in granularities
+    } - {()}
+    runs = [
+        (size, repeat)
+        for size in sorted({size for sizes in usable for size in sizes})
+        for repeat in range(REPEATS)
+    ]
+
+    def labels(size: int, repeat: int) -> list[int]:
+        return clusters_of(embeddings, size, seed + repeat)
+
+    with threadpool_limits(1):  # several threads in a run would add up in an order of their own
+        found = Parallel(n_jobs=-1, prefer="threads")(delayed(labels)(*run) for run in runs)
+    clusters = dict(zip(runs, found, strict=True))
+    taggings = []
+    for sizes in sorted(usable):
+        own = [run for run in runs if run[0] in sizes]
+        names = [f"cluster-{size}{'abc'[repeat]}" for size, repeat in own]
+        lists = [
+            [f"{name}-{cluster}" for name, cluster in zip(names, row, strict=True)]
+            for row in zip(*(clusters[run] for run in own), strict=True)
+        ]
+        name = "clusters " + "+".join(str(size) for size in sizes)
+        taggings.append(_tagging(name, embeddings, lists))
+    return taggings
+
+
+def clusters_of(embeddings: FloatArray, size: int, seed: int) -> list[int]:
+    """Cluster of each row by k-means, 0 to `size` - 1; the same on any number of cores."""
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    clustering = KMeans(size, n_init=1, random_state=seed % 2**32)
+    with threadpool_limits(1):  # OpenMP's limit holds for the thread that sets it
+        found: list[int] = clustering.fit_predict(embeddings).tolist()
+    return found
+
+
+def given_tags(embeddings: FloatArray, tags: Sequence[Sequence[str]]) -> Tagging | None:
+    """Use the table's tags; a query without one takes those of its nearest tagged queries.
+
+    Tags carried by fewer than `MIN_SUPPORT` queries are left out. None is returned
+    where no tag is left.
+    """
+    counts: dict[str, int] = {}
+    for names in tags:
+        for name in names:
+            counts[name] = counts.get(name, 0) + 1
+    frequent = {name for name, count in counts.items() if count >= MIN_SUPPORT}
+    if not frequent:
+        return None
+    lists = [[name for name in names if name in frequent] for names in tags]
+    names = sorted(frequent)
+    place = {name: i for i, name in enumerate(names)}
+    untagged = np.asarray([row for row, found in enumerate(lists) if not found], dtype=np.int64)
+    if len(untagged):
+        index = TagIndex.build(
+            embeddings,
+            names,
+            [[place[name] for name in found] for found in lists],
+            np.zeros((len(lists), 0)),
+        )
+        nearest = index.nearest_tags(embeddings[untagged])
+        for row, found in zip(untagged, nearest, strict=True):
+            lists[int(row)] = [name for name, _ in found]
+    return _tagging(GIVEN, embeddings, lists)
+
+
+def tags_of_all(
+    tagging: Tagging,
+    sample: NDArray[np.int64],
+    embeddings: FloatArray,
+    given: Sequence[Sequence[str]] | None,
+    jobs: int = -1,
+) -> Tags:
+    """Extend the tags of a sample to all rows; the centroids stay.
+
+    A cluster takes the rows that k-means would put there: those nearest to its mean. Given
+    tags are those of the table as far as the sample has them; a row without one takes those
+    of its nearest queries in the sample.
+
+    Parameters
+    ----------
+    tagging, sample
+        Of the sample, and its rows among all.
+    embeddings
+        (n_queries, dim) unit vectors of all rows; read block by block.
+    given
+        The table's tags, for the tagging "given".
+    jobs
+        Threads; -1 takes every core.
+    """
+    known = tagging.assignment
+    names = known.names
+    if tagging.name == GIVEN:
+        lists = _known_or_nearest(known, embeddings, embeddings[sample], given or [])
+        return Tags(tagging.name, TagAssignment.from_lists(lists), tagging.centroids)
+    sums = known.sum_by_tag(embeddings[sample].astype(np.float64))
+    means = sums / known.support()[:, None]
+    runs: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        runs.setdefault(name.rpartition("-")[0], []).append(place)
+    tags = np.empty((len(embeddings), len(runs)), dtype=np.int64)
+
+    def fill(rows: slice) -> None:
+        # the nearest of unit rows: |x - c|^2 = 1 - 2 x c + |c|^2
+        score = embeddings[rows].astype(np.float64) @ means.T - (means**2).sum(axis=1) / 2
+        for column, own in enumerate(runs.values()):
+            tags[rows, column] = np.asarray(own)[score[:, own].argmax(axis=1)]
+
+    for_blocks(fill, len(embeddings), jobs)
+    tags.sort(axis=1)
+    rows = np.repeat(np.arange(len(embeddings)), len(runs))
+    return Tags(
+        tagging.name,
+        TagAssignment(names, rows, tags.ravel(), len(embeddings)),
+        tagging.centroids,
+    )
+
+
+def _known_or_nearest(
+    known: TagAssignment, embeddings: FloatArray, inside: FloatArray, given: Sequence[Sequence[str]]
+) -> list[list[str]]:
+    """Each row's given tags that are known; those of its nearest rows `inside` where none is."""
+    names = set(known.names)
+    lists = [[name for name in tags if name in names] for tags in given]
+    untagged = np.asarray([row for row, tags in enumerate(lists) if not tags], dtype=np.int64)
+    if len(untagged):
+        index = TagIndex.build(
+            inside, known.names, known.by_query(), np.zeros((known.n_queries, 0))
+        )
+        for part in np.array_split(untagged, -(-len(untagged) // ROWS)):
+            for row, found in zip(part, index.nearest_tags(embeddings[part]), strict=True):
+                lists[int(row)] = [name for name, _ in found]
+    return lists
+
+
+def _tagging(name: str, embeddings: FloatArray, lists: list[list[str]]) -> Tagging:
+    assignment = TagAssignment.from_lists(lists)
+    totals = assignment.sum_by_tag(embeddings.astype(np.float64))
+    centroids = totals / np.linalg.norm(totals, axis=1, keepdims=True).clip(1e-12)
+    near = embeddings.astype(np.float64) @ centroids.T
+    return Tagging(name, assignment, centroids, near, np.asarray(membership_of(near)))
