@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tests.conftest import ROOT
 from tests.helpers import replace_file, toy_encoder, toy_head, toy_router
 from zooter_lite import Router
-from zooter_lite.graph.router_graph import router_graph
+from zooter_lite.onnx.router_graph import router_graph
 
 EXPORTS = ROOT / "exports"
 PROMPTS: list[str] = json.loads((EXPORTS / "prompts.json").read_text("utf-8"))

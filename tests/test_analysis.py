@@ -20,9 +20,9 @@ from zooter_lite.compare.analysis import (
 )
 from zooter_lite.compare.baselines import TrainedOn, chooser, usual_systems
 from zooter_lite.compare.slices import described, make_slice
-from zooter_lite.compare.system import Slice, System
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.measure.metrics import draw
+from zooter_lite.measure.system import Slice, System
 from zooter_lite.table.reward_table import RewardTable
 
 NAN = float("nan")

@@ -17,11 +17,11 @@ from tests.helpers import softmax, table, toy_head
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
 from zooter_lite.encode.encoder import Encoder, load_encoder
 from zooter_lite.graph.quantise import n_products
-from zooter_lite.graph.router_graph import as_float32, int8_encoder, router_graph
 from zooter_lite.onnx import graphs as assemble
 from zooter_lite.onnx import parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.parity import ParityError, graph_probs
+from zooter_lite.onnx.router_graph import as_float32, int8_encoder, router_graph
 from zooter_lite.router.session import TextSession
 from zooter_lite.table.reward_table import RewardTable
 

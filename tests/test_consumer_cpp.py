@@ -23,7 +23,7 @@ from tests.consumers import (
 from tests.helpers import toy_embedding, toy_encoder, toy_head
 from tests.test_text import small_tokenizer
 from zooter_lite import Router
-from zooter_lite.graph.router_graph import router_graph
+from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.onnx.text.one_file import text_graph
 
 FOLDER = EXPORTS / "cpp"

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from tests.helpers import table
-from zooter_lite.compare.system import System
 from zooter_lite.measure.costs import (
     CostQuality,
     Point,
@@ -25,6 +24,7 @@ from zooter_lite.measure.costs import (
     sweep,
 )
 from zooter_lite.measure.metrics import draw, reward_of
+from zooter_lite.measure.system import System
 from zooter_lite.table.reward_table import RewardTable
 
 Array = NDArray[np.float64]

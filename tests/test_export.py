@@ -18,12 +18,12 @@ from tests.helpers import (
     toy_encoder,
     toy_head,
 )
-from zooter_lite.graph.router_graph import router_graph
 from zooter_lite.head.select import Score, Selection
 from zooter_lite.head.settings import Candidates, Method, Setting
 from zooter_lite.head.train import Fitted, Recipe
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.onnx.graphs import router_config, tag_files
+from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.router.head import Head, TagPrior
 from zooter_lite.router.session import TextSession
 from zooter_lite.tags.index import TagIndex

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from tests.helpers import softmax, toy_head, units
-from zooter_lite.graph.router_graph import as_float32
+from zooter_lite.onnx.router_graph import as_float32
 from zooter_lite.router.head import DOMAIN, SHARPNESS, Head, Hidden, TagPrior
 
 Tensors = dict[str, NDArray[Any]]

@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from tests.helpers import EXPERTS, toy_encoder, toy_head
 from zooter_lite.errors import RouterError
-from zooter_lite.graph.router_graph import router_graph
+from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.untrusted.onnx_check import check_graph
 
 Edit = Callable[[ModelProto], object]

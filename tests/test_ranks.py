@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from tests.helpers import table
-from zooter_lite.compare.system import Role, Slice, System
 from zooter_lite.measure.metrics import Estimate, draw, macro_mean
 from zooter_lite.measure.ranks import common_systems, firsts, rank_systems, ranks
+from zooter_lite.measure.system import Role, Slice, System
 
 Array = NDArray[np.float64]
 NAN = float("nan")

@@ -15,8 +15,8 @@ from zooter_lite.encode.encoder import Encoder, load_encoder
 from zooter_lite.encode.find import EncoderError
 from zooter_lite.encode.reference import load_torch, torch_embeddings
 from zooter_lite.graph.bert import read_bert
-from zooter_lite.graph.router_graph import int8_encoder
 from zooter_lite.onnx.parity import reference_embeddings
+from zooter_lite.onnx.router_graph import int8_encoder
 
 pytestmark = pytest.mark.slow
 PROMPT = "face: "

@@ -20,7 +20,7 @@ from tests.helpers import (
     toy_router,
 )
 from zooter_lite.errors import DataError, RouterError
-from zooter_lite.graph.router_graph import router_graph
+from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.router.router import Router
 
 QUERIES = ["one two", "", "\ud800", "eight " * 1000, "日本語", "one two", "six seven", "three"]

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from tests.helpers import DIM, EXPERTS, WORDS, toy_encoder, toy_head
 from zooter_lite.encode.find import find_encoder
 from zooter_lite.errors import ZooterError
-from zooter_lite.graph.router_graph import router_graph
+from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.onnx.text.one_file import check_text_parity, text_graph
 from zooter_lite.onnx.text.tables import tables
 from zooter_lite.onnx.text.token_nodes import Nodes, token_nodes

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.compare.baselines import BEST_SINGLE, ORACLE, RANDOM
-from zooter_lite.compare.system import Array, IntArray, Slice, System
 from zooter_lite.measure import metrics
 from zooter_lite.measure.calibration import best_share, calibration, selective_curve
 from zooter_lite.measure.costs import CostQuality, cost_quality
@@ -23,6 +22,7 @@ from zooter_lite.measure.metrics import Draws
 from zooter_lite.measure.ranks import common_systems, rank_systems
 from zooter_lite.measure.regret import confusion, regret
 from zooter_lite.measure.significance import paired_gaps
+from zooter_lite.measure.system import Array, IntArray, Slice, System
 from zooter_lite.report.card import verdict
 
 Json = dict[str, Any]

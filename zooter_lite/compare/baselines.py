@@ -9,9 +9,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.compare.system import IntArray, Role, System
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.measure.metrics import reward_of
+from zooter_lite.measure.system import IntArray, Role, System
 from zooter_lite.table.reward_table import RewardTable
 
 Array = NDArray[np.float64]

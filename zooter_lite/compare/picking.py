@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.compare.baselines import TrainedOn
-from zooter_lite.compare.system import Array, System
 from zooter_lite.measure.metrics import draw, estimate, micro_mean, reward_of
+from zooter_lite.measure.system import Array, System
 from zooter_lite.table.reward_table import RewardTable
 
 

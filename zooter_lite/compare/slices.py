@@ -24,10 +24,10 @@ from zooter_lite.compare.noise import NOISES, noisy, robustness
 from zooter_lite.compare.picking import picker, reward_ranking
 from zooter_lite.compare.rivals import Rival, tuned_scores
 from zooter_lite.compare.suite import SuiteTable, check_groups, chosen_splits
-from zooter_lite.compare.system import Array, FloatArray, Slice, System
 from zooter_lite.errors import DataError
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.measure.metrics import draw
+from zooter_lite.measure.system import Array, FloatArray, Slice, System
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.table.reward_table import RewardTable

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from zooter_lite.errors import DataError
-from zooter_lite.graph.router_graph import as_float32
 from zooter_lite.head.calibrate import calibration_temperature
 from zooter_lite.head.distil import Direction, HeadKind
 from zooter_lite.head.domains import Domains, learn_domains
@@ -30,6 +29,7 @@ from zooter_lite.head.settings import (
     reward_spread,
 )
 from zooter_lite.labels.diagnostics import tag_support
+from zooter_lite.onnx.router_graph import as_float32
 from zooter_lite.router.head import Head
 from zooter_lite.table.keys import query_groups
 from zooter_lite.table.reward_table import RewardTable

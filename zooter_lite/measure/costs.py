@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.compare.system import Role, System
 from zooter_lite.measure.metrics import Draws, Estimate, estimate, micro_mean, reward_of
 from zooter_lite.measure.recovered import recovered_gap
+from zooter_lite.measure.system import Role, System
 from zooter_lite.table.reward_table import RewardTable
 
 Array = NDArray[np.float64]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.compare.system import Slice
 from zooter_lite.measure.metrics import Draws, Estimate, estimate, micro_mean, ratio
+from zooter_lite.measure.system import Slice
 
 Array = NDArray[np.float64]
 

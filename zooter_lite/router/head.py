@@ -1,6 +1,6 @@
 """The head: from a unit embedding to a distribution over experts, in numpy.
 
-The same arithmetic stands in `router.onnx`; `graph/router_graph.py` builds it from these arrays.
+The same arithmetic stands in `router.onnx`; `onnx/router_graph.py` builds it from these arrays.
 """
 
 from __future__ import annotations

@@ -1,0 +1,82 @@
+"""How a router is fitted: every option of `fit_router` and of the command, documented once.
+
+argparse-dataclass reads these annotations, so this module keeps them real: no
+`from __future__ import annotations`, and `Optional` for what may be left out.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+from zooter_lite.cli import option
+
+MAX_EPOCHS = 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options of a fit; None leaves a choice to cross-validation on the training rows.
+
+    Each field's help, as `python -m zooter_lite.fit --help` shows it, is its documentation.
+    """
+
+    encoder: str = option(
+        "all-MiniLM-L6-v2",
+        help="sentence encoder: the bundled default, a folder, or a hub name; static (or static:E) "
+        "for one distilled from the default (or from E): much faster, somewhat less reward",
+        metavar="E",
+    )
+    prompt: Optional[str] = option(
+        None,
+        help="text before every query, such as 'query: '; without it, what the encoder declares",
+        kind=str,
+    )
+    precision: str = option(
+        "fp32,int8", help="graphs to export; int8 is left out where it loses reward"
+    )
+    finetune: int = option(
+        0,
+        help=f"fine-tune the encoder for at most this many epochs, 0 to {MAX_EPOCHS}; a fold of "
+        "train that it does not learn from decides whether the result is kept. Slow without a "
+        "GPU; run again after a kill, it goes on from the last checkpoint",
+        metavar="EPOCHS",
+    )
+    head: Literal["prior", "linear", "mlp"] = option(
+        "prior", help="prior: what the tags say plus a linear residual"
+    )
+    tags: Literal["best", "given", "auto", "none"] = option(
+        "best",
+        help="given: the table's; auto: k-means clusters; best: cross-validation picks from both",
+    )
+    domains: bool = option(
+        True, help="the prior head does not learn to tell the table's subsets apart"
+    )
+    labels: Literal["soft", "hard"] = option("soft", help="softmax of the rewards, or best expert")
+    kl: Literal["label-router", "router-label"] = option(
+        "label-router", help="direction of the KL divergence; the paper writes router-label"
+    )
+    temperature: Optional[float] = option(
+        None, help="label temperature in reward units; without it, cross-validated", kind=float
+    )
+    beta: Optional[float] = option(
+        None, help="share of the sample label, 0 to 1; without it, cross-validated", kind=float
+    )
+    l2: Optional[float] = option(
+        None, help="weight of the L2 penalty; without it, cross-validated", kind=float
+    )
+    folds: int = option(5, help="folds of the cross-validation on train")
+    hold_out: float = option(
+        0.2, help="share of rows kept for the test when the table has no column 'split'"
+    )
+    drop_leaks: bool = option(
+        False, help="drop evaluated rows whose query also stands in train (else only counted)"
+    )
+    keep_queries: bool = option(
+        False,
+        help="keep the texts of the training queries in the router directory, for explain to show "
+        "(off by default: whoever gets the router can read them)",
+    )
+    seed: int = option(0, help="of clusters, folds and bootstrap")
+    jobs: int = option(-1, help="parallel cross-validation jobs; -1 takes every core")
+    cache: str = option(
+        "", help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)"
+    )
