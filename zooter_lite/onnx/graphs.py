@@ -28,7 +28,7 @@ from zooter_lite.router.directory.config import (
     EncoderSpec,
     HeadSpec,
     LabelSpec,
-    Parity,
+    Parities,
     RouterConfig,
     Training,
 )
@@ -99,13 +99,13 @@ class Exports:
     files
         Content by file name.
     parity
-        Figures by precision.
+        What each changes, as config.json keeps it.
     refused
         Why the int8 graph was left out, or "".
     """
 
     files: dict[str, bytes]
-    parity: dict[str, Parity]
+    parity: Parities
     refused: str = ""
 
 
@@ -142,7 +142,7 @@ def export_graphs(
     found = graph_probs(graph, encoder, exact.queries, progress)
     reference = reference_embeddings(encoder, exact.queries, cache, progress)
     files = {GRAPHS["fp32"]: graph, TOKENIZER: encoder.tokenizer.encode()}
-    parity = {"fp32": check_fp32(found, head, reference, exact.rewards)}
+    parity = Parities(fp32=check_fp32(found, head, reference, exact.rewards).rounded())
     if "int8" not in precisions:
         return Exports(files, parity)
     if is_static(encoder.spec.name):
@@ -162,6 +162,6 @@ def export_graphs(
         except ParityError as error:
             refused = refused or str(error)
             continue
-        parity["int8"] = replace(measured, spared=spared)
+        parity = replace(parity, int8=replace(measured, spared=spared).rounded())
         return Exports(files | {GRAPHS["int8"]: graph}, parity)
     return Exports(files, parity, refused)
