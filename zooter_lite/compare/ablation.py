@@ -6,9 +6,8 @@ no evaluated row takes part in any choice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +15,12 @@ from zooter_lite.compare.analysis import choice_means
 from zooter_lite.compare.routed import RoutedTable
 from zooter_lite.compare.rows import bar
 from zooter_lite.errors import DataError
-from zooter_lite.head.train import Recipe, fit_head
+from zooter_lite.head.fit_head import fit_head
 from zooter_lite.measure.metrics import IntArray
 from zooter_lite.measure.results import AblationName, CurvePoint, Means, Setting
 from zooter_lite.measure.system import Slice
+from zooter_lite.recipe import Recipe
+from zooter_lite.router.directory.config import RouterConfig
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training rows
@@ -28,7 +29,7 @@ FOLDS = 3
 Ablations = dict[AblationName, dict[str, dict[str, Means]]]  # by setting, then by slice
 
 
-def base_recipe(config: Mapping[str, Any], has_tags: bool, seed: int = 0) -> Recipe:
+def base_recipe(config: RouterConfig, has_tags: bool, seed: int = 0) -> Recipe:
     """Return the recipe that the ablations vary: a linear softmax head, as the paper's router.
 
     Label temperature and beta are those of the router's own fit; the L2 penalty is chosen
@@ -41,13 +42,13 @@ def base_recipe(config: Mapping[str, Any], has_tags: bool, seed: int = 0) -> Rec
     has_tags
         Whether the training rows carry tags; the router's tags are made again of them.
     """
-    labels = config.get("labels", {})
-    given = has_tags and str(labels.get("tags") or "").startswith("given")
+    labels = config.labels
+    given = has_tags and (labels.tags or "").startswith("given")
     return Recipe(
         head="linear",
         tags="given" if given else "auto",
-        temperature=float(labels["temperature"]) if labels.get("temperature") else None,
-        beta=float(labels.get("beta", 1.0)),
+        temperature=labels.temperature or None,
+        beta=labels.beta,
         folds=FOLDS,
         seed=seed,
         jobs=1,
@@ -62,14 +63,14 @@ def variants(base: Recipe) -> dict[AblationName, dict[str, Recipe]]:
         "beta": {"hard label": hard} | beta,
         "labels": {"soft": base, "hard": hard},
         "kl": {
-            "KL(label || router)": replace(base, direction="label-router"),
-            "KL(router || label)": replace(base, direction="router-label"),
+            "KL(label || router)": replace(base, kl="label-router"),
+            "KL(router || label)": replace(base, kl="router-label"),
         },
     }
 
 
 def ablate(
-    slices: Sequence[Slice], config: Mapping[str, Any], seed: int, source: str
+    slices: Sequence[Slice], config: RouterConfig, seed: int, source: str
 ) -> tuple[Ablations, dict[str, list[CurvePoint]]]:
     """Refit the head of a table's router: under every variant, and on growing parts of train.
 
@@ -99,7 +100,7 @@ def ablate(
 
     base = base_recipe(config, train.tags is not None, seed)
     kinds = variants(base)
-    own = replace(base, head=config["head"]["kind"], domains=bool(config["head"].get("domains", 1)))
+    own = replace(base, head=config.head.kind, domains=bool(config.head.domains))
     own = replace(own, tags="best") if base.tags == "given" else own
     recipes = dict.fromkeys(recipe for of_kind in kinds.values() for recipe in of_kind.values())
     everything, order = np.arange(len(train)), np.random.default_rng(seed).permutation(len(train))

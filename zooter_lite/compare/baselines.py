@@ -103,7 +103,8 @@ def nearest_neighbours(train: TrainedOn, embeddings: FloatArray) -> tuple[Array,
     """Score the experts by their mean reward among the k nearest training queries.
 
     k is the one of `NEIGHBOURS` whose leave-one-out choices earn most on train, over the
-    rows where every k chose an observed expert. Of more training queries than `MOST_NEIGHBOURS`, so many are drawn to be neighbours.
+    rows where every k chose an observed expert. Of more training queries than
+    `MOST_NEIGHBOURS`, so many are drawn to be neighbours.
 
     Returns
     -------

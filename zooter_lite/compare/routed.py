@@ -95,10 +95,10 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     probs, embeddings = outputs or outputs_of(router, table, needed, remembered)
     known = _known(table, router, embeddings)
     scored = _rival_scores(known, embeddings, evaluated, plan)
-    encoders = {ROUTER: str(router.config["encoder"]["name"])}
+    encoders = {ROUTER: router.config.encoder.name}
     for folder in wanted.also:
         name, other = f"router {Path(folder).name}", Router.load(folder, plan.precision)
-        encoders[name] = str(other.config["encoder"]["name"])
+        encoders[name] = other.config.encoder.name
         scored[name] = _other_scores(other, folder, table, evaluated)
     picked = {} if isinstance(wanted.data, RewardTable) else read_scores(wanted.data, table)
     if plan.precision == "auto":
@@ -112,7 +112,7 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         others = [chooser(name, "baseline", part.rewards, s[rows]) for name, s in scored.items()]
         others += [best_answer(n, s, part, known.mean_rewards) for n, s in pickers.items()]
         one = sliced((wanted.name, split), part, known, (probs[rows], embeddings[rows]), others)
-        temperature = float(router.config["calibration"]["temperature"])
+        temperature = router.config.calibration.temperature
         slices.append(replace(one, temperature=temperature, groups=wanted.groups))
         rankings += judged_rankings(one.name, part, pickers, plan.seed)
     return RoutedTable(wanted, router, slices, rankings, notes, encoders)
@@ -153,7 +153,7 @@ def _known(table: RewardTable, router: Router, embeddings: FloatArray) -> Traine
     """Return the table's training rows or, where it has none, what the router knows of its own."""
     rows = table.rows("train")
     if not len(rows):
-        means = router.config["training"]["mean_rewards"]
+        means = router.config.training.mean_rewards
         return TrainedOn(np.asarray(means, dtype=np.float64))
     train = table.take(rows)
     return TrainedOn(observed_mean(train.rewards), train, embeddings[rows])
