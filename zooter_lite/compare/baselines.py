@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.measure.metrics import reward_of
-from zooter_lite.measure.system import IntArray, Role, System
+from zooter_lite.measure.system import (
+    ALWAYS,
+    BEST_PER_SUBSET,
+    BEST_SINGLE,
+    KNN,
+    ORACLE,
+    RANDOM,
+    ROUTER,
+    IntArray,
+    Role,
+    System,
+)
 from zooter_lite.table.reward_table import RewardTable
 
 Array = NDArray[np.float64]
@@ -19,9 +30,6 @@ FloatArray = NDArray[np.float32]
 
 NEIGHBOURS = (10, 30, 100, 300)
 MOST_NEIGHBOURS = 50_000  # training queries that are compared with each other
-ROUTER, RANDOM, ORACLE = "router", "random", "oracle"
-BEST_SINGLE, BEST_PER_SUBSET, KNN = "best single on train", "best per subset on train", "kNN"
-ALWAYS = "always "  # before the name of a single expert
 
 
 @dataclass(frozen=True)

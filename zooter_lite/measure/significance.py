@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zooter_lite.measure.metrics import Draws, estimate, micro_mean
+from zooter_lite.measure.metrics import Array, Draws, Estimate, measure
 
-Array = NDArray[np.float64]
+LEVEL = 0.05  # of the Holm-corrected p below which a difference is called one
+
+Outcome = Literal["better", "worse", "unclear", "unknown"]
 
 
 @dataclass(frozen=True)
 class Gap:
     """Mean paired difference in reward between two systems.
 
+    Every figure is over the queries where both rewards were observed.
+
     Attributes
     ----------
     value, low, high
-        Mean over the queries where both rewards were observed, with its 95% interval.
+        Mean over these queries, with its 95% interval.
     p
         Two-sided bootstrap p-value; NaN where no query has both.
     p_holm
         The same after Holm's correction for all the comparisons made together.
+    macro
+        Unweighted mean of the subsets' differences.
+    subsets
+        Difference by subset, NaN where no query has both.
     """
 
     value: float
@@ -31,6 +39,17 @@ class Gap:
     high: float
     p: float
     p_holm: float
+    macro: Estimate
+    subsets: dict[str, float]
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the first system stands: `better` or `worse` where `p_holm` is below `LEVEL`."""
+        if np.isnan(self.value):
+            return "unknown"
+        if not self.p_holm < LEVEL:
+            return "unclear"
+        return "better" if self.value > 0 else "worse"
 
 
 def paired_gaps(reference: Array, others: Array, draws: Draws) -> list[Gap]:
@@ -45,14 +64,15 @@ def paired_gaps(reference: Array, others: Array, draws: Draws) -> list[Gap]:
     draws
         Resamples of the n rows.
     """
-    differences = reference[:, None] - others
-    resampled = draws.means(differences)
-    p_values = [two_sided_p(column) for column in resampled.T]
-    gaps = []
-    for place, corrected in enumerate(holm(p_values)):
-        found = estimate(micro_mean(differences[:, place]), resampled[:, place])
-        gaps.append(Gap(found.value, found.low, found.high, p_values[place], corrected))
-    return gaps
+    measured = measure(reference[:, None] - others, draws)
+    p_values = [two_sided_p(resampled) for resampled in measured.resampled.T]
+    return [
+        Gap(micro.value, micro.low, micro.high, p, corrected, macro, subsets)
+        for micro, macro, subsets, p, corrected in zip(
+            *(measured.micro, measured.macro, measured.subsets, p_values, holm(p_values)),
+            strict=True,
+        )
+    ]
 
 
 def two_sided_p(resampled: Array) -> float:

@@ -16,6 +16,10 @@ IntArray = NDArray[np.intp]
 
 Role = Literal["router", "baseline", "single", "bound"]
 
+ROUTER, RANDOM, ORACLE = "router", "random", "oracle"
+BEST_SINGLE, BEST_PER_SUBSET, KNN = "best single on train", "best per subset on train", "kNN"
+ALWAYS = "always "  # before the name of a single expert
+
 
 @dataclass(frozen=True)
 class System:
