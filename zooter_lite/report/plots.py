@@ -18,7 +18,7 @@ Marks = list[tuple[float, str]]  # places on an axis, and what stands there
 
 @dataclass(frozen=True)
 class Dot:
-    """A value with its interval, the colour and shape of `look`, and a text beside it.
+    """A value with its interval, the colour and shape of `look`, and a text above it.
 
     NaN is not drawn.
     """
@@ -38,11 +38,12 @@ class Dot:
 
 @dataclass(frozen=True)
 class Row:
-    """A named row with one value, or with several side by side."""
+    """A named row with one value, or with several side by side, and a text at its end."""
 
     name: str
-    dots: tuple[Dot, ...]
+    dots: Sequence[Dot]
     bold: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,6 @@ def named_rows(
     axis: str,
     legend: Sequence[tuple[str, Dot]] = (),
     zero: bool = False,
-    title: str = "",
     width: float = WIDTH,
 ) -> Drawing:
     """Draw one line per row, from top to bottom: dots with whiskers, names at the left.
@@ -95,12 +95,11 @@ def named_rows(
         Whether 0 is on the axis, with a strong line.
     """
     left = 0.415 * width
-    texts = [svg.text_width(dot.text) + 8 for row in rows for dot in row.dots if dot.text]
-    right = width - 12 - max(texts, default=0)
+    right = width - 12 - max((svg.text_width(row.text) for row in rows), default=0)
     names = [svg.wrapped(row.name, left - 14) for row in rows]
     steps = [33 if len(lines) > 1 else 24 for lines in names]
     keys = [(name, svg.marker(dot.look, (9, 9), dot.filled)) for name, dot in legend]
-    body, top = _head(title, keys, width)
+    body, top = _head(keys, width)
     bottom = top + sum(steps)
     low, high = _range([dot for row in rows for dot in row.dots], [0.0] if zero else [])
     scale = _scale(low, high, left, right)
@@ -113,16 +112,11 @@ def named_rows(
             y = middle + 4 + 13.5 * (place - (len(lines) - 1) / 2)
             body += svg.text(words, (left - 8, y), anchor="end", bold=row.bold)
         for place, dot in enumerate(row.dots):
-            y = middle + 7 * (place - (len(row.dots) - 1) / 2)
-            if math.isnan(dot.value):
-                continue
-            body += svg.line(dot.look, [(scale(end), y) for end in dot.ends], 2)
-            body += svg.marker(dot.look, (scale(dot.value), y), dot.filled)
-            body += (
-                svg.text(dot.text, (scale(max(dot.value, *dot.ends)) + 10, y + 4))
-                if dot.text
-                else ""
-            )
+            if not math.isnan(dot.value):
+                y = middle + 7 * (place - (len(row.dots) - 1) / 2)
+                body += svg.line(dot.look, [(scale(end), y) for end in dot.ends], 2)
+                body += svg.marker(dot.look, (scale(dot.value), y), dot.filled)
+        body += svg.text(row.text, (width, middle + 4), anchor="end", bold=row.bold)
         top += step
     return Drawing(label, width, bottom + _FOOT, body)
 
@@ -134,7 +128,6 @@ def plane(
     level: float = math.nan,
     diagonal: bool = False,
     x_marks: Marks | None = None,
-    title: str = "",
     size: tuple[float, float] = (WIDTH, 210),
 ) -> Drawing:
     """Draw series over two axes.
@@ -155,7 +148,7 @@ def plane(
         Width of the drawing, and height of its plot.
     """
     width, height = size
-    body, top = _head(title, [(one.name, _key(one)) for one in series if one.name], width)
+    body, top = _head([(one.name, _key(one)) for one in series if one.name], width)
     body += svg.text(axes[1], (0, top + 10), "muted")
     top, right = top + 22, width - 14
     bottom = top + height
@@ -194,7 +187,7 @@ def _series(one: Series, x: Scale, y: Scale) -> str:
     for at, dot in one.known if one.markers else []:
         place = x(at), y(dot.value)
         body += svg.marker(dot.look, place, dot.filled)
-        body += svg.text(dot.text, (place[0], place[1] - 7), anchor="middle") if dot.text else ""
+        body += svg.text(dot.text, (place[0], place[1] - 7), anchor="middle")
     return body
 
 
@@ -205,18 +198,16 @@ def _key(one: Series) -> str:
     return svg.marker(one.look, (9, 9), all(dot.filled for _, dot in one.points))
 
 
-def _head(title: str, keys: Iterable[tuple[str, str]], width: float) -> tuple[str, float]:
-    """Return title and legend, and the height that they take."""
+def _head(keys: Iterable[tuple[str, str]], width: float) -> tuple[str, float]:
+    """Return the legend, and the height that it takes."""
     body, left, top = "", 0.0, 0.0
-    if title:
-        body, top = svg.text(svg.shortened(title, width), (0, 13), bold=True), 22.0
     for name, drawn in keys:
-        name = svg.shortened(name, width - 24)
-        wide = 24 + svg.text_width(name)
+        shown = svg.shortened(name, width - 24)
+        wide = 24 + svg.text_width(shown)
         if left and left + wide > width:
             left, top = 0.0, top + 18
-        name = svg.text(name, (23, 13))
-        body += f'<g transform="translate({svg.pixels(left)} {svg.pixels(top)})">{drawn}{name}</g>'
+        move = f'transform="translate({svg.pixels(left)} {svg.pixels(top)})"'
+        body += f"<g {move}>{drawn}{svg.text(shown, (23, 13))}</g>"
         left += wide + 12
     return body, top + (24 if left else 4)
 

@@ -55,13 +55,16 @@ class Drawing:
 
 
 def document(drawings: Sequence[Drawing]) -> str:
-    """Return an SVG file of drawings, one below the other; it needs nothing else."""
-    margin, width = 16.0, max((drawing.width for drawing in drawings), default=0.0)
-    top, parts = margin, []
+    """Return an SVG file of drawings, each under its label; it needs nothing else."""
+    width, parts, top = max((drawing.width for drawing in drawings), default=0.0), [], 8.0
     for drawing in drawings:
-        parts.append(f'<g transform="translate({pixels(margin)} {pixels(top)})">{drawing.body}</g>')
-        top += drawing.height + margin
-    wide, high = pixels(width + 2 * margin), pixels(top)
+        title = text(drawing.label, (0, 14), bold=True)
+        parts.append(
+            f'<g transform="translate(16 {pixels(top)})">{title}'
+            f'<g transform="translate(0 24)">{drawing.body}</g></g>'
+        )
+        top += 24 + drawing.height + 16
+    wide, high = pixels(width + 32), pixels(top)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" '
         f'height="{high}" font-family="system-ui, sans-serif" font-size="{pixels(FONT)}" '
@@ -112,10 +115,11 @@ def text(
 ) -> str:
     """Write words; `anchor` is the end of them (start, middle, end) that stands at a place."""
     weight = ' font-weight="600"' if bold else ""
-    return (
+    element = (
         f'<text class="zl-{look}" x="{pixels(at[0])}" y="{pixels(at[1])}" '
         f'text-anchor="{anchor}" fill="currentColor"{weight}>{_text(words)}</text>'
     )
+    return element if words else ""
 
 
 def pixels(value: float) -> str:
