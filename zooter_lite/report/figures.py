@@ -168,7 +168,7 @@ def _calibration(one: SliceReport) -> Figure:
     title = "Are its probabilities right?"
     axes = ("probability that the router states", "share of choices that were best")
     drawing = plane(title, series, axes, diagonal=True, size=(WIDTH, 270))
-    return Figure(title, [drawing], "They are on the dashed line.")
+    return Figure(title, [drawing], "Right where they lie on the dashed line.")
 
 
 def _selective(one: SliceReport) -> Figure:

@@ -103,7 +103,7 @@ def named_rows(
     bottom = top + sum(steps)
     low, high = _range([dot for row in rows for dot in row.dots], [0.0] if zero else [])
     scale = _scale(low, high, left, right)
-    body += _x_axis(scale, _ticks(low, high), (top, bottom), axis)
+    body += _x_axis(scale, _ticks(low, high), (top, bottom), axis, width)
     if zero:
         body += svg.line("muted", [(scale(0), top), (scale(0), bottom)], 1.2)
     for row, lines, step in zip(rows, names, steps, strict=True):
@@ -163,7 +163,7 @@ def plane(
         y = y_scale(value)
         body += svg.line("line", [(left, y), (right, y)])
         body += svg.text(words, (left - 6, y + 4), anchor="end")
-    body += _x_axis(x_scale, x_marks or _ticks(x_low, x_high), (top, bottom), axes[0])
+    body += _x_axis(x_scale, x_marks or _ticks(x_low, x_high), (top, bottom), axes[0], width)
     if diagonal:
         body += svg.line("muted", [(left, bottom), (right, top)], 1.2, "4 3")
     if not math.isnan(level):
@@ -212,13 +212,14 @@ def _head(keys: Iterable[tuple[str, str]], width: float) -> tuple[str, float]:
     return body, top + (24 if left else 4)
 
 
-def _x_axis(scale: Scale, marks: Marks, span: Place, name: str) -> str:
+def _x_axis(scale: Scale, marks: Marks, span: Place, name: str, width: float) -> str:
     """Draw upright grid lines, the numbers below them, and the name of the axis."""
     body, (top, bottom) = "", span
     for value, words in marks:
         body += svg.line("line", [(scale(value), top), (scale(value), bottom)])
         body += svg.text(words, (scale(value), bottom + 16), anchor="middle")
     middle = (scale(marks[0][0]) + scale(marks[-1][0])) / 2
+    middle = min(middle, width - svg.text_width(name) / 2)
     return body + svg.text(name, (middle, bottom + 33), "muted", "middle")
 
 
@@ -239,7 +240,7 @@ def _ticks(low: float, high: float, most: int = 5) -> Marks:
     """Round numbers from `low` to `high`, few enough for a phone."""
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
-    factor = next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= 0.999 * rough)
+    factor = next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= 0.8 * rough)
     step = factor * power
     digits = max(0, (factor == 2.5) - math.floor(math.log10(step)))
     places = range(math.ceil(low / step), math.floor(high / step) + 1)
