@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers import table, units
+from tests.helpers import table, toy_config, toy_head, units
 from zooter_lite.compare.ablation import (
     BETAS,
     SHARES,
@@ -21,10 +21,12 @@ from zooter_lite.compare.ablation import (
     variants,
 )
 from zooter_lite.head.train import Recipe, fit_head
+from zooter_lite.router.directory.config import HeadSpec, LabelSpec
 from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
-CONFIG = {"labels": {"beta": 0.3, "tags": "auto 8+16+32", "temperature": 0.5}}
+LABELS = LabelSpec("auto 8+16+32", temperature=0.5, beta=0.3)
+CONFIG = toy_config(toy_head("linear"), labels=LABELS)
 FAST = Recipe(head="linear", tags="none", temperature=0.3, l2=0.01, folds=2, jobs=1)
 
 
@@ -41,14 +43,14 @@ def test_the_base_is_the_papers_head_under_the_routers_labels() -> None:
     base = base_recipe(CONFIG, has_tags=True, seed=3)
     assert (base.head, base.labels, base.direction) == ("linear", "soft", "label-router")
     assert (base.tags, base.temperature, base.beta, base.l2) == ("auto", 0.5, 0.3, None)
-    given = {"labels": CONFIG["labels"] | {"tags": "given"}}
+    given = replace(CONFIG, labels=replace(LABELS, tags="given"))
     assert base_recipe(given, has_tags=True).tags == "given"
     assert base_recipe(given, has_tags=False).tags == "auto"
-    own = own_recipe({"head": {"kind": "prior"}}, base)
-    assert own == replace(base, head="prior")
-    assert own_recipe({"head": {"kind": "mlp"}}, base).head == "mlp"
-    assert own_recipe({"head": {"kind": "linear"}}, replace(base, tags="given")).tags == "best"
-    bare = base_recipe({"labels": {"tags": None}}, has_tags=True)
+    own = own_recipe(replace(CONFIG, head=HeadSpec("prior")), base)
+    assert own == replace(base, head="prior", domains=False)
+    assert own_recipe(replace(CONFIG, head=HeadSpec("mlp")), base).head == "mlp"
+    assert own_recipe(CONFIG, replace(base, tags="given")).tags == "best"
+    bare = base_recipe(toy_config(toy_head("linear")), has_tags=True)
     assert (bare.tags, bare.temperature, bare.beta) == ("auto", None, 1.0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,17 @@ from zooter_lite.report.card import (
     verdict,
     with_precision_section,
     without_queries,
+)
+from zooter_lite.router.directory.config import (
+    Calibration,
+    EncoderSpec,
+    HeadSpec,
+    LabelSpec,
+    Parities,
+    Parity,
+    RouterConfig,
+    TextParity,
+    Training,
 )
 
 Json = dict[str, Any]
@@ -153,25 +165,18 @@ def test_markdown_table() -> None:
     assert all(line.count("|") == 4 for line in lines)
 
 
-CONFIG = {
-    "experts": ["ant", "bee"],
-    "encoder": {"name": "tiny", "dim": 6, "max_length": 16, "pooling": "mean"},
-    "head": {"kind": "prior", "l2": 0.03},
-    "labels": {"beta": 0.3, "n_tags": 8, "tags": "given", "temperature": 0.123456},
-    "training": {"rows": 77, "folds": 5},
-    "parity": {
-        "fp32": {"queries": 9, "max_difference": 1e-7, "changed_decisions": 0.0, "lost": 0.0},
-        "int8": {
-            "queries": 40,
-            "max_difference": 0.05,
-            "changed_decisions": 0.025,
-            "lost": -0.01,
-            "margin": 0.02,
-            "repeats": 0.05,
-            "changed_after_repeats": 0.0,
-        },
-    },
-}
+CONFIG = RouterConfig(
+    experts=("ant", "bee"),
+    encoder=EncoderSpec("tiny", dim=6, max_length=16, pooling="mean"),
+    calibration=Calibration(1.0),
+    head=HeadSpec("prior", 0.03),
+    labels=LabelSpec("given", 8, 0.123456, 0.3),
+    training=Training((0.5, 0.6), rows=77, folds=5),
+    parity=Parities(
+        fp32=Parity(9, 1e-7),
+        int8=Parity(40, 0.05, 0.025, -0.01, margin=0.02, repeats=0.05),
+    ),
+)
 
 
 def test_model_card() -> None:
@@ -205,9 +210,8 @@ def test_model_card_without_a_measurement_says_so() -> None:
 
 def test_the_section_on_precision_is_replaced_and_the_rest_stays() -> None:
     card = model_card(CONFIG, [one_slice()], "fit")
-    parity = {"text": {"queries": 3.0, "changed_tokens": 0.0, "changed_decisions": 0.0,
-                       "max_difference": 1e-6}}  # fmt: skip
-    changed = with_precision_section(card, CONFIG | {"parity": parity})
+    parity = Parities(text=TextParity(3.0, max_difference=1e-6))
+    changed = with_precision_section(card, replace(CONFIG, parity=parity))
     assert "router.text.onnx against router.onnx on 3 prompts" in changed
     assert "fp32 against torch" not in changed
     assert with_precision_section(changed, CONFIG) == card

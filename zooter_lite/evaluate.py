@@ -284,7 +284,7 @@ def _write(tables: list[EvaluatedTable], report: Json, options: Options) -> None
         names = {one.slice.name for one in table.evaluated}
         slices = [one for one in report["slices"] if one["name"] in names]
         router = read_router(folder)
-        listed = router.config["files"]
+        listed = router.config.files
         old = read_file(folder / "report.json", listed.get("report.json"))
         files = rewritten_card(router.config, slices, json.loads(old), _command(options))
         rewrite_router(folder, router.config, files, lambda card: card)

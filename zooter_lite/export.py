@@ -10,9 +10,9 @@ with fp32. A graph that changes too much is not written (exit code 2, with the f
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from tqdm import tqdm
 
@@ -20,6 +20,7 @@ from zooter_lite.cli import option, run
 from zooter_lite.compare.evaluated_rows import in_router_order
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.report.card import parity_lines, with_precision_section
+from zooter_lite.router.directory.config import Parity, TextParity
 from zooter_lite.router.directory.store import (
     GRAPHS,
     TEXT_GRAPH,
@@ -67,16 +68,17 @@ def main(options: Options) -> None:
         raise DataError(f"--hold-out {options.hold_out}: expected a number from 0.01 to 0.9")
     folder = Path(options.router)
     router = read_router(folder)
-    if options.precision is None and router.config["encoder"].get("pooling") == "static":
+    if options.precision is None and router.config.encoder.pooling == "static":
         wanted = ["fp32"]
     files = {GRAPHS["fp32"]: router.graphs["fp32"].read()}
-    parity = dict(router.config.get("parity", {}))
+    parity = router.config.parity
     if options.precision is not None or not options.text:
         made, figures = _graphs(options, router, wanted)
-        files, parity = files | made, parity | figures
+        files, parity = files | made, replace(parity, **figures)
     if options.text:
-        files[TEXT_GRAPH], parity["text"] = _text(files[GRAPHS["fp32"]], router)
-    config = router.config | {"parity": parity}
+        files[TEXT_GRAPH], text = _text(files[GRAPHS["fp32"]], router)
+        parity = replace(parity, text=TextParity(**text))
+    config = replace(router.config, parity=parity)
     rewrite_router(folder, config, files, lambda card: with_precision_section(card, config))
     print(f"router: {folder}")
     for line in parity_lines(config):
@@ -100,7 +102,7 @@ def precisions(text: str) -> list[str]:
 
 def _graphs(
     options: Options, router: RouterFiles, wanted: list[str]
-) -> tuple[dict[str, bytes], dict[str, Any]]:
+) -> tuple[dict[str, bytes], dict[str, Parity]]:
     """Graphs by file name and figures by precision, from the encoder and the head."""
     try:
         from zooter_lite.encode.cache import default_cache
@@ -110,22 +112,22 @@ def _graphs(
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
     source = options.data or sample_path()
-    table = in_router_order(read_table(source), router.experts, source)
+    table = in_router_order(read_table(source), list(router.config.experts), source)
     table = table.hold_out(options.hold_out) if table.splits is None else table
     train = table.take(table.rows("train"))
     if not len(train):
         raise DataError(f"{source}: no row has the split 'train', which int8 is calibrated on")
     cache = Path(options.cache) if options.cache else default_cache()
-    described = router.config["encoder"]
-    name = options.encoder or described["name"]
-    encoder = load_encoder(name, cache, described.get("prompt", ""))
-    if encoder.spec.sha256 != described["sha256"]:
+    described = router.config.encoder
+    name = options.encoder or described.name
+    encoder = load_encoder(name, cache, described.prompt)
+    if encoder.spec.sha256 != described.sha256:
         raise DataError(f"encoder {name!r} has other files than the one the router was fitted on")
     with tqdm(desc="export and parity", disable=None, file=sys.stderr, leave=False) as bar:
         exports = export_graphs(encoder, router.head, train, wanted, cache, bar.update)
     if exports.refused:
         raise ParityError(exports.refused)
-    return exports.files, {name: figures.to_json() for name, figures in exports.parity.items()}
+    return exports.files, {name: figures.rounded() for name, figures in exports.parity.items()}
 
 
 def _text(graph: bytes, router: RouterFiles) -> tuple[bytes, dict[str, float]]:
@@ -136,9 +138,11 @@ def _text(graph: bytes, router: RouterFiles) -> tuple[bytes, dict[str, float]]:
         from zooter_lite.onnx.text.wordpiece import TextExportError
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
-    text = text_graph(graph, router.tokenizer, router.max_length)
+    text = text_graph(graph, router.tokenizer, router.config.encoder.max_length)
     prompts = read_table(sample_path()).queries[:TEXT_PROMPTS]
-    figures = check_text_parity(text, graph, router.tokenizer, router.max_length, prompts)
+    figures = check_text_parity(
+        text, graph, router.tokenizer, router.config.encoder.max_length, prompts
+    )
     if figures["changed_tokens"] or not figures["max_difference"] <= MAX_DIFFERENCE:
         raise TextExportError(
             f"router.text.onnx has other tokens than router.onnx for "

@@ -31,6 +31,7 @@ from zooter_lite.export import precisions
 from zooter_lite.finetune.processes import Processes, launched, mixed_precision
 from zooter_lite.labels import diagnose
 from zooter_lite.report.card import documents, parity_lines
+from zooter_lite.router.directory.config import Parities, RouterConfig
 from zooter_lite.router.directory.store import check_replaceable, write_router
 from zooter_lite.table import RewardTable, read_table, sample_path
 from zooter_lite.table.keys import query_hashes
@@ -191,7 +192,8 @@ def main(options: Options) -> None:
     name = table_name(source)
     slices, notes = held_out_slices(table, embeddings, fitted.head, name, options.seed)
     config = assemble.router_config(encoder, train, fitted, recipe)
-    config["parity"] = {name: parity.to_json() for name, parity in exports.parity.items()}
+    parity = Parities(**{name: figures.rounded() for name, figures in exports.parity.items()})
+    config = replace(config, parity=parity)
     details = {"cross_validation": [asdict(score) for score in cross_validated]}
     files |= _documents(config, slices, details, refined, options)
     write_router(out, config, files, fitted.head)
@@ -328,7 +330,7 @@ def _describe(source: str, table: RewardTable, train: RewardTable) -> None:
 
 
 def _documents(
-    config: dict[str, Any],
+    config: RouterConfig,
     slices: list[dict[str, Any]],
     details: dict[str, Any],
     refined: "Refined | None",

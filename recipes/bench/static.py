@@ -76,8 +76,8 @@ def rewards(folder: Path, table: RewardTable) -> Array:
     router = Router.load(folder)
     if router.experts != table.experts:
         raise SystemExit(f"{folder}: its experts are not those of the table")
-    encoder = load_encoder(router.config["encoder"]["name"], default_cache())
-    if encoder.spec.sha256 != router.config["encoder"]["sha256"]:
+    encoder = load_encoder(router.config.encoder.name, default_cache())
+    if encoder.spec.sha256 != router.config.encoder.sha256:
         raise SystemExit(f"{folder}: fitted on other encoder files than those found here")
     probs = router.head.probs(encoder.embed(table.queries, default_cache()))
     return metrics.reward_of(probs.argmax(axis=1), table.rewards)

@@ -6,9 +6,9 @@ no evaluated row takes part in any choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zooter_lite.errors import DataError
 from zooter_lite.head.distil import HeadKind
 from zooter_lite.head.train import Recipe, TagSource, fit_head
+from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
@@ -26,7 +27,7 @@ SHARES = (0.1, 0.25, 0.5, 1.0)
 FOLDS = 3
 
 
-def base_recipe(config: Mapping[str, Any], has_tags: bool, seed: int = 0, jobs: int = 1) -> Recipe:
+def base_recipe(config: RouterConfig, has_tags: bool, seed: int = 0, jobs: int = 1) -> Recipe:
     """Return the recipe that the ablations vary: a linear softmax head, as the paper's router.
 
     Label temperature and beta are those of the router's own fit; the L2 penalty is chosen
@@ -39,29 +40,27 @@ def base_recipe(config: Mapping[str, Any], has_tags: bool, seed: int = 0, jobs: 
     has_tags
         Whether the training rows carry tags; the router's tags are made again of them.
     """
-    labels = config.get("labels", {})
-    given = has_tags and str(labels.get("tags") or "").startswith("given")
-    temperature = labels.get("temperature")
+    labels = config.labels
+    given = has_tags and (labels.tags or "").startswith("given")
     return Recipe(
         head="linear",
         tags="given" if given else "auto",
-        temperature=float(temperature) if temperature else None,
-        beta=float(labels.get("beta", 1.0)),
+        temperature=labels.temperature or None,
+        beta=labels.beta,
         folds=FOLDS,
         seed=seed,
         jobs=jobs,
     )
 
 
-def own_recipe(config: Mapping[str, Any], base: Recipe) -> Recipe:
+def own_recipe(config: RouterConfig, base: Recipe) -> Recipe:
     """Return the base recipe with the kind of head that the router has, for its learning curve.
 
     A small part may lack queries for the table's own tags, so clusters are candidates too.
     """
-    head = config["head"]
     tags: TagSource = "best" if base.tags == "given" else base.tags
-    kind: HeadKind = head["kind"]
-    return replace(base, head=kind, tags=tags, domains=bool(head.get("domains", True)))
+    kind = cast(HeadKind, config.head.kind)
+    return replace(base, head=kind, tags=tags, domains=bool(config.head.domains))
 
 
 def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:

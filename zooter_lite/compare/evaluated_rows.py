@@ -148,7 +148,7 @@ def known_of(table: RewardTable, outputs: Outputs) -> TrainedOn:
     """
     rows = table.rows("train")
     if not len(rows):
-        means = outputs.router.config["training"]["mean_rewards"]
+        means = outputs.router.config.training.mean_rewards
         return TrainedOn(np.asarray(means, dtype=np.float64))
     train = table.take(rows)
     return TrainedOn(observed_mean(train.rewards), train, outputs.embeddings[rows])

@@ -124,12 +124,12 @@ def evaluate_table(wanted: SuiteTable, plan: Plan, bar: Bar) -> EvaluatedTable:
         outputs.compute(needed, progress.update)
     known = known_of(table, outputs)
     groups = check_groups(table, wanted)
-    temperature = float(router.config["calibration"]["temperature"])
+    temperature = router.config.calibration.temperature
     scored = _scored_by_rivals(outputs, known, rows, plan, bar)
-    encoders = {ROUTER: str(router.config["encoder"]["name"])}
+    encoders = {ROUTER: router.config.encoder.name}
     for folder in wanted.also:
         other = _other_router(folder, table.experts, plan)
-        encoders[other_name(folder)] = str(other.config["encoder"]["name"])
+        encoders[other_name(folder)] = other.config.encoder.name
         scored[other_name(folder)] = _scored_by_router(other, table, rows, bar)
     picked = read_scores(wanted.data, table)
     evaluated, ranked = [], []

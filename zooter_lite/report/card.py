@@ -11,6 +11,7 @@ from typing import Any
 
 from zooter_lite.compare.baselines import BEST_SINGLE
 from zooter_lite.report.chart import bar_chart
+from zooter_lite.router.directory.config import RouterConfig
 
 Json = dict[str, Any]
 
@@ -127,46 +128,46 @@ def _above(first: Json, second: Json) -> bool:
     return None not in values and values[0] > values[1]
 
 
-def parity_lines(config: dict[str, Any]) -> list[str]:
+def parity_lines(config: RouterConfig) -> list[str]:
     """One line per precision: what the exported graph changes, on training queries."""
     lines = []
-    parity = config["parity"]
+    parity = config.parity
     for name in ("fp32", "int8"):
-        if name not in parity:
+        found = getattr(parity, name)
+        if found is None:
             continue
-        found = parity[name]
-        reference = "model2vec" if config["encoder"].get("pooling") == "static" else "torch"
+        reference = "model2vec" if config.encoder.pooling == "static" else "torch"
         against = reference if name == "fp32" else "fp32"
         line = (
-            f"{name} against {against} on {found['queries']} training queries: largest difference "
-            f"of a probability {found['max_difference']:.1e}, {found['changed_decisions']:.2%} of "
-            f"the decisions changed, {found['lost']:.3f} points of mean reward lost"
+            f"{name} against {against} on {found.queries} training queries: largest difference "
+            f"of a probability {found.max_difference:.1e}, {found.changed_decisions:.2%} of "
+            f"the decisions changed, {found.lost:.3f} points of mean reward lost"
         )
         if name == "int8":
             line += (
-                f"; auto asks fp32 again for {found['repeats']:.1%} of them, which leaves "
-                f"{found['changed_after_repeats']:.2%} changed"
+                f"; auto asks fp32 again for {found.repeats:.1%} of them, which leaves "
+                f"{found.changed_after_repeats:.2%} changed"
             )
-            if found.get("spared"):
-                line += f"; its last {found['spared']:.0f} products stay in fp32"
+            if found.spared:
+                line += f"; its last {found.spared:.0f} products stay in fp32"
         lines.append(line)
-    if "text" in parity:
-        found = parity["text"]
+    if parity.text is not None:
+        found = parity.text
         lines.append(
-            f"router.text.onnx against router.onnx on {found['queries']:.0f} prompts: other tokens "
-            f"for {found['changed_tokens']:.2%}, {found['changed_decisions']:.2%} of the decisions "
-            f"changed, largest difference of a probability {found['max_difference']:.1e}"
+            f"router.text.onnx against router.onnx on {found.queries:.0f} prompts: other tokens "
+            f"for {found.changed_tokens:.2%}, {found.changed_decisions:.2%} of the decisions "
+            f"changed, largest difference of a probability {found.max_difference:.1e}"
         )
     return lines
 
 
-def precision_section(config: dict[str, Any]) -> list[str]:
+def precision_section(config: RouterConfig) -> list[str]:
     """Lines of the model card about the graphs, between two marks that `export` looks for."""
     lines = [f"- {line}" for line in parity_lines(config)]
     return [PRECISION_MARKS[0], "## Precision", "", *lines, "", PRECISION_MARKS[1], ""]
 
 
-def with_precision_section(card: str, config: dict[str, Any]) -> str:
+def with_precision_section(card: str, config: RouterConfig) -> str:
     """Return a model card whose section on precision says what `config` says."""
     before, start, rest = card.partition(PRECISION_MARKS[0])
     _, end, after = rest.partition(PRECISION_MARKS[1])
@@ -175,23 +176,23 @@ def with_precision_section(card: str, config: dict[str, Any]) -> str:
     return before + "\n".join(precision_section(config)[:-1]) + after
 
 
-def model_card(config: dict[str, Any], slices: Sequence[Json], command: str) -> str:
+def model_card(config: RouterConfig, slices: Sequence[Json], command: str) -> str:
     """README.md of a router directory, from what was measured."""
-    encoder, labels = config["encoder"], config["labels"]
+    encoder, labels = config.encoder, config.labels
     lines = [
-        f"# Router over {len(config['experts'])} experts",
+        f"# Router over {len(config.experts)} experts",
         "",
         "Sends each prompt to the expert most likely to answer it best. "
         f"Made by zooter-lite with `{command}`.",
         "",
-        f"- experts: {', '.join(config['experts'])}",
-        f"- encoder: {encoder['name']} ({encoder['dim']} dimensions, "
-        f"at most {encoder['max_length']} tokens, {encoder['pooling']} pooling)",
-        f"- head: {config['head']['kind']}; tags: {labels['tags'] or 'none'} "
-        f"({labels['n_tags']}); temperature {labels['temperature']:.4g}, beta {labels['beta']}, "
-        f"L2 {config['head']['l2']}",
-        f"- fitted on {config['training']['rows']} queries; settings chosen by "
-        f"{config['training']['folds']}-fold cross-validation on them alone",
+        f"- experts: {', '.join(config.experts)}",
+        f"- encoder: {encoder.name} ({encoder.dim} dimensions, "
+        f"at most {encoder.max_length} tokens, {encoder.pooling} pooling)",
+        f"- head: {config.head.kind}; tags: {labels.tags or 'none'} "
+        f"({labels.n_tags}); temperature {labels.temperature:.4g}, beta {labels.beta}, "
+        f"L2 {config.head.l2}",
+        f"- fitted on {config.training.rows} queries; settings chosen by "
+        f"{config.training.folds}-fold cross-validation on them alone",
         "",
     ]
     if slices:
@@ -230,7 +231,7 @@ def _calibration_lines(one: Json) -> list[str]:
 
 
 def documents(
-    config: dict[str, Any], slices: Sequence[Json], details: dict[str, Any], command: str
+    config: RouterConfig, slices: Sequence[Json], details: dict[str, Any], command: str
 ) -> dict[str, bytes]:
     """Content of the files for people: report.json, report.svg and README.md.
 
@@ -246,7 +247,7 @@ def documents(
 
 
 def rewritten_card(
-    config: dict[str, Any], slices: Sequence[Json], old: Mapping[str, Any], evaluated_by: str
+    config: RouterConfig, slices: Sequence[Json], old: Mapping[str, Any], evaluated_by: str
 ) -> dict[str, bytes]:
     """Content of the files for people after a later evaluation.
 
