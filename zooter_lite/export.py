@@ -17,7 +17,7 @@ from typing import Optional
 from tqdm import tqdm
 
 from zooter_lite.cli import option, run
-from zooter_lite.compare.evaluated_rows import in_router_order
+from zooter_lite.compare.rows import in_router_order
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.report.card import parity_lines, with_precision_section
 from zooter_lite.router.directory.config import Parities, TextParity

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from zooter_lite.cli import as_command, option, run
 from zooter_lite.compare.held_out import conclusion, held_out_slices
-from zooter_lite.compare.suite import table_name
+from zooter_lite.compare.rows import table_name
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.export import precisions
 from zooter_lite.finetune.processes import Processes, launched, mixed_precision

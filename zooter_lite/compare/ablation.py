@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from zooter_lite.cli import bar
 from zooter_lite.compare.analysis import choice_means
 from zooter_lite.compare.routed import RoutedTable
-from zooter_lite.compare.rows import bar
 from zooter_lite.errors import DataError
 from zooter_lite.head.fit_head import fit_head
 from zooter_lite.measure.metrics import IntArray
@@ -105,7 +105,7 @@ def ablate(
     recipes = dict.fromkeys(recipe for of_kind in kinds.values() for recipe in of_kind.values())
     everything, order = np.arange(len(train)), np.random.default_rng(seed).permutation(len(train))
     curve: dict[str, list[CurvePoint]] = {}
-    with bar("ablations", len(recipes) + len(SHARES)) as progress:
+    with bar(len(recipes) + len(SHARES), "ablations") as progress:
         fitted = {}
         for recipe in recipes:
             fitted[recipe] = means(recipe, everything)

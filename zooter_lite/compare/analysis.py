@@ -167,7 +167,7 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
     }[outcome]
     text = f"By the mean over the queries of {split}, the router {words}"
     if outcome != "unknown":
-        text += f" (Holm-adjusted p {p:.3f})."
+        text += f" (Holm-adjusted p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})."
     if not np.isnan(closed):
         text += f" It closes {100 * closed:.0f}% of the gap from random to the oracle."
     ahead = [

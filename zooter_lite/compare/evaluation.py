@@ -8,24 +8,17 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
-
 from zooter_lite import __version__
+from zooter_lite.cli import bar
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.noise import robustness_of
-from zooter_lite.compare.routed import Plan, RoutedTable, routed, sliced
-from zooter_lite.compare.rows import SplitChoice, TableChoice, bar, table_name
+from zooter_lite.compare.routed import Plan, RoutedTable, routed
+from zooter_lite.compare.rows import SplitChoice, TableChoice, table_name
 from zooter_lite.errors import MissingPackageError
-from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.measure.results import Report, Robustness
-from zooter_lite.measure.system import FloatArray, TrainedOn
-from zooter_lite.router.head import Head
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.table.reward_table import RewardTable
-from zooter_lite.table.splits import part_of
-
-MOST_ROWS = 20_000  # of a split of a fit; its bootstrap takes 2000 bytes a row, and as long
 
 
 def evaluate_router(
@@ -152,45 +145,10 @@ def _check_packages(plan: Plan) -> None:
         raise MissingPackageError(str(error.name), "fit", "--ablations") from error
 
 
-def held_out_report(
-    table: RewardTable, embeddings: FloatArray, head: Head, name: str, seed: int
-) -> Report:
-    """Describe every split but train of a table that a head was just fitted on.
-
-    Parameters
-    ----------
-    table, embeddings
-        All rows, with splits, and their unit embeddings (n, dim).
-    head
-        Fitted on the rows of train.
-    name
-        Of the table.
-    seed
-        Of the bootstrap, and of the `MOST_ROWS` rows that stand for a split that has more.
-    """
-    inside = table.rows("train")
-    train = table.take(inside)
-    known = TrainedOn(observed_mean(train.rewards), train, part_of(embeddings, inside))
-    slices, notes = [], []
-    for split in sorted(set(table.splits or []) - {"train"}):
-        rows = table.rows(split)
-        if len(rows) > MOST_ROWS:
-            notes.append(
-                f"split {split}: {MOST_ROWS} of its {len(rows)} rows are evaluated here, drawn at "
-                "random; python -m zooter_lite.evaluate takes all"
-            )
-            rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_ROWS])
-        own = part_of(embeddings, rows)
-        outputs = (head.probs(own).astype(np.float32), own)
-        one = sliced((name, split), table.take(rows), known, outputs)
-        slices.append(replace(one, temperature=head.temperature))
-    return replace(analyse(slices, seed), notes=notes)
-
-
 def _tried(tables: Sequence[RoutedTable], seed: int) -> dict[str, list[Robustness]]:
     """Route some prompts of every slice again with noise; by the slice's name."""
     tried = {}
-    with bar("noise", sum(len(table.slices) for table in tables)) as progress:
+    with bar(sum(len(table.slices) for table in tables), "noise") as progress:
         for table in tables:
             for one in table.slices:
                 tried[one.name] = robustness_of(one, table.router.predict_proba, seed)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from zooter_lite.cli import bar
 from zooter_lite.compare.baselines import best_answer, judged_rankings, usual_systems
 from zooter_lite.compare.rows import (
     Remembered,
     Rows,
     TableChoice,
-    bar,
     chosen_splits,
     in_router_order,
     outputs_of,
@@ -168,7 +168,7 @@ def _rival_scores(
         return scored
     from zooter_lite.compare.rivals import RIVALS, tuned_scores
 
-    with bar("rivals", len(RIVALS)) as progress:
+    with bar(len(RIVALS), "rivals") as progress:
         for rival in RIVALS:
             train = (known.table, known.embeddings)
             scores, _ = tuned_scores(rival, *train, embeddings[evaluated], plan.seed)
@@ -183,7 +183,7 @@ def _other_scores(other: Router, folder: str, table: RewardTable, evaluated: Row
         raise DataError(
             f"{folder}: routes to {', '.join(other.experts)}; expected {', '.join(table.experts)}"
         )
-    with bar("routing", len(evaluated)) as progress:
+    with bar(len(evaluated), "routing") as progress:
         queries = [table.queries[row] for row in evaluated]
         probs = other.predict_proba(queries, progress.update)
     order = [other.experts.index(expert) for expert in table.experts]

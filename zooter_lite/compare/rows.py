@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from zooter_lite.cli import bar
 from zooter_lite.errors import DataError
 from zooter_lite.measure.system import FloatArray
 from zooter_lite.router.router import Router
@@ -78,7 +78,7 @@ class TableChoice:
     @property
     def router_name(self) -> str:
         """Name of the router directory, without the folders it stands in."""
-        where = self.router if isinstance(self.router, str) else self.router.folder
+        where = self.router.folder if isinstance(self.router, Router) else self.router
         return Path(where).name
 
 
@@ -195,7 +195,7 @@ def outputs_of(
         part = np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(np.int64))
         if len(rows) and _agrees(router, table, rows[part], (likely[part], kept[part])):
             probs[rows], embeddings[rows], left = likely, kept, left[~known]
-    with bar("routing", len(left)) as progress:
+    with bar(len(left), "routing") as progress:
         queries = [table.queries[row] for row in left]
         probs[left], embeddings[left] = router.embed(queries, progress.update)
     return probs, embeddings
@@ -238,8 +238,3 @@ def unseen_apart(
     )
     splits = np.where(seen, "train", "all").tolist()
     return replace(table, splits=splits), [note] if seen.any() else []
-
-
-def bar(label: str, total: int) -> tqdm:
-    """Show progress on standard error, where that is a terminal."""
-    return tqdm(total=total, desc=label, disable=None, leave=False)

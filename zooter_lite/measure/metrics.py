@@ -70,8 +70,8 @@ def paired_means(columns: Array) -> Array:
     >>> paired_means(np.array([[1.0, 0.0], [np.nan, 1.0], [0.0, 0.5]]))
     array([0.5 , 0.25])
     """
-    both = columns[~np.isnan(columns).any(axis=1)]
-    return both.mean(axis=0) if len(both) else np.full(columns.shape[1], np.nan)
+    complete = ~np.isnan(columns).any(axis=1)
+    return np.asarray([micro_mean(np.where(complete, column, np.nan)) for column in columns.T])
 
 
 @dataclass(frozen=True)
