@@ -130,16 +130,22 @@ def test_exact_ties_go_to_the_best_single_expert() -> None:
 
 
 def test_neighbours_are_compared_on_the_rows_where_every_k_was_observed() -> None:
-    # ten neighbours say e1, thirty say e0; where both choices were observed e0 earns more,
-    # while e1's own rows are the easy ones
-    known = units(40, 3, 0).astype(np.float32)
-    rewards = np.full((40, 2), NAN)
-    rewards[:, 0] = 0.6
-    rewards[:12, 1] = 0.5
-    rewards[:12, 0] = 0.55
-    scores, k = nearest_neighbours(trained(rewards, known), known[:1])
-    assert k == 30
-    assert scores.shape == (1, 2)
+    random = np.random.default_rng(0)
+    known = units(60, 3, 0).astype(np.float32)
+    rewards = random.random((60, 3))
+    rewards[random.random((60, 3)) < 0.4] = NAN
+    rewards[:, 0] = np.where(np.isnan(rewards).all(axis=1), 0.5, rewards[:, 0])
+    earned = np.full((60, 2), NAN)
+    for row in range(60):
+        others = [i for i in np.argsort(-known @ known[row]) if i != row]
+        for place, k in enumerate((10, 30)):
+            means = [np.nanmean(rewards[others[:k], e]) for e in range(3)]
+            earned[row, place] = rewards[row, int(np.argmax(means))]
+    both = earned[~np.isnan(earned).any(axis=1)].mean(axis=0)
+    own = np.nanmean(earned, axis=0)
+    assert both.argmax() != own.argmax()  # on rows of their own they would stand otherwise
+    _, k = nearest_neighbours(trained(rewards, known), known[:1])
+    assert k == (10, 30)[int(both.argmax())]
 
 
 def test_tied_answers_go_to_the_expert_that_was_best_on_train() -> None:

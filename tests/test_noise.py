@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -73,6 +73,7 @@ def test_noise_depends_on_the_seed_and_on_the_query_alone() -> None:
     assert noisy([PROSE], typo, 2) != alone
 
 
+@settings(max_examples=40)
 @given(st.text(), st.sampled_from(NOISES))
 def test_any_text_can_be_changed(text: str, noise: Noise) -> None:
     assert isinstance(noisy([text, "\ud800"], noise, 0)[0], str)
