@@ -46,7 +46,7 @@ TABLES = {  # slice: groups of its subsets
     "llmrouter test": {"alpaca": "other", "commonsense_qa": "other", "natural_qa": "knowledge"},
     "code_tags test": {f"tag group {i}": "code" for i in range(1, 9)},
 }
-WORDS = "how many of the apples does a function return when its list is sorted by price".split()
+WORDS = ["how", "many", "apples", "does", "a", "function", "return", "sorted", "by", "price"]
 HOSTILE = (
     "</script><img src=x onerror=\"alert(1)\"> <b>bold</b> & 'quotes' {{ 7 * 7 }} "
     "\u202etxet desrever\u202c \u0627\u0644\u0633\u0644\u0627\u0645 \x00\x07\x1b[31m $x_1^2$ "
@@ -76,7 +76,7 @@ def example(slices: int = 5, seed: int = 0) -> Report:
     ranked = [
         RankedSystem(
             *(s.name, s.role, around(0.62 - 0.008 * i), around(3.2 + 0.5 * i, 0.6)),
-            *(around(0.3 / (1 + i), 0.1), {g: 3 + 0.5 * i for g in groups}),
+            *(around(0.3 / (1 + i), 0.1), dict.fromkeys(groups, 3 + 0.5 * i)),
         )
         for i, s in enumerate(systems)
     ]

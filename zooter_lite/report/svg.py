@@ -107,8 +107,9 @@ def pixels(value: float) -> str:
 
 def wrapped(name: str, room: float) -> list[str]:
     """Break a name into at most two lines of about `room` pixels; what is longer ends in dots."""
-    fitting = int(room * len(name) / max(text_width(name), 1))
-    return textwrap.wrap(name, max(fitting, 1), max_lines=2, placeholder="…")
+    fitting = max(2, int(room * len(name) / max(text_width(name), 1)))
+    lines = textwrap.wrap(name, fitting)
+    return lines if len(lines) < 3 else [lines[0], lines[1][: fitting - 1] + "…"]
 
 
 def text_width(words: str) -> float:
