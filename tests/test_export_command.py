@@ -116,13 +116,14 @@ def test_text_adds_one_file_that_plain_onnxruntime_runs(
         np.testing.assert_allclose(values, expected, atol=1e-5)
     # the figures, in config.json, in the model card, and on the terminal
     figures = router.config.parity.text
-    assert figures["queries"] == 500
-    assert figures["changed_tokens"] == figures["changed_decisions"] == 0
-    assert 0 < figures["max_difference"] < 1e-5
+    assert figures is not None
+    assert figures.queries == 500
+    assert figures.changed_tokens == figures.changed_decisions == 0
+    assert 0 < figures.max_difference < 1e-5
     line = (
         "router.text.onnx against router.onnx on 500 prompts: other tokens for 0.00%, 0.00% of "
         f"the decisions changed, largest difference of a probability "
-        f"{figures['max_difference']:.1e}"
+        f"{figures.max_difference:.1e}"
     )
     card = (path / "README.md").read_text("utf-8")
     old = (router_path / "README.md").read_text("utf-8")
@@ -145,9 +146,11 @@ def test_int8_alone_is_added_and_the_rest_stays(made: Path, tiny: Path) -> None:
     fp32, int8 = (Router.load(tiny, precision) for precision in ("fp32", "int8"))
     difference = np.abs(int8.predict_proba(queries) - fp32.predict_proba(queries)).max()
     figures = int8.config.parity.int8
-    assert figures["queries"] == 90  # the rows of train
-    assert 0 < figures["max_difference"] <= difference + 1e-5
+    assert figures is not None
+    assert figures.queries == 90  # the rows of train
+    assert 0 < figures.max_difference <= difference + 1e-5
     assert difference < 0.2
+    assert int8.config.parity.fp32 is not None
     assert int8.config.parity.fp32.max_difference < 1e-4
 
 
@@ -179,7 +182,9 @@ def test_a_table_without_splits_is_held_out_as_at_the_fit(made: Path, tiny: Path
         assert called(made, tiny, *options) == 0
         rows = len(table.hold_out(share).rows("train"))
         assert rows < len(table)
-        assert Router.load(tiny).config.parity.fp32.queries == rows
+        fp32 = Router.load(tiny).config.parity.fp32
+        assert fp32 is not None
+        assert fp32.queries == rows
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,8 @@ def text_graph(steps: int, size: int, wide: int) -> bytes:
     arrays = [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()]
     graph = helper.make_graph(nodes, "graph", inputs, [output], arrays)
     opset = [helper.make_opsetid("", 18)]
-    return helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+    content: bytes = helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+    return content
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from zooter_lite.errors import RouterError
 from zooter_lite.untrusted import verified
-from zooter_lite.untrusted.verified import Promise, check_file, map_file, read_file
+from zooter_lite.untrusted.verified import check_file, map_file, promise_of, read_file
 
 CONTENT = bytes(range(256)) * 9
 
@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-PROMISE = Promise.of(CONTENT)
+PROMISE = promise_of(CONTENT)
 
 
 def test_the_content_as_promised(file: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_large_file_is_mapped(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert isinstance(content, mmap.mmap)
     assert content[:] == CONTENT
     with pytest.raises(RouterError, match="its sha256 is not the one"):
-        map_file(file, Promise.of(CONTENT[::-1]))
+        map_file(file, promise_of(CONTENT[::-1]))
 
 
 @pytest.mark.parametrize("reader", [check_file, read_file, map_file])
@@ -45,9 +45,9 @@ def test_a_large_file_is_mapped(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ("promised", "message"),
     [
         (None, "gives no size and sha256 for some.bin"),
-        (Promise.of(CONTENT[:-1]), r"some\.bin: too long: 2304 bytes, config.json says 2303"),
-        (Promise.of(CONTENT + b"x"), r"some\.bin: truncated: 2304 bytes"),
-        (Promise.of(CONTENT[::-1]), r"some\.bin: its sha256 is not the one"),
+        (promise_of(CONTENT[:-1]), r"some\.bin: too long: 2304 bytes, config.json says 2303"),
+        (promise_of(CONTENT + b"x"), r"some\.bin: truncated: 2304 bytes"),
+        (promise_of(CONTENT[::-1]), r"some\.bin: its sha256 is not the one"),
     ],
 )
 def test_anything_else_is_refused(

@@ -17,10 +17,10 @@ from typing import Optional
 from tqdm import tqdm
 
 from zooter_lite.cli import option, run
-from zooter_lite.compare.evaluated_rows import in_router_order
+from zooter_lite.compare.rows import in_router_order
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.report.card import parity_lines, with_precision_section
-from zooter_lite.router.directory.config import Parity, TextParity
+from zooter_lite.router.directory.config import Parities, TextParity
 from zooter_lite.router.directory.store import (
     GRAPHS,
     TEXT_GRAPH,
@@ -74,7 +74,8 @@ def main(options: Options) -> None:
     parity = router.config.parity
     if options.precision is not None or not options.text:
         made, figures = _graphs(options, router, wanted)
-        files, parity = files | made, replace(parity, **figures)
+        files = files | made
+        parity = replace(figures, int8=figures.int8 or parity.int8, text=parity.text)
     if options.text:
         files[TEXT_GRAPH], text = _text(files[GRAPHS["fp32"]], router)
         parity = replace(parity, text=TextParity(**text))
@@ -102,7 +103,7 @@ def precisions(text: str) -> list[str]:
 
 def _graphs(
     options: Options, router: RouterFiles, wanted: list[str]
-) -> tuple[dict[str, bytes], dict[str, Parity]]:
+) -> tuple[dict[str, bytes], Parities]:
     """Graphs by file name and figures by precision, from the encoder and the head."""
     try:
         from zooter_lite.encode.cache import default_cache
@@ -127,7 +128,7 @@ def _graphs(
         exports = export_graphs(encoder, router.head, train, wanted, cache, bar.update)
     if exports.refused:
         raise ParityError(exports.refused)
-    return exports.files, {name: figures.rounded() for name, figures in exports.parity.items()}
+    return exports.files, exports.parity
 
 
 def _text(graph: bytes, router: RouterFiles) -> tuple[bytes, dict[str, float]]:

@@ -25,13 +25,14 @@ from tqdm import tqdm
 
 from zooter_lite.cli import as_command, option, run
 from zooter_lite.compare.held_out import conclusion, held_out_slices
-from zooter_lite.compare.suite import table_name
+from zooter_lite.compare.rows import table_name
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.export import precisions
 from zooter_lite.finetune.processes import Processes, launched, mixed_precision
 from zooter_lite.labels import diagnose
+from zooter_lite.recipe import Recipe
 from zooter_lite.report.card import documents, parity_lines
-from zooter_lite.router.directory.config import Parities, RouterConfig
+from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.router.directory.store import check_replaceable, write_router
 from zooter_lite.table import RewardTable, read_table, sample_path
 from zooter_lite.table.keys import query_hashes
@@ -40,7 +41,7 @@ from zooter_lite.table.splits import part_of, with_splits
 if TYPE_CHECKING:
     from zooter_lite.encode.encoder import Encoder
     from zooter_lite.finetune.refine import Refined
-    from zooter_lite.head.train import Fitted, Recipe
+    from zooter_lite.head.fit_head import Fitted
 
 PRESETS = {"fast": 0, "best": 2}  # epochs of fine-tuning
 MAX_EPOCHS = 20
@@ -149,7 +150,7 @@ def main(options: Options) -> None:
     try:
         from zooter_lite.encode.encoder import load_encoder
         from zooter_lite.encode.find import is_static
-        from zooter_lite.head.train import fit_head
+        from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head
         from zooter_lite.onnx import graphs as assemble
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
@@ -173,7 +174,10 @@ def main(options: Options) -> None:
     clock.append(time.perf_counter())
     recipe = _recipe(options)
     with _bar(None, "fitting") as bar:
-        fitted = fit_head(train, part_of(embeddings, rows), recipe, bar.update, bar.reset)
+        fitted = fit_head(
+            *(train, part_of(embeddings, rows), recipe, bar.update, bar.reset),
+            most_choosing=None if _epochs(options) else MOST_CHOOSING,
+        )
     print(fitted.summary(recipe.folds))
     cross_validated = fitted.selection.scores
     refined = _refined(options, encoder, embeddings, table, fitted, recipe, processes)
@@ -192,8 +196,7 @@ def main(options: Options) -> None:
     name = table_name(source)
     slices, notes = held_out_slices(table, embeddings, fitted.head, name, options.seed)
     config = assemble.router_config(encoder, train, fitted, recipe)
-    parity = Parities(**{name: figures.rounded() for name, figures in exports.parity.items()})
-    config = replace(config, parity=parity)
+    config = replace(config, parity=exports.parity)
     details = {"cross_validation": [asdict(score) for score in cross_validated]}
     files |= _documents(config, slices, details, refined, options)
     write_router(out, config, files, fitted.head)
@@ -217,13 +220,11 @@ def _cache(options: Options) -> Path:
     return Path(options.cache) if options.cache else default_cache()
 
 
-def _recipe(options: Options) -> "Recipe":
-    from zooter_lite.head.train import MOST_CHOOSING, Recipe
-
+def _recipe(options: Options) -> Recipe:
     return Recipe(
         head=options.head,
         labels=options.labels,
-        direction=options.kl,
+        kl=options.kl,
         tags=options.tags,
         temperature=options.temperature,
         beta=options.beta,
@@ -232,7 +233,6 @@ def _recipe(options: Options) -> "Recipe":
         folds=options.folds,
         seed=options.seed,
         jobs=options.jobs,
-        most_choosing=None if _epochs(options) else MOST_CHOOSING,
     )
 
 
@@ -246,7 +246,7 @@ def _refined(
     embeddings: NDArray[np.float32],
     table: RewardTable,
     fitted: "Fitted",
-    recipe: "Recipe",
+    recipe: Recipe,
     processes: Processes,
 ) -> "Refined | None":
     """Fine-tune if asked to, and say what came of it."""

@@ -42,9 +42,10 @@ def read_costs(path: str, experts: list[str]) -> dict[str, float]:
 def table_costs(config: RouterConfig) -> dict[str, float] | None:
     """Mean cost of one prompt by expert in the table that the router was fitted on, if known."""
     costs = config.training.mean_costs
-    if costs is None or None in costs:
+    if costs is None:
         return None
-    return dict(zip(config.experts, costs, strict=True))
+    known = {e: cost for e, cost in zip(config.experts, costs, strict=True) if cost is not None}
+    return known if len(known) == len(costs) else None
 
 
 def best_single(config: RouterConfig) -> str:

@@ -60,6 +60,20 @@ def macro_mean(values: Array, subsets: Sequence[str]) -> float:
     return micro_mean(np.asarray(list(subset_means(values, subsets).values())))
 
 
+def paired_means(columns: Array) -> Array:
+    """(k,) mean of each of the `columns` (n, k) over the rows where all of them were observed.
+
+    NaN where there is no such row.
+
+    Examples
+    --------
+    >>> paired_means(np.array([[1.0, 0.0], [np.nan, 1.0], [0.0, 0.5]]))
+    array([0.5 , 0.25])
+    """
+    complete = ~np.isnan(columns).any(axis=1)
+    return np.asarray([micro_mean(np.where(complete, column, np.nan)) for column in columns.T])
+
+
 @dataclass(frozen=True)
 class Draws:
     """Bootstrap resamples of n rows, drawn with replacement within each subset.

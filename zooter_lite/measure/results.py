@@ -314,6 +314,10 @@ class Report:
     made: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
+    def of_table(self, name: str) -> list[SliceReport]:
+        """Return the slices of one table."""
+        return [one for one in self.slices.values() if one.table == name]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON holds it; None for what cannot be known."""
         parts = {part.name: plain(getattr(self, part.name)) for part in fields(self)}

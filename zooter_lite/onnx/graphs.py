@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import is_static
 from zooter_lite.graph.quantise import n_products
-from zooter_lite.head.train import Fitted, Recipe
+from zooter_lite.head.fit_head import Fitted
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.onnx.parity import (
     ParityError,
@@ -23,12 +23,13 @@ from zooter_lite.onnx.parity import (
     reference_embeddings,
 )
 from zooter_lite.onnx.router_graph import int8_encoder, router_graph
+from zooter_lite.recipe import Recipe
 from zooter_lite.router.directory.config import (
     Calibration,
     EncoderSpec,
     HeadSpec,
     LabelSpec,
-    Parity,
+    Parities,
     RouterConfig,
     Training,
 )
@@ -99,13 +100,13 @@ class Exports:
     files
         Content by file name.
     parity
-        Figures by precision.
+        What each changes, as config.json keeps it.
     refused
         Why the int8 graph was left out, or "".
     """
 
     files: dict[str, bytes]
-    parity: dict[str, Parity]
+    parity: Parities
     refused: str = ""
 
 
@@ -142,7 +143,7 @@ def export_graphs(
     found = graph_probs(graph, encoder, exact.queries, progress)
     reference = reference_embeddings(encoder, exact.queries, cache, progress)
     files = {GRAPHS["fp32"]: graph, TOKENIZER: encoder.tokenizer.encode()}
-    parity = {"fp32": check_fp32(found, head, reference, exact.rewards)}
+    parity = Parities(fp32=check_fp32(found, head, reference, exact.rewards).rounded())
     if "int8" not in precisions:
         return Exports(files, parity)
     if is_static(encoder.spec.name):
@@ -162,6 +163,6 @@ def export_graphs(
         except ParityError as error:
             refused = refused or str(error)
             continue
-        parity["int8"] = replace(measured, spared=spared)
+        parity = replace(parity, int8=replace(measured, spared=spared).rounded())
         return Exports(files | {GRAPHS["int8"]: graph}, parity)
     return Exports(files, parity, refused)

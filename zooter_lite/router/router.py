@@ -110,6 +110,11 @@ class Router:
         return cls(slim, Runtime(sessions[0], again, margin, remember))
 
     @property
+    def folder(self) -> Path:
+        """The directory that it was loaded from."""
+        return self._files.folder
+
+    @property
     def experts(self) -> list[str]:
         """Expert names, in the order of the columns of `predict_proba`."""
         return list(self.config.experts)

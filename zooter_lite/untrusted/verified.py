@@ -37,10 +37,10 @@ class Promise:
     bytes: int
     sha256: str
 
-    @classmethod
-    def of(cls, content: bytes) -> Promise:
-        """Promise this content."""
-        return cls(len(content), hashlib.sha256(content).hexdigest())
+
+def promise_of(content: bytes) -> Promise:
+    """Return what config.json says of a file with this content."""
+    return Promise(len(content), hashlib.sha256(content).hexdigest())
 
 
 class VerifiedFile:

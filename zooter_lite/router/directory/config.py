@@ -306,7 +306,8 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
     if is_dataclass(kind) and isinstance(value, dict):
         kinds = get_type_hints(kind)
         keys = [name for name in kinds if name in value]
-        return kind(**{key: _typed(kinds[key], value[key], f"{where} {key!r}") for key in keys})
+        section: Any = kind  # the class, whatever mypy makes of is_dataclass
+        return section(**{key: _typed(kinds[key], value[key], f"{where} {key!r}") for key in keys})
     plain = get_origin(kind) is None and not is_dataclass(kind)
     if not plain or isinstance(value, bool) != (kind is bool):
         raise ValueError(f"{where} is {_shown(value)}, which no router holds")

@@ -25,7 +25,7 @@ from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.directory.config import CONFIG, RouterConfig
 from zooter_lite.router.head import Head
 from zooter_lite.tags.index import TagIndex, parse_json
-from zooter_lite.untrusted.verified import Promise, VerifiedFile, check_file, map_file, read_file
+from zooter_lite.untrusted.verified import VerifiedFile, check_file, map_file, promise_of, read_file
 
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
 GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
@@ -122,8 +122,8 @@ def write_router(path: Path, config: RouterConfig, files: dict[str, bytes], head
     check_replaceable(path)
     contents = dict(files)
     contents[HEAD] = save_tensors(head.tensors())
-    files = {name: Promise.of(content) for name, content in contents.items()}
-    contents[CONFIG] = replace(config, files=files).to_json().encode()
+    promises = {name: promise_of(content) for name, content in contents.items()}
+    contents[CONFIG] = replace(config, files=promises).to_json().encode()
     with _replaced_folder(path) as folder:
         for name, content in contents.items():
             with (folder / name).open("wb") as stream:
