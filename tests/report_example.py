@@ -104,6 +104,7 @@ def example(slices: int = 5, seed: int = 0) -> Report:
         made={
             "command": "python -m zooter_lite.evaluate --suite recipes/suite/suite.toml",
             "version": "0.1.0",
+            "precision": "fp32",
             "routers": {name.split()[0]: name.split()[0] for name in names},
             "seconds": 312.4,
         },

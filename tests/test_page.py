@@ -228,7 +228,7 @@ def test_a_notebook_shows_the_verdicts_and_a_picture_that_needs_nothing() -> Non
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    page._environment.cache_clear()
+    page._template.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'zooter-lite\[report\]'"):
         render(bare())

@@ -89,9 +89,15 @@ def _dot(estimate: Interval, look: str = "router", scale: float = 100.0) -> Dot:
     return Dot(scale * estimate.value, scale * estimate.low, scale * estimate.high, look)
 
 
+def _once(one: SliceReport) -> list[SystemResult]:
+    """Return the systems without the best single expert's second name."""
+    twin = ALWAYS + one.best_expert if one.best_single else None
+    return [system for system in one.systems if system.name != twin]
+
+
 def _earned(title: str, one: SliceReport, width: float = WIDTH) -> Drawing:
     """Draw the mean of every system but the bounds, which would stretch the axis."""
-    known = [system for system in one.systems if not math.isnan(system.micro.value)]
+    known = [system for system in _once(one) if not math.isnan(system.micro.value)]
     known.sort(key=lambda system: -system.micro.value)
     bounds = [f"{s.name} {number(s.micro.value)}" for s in known[::-1] if s.role == "bound"]
     rows = [
@@ -110,13 +116,10 @@ def _rows(
 
 
 def _gaps(one: SliceReport) -> Figure | None:
-    """Draw the paired gap to every system, the best single expert once."""
-    twin = ALWAYS + one.best_expert if one.best_single else None
-    gaps = [(s.name, s.gap) for s in one.systems if s.gap and s.name != twin]
+    gaps = [(s.gap, s.name) for s in _once(one) if s.gap and s.gap.outcome != "unknown"]
     rows = [
         Row(name, [_dot(gap, gap.outcome)])
-        for name, gap in sorted(gaps, key=lambda named: named[1].value)
-        if gap.outcome != "unknown"
+        for gap, name in sorted(gaps, key=lambda named: named[0].value)
     ]
     note = "Paired on the same queries; noise after Holm's correction for all comparisons."
     return _rows("Router minus each system", rows, "points of reward", note, zero=True)
@@ -162,7 +165,7 @@ def _calibration(one: SliceReport) -> Figure:
 def _guide(points: Sequence[tuple[float, float]]) -> Series:
     """Return a dashed line to compare with."""
     dots = [(x, Dot(y)) for x, y in points]
-    return Series(dots, "muted", markers=False, dashes="4 3")
+    return Series(dots, "muted", dashes="4 3")
 
 
 def _selective(one: SliceReport) -> Figure:
@@ -199,8 +202,7 @@ def _costs(costs: CostQuality) -> Figure:
         for system, (look, dashes) in zip(rivals, _RIVALS, strict=False)
     ]
     series = [
-        Series(_places(points), look, name, markers=False, dashes=dashes)
-        for name, points, look, dashes in curves
+        Series(_places(points), look, name, dashes=dashes) for name, points, look, dashes in curves
     ]
     experts = sorted((s for s in known if s.role == "single"), key=lambda s: s.points[0].cost)
     single = [place for system in experts for place in _places(system.points)]

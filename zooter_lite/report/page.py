@@ -8,15 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.measure.results import Report, SliceReport
 from zooter_lite.measure.significance import Outcome
 from zooter_lite.report import figures, readable, svg
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 FOLDED = 240  # characters of a prompt that stand on the page unfolded
 LONGEST = 4000  # characters of a prompt that the page holds at all
@@ -39,20 +36,17 @@ def render(report: Report) -> str:
         jinja2 is not installed.
     """
     slices = list(report.slices.values())
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            report=report,
-            headline=headline(slices),
-            slices=[_slice(place, one, report) for place, one in enumerate(slices, start=1)],
-            overall=figures.of_all(report),
-            ranked=sorted(report.ranking.systems, key=lambda system: _last(system.mtr.value)),
-            groups=sorted({group for s in report.ranking.systems for group in s.groups}),
-            ablations={figures.ABLATIONS[k]: rows for k, rows in (report.ablations or {}).items()},
-            style=svg.STYLE,
-        )
+    page: str = _template().render(
+        report=report,
+        headline=headline(slices),
+        slices=[_slice(place, one, report) for place, one in enumerate(slices, start=1)],
+        overall=figures.of_all(report),
+        ranked=sorted(report.ranking.systems, key=lambda system: _last(system.mtr.value)),
+        groups=sorted({group for s in report.ranking.systems for group in s.groups}),
+        ablations={figures.ABLATIONS[k]: rows for k, rows in (report.ablations or {}).items()},
+        style=svg.STYLE,
     )
+    return page
 
 
 def notebook(report: Report) -> str:
@@ -80,7 +74,8 @@ def headline(slices: Sequence[SliceReport]) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _template() -> Any:
+    """Return the page's template; every text that it prints is made visible and escaped."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
@@ -96,7 +91,7 @@ def _environment() -> Environment:
     names = ("number", "interval", "percent", "p_value", "counted")
     environment.filters |= {name: getattr(readable, name) for name in names}
     environment.globals |= {"folded": FOLDED, "longest": LONGEST}
-    return environment
+    return environment.get_template("report.html.j2")
 
 
 def _shown(value: Any) -> Any:

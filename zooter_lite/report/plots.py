@@ -11,15 +11,6 @@ from zooter_lite.report.readable import number
 from zooter_lite.report.svg import Drawing, Place
 
 WIDTH = 400  # CSS pixels: a phone shows a figure of this width almost at its own size
-LOOKS = {  # colour and shape: what it stands for on named rows
-    "router": "router",
-    "baseline": "baseline",
-    "single": "single expert",
-    "bound": "oracle",
-    "better": "router ahead",
-    "unclear": "within noise",
-    "worse": "router behind",
-}
 _FOOT = 40  # below a plot: numbers, and the name of the axis
 Scale = Callable[[float], float]
 Marks = list[tuple[float, str]]  # places on an axis, and what stands there
@@ -52,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Series:
-    """Dots over x: a line with a band, or markers with whiskers.
+    """Dots over x: a line, with markers and a band where there are intervals, or markers alone.
 
     Attributes
     ----------
@@ -70,7 +61,6 @@ class Series:
     look: str = "router"
     name: str = ""
     line: bool = True
-    markers: bool = True
     dashes: str = ""
     numbered: bool = False
 
@@ -99,9 +89,9 @@ def named_rows(
     names = [svg.wrapped(row.name, left - 14) for row in rows]
     steps = [33 if len(lines) > 1 else 24 for lines in names]
     dots = [dot for row in rows for dot in row.dots]
-    looks = [look for look in LOOKS if look in {dot.look for dot in dots}]
-    keys = [(LOOKS[look], svg.marker(look, (9, 9))) for look in looks]
-    body, top = _legend(keys if looks != ["router"] else [], width)
+    looks = {dot.look for dot in dots}
+    keys = [(key[0], svg.marker(look, (9, 9))) for look, key in svg.LOOKS.items() if look in looks]
+    body, top = _legend(keys if looks != {"router"} else [], width)
     bottom = top + sum(steps)
     low, high = _range(dots, [0.0] if zero else [])
     scale = _scale(low, high, left, right)
@@ -145,7 +135,14 @@ def plane(
         Width of the drawing, and height of its plot.
     """
     width, height = size
-    body, top = _legend([(one.name, _key(one)) for one in series if one.name], width)
+    keys = [
+        (one.name, svg.line(one.look, [(0, 9), (18, 9)], 2, one.dashes))
+        if one.line
+        else (one.name, svg.marker(one.look, (9, 9)))
+        for one in series
+        if one.name
+    ]
+    body, top = _legend(keys, width)
     body += svg.text(axes[1], (0, top + 10), "muted")
     top, right = top + 22, width - 14
     bottom = top + height
@@ -179,18 +176,11 @@ def _series(one: Series, x: Scale, y: Scale) -> str:
     else:
         whiskers = [[(x(at), y(end)) for end in dot.ends] for at, dot in banded]
         body = "".join(svg.line(one.look, whisker, 2) for whisker in whiskers)
-    for place, (at, dot) in enumerate(one.known if one.markers else [], start=1):
+    for place, (at, dot) in enumerate(banded if one.line else one.known, start=1):
         body += svg.marker(one.look, (x(at), y(dot.value)))
         if one.numbered:
             body += svg.text(str(place), (x(at), y(dot.value) - 7), anchor="middle")
     return body
-
-
-def _key(one: Series) -> str:
-    """Draw what stands before the name of a series in the legend."""
-    if one.line:
-        return svg.line(one.look, [(0, 9), (18, 9)], 2, one.dashes)
-    return svg.marker(one.look, (9, 9))
 
 
 def _legend(keys: Iterable[tuple[str, str]], width: float) -> tuple[str, float]:

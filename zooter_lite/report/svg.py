@@ -19,12 +19,15 @@ from zooter_lite.report.readable import visible
 FONT = 12.0
 STYLE = files("zooter_lite.report").joinpath("templates/figures.css").read_text("utf-8")
 _ROUND = "M-4.5 0A4.5 4.5 0 1 1 4.5 0A4.5 4.5 0 1 1 -4.5 0Z"
-_SHAPES = {  # around (0, 0), so that no colour is alone; the others are round
-    "baseline": "M-4 -4H4V4H-4Z",
-    "single": "M0 -5L5 4H-5Z",
-    "better": "M0 -5L5 4H-5Z",
-    "worse": "M0 5L5 -4H-5Z",
-    "bound": "M0 -5.5L5.5 0L0 5.5L-5.5 0Z",
+_UP, _DOWN = "M0 -5L5 4H-5Z", "M0 5L5 -4H-5Z"
+LOOKS = {  # name of a class: what it stands for, and a shape, so that no colour is alone
+    "router": ("router", _ROUND),
+    "baseline": ("baseline", "M-4 -4H4V4H-4Z"),
+    "single": ("single expert", _UP),
+    "bound": ("oracle", "M0 -5.5L5.5 0L0 5.5L-5.5 0Z"),
+    "better": ("router ahead", _UP),
+    "unclear": ("within noise", _ROUND),
+    "worse": ("router behind", _DOWN),
 }
 Place = tuple[float, float]
 
@@ -71,7 +74,7 @@ def document(drawings: Sequence[Drawing]) -> str:
 def marker(look: str, at: Place) -> str:
     """Draw the shape of a look."""
     move = f'transform="translate({pixels(at[0])} {pixels(at[1])})"'
-    return f'<path class="zl-{look}" d="{_SHAPES.get(look, _ROUND)}" {move} fill="currentColor"/>'
+    return f'<path class="zl-{look}" d="{LOOKS[look][1]}" {move} fill="currentColor"/>'
 
 
 def line(look: str, points: Sequence[Place], wide: float = 1.0, dashes: str = "") -> str:
