@@ -24,7 +24,6 @@ ABLATIONS = {
     "encoder": "Encoder",
 }
 _RIVALS = (("baseline", "6 3"), ("other", "2 3"), ("bound", "8 3 2 3"))  # looks over cost
-Legend = Sequence[tuple[str, Dot]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def of_all(report: Report) -> dict[str, Figure]:
     """Draw the figures that span the slices: ranking, ablations, learning curve."""
     ranked = [s for s in report.ranking.systems if not math.isnan(s.mtr.value)]
     rows = [
-        Row(system.name, [_dot(system.mtr, system.role, 1.0)], system.role == "router")
+        Row(system.name, [_dot(system.mtr, system.role, 1.0)], bold=system.role == "router")
         for system in sorted(ranked, key=lambda system: system.mtr.value)
     ]
     drawn = {"ranking": _rows("Mean task rank (MTR)", rows, "mean rank over the subsets")}
@@ -86,63 +85,54 @@ def of_all(report: Report) -> dict[str, Figure]:
     return {name: figure for name, figure in drawn.items() if figure and figure.drawings}
 
 
-def _dot(
-    estimate: Interval, look: str = "router", scale: float = 100.0, filled: bool = True
-) -> Dot:
-    ends = (scale * end for end in (estimate.value, estimate.low, estimate.high))
-    return Dot(*ends, look, filled)
+def _dot(estimate: Interval, look: str = "router", scale: float = 100.0) -> Dot:
+    return Dot(scale * estimate.value, scale * estimate.low, scale * estimate.high, look)
+
+
+def _once(one: SliceReport) -> list[SystemResult]:
+    """Return the systems without the best single expert's second name."""
+    twin = ALWAYS + one.best_expert if one.best_single else None
+    return [system for system in one.systems if system.name != twin]
 
 
 def _earned(title: str, one: SliceReport, width: float = WIDTH) -> Drawing:
     """Draw the mean of every system but the bounds, which would stretch the axis."""
-    known = [system for system in one.systems if not math.isnan(system.micro.value)]
+    known = [system for system in _once(one) if not math.isnan(system.micro.value)]
     known.sort(key=lambda system: -system.micro.value)
     bounds = [f"{s.name} {number(s.micro.value)}" for s in known[::-1] if s.role == "bound"]
-    drawn = [system for system in known if system.role != "bound"]
-    rows = [Row(label(s, one), [_dot(s.micro, s.role)], s.role == "router", number(s.micro.value)) for s in drawn]
-    looks = [look for look in ("router", "baseline", "single") if look in {s.role for s in drawn}]
-    legend = [(look, Dot(0, look=look)) for look in looks]
+    rows = [
+        Row(label(s, one), [_dot(s.micro, s.role)], number(s.micro.value), s.role == "router")
+        for s in known
+        if s.role != "bound"
+    ]
     axis = f"{REWARD} ({', '.join(bounds)})" if bounds else REWARD
-    return named_rows(title, rows, axis, legend, width=width)
+    return named_rows(title, rows, axis, width=width)
 
 
 def _rows(
-    title: str,
-    rows: Sequence[Row],
-    axis: str,
-    note: str = "",
-    legend: Legend = (),
-    zero: bool = False,
+    title: str, rows: Sequence[Row], axis: str, note: str = "", zero: bool = False
 ) -> Figure | None:
-    return Figure(title, [named_rows(title, rows, axis, legend, zero)], note) if rows else None
+    return Figure(title, [named_rows(title, rows, axis, zero)], note) if rows else None
 
 
 def _gaps(one: SliceReport) -> Figure | None:
-    """Draw the paired gap to every system, the best single expert once."""
-    twin = ALWAYS + one.best_expert if one.best_single else None
-    gaps = [(s.name, s.gap) for s in one.systems if s.gap and s.name != twin]
-    rows = []
-    for name, gap in sorted(gaps, key=lambda named: named[1].value):
-        clear = gap.outcome in ("better", "worse")
-        rows.append(Row(name, [_dot(gap, gap.outcome if clear else "unclear", filled=clear)]))
-    legend = [
-        ("ahead", Dot(0, look="better")),
-        ("within noise", Dot(0, look="unclear", filled=False)),
-        ("behind", Dot(0, look="worse")),
+    gaps = [(s.gap, s.name) for s in _once(one) if s.gap and s.gap.outcome != "unknown"]
+    rows = [
+        Row(name, [_dot(gap, gap.outcome)])
+        for gap, name in sorted(gaps, key=lambda named: named[0].value)
     ]
     note = "Paired on the same queries; noise after Holm's correction for all comparisons."
-    return _rows("Router minus each system", rows, "points of reward", note, legend, zero=True)
+    return _rows("Router minus each system", rows, "points of reward", note, zero=True)
 
 
 def _shares(one: SliceReport) -> Figure | None:
     best = dict(zip(one.confusion.experts, one.confusion.matrix.sum(axis=1).tolist(), strict=True))
     rows = [
-        Row(name, [Dot(100 * share), Dot(100 * best[name], look="bound", filled=False)])
+        Row(name, [Dot(100 * share), Dot(100 * best[name], look="bound")])
         for name, share in sorted(one.shares.items(), key=lambda item: -item[1])
     ]
-    legend = [("router", Dot(0)), ("oracle", Dot(0, look="bound", filled=False))]
     note = "The oracle shares ties among the best experts."
-    return _rows("Who gets the queries", rows, "% of queries", note, legend, zero=True)
+    return _rows("Who gets the queries", rows, "% of queries", note, zero=True)
 
 
 def _regret(title: str, parts: Sequence[Part]) -> Figure | None:
@@ -156,19 +146,26 @@ def _regret(title: str, parts: Sequence[Part]) -> Figure | None:
 
 def _calibration(one: SliceReport) -> Figure:
     series = []
-    for name, found, look in (
+    for name, measured, look in (
         ("temperature 1", one.calibration.before, "baseline"),
         ("calibrated", one.calibration.after, "router"),
     ):
-        dots = [
-            (b.confidence, Dot(b.accuracy, b.accuracy_low, b.accuracy_high, look, look == "router"))
-            for b in found.bins
-        ]
+        bins = [b for b in measured.bins if not math.isnan(b.confidence)]
+        dots = [(b.confidence, Dot(b.accuracy, b.accuracy_low, b.accuracy_high)) for b in bins]
         series.append(Series(dots, look, name, line=False))
+    places = [x for one in series for x, _ in one.points]
+    places += [end for one in series for _, dot in one.points for end in dot.ends]
     title = "Are its probabilities right?"
     axes = ("probability that the router states", "share of choices that were best")
-    drawing = plane(title, series, axes, diagonal=True, size=(WIDTH, 270))
+    right = _guide([(end, end) for end in (min(places, default=0.0), max(places, default=1.0))])
+    drawing = plane(title, [right, *series], axes, size=(WIDTH, 270))
     return Figure(title, [drawing], "Right where they lie on the dashed line.")
+
+
+def _guide(points: Sequence[tuple[float, float]]) -> Series:
+    """Return a dashed line to compare with."""
+    dots = [(x, Dot(y)) for x, y in points]
+    return Series(dots, "muted", dashes="4 3")
 
 
 def _selective(one: SliceReport) -> Figure:
@@ -177,40 +174,39 @@ def _selective(one: SliceReport) -> Figure:
     dots = [(100 * kept, Dot(100 * r, 100 * low, 100 * high)) for kept, r, low, high in values]
     title = "Answering only where it is confident"
     axes = ("% of queries kept, the most confident first", REWARD)
-    drawing = plane(title, [Series(dots)], axes, 100 * curve.overall)
-    return Figure(title, [drawing], "Dashed: the mean over all queries.")
+    overall = _guide([(x, 100 * curve.overall) for x in (0, 100)])
+    return Figure(title, [plane(title, [overall, Series(dots)], axes)], "Dashed: over all queries.")
 
 
 def _entropy(one: SliceReport) -> Figure | None:
-    rank = one.entropy.spearman
+    bins, rank = one.entropy.bins, one.entropy.spearman
     dots = [
-        (b.entropy, Dot(100 * b.quality, 100 * b.quality_low, 100 * b.quality_high))
-        for b in one.entropy.bins
+        (b.entropy, Dot(100 * b.quality, 100 * b.quality_low, 100 * b.quality_high)) for b in bins
     ]
     title = "Reward entropy against quality"
     axes = ("entropy of the query's rewards (nats)", "points above the mean expert")
-    note = f"Rank correlation {number(rank.value, 2, 1)} {interval(rank, 2, 1)}; the paper's Figure 3."
-    return Figure(title, [plane(title, [Series(dots)], axes, 0.0)], note) if dots else None
+    note = f"Rank correlation {number(rank.value, 2, 1)} {interval(rank, 2, 1)} (paper, Figure 3)."
+    zero = _guide([(b.entropy, 0.0) for b in bins])
+    return Figure(title, [plane(title, [zero, Series(dots)], axes)], note) if bins else None
 
 
 def _costs(costs: CostQuality) -> Figure:
     """Draw the hulls of the router and of the three baselines with the largest area."""
-    drawn = {
-        role: [s for s in costs.systems if s.role == role and not math.isnan(s.aiq.value)]
-        for role in ("router", "baseline", "single")
-    }
-    series = [Series(_places(costs.random_mix), "muted", "random mix of experts", True, False, "2 2")]
-    series += [Series(_places(s.hull), "router", s.name, True, False) for s in drawn["router"]]
-    rivals = sorted(drawn["baseline"], key=lambda system: -system.aiq.value)
-    for system, (look, dashes) in zip([s for s in rivals if len(s.points) > 1], _RIVALS, strict=False):
-        series.append(Series(_places(system.hull), look, system.name, True, False, dashes))
-    experts = sorted(drawn["single"], key=lambda system: system.points[0].cost)
-    dots = [
-        (cost, Dot(dot.value, look="single", text=str(place)))
-        for place, system in enumerate(experts, start=1)
-        for cost, dot in _places(system.points)
+    known = [system for system in costs.systems if not math.isnan(system.aiq.value)]
+    known.sort(key=lambda system: -system.aiq.value)
+    rivals = [system for system in known if system.role == "baseline" and len(system.points) > 1]
+    curves = [("random mix of experts", costs.random_mix, "muted", "2 2")]
+    curves += [(s.name, s.hull, "router", "") for s in known if s.role == "router"]
+    curves += [
+        (system.name, system.hull, look, dashes)
+        for system, (look, dashes) in zip(rivals, _RIVALS, strict=False)
     ]
-    series.append(Series(dots, "single", "single experts", line=False))
+    series = [
+        Series(_places(points), look, name, dashes=dashes) for name, points, look, dashes in curves
+    ]
+    experts = sorted((s for s in known if s.role == "single"), key=lambda s: s.points[0].cost)
+    single = [place for system in experts for place in _places(system.points)]
+    series.append(Series(single, "single", "single experts", line=False, numbered=True))
     title = "Cost against quality"
     axes = (f"cost ({costs.unit})" if costs.unit else "cost", REWARD)
     names = ", ".join(f"{place} {system.name}" for place, system in enumerate(experts, start=1))
@@ -229,4 +225,4 @@ def _ablation(title: str, settings: Sequence[Setting], slices: Sequence[str]) ->
         rows = [Row(setting.label, [_dot(setting.values[name].micro)]) for setting in measured]
         if len(rows) > 1:
             panels.append(named_rows(name, rows, REWARD, width=PANEL[0]))
-    return Figure(title, panels, "An interval is of one setting, not of a paired difference.")
+    return Figure(title, panels)

@@ -8,23 +8,20 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.measure.results import Report, SliceReport
+from zooter_lite.measure.significance import Outcome
 from zooter_lite.report import figures, readable, svg
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 FOLDED = 240  # characters of a prompt that stand on the page unfolded
 LONGEST = 4000  # characters of a prompt that the page holds at all
-NEAR = 0.005  # difference of rewards below which a cell is not shaded
-STANDING = {
-    "better": "▲ router ahead",
-    "worse": "▼ router behind",
-    "unclear": "≈ within noise",
-    "unknown": "– not comparable",
+_PAYS: dict[Outcome, str] = {
+    "better": "pays",
+    "worse": "does not pay",
+    "unclear": "is not shown to pay",
+    "unknown": "cannot be judged",
 }
 
 
@@ -39,7 +36,7 @@ def render(report: Report) -> str:
         jinja2 is not installed.
     """
     slices = list(report.slices.values())
-    return _environment().get_template("report.html.j2").render(
+    page: str = _template().render(
         report=report,
         headline=headline(slices),
         slices=[_slice(place, one, report) for place, one in enumerate(slices, start=1)],
@@ -47,8 +44,9 @@ def render(report: Report) -> str:
         ranked=sorted(report.ranking.systems, key=lambda system: _last(system.mtr.value)),
         groups=sorted({group for s in report.ranking.systems for group in s.groups}),
         ablations={figures.ABLATIONS[k]: rows for k, rows in (report.ablations or {}).items()},
-        style=svg.style(":root"),
+        style=svg.STYLE,
     )
+    return page
 
 
 def notebook(report: Report) -> str:
@@ -66,22 +64,18 @@ def picture(drawing: str, verdicts: Sequence[str]) -> str:
 
 def headline(slices: Sequence[SliceReport]) -> str:
     """Say in a few words on how many test sets routing pays."""
-    counts, every = Counter(one.verdict.outcome for one in slices), len(slices)
-    if not every:
+    counts = Counter(one.verdict.outcome for one in slices)
+    if not slices:
         return "Nothing was evaluated"
-    where = "here" if every == 1 else f"on all {every} test sets"
-    if counts["better"]:
-        some = f"on {counts['better']} of {every} test sets"
-        costs = f", and costs reward on {counts['worse']}" if counts["worse"] else ""
-        return f"Routing pays {where if counts['better'] == every else some}{costs}"
-    where = where.replace(f"all {every} test sets", "any test set")
-    if counts["worse"]:
-        return f"Routing does not pay {where}"
-    return f"Routing is not shown to pay {where}"
+    if len(slices) == 1:
+        return f"Routing {_PAYS[slices[0].verdict.outcome]} here"
+    parts = [f"{words} on {counts[outcome]}" for outcome, words in _PAYS.items() if counts[outcome]]
+    return f"Routing {', '.join(parts)} of {len(slices)} test sets"
 
 
 @cache
-def _environment() -> Environment:
+def _template() -> Any:
+    """Return the page's template; every text that it prints is made visible and escaped."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
@@ -96,8 +90,8 @@ def _environment() -> Environment:
     )
     names = ("number", "interval", "percent", "p_value", "counted")
     environment.filters |= {name: getattr(readable, name) for name in names}
-    environment.globals |= {"standing": STANDING, "folded": FOLDED, "longest": LONGEST, "shade": shade}
-    return environment
+    environment.globals |= {"folded": FOLDED, "longest": LONGEST}
+    return environment.get_template("report.html.j2")
 
 
 def _shown(value: Any) -> Any:
@@ -121,11 +115,3 @@ def _slice(place: int, one: SliceReport, report: Report) -> dict[str, Any]:
 def _last(value: float) -> float:
     """Sort what is unknown behind everything."""
     return math.inf if math.isnan(value) else value
-
-
-def shade(difference: float) -> tuple[str, str]:
-    """Return the class of a cell, and its strength from 0 to 1, which 15 points reach."""
-    if not abs(difference) > NEAR:
-        return "near", "0"
-    strength = f"{min(1.0, 0.2 + abs(difference) / 0.19):.2f}"
-    return ("ahead" if difference > 0 else "behind"), strength

@@ -18,17 +18,12 @@ Marks = list[tuple[float, str]]  # places on an axis, and what stands there
 
 @dataclass(frozen=True)
 class Dot:
-    """A value with its interval, the colour and shape of `look`, and a text above it.
-
-    NaN is not drawn.
-    """
+    """A value with its interval, in the colour and shape of `look`; NaN is not drawn."""
 
     value: float
     low: float = math.nan
     high: float = math.nan
     look: str = "router"
-    filled: bool = True
-    text: str = ""
 
     @property
     def ends(self) -> list[float]:
@@ -42,13 +37,13 @@ class Row:
 
     name: str
     dots: Sequence[Dot]
-    bold: bool = False
     text: str = ""
+    bold: bool = False
 
 
 @dataclass(frozen=True)
 class Series:
-    """Dots over x: markers with whiskers, or a line with a band.
+    """Dots over x: a line, with markers and a band where there are intervals, or markers alone.
 
     Attributes
     ----------
@@ -58,14 +53,16 @@ class Series:
         In the legend.
     dashes
         Of the line, as in `stroke-dasharray`.
+    numbered
+        Whether each marker has its number above it, from 1 on.
     """
 
     points: Sequence[tuple[float, Dot]]
     look: str = "router"
     name: str = ""
     line: bool = True
-    markers: bool = True
     dashes: str = ""
+    numbered: bool = False
 
     @property
     def known(self) -> list[tuple[float, Dot]]:
@@ -74,12 +71,7 @@ class Series:
 
 
 def named_rows(
-    label: str,
-    rows: Sequence[Row],
-    axis: str,
-    legend: Sequence[tuple[str, Dot]] = (),
-    zero: bool = False,
-    width: float = WIDTH,
+    label: str, rows: Sequence[Row], axis: str, zero: bool = False, width: float = WIDTH
 ) -> Drawing:
     """Draw one line per row, from top to bottom: dots with whiskers, names at the left.
 
@@ -89,8 +81,6 @@ def named_rows(
         What a screen reader says.
     axis
         What the horizontal axis measures.
-    legend
-        Names of the dots' looks, above the plot.
     zero
         Whether 0 is on the axis, with a strong line.
     """
@@ -98,12 +88,15 @@ def named_rows(
     right = width - 12 - max((svg.text_width(row.text) for row in rows), default=0)
     names = [svg.wrapped(row.name, left - 14) for row in rows]
     steps = [33 if len(lines) > 1 else 24 for lines in names]
-    keys = [(name, svg.marker(dot.look, (9, 9), dot.filled)) for name, dot in legend]
-    body, top = _head(keys, width)
+    dots = [dot for row in rows for dot in row.dots]
+    looks = {dot.look for dot in dots}
+    keys = [(key[0], svg.marker(look, (9, 9))) for look, key in svg.LOOKS.items() if look in looks]
+    body, top = _legend(keys if looks != {"router"} else [], width)
     bottom = top + sum(steps)
-    low, high = _range([dot for row in rows for dot in row.dots], [0.0] if zero else [])
+    low, high = _range(dots, [0.0] if zero else [])
     scale = _scale(low, high, left, right)
-    body += _x_axis(scale, _ticks(low, high), (top, bottom), axis, width)
+    marks = _ticks(low, high, int((right - left) / 45))
+    body += _x_axis(scale, marks, (top, bottom), axis, width)
     if zero:
         body += svg.line("muted", [(scale(0), top), (scale(0), bottom)], 1.2)
     for row, lines, step in zip(rows, names, steps, strict=True):
@@ -115,7 +108,7 @@ def named_rows(
             if not math.isnan(dot.value):
                 y = middle + 7 * (place - (len(row.dots) - 1) / 2)
                 body += svg.line(dot.look, [(scale(end), y) for end in dot.ends], 2)
-                body += svg.marker(dot.look, (scale(dot.value), y), dot.filled)
+                body += svg.marker(dot.look, (scale(dot.value), y))
         body += svg.text(row.text, (width, middle + 4), anchor="end", bold=row.bold)
         top += step
     return Drawing(label, width, bottom + _FOOT, body)
@@ -125,8 +118,6 @@ def plane(
     label: str,
     series: Sequence[Series],
     axes: tuple[str, str],
-    level: float = math.nan,
-    diagonal: bool = False,
     x_marks: Marks | None = None,
     size: tuple[float, float] = (WIDTH, 210),
 ) -> Drawing:
@@ -138,42 +129,43 @@ def plane(
         What a screen reader says.
     axes
         What x and y measure.
-    level
-        Dashed horizontal line to compare with.
-    diagonal
-        One range for both axes, and the dashed line where x = y.
     x_marks
         What to name on the x axis; round numbers where it is None.
     size
         Width of the drawing, and height of its plot.
     """
     width, height = size
-    body, top = _head([(one.name, _key(one)) for one in series if one.name], width)
+    keys = [
+        (one.name, svg.line(one.look, [(0, 9), (18, 9)], 2, one.dashes))
+        if one.line
+        else (one.name, svg.marker(one.look, (9, 9)))
+        for one in series
+        if one.name
+    ]
+    body, top = _legend(keys, width)
     body += svg.text(axes[1], (0, top + 10), "muted")
     top, right = top + 22, width - 14
     bottom = top + height
     points = [point for one in series for point in one.known]
-    xs = [x for x, _ in points]
-    y_low, y_high = _range([dot for _, dot in points], [*(xs if diagonal else []), level])
-    x_low, x_high = (y_low, y_high) if diagonal else _range([], xs)
-    y_marks = _ticks(y_low, y_high)
+    (x_low, x_high), (y_low, y_high) = (
+        _range([], [x for x, _ in points]),
+        _range([d for _, d in points]),
+    )
+    y_marks = _ticks(y_low, y_high, 5)
     left = 10 + max(svg.text_width(words) for _, words in y_marks)
     x_scale, y_scale = _scale(x_low, x_high, left, right), _scale(y_low, y_high, bottom, top)
     for value, words in y_marks:
         y = y_scale(value)
         body += svg.line("line", [(left, y), (right, y)])
         body += svg.text(words, (left - 6, y + 4), anchor="end")
-    body += _x_axis(x_scale, x_marks or _ticks(x_low, x_high), (top, bottom), axes[0], width)
-    if diagonal:
-        body += svg.line("muted", [(left, bottom), (right, top)], 1.2, "4 3")
-    if not math.isnan(level):
-        body += svg.line("muted", [(left, y_scale(level)), (right, y_scale(level))], 1.2, "4 3")
+    marks = x_marks or _ticks(x_low, x_high, 5)
+    body += _x_axis(x_scale, marks, (top, bottom), axes[0], width)
     body += "".join(_series(one, x_scale, y_scale) for one in series)
     return Drawing(label, width, bottom + _FOOT, body)
 
 
 def _series(one: Series, x: Scale, y: Scale) -> str:
-    """Draw band, line, whiskers, markers and texts of one series."""
+    """Draw band, line, whiskers, markers and numbers of one series."""
     banded = [(at, dot) for at, dot in one.known if dot.ends]
     if one.line:
         above = [(x(at), y(dot.high)) for at, dot in banded]
@@ -184,32 +176,24 @@ def _series(one: Series, x: Scale, y: Scale) -> str:
     else:
         whiskers = [[(x(at), y(end)) for end in dot.ends] for at, dot in banded]
         body = "".join(svg.line(one.look, whisker, 2) for whisker in whiskers)
-    for at, dot in one.known if one.markers else []:
-        place = x(at), y(dot.value)
-        body += svg.marker(dot.look, place, dot.filled)
-        body += svg.text(dot.text, (place[0], place[1] - 7), anchor="middle")
+    for place, (at, dot) in enumerate(banded if one.line else one.known, start=1):
+        body += svg.marker(one.look, (x(at), y(dot.value)))
+        if one.numbered:
+            body += svg.text(str(place), (x(at), y(dot.value) - 7), anchor="middle")
     return body
 
 
-def _key(one: Series) -> str:
-    """Draw what stands before the name of a series in the legend."""
-    if one.line:
-        return svg.line(one.look, [(0, 9), (18, 9)], 2, one.dashes)
-    return svg.marker(one.look, (9, 9), all(dot.filled for _, dot in one.points))
-
-
-def _head(keys: Iterable[tuple[str, str]], width: float) -> tuple[str, float]:
-    """Return the legend, and the height that it takes."""
+def _legend(keys: Iterable[tuple[str, str]], width: float) -> tuple[str, float]:
+    """Return a legend of names and what is drawn before them, and the height that it takes."""
     body, left, top = "", 0.0, 0.0
     for name, drawn in keys:
-        shown = svg.shortened(name, width - 24)
-        wide = 24 + svg.text_width(shown)
+        wide = 24 + svg.text_width(name)
         if left and left + wide > width:
             left, top = 0.0, top + 18
         move = f'transform="translate({svg.pixels(left)} {svg.pixels(top)})"'
-        body += f"<g {move}>{drawn}{svg.text(shown, (23, 13))}</g>"
+        body += f"<g {move}>{drawn}{svg.text(name, (23, 13))}</g>"
         left += wide + 12
-    return body, top + (24 if left else 4)
+    return body, top + (24 if body else 4)
 
 
 def _x_axis(scale: Scale, marks: Marks, span: Place, name: str, width: float) -> str:
@@ -223,7 +207,7 @@ def _x_axis(scale: Scale, marks: Marks, span: Place, name: str, width: float) ->
     return body + svg.text(name, (middle, bottom + 33), "muted", "middle")
 
 
-def _range(dots: Sequence[Dot], further: Sequence[float]) -> tuple[float, float]:
+def _range(dots: Sequence[Dot], further: Sequence[float] = ()) -> Place:
     """Return the range of dots, whiskers and further values, with a margin."""
     every = [*further, *(value for dot in dots for value in (dot.value, *dot.ends))]
     values = [value for value in every if not math.isnan(value)]
@@ -236,8 +220,8 @@ def _scale(low: float, high: float, start: float, end: float) -> Scale:
     return lambda value: start + (value - low) / (high - low) * (end - start)
 
 
-def _ticks(low: float, high: float, most: int = 5) -> Marks:
-    """Round numbers from `low` to `high`, few enough for a phone."""
+def _ticks(low: float, high: float, most: int) -> Marks:
+    """Return about `most` round numbers from `low` to `high`, and their texts."""
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     factor = next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= 0.8 * rough)

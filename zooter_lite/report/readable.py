@@ -35,6 +35,12 @@ def interval(estimate: Interval, digits: int = 1, scale: float = 100.0) -> str:
     return f"[{number(estimate.low, digits, scale)}, {number(estimate.high, digits, scale)}]"
 
 
+def in_columns(estimate: Interval, scale: float = 100) -> str:
+    """Write a value and its interval at a fixed width, `60.00 [ 59.0,  62.0]`."""
+    value, low, high = (scale * end for end in (estimate.value, estimate.low, estimate.high))
+    return f"{value:6.2f} [{low:5.1f}, {high:5.1f}]"
+
+
 def percent(value: float) -> str:
     """Write a share as whole per cent; one decimal below 10%."""
     shown = number(value, 1 if abs(value) < 0.0995 else 0)

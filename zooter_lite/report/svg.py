@@ -1,38 +1,34 @@
 """SVG by hand: shapes and text in the colours of a class, on a page or in a file of their own.
 
 A drawing stands inside an HTML page as often as you like: it has no ids, no script and no
-style of its own. Shapes have the `currentColor` of a class such as `zl-router`, and `style`
+style of its own. Shapes have the `currentColor` of a class such as `zl-router`, and `STYLE`
 says what these classes look like in light and in dark.
 """
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 
 from zooter_lite.report.readable import visible
 
 FONT = 12.0
-COLOURS = {  # name: in light, in dark
-    "ink": ("#1b1f27", "#e8ebf0"),
-    "muted": ("#596273", "#a0a9b8"),
-    "line": ("#e1e5ec", "#313845"),
-    "card": ("#ffffff", "#1b1f27"),
-    "router": ("#0062a8", "#56b4e9"),
-    "baseline": ("#b35900", "#f0a430"),
-    "single": ("#00795a", "#35c79c"),
-    "bound": ("#69707d", "#a0a9b8"),
-    "other": ("#a1437a", "#e08dbb"),
-    "better": ("#0072b2", "#56b4e9"),
-    "worse": ("#c4500a", "#f58a4b"),
-    "unclear": ("#596273", "#a0a9b8"),
+STYLE = files("zooter_lite.report").joinpath("templates/figures.css").read_text("utf-8")
+_ROUND = "M-4.5 0A4.5 4.5 0 1 1 4.5 0A4.5 4.5 0 1 1 -4.5 0Z"
+_UP, _DOWN = "M0 -5L5 4H-5Z", "M0 5L5 -4H-5Z"
+LOOKS = {  # name of a class: what it stands for, and a shape, so that no colour is alone
+    "router": ("router", _ROUND),
+    "baseline": ("baseline", "M-4 -4H4V4H-4Z"),
+    "single": ("single expert", _UP),
+    "bound": ("oracle", "M0 -5.5L5.5 0L0 5.5L-5.5 0Z"),
+    "better": ("router ahead", _UP),
+    "unclear": ("within noise", _ROUND),
+    "worse": ("router behind", _DOWN),
 }
-# A shape around (0, 0) for every colour: neither is ever alone.
-_ROUND, _SQUARE = "M-4 0A4 4 0 1 1 4 0A4 4 0 1 1 -4 0Z", "M-3.5 -3.5H3.5V3.5H-3.5Z"
-_UP, _DOWN, _DIAMOND = "M0 -4.5L4.5 3.5H-4.5Z", "M0 4.5L4.5 -3.5H-4.5Z", "M0 -5L5 0L0 5L-5 0Z"
-_SHAPES = {"baseline": _SQUARE, "single": _UP, "better": _UP, "worse": _DOWN, "bound": _DIAMOND}
 Place = tuple[float, float]
 
 
@@ -46,7 +42,7 @@ class Drawing:
     body: str
 
     def inline(self) -> str:
-        """Return an `<svg>` element for a page that has the rules of `style`."""
+        """Return an `<svg>` element for a page that has the rules of `STYLE`."""
         return (
             f'<svg class="plot" viewBox="0 0 {pixels(self.width)} {pixels(self.height)}" '
             f'role="img" aria-label="{_text(self.label)}" font-size="{pixels(FONT)}">'
@@ -69,32 +65,16 @@ def document(drawings: Sequence[Drawing]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" '
         f'height="{high}" font-family="system-ui, sans-serif" font-size="{pixels(FONT)}" '
         f'role="img" aria-label="{_text("; ".join(drawing.label for drawing in drawings))}">\n'
-        f"<style>\n{style()}\n</style>\n"
-        f'<rect class="zl-card" width="{wide}" height="{high}" fill="currentColor"/>\n'
+        f"<style>\n{STYLE}</style>\n"
+        f'<rect class="zl-card" width="{wide}" height="{high}" fill="#ffffff"/>\n'
         + "\n".join([*parts, "</svg>", ""])
     )
 
 
-def style(variables: str = "") -> str:
-    """Return the CSS rules of drawings; `variables` is a selector that gets the colours too."""
-    schemes = []
-    for place in (0, 1):
-        rules = [f".zl-{name} {{ color: {pair[place]}; }}" for name, pair in COLOURS.items()]
-        rules.append(f".zl-hollow {{ fill: {COLOURS['card'][place]}; }}")
-        if variables:
-            named = " ".join(f"--{name}: {pair[place]};" for name, pair in COLOURS.items())
-            rules.append(f"{variables} {{ {named} }}")
-        schemes.append("\n".join(rules))
-    return f"{schemes[0]}\n@media (prefers-color-scheme: dark) {{\n{schemes[1]}\n}}"
-
-
-def marker(look: str, at: Place, filled: bool = True) -> str:
-    """Draw the shape of a look, or its outline."""
-    return (
-        f'<path class="zl-{look}{"" if filled else " zl-hollow"}" '
-        f'd="{_SHAPES.get(look, _ROUND)}" transform="translate({pixels(at[0])} {pixels(at[1])})" '
-        f'fill="{"currentColor" if filled else "none"}" stroke="currentColor" stroke-width="1.5"/>'
-    )
+def marker(look: str, at: Place) -> str:
+    """Draw the shape of a look."""
+    move = f'transform="translate({pixels(at[0])} {pixels(at[1])})"'
+    return f'<path class="zl-{look}" d="{LOOKS[look][1]}" {move} fill="currentColor"/>'
 
 
 def line(look: str, points: Sequence[Place], wide: float = 1.0, dashes: str = "") -> str:
@@ -129,25 +109,10 @@ def pixels(value: float) -> str:
 
 
 def wrapped(name: str, room: float) -> list[str]:
-    """Break a name into at most two lines of `room` pixels; what is longer ends in dots."""
-    lines = [""]
-    for word in name.split():
-        joined = f"{lines[-1]} {word}".strip()
-        if text_width(joined) <= room or not lines[-1]:
-            lines[-1] = joined
-        else:
-            lines.append(word)
-    if len(lines) > 2:
-        lines[1:] = [f"{lines[1]} …"]
-    return [shortened(one, room) for one in lines]
-
-
-def shortened(words: str, room: float) -> str:
-    """Cut words that are wider than `room` pixels."""
-    if text_width(words) <= room:
-        return words
-    kept = next((n for n in range(len(words), 0, -1) if text_width(words[:n] + "…") <= room), 0)
-    return words[:kept].rstrip() + "…"
+    """Break a name into at most two lines of about `room` pixels; what is longer ends in dots."""
+    fitting = max(2, int(room * len(name) / max(text_width(name), 1)))
+    lines = textwrap.wrap(name, fitting)
+    return lines if len(lines) < 3 else [lines[0], lines[1][: fitting - 1] + "…"]
 
 
 def text_width(words: str) -> float:
