@@ -21,7 +21,6 @@ from zooter_lite.compare.suite import SplitChoice, SuiteTable
 from zooter_lite.errors import DataError
 from zooter_lite.table import write_table
 from zooter_lite.table.reward_table import RewardTable
-from zooter_lite.table.scores import read_scores
 
 NAN = float("nan")
 
@@ -185,49 +184,14 @@ def test_leaks_are_said(folder: Path) -> None:
     assert found.notes == [f"{leaks} evaluated rows have a query that also stands in train"]
 
 
-SCORES = {
-    f"score:{scorer}:{expert}": np.random.default_rng(place).random(40).round(3)
-    for place, (scorer, expert) in enumerate((s, e) for s in ("judge", "rm") for e in EXPERTS)
-}
-
-
-@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
-def test_scores_of_single_scorers_are_read(tmp_path: Path, suffix: str) -> None:
-    path = str(tmp_path / f"t.{suffix}")
-    scores = {name: values.copy() for name, values in SCORES.items()}
-    scores["score:rm:bee"][3] = NAN
-    scores["score:half:ant"] = np.zeros(40)  # no column for the others
-    write_table(toy_table(), path, scores)
-    rows = toy_table().take([5, 3])
-    found = read_scores(path, rows)
-    assert list(found) == ["judge", "rm"]
-    for scorer, values in found.items():
-        for place, expert in enumerate(EXPERTS):
-            expected = scores[f"score:{scorer}:{expert}"][[5, 3]]
-            np.testing.assert_allclose(values[:, place], expected, atol=1e-6)
-    assert read_scores(str(tmp_path), rows) == {}
-
-
-def test_a_score_that_is_no_number_is_named(tmp_path: Path) -> None:
-    cells = "\n".join(f"q{i},1,0,{'x' if i else 0.5},1" for i in range(2))
-    (tmp_path / "t.csv").write_text(
-        f"query,reward:a,reward:b,score:s:a,score:s:b\n{cells}\n", "utf-8"
-    )
-    rows = replace(table([[1, 0], [1, 0]], queries=["q0", "q1"]), experts=["a", "b"])
-    with pytest.raises(DataError, match=r"t\.csv, column 'score:s:a': 'x' is not a number"):
-        read_scores(str(tmp_path / "t.csv"), rows)
-
-
 def test_reward_ranking_by_hand(folder: Path) -> None:
-    write_table(toy_table(), str(folder / "toy.jsonl"), SCORES)
+    draws = np.random.default_rng(0)
+    matrices = {scorer: draws.random((40, len(EXPERTS))).round(3) for scorer in ("judge", "rm")}
+    write_table(replace(toy_table(), scores=matrices), str(folder / "toy.jsonl"))
     found = evaluate_table(suite_table(folder), Plan(), Bar())
     rows = toy_table()
     by_key = {(r["slice"], r["judge"], r["picker"]): r["micro"] for r in found.reward_ranking}
     assert len(by_key) == 2 * 4  # two slices, two pickers, two judges of each
-    matrices = {
-        scorer: np.column_stack([SCORES[f"score:{scorer}:{expert}"] for expert in EXPERTS])
-        for scorer in ("judge", "rm")
-    }
     for split in ("test", "ood"):
         at = rows.rows(split)
         for name, scores in matrices.items():

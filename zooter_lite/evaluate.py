@@ -32,7 +32,7 @@ from zooter_lite.compare.rivals import RIVALS, Rival
 from zooter_lite.compare.slices import EvaluatedTable, Plan, evaluate_table
 from zooter_lite.compare.suite import SplitChoice, SuiteTable, read_suite, table_name
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.files.rows import atomic_text
+from zooter_lite.files.atomic import atomic_text
 from zooter_lite.report.card import ranking_table, rewritten_card, text_table
 from zooter_lite.router.directory.store import read_router, rewrite_router
 from zooter_lite.router.router import Router

@@ -28,7 +28,8 @@ from tqdm import tqdm
 from zooter_lite.cli import option, run
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.table.overlap import contaminated, repeated
-from zooter_lite.table.queries import SUFFIXES, Queries, read_queries, write_queries
+from zooter_lite.table.queries import Queries, read_queries, write_queries
+from zooter_lite.table.storage import check_target
 from zooter_lite.tags.balance import per_tag
 from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, support
 
@@ -132,10 +133,7 @@ def _check(options: Options) -> None:
     for name, value, low, high in ranges:
         if value is not None and not low <= value <= high:
             raise DataError(f"{name} {value}: expected a number from {low:g} to {high:g}")
-    if not options.out.lower().endswith(SUFFIXES):
-        raise DataError(f"{options.out}: expected a name ending in {', '.join(SUFFIXES)}")
-    if not Path(options.out).absolute().parent.is_dir():
-        raise DataError(f"{options.out}: no such folder")
+    check_target(options.out)
     kind, _, rest = options.tagger.partition(":")
     known = not options.tagger or options.tagger.endswith(".toml")
     known = known or (kind == "nearest" and bool(rest)) or options.tagger == "clusters"
@@ -152,7 +150,7 @@ def _without_unwanted(queries: Queries, options: Options, embed: Embed) -> Queri
         queries = _drop(queries, repeated(queries.texts), "repeat one further up")
     if options.decontaminate:
         names = [name.strip() for name in options.decontaminate.split(",") if name.strip()]
-        others = [text for name in names for text in read_queries(name).texts]
+        others = [text for name in names for text in read_queries(name, others=()).texts]
         found = contaminated(queries.texts, others, options.ngram)
         what = f"share a run of {options.ngram} words with one of {len(others)} test queries"
         queries = _drop(queries, found, what)
@@ -187,7 +185,7 @@ def _tags(queries: Queries, options: Options, embed: Embed) -> Lists:
     from zooter_lite.tags.meanings import tags_by_clusters, tags_by_neighbours
 
     if kind == "nearest":
-        known = read_queries(rest)
+        known = read_queries(rest, others=("tags",))
         tagged = [
             (text, tags) for text, tags in zip(known.texts, known.tags(), strict=True) if tags
         ]

@@ -30,9 +30,7 @@ from zooter_lite.measure.metrics import draw
 from zooter_lite.measure.system import Array, FloatArray, Slice, System
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
-from zooter_lite.table.reward_table import RewardTable
-from zooter_lite.table.scores import read_scores
-from zooter_lite.table.storage import read_table
+from zooter_lite.table import RewardTable, read_table
 
 Rows = NDArray[np.int64]
 Bar = Callable[[str, int], AbstractContextManager[Any]]
@@ -114,7 +112,7 @@ def evaluate_table(wanted: SuiteTable, plan: Plan, bar: Bar) -> EvaluatedTable:
         The table, the router or a choice of rows is not usable.
     """
     router = Router.load(wanted.router, plan.precision)
-    table = in_router_order(read_table(wanted.data), router.experts, wanted.data)
+    table = in_router_order(read_table(wanted.data, responses=False), router.experts, wanted.data)
     outputs = Outputs(router, table, plan.remembered)
     table, notes = _with_splits(table, outputs, wanted, plan, bar)
     chosen = chosen_splits(table, wanted)
@@ -131,11 +129,10 @@ def evaluate_table(wanted: SuiteTable, plan: Plan, bar: Bar) -> EvaluatedTable:
         other = _other_router(folder, table.experts, plan)
         encoders[other_name(folder)] = str(other.config["encoder"]["name"])
         scored[other_name(folder)] = _scored_by_router(other, table, rows, bar)
-    picked = read_scores(wanted.data, table)
     evaluated, ranked = [], []
     for place, (choice, kept) in enumerate(chosen):
         part = table.take(kept)
-        pickers = {scorer: scores[kept] for scorer, scores in picked.items()}
+        pickers = {scorer: scores[kept] for scorer, scores in table.scores.items()}
         others = [
             chooser(name, "baseline", part.rewards.astype(np.float64), scores[place])
             for name, scores in scored.items()

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.files.rows import atomic_text
+from zooter_lite.files.atomic import atomic_text
 from zooter_lite.report import captions, figures, summary, words
 from zooter_lite.report.captions import best_rival_of, best_single_of, router_of
 
