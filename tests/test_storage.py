@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib
 import io
 import json
 import re
@@ -15,7 +16,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -62,6 +62,8 @@ ROWS: list[dict[str, Any]] = [
         'score:judge:big, "best"': 0.5,
     },
 ]
+pandas: Any = importlib.import_module("pandas")  # which has no types
+
 EXPECTED = RewardTable(
     queries=['one, "two"\nthree; é🙂', "  =1+1 "],
     experts=["small", 'big, "best"'],
@@ -384,8 +386,8 @@ def test_json_lines_keep_what_other_formats_cannot(tmp_path: Path, suffix: str) 
         ("t.csv", {"queries": ["a", "b\0"]}, "{}: row 2 cannot be written (CSV cannot hold a NUL"),
         ("t.csv", {"queries": ["a", "\ud83d"]}, "{}: row 2 cannot be written ('utf-8'"),
         ("t.parquet", {"queries": ["a", "\ud83d"]}, "{}: column 'query' cannot be written ("),
-        ("t.tsv", {}, "{}: unknown format; expected a name ending in .parquet, .csv, .csv.gz,"),
-        ("t.parquet.gz", {}, "{}: unknown format; expected a name ending in .parquet, .csv"),
+        ("t.tsv", {}, "{}: unknown format; expected a name ending in .csv, .csv.gz, .jsonl"),
+        ("t.parquet.gz", {}, "{}: unknown format; expected a name ending in .csv"),
         ("none/t.csv", {}, "{}: cannot write (No such file or directory)"),
         ("none/t.parquet", {}, "{}: cannot write ("),
     ],
@@ -454,7 +456,7 @@ BROKEN: list[tuple[str, str, bytes, str]] = [
     ("number as tags", "t.parquet", parquet(tags=[[1], []]), "{}, row 1, column 'tags': expected"),
     ("no reward", "t.parquet", parquet(reward__a=[1, NAN], reward__b=[1, None]), "{}, row 2: no r"),
     ("latin-1", "t.parquet", parquet(query=NOT_UTF8), "{}, column 'query': text that is not UTF-8"),
-    ("unknown suffix", "t.tsv", HEADER, "{}: unknown format; expected a name ending in .parquet, "),
+    ("unknown suffix", "t.tsv", HEADER, "{}: unknown format; expected a name ending in .csv, "),
 ]
 
 

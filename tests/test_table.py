@@ -25,8 +25,7 @@ def build(**changed: Any) -> RewardTable:
     }
     columns |= {name.replace("__", ":"): cells for name, cells in changed.items()}
     kept = {name: cells for name, cells in columns.items() if cells is not None}
-    lines = range(2, 2 + len(kept.get("query", ())))
-    return build_table(Columns("t.csv", kept, list(kept), lines))
+    return build_table(Columns("t.csv", kept, list(kept), lambda row: f"t.csv, line {row + 2}"))
 
 
 def table_of(queries: Sequence[str], splits: list[str] | None = None) -> RewardTable:
@@ -41,7 +40,7 @@ def table_of(queries: Sequence[str], splits: list[str] | None = None) -> RewardT
         "subset": [f"subset {i}" for i in range(n)],
     }
     columns |= {} if splits is None else {"split": splits}
-    return build_table(Columns("made", columns, list(columns)))
+    return build_table(Columns("made", columns, list(columns), str))
 
 
 def test_columns_left_out_have_their_defaults() -> None:

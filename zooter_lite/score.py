@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from zooter_lite.ask.responses import JOURNAL
 from zooter_lite.cli import option, run
+from zooter_lite.errors import DataError
 from zooter_lite.labels.diagnostics import diagnose
 from zooter_lite.scoring.agreement import agreement, entropy_share, ties
 from zooter_lite.scoring.rewards import (
@@ -37,7 +38,7 @@ from zooter_lite.scoring.scorer import Scorer
 from zooter_lite.scoring.scorer_file import Weighted, read_scorers
 from zooter_lite.table import write_table
 from zooter_lite.table.queries import read_queries
-from zooter_lite.table.storage import check_target
+from zooter_lite.table.storage import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ class Options:
 
 def main(options: Options) -> None:
     """Score the responses with every scorer, combine, write the table, report."""
-    check_target(options.out)
+    if not options.out.lower().endswith(SUFFIXES):
+        raise DataError(f"{options.out}: expected a name ending in {', '.join(SUFFIXES)}")
+    if not Path(options.out).absolute().parent.is_dir():
+        raise DataError(f"{options.out}: no such folder")
     scorers = read_scorers(options.scorer)
     journal = Path(options.responses)
     journal = journal / JOURNAL if journal.is_dir() else journal

@@ -29,7 +29,7 @@ from zooter_lite.cli import option, run
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.table.overlap import contaminated, repeated
 from zooter_lite.table.queries import Queries, read_queries, write_queries
-from zooter_lite.table.storage import check_target
+from zooter_lite.table.storage import SUFFIXES
 from zooter_lite.tags.balance import per_tag
 from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, support
 
@@ -133,7 +133,10 @@ def _check(options: Options) -> None:
     for name, value, low, high in ranges:
         if value is not None and not low <= value <= high:
             raise DataError(f"{name} {value}: expected a number from {low:g} to {high:g}")
-    check_target(options.out)
+    if not options.out.lower().endswith(SUFFIXES):
+        raise DataError(f"{options.out}: expected a name ending in {', '.join(SUFFIXES)}")
+    if not Path(options.out).absolute().parent.is_dir():
+        raise DataError(f"{options.out}: no such folder")
     kind, _, rest = options.tagger.partition(":")
     known = not options.tagger or options.tagger.endswith(".toml")
     known = known or (kind == "nearest" and bool(rest)) or options.tagger == "clusters"

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
 from zooter_lite.files.rows import listed, no_column
-from zooter_lite.table.columns import Column, Columns
+from zooter_lite.table.columns import Column, Columns, Where
 
 Number = TypeVar("Number", np.float32, np.float64)
-Where = Callable[[int], str]  # words that locate a row
 
 TAG_SIGN = ";"  # between the tags of a text
 _NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf|infinity)\s*", re.I)
@@ -154,7 +153,7 @@ def tag_lists(cells: Column, where: Where) -> list[list[str]]:
     return lists
 
 
-def row_ids(columns: Columns, queries: Sequence[str], unnamed: Callable[[int], str]) -> list[str]:
+def row_ids(columns: Columns, queries: Column, unnamed: Callable[[int], str]) -> list[str]:
     """Names of the rows: the column query_id, and `unnamed` of the row where a cell is empty.
 
     Raises

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Column = Sequence[Any] | NDArray[Any]
+Where = Callable[[int], str]  # words that locate a row
 Wanted = Callable[[str], bool]  # whether the column of a name is read
 
 NUMBERS = ("reward:", "cost:", "score:")  # names of columns of numbers begin so
@@ -28,23 +29,27 @@ class Columns:
         Numbers may be arrays, with NaN where they are empty.
     names
         Names of all columns.
-    lines
-        Line on which each row starts; None where rows are counted instead.
+    where
+        Words that locate a row, such as "prompts.csv, line 14".
     """
 
     source: str
     cells: dict[str, Column]
     names: Sequence[str]
-    lines: Sequence[int] | None = None
+    where: Where
 
     def __len__(self) -> int:
-        return len(self.lines if self.lines is not None else next(iter(self.cells.values()), ()))
+        return len(next(iter(self.cells.values()), ()))
 
-    def where(self, row: int) -> str:
-        """Words that locate a row, such as "prompts.csv, line 14"."""
-        if self.lines is None:
-            return f"{self.source}, row {row + 1}"
-        return f"{self.source}, line {self.lines[row]}"
+
+def by_line(source: str, lines: Sequence[int]) -> Where:
+    """Locate rows by the lines of a file on which they start."""
+    return lambda row: f"{source}, line {lines[row]}"
+
+
+def by_row(source: str) -> Where:
+    """Locate rows by their number, from 1."""
+    return lambda row: f"{source}, row {row + 1}"
 
 
 def objects(column: Column) -> Sequence[Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooter_lite.files.rows import no_column
-from zooter_lite.table.checks import check_texts, row_ids, tags_of
+from zooter_lite.table.checks import check_texts, row_ids, tag_lists
 from zooter_lite.table.columns import Column, objects
 from zooter_lite.table.storage import read_columns, write_columns
 
@@ -44,7 +44,8 @@ class Queries:
 
     def tags(self) -> list[list[str]]:
         """Tags of each query; empty lists where the file has none."""
-        return [tags_of(row.get("tags")) for row in self.rows]
+        cells = [row.get("tags") for row in self.rows]
+        return tag_lists(cells, lambda row: f"query {self.ids[row]!r}")
 
     def take(self, places: Sequence[int]) -> Queries:
         """Return the queries at these positions, in the given order."""

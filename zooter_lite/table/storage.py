@@ -19,9 +19,9 @@ from zooter_lite.files.lines import csv_line, json_line
 from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv, json_rows
 from zooter_lite.table.arrow import read_datasets, read_parquet, write_parquet
 from zooter_lite.table.checks import TAG_SIGN
-from zooter_lite.table.columns import Column, Columns, Wanted
+from zooter_lite.table.columns import Column, Columns, Wanted, by_line
 
-SUFFIXES = (".parquet", *TEXT_SUFFIXES)
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 _HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
@@ -71,7 +71,7 @@ def _read_csv(source: str, wanted: Wanted) -> Columns:
         lines.append(line)
         for place, column in places:
             column.append(row[place] or None)
-    return Columns(source, dict(cells), names, lines)
+    return Columns(source, dict(cells), names, by_line(source, lines))
 
 
 def _read_json(source: str, wanted: Wanted) -> Columns:
@@ -87,21 +87,7 @@ def _read_json(source: str, wanted: Wanted) -> Columns:
         for name, column in cells.items():
             column.append(values.get(name))
         lines.append(line)
-    return Columns(source, dict(cells), list(names), lines)
-
-
-def check_target(path: str) -> None:
-    """Refuse, before any work, a path to which no table can be written.
-
-    Raises
-    ------
-    DataError
-        Its suffix tells no format, or its folder does not exist.
-    """
-    if not path.lower().endswith(SUFFIXES):
-        raise _unknown(path)
-    if not Path(path).absolute().parent.is_dir():
-        raise DataError(f"{path}: cannot write (no such folder)")
+    return Columns(source, dict(cells), list(names), by_line(source, lines))
 
 
 def write_columns(columns: Mapping[str, Column], path: str) -> None:
