@@ -102,22 +102,6 @@ def test_int8_figures_by_an_independent_computation(
     assert figures.repeats == pytest.approx(np.mean(two[:, 1] - two[:, 0] <= figures.margin))
 
 
-def test_one_query_is_enough(folder: Path, encoder: Encoder) -> None:
-    exports = export_graphs(encoder, HEAD, rows(1), BOTH, folder / "cache")
-    assert exports.parity["fp32"].queries == exports.parity["int8"].queries == 1
-
-
-def test_int8_that_loses_too_much_is_left_out_with_the_figures(
-    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parity, "MAX_LOST", -1.0)
-    exports = export_graphs(encoder, HEAD, rows(40), BOTH, folder / "cache")
-    assert sorted(exports.files) == ["router.onnx", "tokenizer.json"]
-    assert list(exports.parity) == ["fp32"]
-    assert exports.refused.startswith("router.int8.onnx loses ")
-    assert exports.refused.endswith("(allowed: -1.0 points)")
-
-
 def test_int8_keeps_its_last_layer_in_fp32_where_it_would_lose_too_much(
     folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

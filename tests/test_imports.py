@@ -7,26 +7,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import ROOT
 
 HEAVY = ("torch", "transformers", "sklearn", "datasets", "sentence_transformers", "onnx", "scipy")
 PACKAGE = ROOT / "zooter_lite"
-MAY_IMPORT = {
-    "batch": {"batch", "data", "router"},
-    "data": {"data"},
-    "labels": {"labels", "data"},
-    "router": {"router", "data"},
-    "evaluation": {"evaluation", "labels", "router", "data"},
-    "learn": {"learn", "labels", "router", "data"},
-}
+# A room imports itself and the rooms of the lines above its own.
+LEVELS = (
+    ("files",),
+    ("table", "labels", "graph", "untrusted"),
+    ("tags",),
+    ("router",),
+    ("encode", "ask"),
+    ("head", "bulk"),
+    ("onnx", "finetune", "scoring", "measure"),
+    ("compare",),
+    ("report",),
+)
 
 
-def test_loading_and_routing_import_nothing_heavy(router_path: Path) -> None:
+def test_importing_commands_and_routing_load_nothing_heavy(router_path: Path) -> None:
     code = (
         "import sys\n"
-        "from zooter_lite import Router\n"
+        "from zooter_lite import RewardTable, Router, evaluate_router, fit_router\n"
+        "from zooter_lite import collect, evaluate, explain, export, fit, route, score, tag\n"
         f"router = Router.load({str(router_path)!r})\n"
         "assert router.route(['What is 2 + 2?'])[0].expert in router.experts\n"
         "router.predict_proba(['a', 'b'])\n"
@@ -38,23 +41,22 @@ def test_loading_and_routing_import_nothing_heavy(router_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["route", "evaluate", "explain", "fit", "score", "tag"])
-def test_importing_a_command_imports_nothing_heavy(module: str) -> None:
-    code = (
-        f"import sys, zooter_lite.{module}\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
-def test_imports_point_one_way(room: str) -> None:
-    rooms = set(MAY_IMPORT)
-    for file in sorted((PACKAGE / room).glob("*.py")):
+def test_imports_point_one_way_and_no_command_imports_another() -> None:
+    level = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
+    rooms = {file.parent.name for file in PACKAGE.glob("*/__init__.py")}
+    assert rooms == set(level)
+    commands = {"collect", "evaluate", "explain", "export", "fit", "route", "score", "tag"}
+    wrong = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zooter_lite."):
-                other = (node.module or "").split(".")[1]
-                assert other not in rooms or other in MAY_IMPORT[room], f"{file}: {node.module}"
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            if not node.module.startswith("zooter_lite."):
+                continue
+            other = node.module.split(".")[1]
+            upward = other in level and own in level and level[other] > level[own]
+            sideways = other in level and own in level and level[other] == level[own]
+            if upward or (sideways and other != own) or (other in commands and other != own):
+                wrong.append(f"{file.relative_to(PACKAGE)} imports {node.module}")
+    assert wrong == []

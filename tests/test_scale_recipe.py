@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from recipes.scale import capacity, growth, kills, prompts, raw, table
+from recipes.scale import prompts, raw, table
 from recipes.scale import route as bench
 from zooter_lite.bulk.block import Settings
 from zooter_lite.bulk.choose import Chooser
@@ -51,20 +50,6 @@ def test_the_raw_session_decides_as_the_router_does(router_path: Path) -> None:
         assert router.experts[best] == router.route([text])[0].expert
 
 
-def test_capacity_is_prompts_by_speed() -> None:
-    found = [{"encoder": "static", "tokens": 16, "per_second": 1000.0}]
-    options = argparse.Namespace(cores=10, hours=24.0, price=2.0, efficiency=0.5)
-    *_, line = capacity.billion(found, {"static": 512.0}, options)
-    # 10^9 / 500 / 3600 = 555.6 core hours = 55.6 node hours = 2.3 nodes for a day
-    assert line == "| static | 16 | 556 | 3 | 5.0 | 111 |"
-    assert capacity.lengths(found)[-1] == "| static | 1,000 |"
-
-
-def test_speed_and_memory_are_of_a_real_router(router_path: Path) -> None:
-    assert growth.speed(str(router_path), list(prompts.prompts(200))) > 1
-    assert growth.memory(str(router_path), "fp32") > 50
-
-
 def test_a_watched_command_tells_seconds_memory_and_words() -> None:
     script = "import sys, time; x = bytearray(50 * 2**20); time.sleep(2.5); sys.stderr.write('so')"
     seconds, samples, told = bench.watched([sys.executable, "-c", script])
@@ -73,15 +58,3 @@ def test_a_watched_command_tells_seconds_memory_and_words() -> None:
     assert max(size for _, size in samples) > 50 * 2**20
     with pytest.raises(SystemExit):
         bench.watched([sys.executable, "-c", "raise SystemExit(1)"])
-
-
-@pytest.mark.slow
-def test_a_killed_job_goes_on(
-    tmp_path: Path, router_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    results = tmp_path / "kills.md"
-    monkeypatch.setattr(sys, "argv", ["kills", str(router_path), "12000", "2", str(results)])
-    kills.main()
-    assert "Output byte for byte that of the undisturbed run; files left: killed.csv" in (
-        results.read_text()
-    )

@@ -10,12 +10,14 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import MISSING, field
-from typing import Any, TypeVar
+from typing import Any, Optional, TypeVar
 
 from argparse_dataclass import ArgumentParser
+from tqdm import tqdm
 
-from zooter_lite.errors import ZooterError
+from zooter_lite.errors import DataError, ZooterError
 
 Options = TypeVar("Options")
 
@@ -47,6 +49,36 @@ def option(
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def cache_option() -> Any:
+    """The option --cache, which several commands have."""
+    return option(
+        "",
+        help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)",
+        metavar="DIR",
+    )
+
+
+def check_range(name: str, value: Optional[float], low: float, high: float) -> None:
+    """Raise DataError where a value lies outside `low` to `high`; None passes.
+
+    Examples
+    --------
+    >>> check_range("--beta", 1.5, 0.0, 1.0)
+    Traceback (most recent call last):
+    zooter_lite.errors.DataError: --beta 1.5: expected a number from 0.0 to 1.0
+    """
+    if value is not None and not low <= value <= high:
+        raise DataError(f"{name} {value}: expected a number from {low} to {high}")
+
+
+def bar(total: Optional[int], label: str) -> AbstractContextManager[Any]:
+    """Show a progress bar on stderr, or nothing where that is not a terminal."""
+    progress: AbstractContextManager[Any] = tqdm(
+        total=total, desc=label, disable=None, file=sys.stderr, leave=False
+    )
+    return progress
 
 
 def parse(
