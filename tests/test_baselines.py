@@ -154,7 +154,7 @@ def test_tied_answers_go_to_the_expert_that_was_best_on_train() -> None:
     found = best_answer("s", scores, rewards, np.array([0.2, NAN, 0.9]))
     np.testing.assert_array_equal(found.choices, [2, 0])
     assert (found.name, found.role) == ("reward ranking (s)", "bound")  # it saw all answers
-    assert judged_rankings("x", rewards, {}, 0) == []
+    assert judged_rankings("x", rewards, 0) == []
 
 
 def test_usual_systems_keep_their_scores_and_choices() -> None:

@@ -190,22 +190,14 @@ def test_leaks_are_said(folder: Path) -> None:
     assert run(folder).notes == [said]
 
 
-SCORES = {
-    f"score:{scorer}:{expert}": np.random.default_rng(place).random(40).round(3)
-    for place, (scorer, expert) in enumerate((s, e) for s in ("judge", "rm") for e in EXPERTS)
-}
-
-
 def test_reward_ranking_by_hand(folder: Path) -> None:
-    write_table(toy_table(), str(folder / "toy.jsonl"), SCORES)
+    draws = np.random.default_rng(0)
+    matrices = {scorer: draws.random((40, len(EXPERTS))).round(3) for scorer in ("judge", "rm")}
+    write_table(replace(toy_table(), scores=matrices), str(folder / "toy.jsonl"))
     found = run(folder)
     rows = toy_table()
     by_key = {(r.slice, r.judge, r.picker): r.micro for r in found.rankings}
     assert len(by_key) == 2 * 4  # two slices, two pickers, two judges of each
-    matrices = {
-        scorer: np.column_stack([SCORES[f"score:{scorer}:{expert}"] for expert in EXPERTS])
-        for scorer in ("judge", "rm")
-    }
     for split in ("test", "ood"):
         at = rows.rows(split)
         for name, scores in matrices.items():
