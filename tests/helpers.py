@@ -20,6 +20,8 @@ from tokenizers.processors import TemplateProcessing
 
 from zooter_lite.encode.encoder import Encoder, EncoderSpec
 from zooter_lite.onnx.router_graph import router_graph
+from zooter_lite.router.directory.config import Calibration, RouterConfig, Training
+from zooter_lite.router.directory.config import EncoderSpec as RouterEncoder
 from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.head import DomainPrior, Head, Hidden, TagPrior
 from zooter_lite.table.reward_table import RewardTable
@@ -161,14 +163,15 @@ def toy_files(
     return files
 
 
-def toy_config(head: Head, experts: Sequence[str] = EXPERTS) -> dict[str, Any]:
-    """What config.json of a toy router says before writing adds the sums."""
-    return {
-        "calibration": {"temperature": head.temperature},
-        "encoder": asdict(toy_encoder().spec),
-        "experts": list(experts),
-        "training": {"mean_rewards": [0.5] * len(experts)},
-    }
+def toy_config(head: Head, experts: Sequence[str] = EXPERTS, **sections: Any) -> RouterConfig:
+    """What config.json of a toy router says before writing adds the sums; `sections` of it."""
+    return RouterConfig(
+        experts=tuple(experts),
+        encoder=RouterEncoder(**asdict(toy_encoder().spec)),
+        calibration=Calibration(head.temperature),
+        training=sections.pop("training", Training((0.5,) * len(experts))),
+        **sections,
+    )
 
 
 def toy_router(path: Path, kind: str = "prior", experts: Sequence[str] = EXPERTS) -> Head:

@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from tests.helpers import edit_config, replace_file, toy_config, toy_files, toy_head
 from tests.hostile_graphs import GRAPHS
 from tests.hostile_tokenizers import TOKENIZERS
+from zooter_lite.router.directory.config import Parities, Parity
 from zooter_lite.router.directory.store import write_router
 
 FILES = (
@@ -107,7 +108,7 @@ def base_router(path: Path) -> None:
     files = toy_files(head)
     files["router.int8.onnx"] = files["router.onnx"]
     files["queries.json"] = json.dumps([f"query {i}" for i in range(12)]).encode()
-    config = toy_config(head) | {"parity": {"int8": {"margin": 0.1}}}
+    config = toy_config(head, parity=Parities(int8=Parity(margin=0.1)))
     write_router(path, config, files, head)
 
 

@@ -1,52 +1,46 @@
-"""A report dictionary as the evaluation makes it, from simulated rewards.
-
-Its shape is what `zooter_lite.report.page` reads; its numbers hang together, but the
-intervals are normal approximations: nothing here checks a metric.
-"""
+"""A report of made-up numbers, with everything that an evaluation may hold."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Json = dict[str, Any]
+from zooter_lite.measure.calibration import Calibration, ReliabilityBin, SelectiveCurve
+from zooter_lite.measure.costs import CostCurve, CostQuality, Point
+from zooter_lite.measure.entropy import EntropyBin, EntropyCurve
+from zooter_lite.measure.metrics import Estimate
+from zooter_lite.measure.regret import Part, Regret, WorstRow
+from zooter_lite.measure.results import (
+    CalibrationPair,
+    Confusion,
+    CurvePoint,
+    JudgedRanking,
+    Means,
+    RankedSystem,
+    Ranking,
+    Report,
+    Robustness,
+    Setting,
+    SliceReport,
+    SystemResult,
+    Verdict,
+)
+from zooter_lite.measure.significance import Gap
+from zooter_lite.measure.system import Role
 
 EXPERTS = ["Mistral-7B-Instruct-v0.2", "zephyr-7b-beta", "MetaMath-Mistral-7B", "dolphin-2.6"]
-MORE = ["Chinese-Mistral-7B-v0.1", "dolphin-2.2.1-mistral-7b", "openchat-3.5-0106"]
-RIVALS = [
-    "best single on train",
-    "best per subset on train",
-    "kNN (tuned)",
-    "logistic regression",
-    "MLP on hard labels",
-    "ridge per expert",
-    "SVM",
-    "k-means clusters",
-    "matrix factorisation",
-    "dual-contrastive head",
-]
-TABLES: dict[str, dict[str, str]] = {  # slice -> subset -> group
-    "routerdc test": {
-        "mmlu": "knowledge",
-        "arc_challenge": "knowledge",
-        "gsm8k": "maths",
-        "humaneval": "code",
-        "cmmlu": "chinese",
-    },
+RIVALS = ["best single on train", "best per subset on train", "kNN", "ridge per expert", "SVM"]
+RIVALS += ["matrix factorisation", "dual-contrastive head"]
+TABLES = {  # slice: groups of its subsets
+    "routerdc test": {"mmlu": "knowledge", "arc_challenge": "knowledge", "gsm8k": "maths"},
     "routerdc ood": {"prealgebra": "maths", "mbpp": "code", "ceval": "chinese"},
-    "mmlu_pro test": dict.fromkeys(
-        ("biology", "business", "chemistry", "computer science", "economics", "law"), "knowledge"
-    )
-    | {"maths": "maths"},
+    "mmlu_pro test": dict.fromkeys(("biology", "computer science", "law"), "knowledge"),
     "llmrouter test": {"alpaca": "other", "commonsense_qa": "other", "natural_qa": "knowledge"},
     "code_tags test": {f"tag group {i}": "code" for i in range(1, 9)},
 }
-TEXT = "how many of the apples does a function return when its list is sorted by price"
-WORDS = TEXT.split()
+WORDS = ["how", "many", "apples", "does", "a", "function", "return", "sorted", "by", "price"]
 HOSTILE = (
     "</script><img src=x onerror=\"alert(1)\"> <b>bold</b> & 'quotes' {{ 7 * 7 }} "
     "\u202etxet desrever\u202c \u0627\u0644\u0633\u0644\u0627\u0645 \x00\x07\x1b[31m $x_1^2$ "
@@ -54,287 +48,154 @@ HOSTILE = (
 )
 
 
-def e(values: Array, scale: float = 1.0) -> Json:
-    """Mean and a normal 95% interval."""
-    mean, wide = float(values.mean()), 1.96 * float(values.std()) / np.sqrt(len(values))
-    return {"value": mean * scale, "low": (mean - wide) * scale, "high": (mean + wide) * scale}
+def around(value: float, wide: float = 0.01) -> Estimate:
+    return Estimate(value, value - wide, value + wide)
 
 
-def around(value: float, wide: float) -> Json:
-    return {"value": value, "low": value - wide, "high": value + wide}
+def gap(value: float, wide: float = 0.01, p: float = 0.5, **subsets: float) -> Gap:
+    return Gap(value, value - wide, value + wide, p, p, around(value, wide), subsets)
 
 
-def example(slices: int = 5, seed: int = 0, costs: bool = True) -> Json:
+def example(slices: int = 5, seed: int = 0) -> Report:
     """Report over the first `slices` tables; the second one is bad news for the router."""
     names = list(TABLES)[:slices]
-    made = [_slice(name, place, seed + place, costs) for place, name in enumerate(names)]
-    ranked = [s for s in made[0]["systems"] if s["role"] in ("router", "baseline")]
+    made = {name: one_slice(name, seed + place) for place, name in enumerate(names)}
+    systems = [s for s in made[names[0]].systems if s.role in ("router", "baseline")]
+    groups = sorted({group for one in made.values() for group in one.groups.values()})
+    ranked = [
+        RankedSystem(
+            *(s.name, s.role, around(0.62 - 0.008 * i), around(3.2 + 0.5 * i, 0.6)),
+            *(around(0.3 / (1 + i), 0.1), dict.fromkeys(groups, 3 + 0.5 * i)),
+        )
+        for i, s in enumerate(systems)
+    ]
     random = np.random.default_rng(seed)
-    return {
-        "format": 1,
-        "made": {
+
+    def settings(*labels: str) -> list[Setting]:
+        values = [around(0.6 + 0.004 * random.normal()) for _ in names]
+        both = dict(zip(names, [Means(value, value) for value in values], strict=True))
+        return [Setting(label, both) for label in labels]
+
+    sizes = (700, 1750, 3500, 7000)
+    return Report(
+        slices=made,
+        ranking=Ranking(sum(len(one.groups) for one in made.values()), 0, names, ranked),
+        ablations={
+            "beta": settings("0", "0.3", "0.5", "0.7", "1"),
+            "labels": settings("soft", "hard"),
+            "encoder": [*settings("frozen"), Setting("fine-tuned", {})],
+        },
+        learning_curve={
+            name: [CurvePoint(n, around(0.6 - 0.4 / math.sqrt(n) + 0.01 * i)) for n in sizes]
+            for i, name in enumerate(names)
+        },
+        reward_ranking=[JudgedRanking(names[0], "oasst", "ultra", around(0.58))],
+        made={
             "command": "python -m zooter_lite.evaluate --suite recipes/suite/suite.toml",
             "version": "0.1.0",
-            "seed": 0,
             "precision": "fp32",
             "routers": {name.split()[0]: name.split()[0] for name in names},
             "seconds": 312.4,
         },
-        "slices": made,
-        "ranking": _ranking(made, ranked, random),
-        "ablations": _ablations(names, random),
-        "learning_curve": {
-            name: [
-                {"rows": rows, "micro": around(0.6 - 0.4 / np.sqrt(rows) + 0.01 * i, 0.012)}
-                for rows in (700, 1750, 3500, 7000)
-            ]
-            for i, name in enumerate(names)
-        },
-        "reward_ranking": [
-            {"slice": names[0], "judge": "oasst", "picker": "ultra", "micro": around(0.58, 0.02)}
-        ],
-    }
+        notes=["split test: 20000 of its 30000 rows are evaluated here"],
+    )
 
 
-def _ranking(made: list[Json], ranked: list[Json], random: np.random.Generator) -> Json:
-    groups = sorted({group for one in made for group in one["groups"].values()})
-    systems = []
-    for place, system in enumerate(ranked):
-        mean = 3.2 + 0.5 * place
-        systems.append(
-            {
-                "name": system["name"],
-                "role": system["role"],
-                "average": around(0.62 - 0.008 * place, 0.011),
-                "mtr": around(mean, 0.6),
-                "uplift": {"value": 0.3 / (1 + place), "low": 0.1 / (1 + place), "high": 0.45},
-                "groups": {g: float(np.clip(mean + random.normal(), 1, 11)) for g in groups},
-            }
-        )
-    subsets = sum(len(one["subset_rows"]) for one in made)
-    return {"subsets": subsets, "slices": [one["name"] for one in made], "systems": systems}
-
-
-def _ablations(names: list[str], random: np.random.Generator) -> Json:
-    def rows(labels: list[str]) -> list[Json]:
-        return [
-            {
-                "label": label,
-                "values": {
-                    name: {
-                        "micro": around(0.6 + 0.004 * random.normal(), 0.011),
-                        "macro": around(0.58 + 0.004 * random.normal(), 0.013),
-                    }
-                    for name in names
-                },
-            }
-            for label in labels
-        ]
-
-    return {
-        "beta": rows(["0", "0.1", "0.3", "0.5", "0.7", "0.9", "1"]),
-        "labels": rows(["soft", "hard"]),
-        "kl": rows(["label-router", "router-label"]),
-        "encoder": [*rows(["frozen"]), {"label": "fine-tuned", "values": {}}],
-    }
-
-
-def _slice(name: str, place: int, seed: int, costs: bool) -> Json:
-    random = np.random.default_rng(seed)
-    experts = EXPERTS + (MORE if place in (0, 3) else [])
-    groups = TABLES[name]
-    sizes = {subset: int(random.integers(60, 700)) for subset in groups}
-    subsets = np.repeat(list(sizes), list(sizes.values()))
-    skill = random.uniform(0.35, 0.75, (len(sizes), len(experts)))
-    ability = skill[np.repeat(np.arange(len(sizes)), list(sizes.values()))]
-    rewards = (random.random(ability.shape) < ability).astype(float)
-    noise = 0.9 if place == 1 else 0.12
-    guess = ability + random.normal(0, noise, ability.shape)
-    choices = guess.argmax(axis=1)
-    best = int(rewards.mean(axis=0).argmax())
-    earned = _earned(rewards, ability, choices, best, random)
-    roles = ["router", *["baseline"] * len(RIVALS), *["single"] * len(experts), "bound", "bound"]
-    systems = []
-    for (label, values), role in zip(earned.items(), roles, strict=True):
-        gap = e(earned["router"] - values) if role not in ("router", "bound") else None
-        means = {s: float(values[subsets == s].mean()) for s in sizes}
-        if gap is not None:
-            error = (gap["high"] - gap["low"]) / 3.92
-            p = math.erfc(abs(gap["value"]) / error / math.sqrt(2)) if error else 1.0
-            gap |= {"p": p, "p_holm": min(1.0, 12 * p)}
-        macro = around(float(np.mean(list(means.values()))), 0.014)
-        systems.append(
-            {"name": label, "role": role, "micro": e(values), "macro": macro, "subsets": means}
-            | {"gap": gap, "unobserved": 7 if place == 3 and role == "router" else 0}
-        )
-    chosen = earned["router"]
-    low, high = earned["random"].mean(), earned["oracle"].mean()
-    matrix = np.zeros((len(experts), len(experts)))
-    ties = rewards == rewards.max(axis=1, keepdims=True)
-    np.add.at(matrix.T, choices, ties / ties.sum(axis=1, keepdims=True))
-    regrets = rewards.max(axis=1) - chosen
-    lead = float((earned["router"] - earned[RIVALS[0]]).mean())
-    return {
-        "name": name,
-        "table": name.split()[0],
-        "split": name.split()[1],
-        "rows": len(rewards),
-        "experts": experts,
-        "best_single": experts[best],
-        "subset_rows": sizes,
-        "groups": groups,
-        "systems": systems,
-        "verdict": f"By the mean over the queries of {name}, the router is at {100 * lead:+.2f} "
-        f"points from the best single expert ({experts[best]}).",
-        "gap_closed": float((chosen.mean() - low) / (high - low)),
-        "shares": {x: float((choices == i).mean()) for i, x in enumerate(experts)},
-        "confusion": {"experts": experts, "matrix": (matrix / len(rewards)).tolist()},
-        "regret": _regret(regrets, subsets, experts, random),
-        "calibration": _calibration(random),
-        "selective": _selective(chosen, random),
-        "entropy": _entropy(),
-        "costs": _costs(experts, rewards, random) if costs and place in (0, 3) else None,
-        "robustness": _robustness() if place != 4 else None,
-    }
-
-
-def _earned(
-    rewards: Array, ability: Array, choices: NDArray[np.intp], best: int, random: Any
-) -> dict[str, Array]:
-    rows = np.arange(len(rewards))
-    earned = {"router": rewards[rows, choices], RIVALS[0]: rewards[:, best]}
-    for place, name in enumerate(RIVALS[1:]):
-        guess = ability + random.normal(0, 0.1 + 0.05 * place, ability.shape)
-        earned[name] = rewards[rows, guess.argmax(axis=1)]
-    names = EXPERTS + MORE
-    earned |= {f"always {names[i]}": rewards[:, i] for i in range(rewards.shape[1])}
-    return earned | {"random": rewards.mean(axis=1), "oracle": rewards.max(axis=1)}
-
-
-def _regret(regrets: Array, subsets: Any, experts: list[str], random: Any) -> Json:
-    def part(name: str, values: Array) -> Json:
-        share = float(values.sum() / regrets.sum())
-        return {"name": name, "rows": len(values), "regret": e(values), "share": share}
-
+def one_slice(name: str = "routerdc test", seed: int = 0) -> SliceReport:
+    """Return a slice; that of `routerdc ood` is bad news."""
+    random, groups = np.random.default_rng(seed), TABLES[name]
+    earned = 0.5 if name == "routerdc ood" else 0.65
+    singles = [f"always {expert}" for expert in EXPERTS]
+    systems = [SystemResult("router", "router", around(earned), around(earned), {})]
+    systems += [_system(rival, "baseline", random, earned) for rival in RIVALS]
+    systems += [_system(single, "single", random, earned) for single in singles]
+    systems += [SystemResult("oracle", "bound", around(0.9), around(0.9), {})]
+    systems = [replace(s, subsets=dict.fromkeys(groups, s.micro.value)) for s in systems]
+    systems = [
+        replace(s, gap=replace(s.gap, subsets=dict.fromkeys(groups, s.gap.value))) if s.gap else s
+        for s in systems
+    ]
+    single = systems[1].gap
+    assert single is not None
+    kept = [round(0.05 * i, 2) for i in range(1, 21)]
+    curve = [earned + 0.12 * (1 - share) for share in kept]
+    entropies = [(0.1 * i, 0.3 - 0.03 * i) for i in range(8)]
     texts = [HOSTILE, "列出五个质数。", "\u0645\u0627 \u0647\u064a \u0639\u0627\u0635\u0645\u0629?"]
-    texts += [" ".join(random.choice(WORDS, int(random.integers(6, 400)))) for _ in range(17)]
-    return {
-        "mean": e(regrets),
-        "by_subset": [part(str(s), regrets[subsets == s]) for s in np.unique(subsets)],
-        "by_tag": [
-            part(f"tag {i}: {WORDS[i]}", regrets[random.choice(len(regrets), 40)])
-            for i in range(15)
+    texts += [" ".join(random.choice(WORDS, int(random.integers(6, 400)))) for _ in range(7)]
+    return SliceReport(
+        name=name,
+        table=name.split()[0],
+        split=name.split()[1],
+        rows=1947,
+        experts=EXPERTS,
+        best_expert=EXPERTS[1],
+        subset_rows={subset: int(random.integers(60, 700)) for subset in groups},
+        groups=groups,
+        systems=systems,
+        verdict=Verdict(single.outcome, single.p_holm, f"The router is {single.outcome}."),
+        gap_closed=0.22,
+        shares=dict(zip(EXPERTS, (0.4, 0.3, 0.2, 0.1), strict=True)),
+        confusion=Confusion(EXPERTS, np.full((4, 4), 0.05) + 0.05 * np.eye(4)),
+        regret=Regret(
+            around(0.2),
+            [Part(subset, 100, around(0.2), 0.5) for subset in groups],
+            [Part(f"tag {i}: {word}", 40, around(0.3), 0.1) for i, word in enumerate(WORDS)],
+            [
+                WorstRow(f"q{i}", text, "mmlu", EXPERTS[i % 3], 0.0, EXPERTS[3], 1.0, 1.0, 0.8)
+                for i, text in enumerate(texts)
+            ],
+        ),
+        calibration=CalibrationPair(_calibration(0.55, 0.094), _calibration(0.97, 0.018)),
+        selective=SelectiveCurve(
+            kept, curve, [r - 0.02 for r in curve], [r + 0.02 for r in curve], earned
+        ),
+        entropy=EntropyCurve(
+            [EntropyBin(x, x + 0.1, x + 0.05, y, y - 0.03, y + 0.03, 240) for x, y in entropies],
+            around(-0.41, 0.05),
+        ),
+        costs=_costs(),
+        robustness=[
+            Robustness("typos", "5% of the letters", around(0.18), around(0.011), ("a b", "b a")),
+            Robustness("frame", "an unrelated sentence", around(0.3), around(0.0), (HOSTILE, "b")),
+            Robustness("case", "nothing changed", around(0.0), around(0.0), None),
         ],
-        "worst": [
-            {
-                "query_id": f"q{i}",
-                "query": text,
-                "subset": str(subsets[i]),
-                "chosen": experts[i % 3],
-                "chosen_reward": 0.0,
-                "best": experts[3],
-                "best_reward": 1.0,
-                "regret": 1.0,
-                "probability": 0.9 - 0.02 * i,
-            }
-            for i, text in enumerate(texts)
-        ],
-    }
+    )
 
 
-def _calibration(random: Any) -> Json:
-    def one(slope: float, ece: float) -> Json:
-        bins = []
-        for i in range(10):
-            middle = 0.18 + 0.06 * i
-            accuracy = 0.45 + slope * (middle - 0.45) + 0.015 * random.normal()
-            low, high = accuracy - 0.04, accuracy + 0.04
-            bins.append(
-                {"low": middle - 0.03, "high": middle + 0.03, "count": 212}
-                | {"confidence": middle, "accuracy": accuracy}
-                | {"accuracy_low": low, "accuracy_high": high}
-            )
-        return {"ece": around(ece, 0.009), "brier": around(0.21 + ece / 4, 0.006), "bins": bins}
-
-    return {"before": one(0.55, 0.094), "after": one(0.97, 0.018)}
+def _system(name: str, role: Role, random: np.random.Generator, router: float) -> SystemResult:
+    value = random.uniform(0.4, 0.7)
+    lead = router - value
+    return SystemResult(
+        name, role, around(value), around(value), {}, gap(lead, p=0.01 if abs(lead) > 0.03 else 0.5)
+    )
 
 
-def _selective(chosen: Array, random: Any) -> Json:
-    coverage = [round(0.05 * i, 2) for i in range(1, 21)]
-    reward = [float(chosen.mean() + 0.12 * (1 - c) + 0.004 * random.normal()) for c in coverage]
-    reward[-1] = float(chosen.mean())
-    wide = [0.012 / np.sqrt(c) for c in coverage]
-    return {
-        "coverage": coverage,
-        "reward": reward,
-        "low": [r - w for r, w in zip(reward, wide, strict=True)],
-        "high": [r + w for r, w in zip(reward, wide, strict=True)],
-        "overall": reward[-1],
-    }
+def _calibration(slope: float, ece: float) -> Calibration:
+    bins = []
+    for middle in np.linspace(0.18, 0.72, 10).tolist():
+        share = 0.45 + slope * (middle - 0.45)
+        ends = (share - 0.04, share + 0.04)
+        bins.append(ReliabilityBin(middle - 0.03, middle + 0.03, 212, middle, share, *ends))
+    return Calibration(around(ece), 0.01, around(0.21), bins)
 
 
-def _entropy() -> Json:
-    bins = [
-        {"low": 1.2 + 0.07 * i, "high": 1.27 + 0.07 * i, "entropy": 1.235 + 0.07 * i}
-        | {"quality": 0.3 - 0.03 * i, "quality_low": 0.27 - 0.03 * i}
-        | {"quality_high": 0.33 - 0.03 * i, "count": 240}
-        for i in range(10)
-    ]
-    return {"bins": bins, "spearman": around(-0.41, 0.05)}
+def _costs() -> CostQuality:
+    def curve(name: str, role: Role, lift: float) -> CostCurve:
+        points = [Point(0.1 * i, 0.4 + lift + 0.1 * math.sqrt(i)) for i in range(12)]
+        return CostCurve(name, role, points, points, around(0.5 + lift))
 
-
-def _costs(experts: list[str], rewards: Array, random: Any) -> Json:
-    means = rewards.mean(axis=0)
-    prices = [0.05 * 2**i for i in means.argsort().argsort().tolist()]
-    cheap, dear, low, high = min(prices), max(prices), means.min(), means.max()
-    singles: list[Json] = [
-        {"name": f"always {x}", "role": "single", "points": [{"cost": c, "reward": float(m)}]}
-        | {"hull": [{"cost": c, "reward": float(m)}], "aiq": around(float(m), 0.01)}
-        for x, c, m in zip(experts, prices, means, strict=True)
-    ]
-    curves: list[Json] = []
-    for name, lift in (("router", 0.04), ("kNN (tuned)", 0.02), ("ridge per expert", 0.01)):
-        points = [
-            {"cost": c, "reward": float(low + (high + lift - low) * t**0.3 + bump)}
-            for t, bump in zip(np.linspace(0, 1, 24), 0.004 * random.normal(size=24), strict=True)
-            for c in [cheap + (dear - cheap) * t]
-        ]
-        top = np.maximum.accumulate([p["reward"] for p in points])
-        hull = [{"cost": p["cost"], "reward": float(r)} for p, r in zip(points, top, strict=True)]
-        curves.append(
-            {"name": name, "role": "router" if name == "router" else "baseline"}
-            | {"points": points, "hull": hull, "aiq": around(0.5 + lift, 0.012)}
-        )
-    return {
-        "systems": curves + singles,
-        "frontier": ["router", singles[int(means.argmin())]["name"]],
-        "random_mix": [
-            {"cost": cheap, "reward": float(low)},
-            {"cost": dear, "reward": float(high)},
-        ],
-        "apgr": around(0.61, 0.05),
-        "cpt": {"50": around(0.32, 0.06), "80": {"value": None, "low": None, "high": None}},
-        "weak": experts[int(means.argmin())],
-        "strong": experts[int(means.argmax())],
-        "unit": "USD per 1000 queries",
-    }
-
-
-def _robustness() -> list[Json]:
-    return [
-        {"name": name, "description": text, "flips": around(flips, 0.01)}
-        | {"lost": around(lost, 0.008), "example": [before, after]}
-        for name, text, flips, lost, before, after in (
-            (
-                "upper case",
-                "every letter a capital",
-                0.02,
-                0.001,
-                "What is 2 + 2?",
-                "WHAT IS 2 + 2?",
-            ),
-            ("typos", "5% of the letters", 0.18, 0.011, "How many apples?", "How mnay aples?"),
-            ("politeness", "a frame around the prompt", 0.09, -0.002, "List it", "Please, list it"),
-            ("confounder after", "an unrelated sentence", 0.31, 0.024, HOSTILE, HOSTILE + " Rain."),
-        )
-    ]
+    systems = [curve("router", "router", 0.04), curve("kNN", "baseline", 0.02)]
+    for i, expert in enumerate(EXPERTS):
+        point = [Point(0.3 * i, 0.4 + 0.05 * i)]
+        systems.append(CostCurve(f"always {expert}", "single", point, point, around(0.5)))
+    unknown = Estimate(math.nan, math.nan, math.nan)
+    return CostQuality(
+        systems,
+        frontier=["router"],
+        random_mix=[Point(0.0, 0.4), Point(0.9, 0.55)],
+        apgr=around(0.61, 0.05),
+        cpt={"50": around(0.32), "80": unknown},
+        weak=EXPERTS[0],
+        strong=EXPERTS[1],
+        unit="USD per 1000 queries",
+    )

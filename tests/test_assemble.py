@@ -22,6 +22,7 @@ from zooter_lite.onnx import parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.parity import ParityError, graph_probs
 from zooter_lite.onnx.router_graph import as_float32, int8_encoder, router_graph
+from zooter_lite.router.directory.config import Parity
 from zooter_lite.router.session import TextSession
 from zooter_lite.table.reward_table import RewardTable
 
@@ -73,7 +74,8 @@ def test_fp32_equals_an_independent_computation_and_says_how_closely(
     expected = by_sentence_transformers(folder, TEXTS)
     found = probs(exports.files["router.onnx"], encoder, TEXTS)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    figures = exports.parity["fp32"]
+    figures = exports.parity.fp32
+    assert figures is not None
     assert figures.queries == len(TEXTS)
     assert figures.max_difference == pytest.approx(np.abs(found - expected).max(), abs=1e-6)
     assert (figures.changed_decisions, figures.lost, figures.repeats) == (0, 0, 0)
@@ -88,7 +90,8 @@ def test_int8_figures_by_an_independent_computation(
     assert sorted(exports.files) == ["router.int8.onnx", "router.onnx", "tokenizer.json"]
     expected = by_sentence_transformers(folder, train.queries)
     found = probs(exports.files["router.int8.onnx"], encoder, train.queries)
-    figures = exports.parity["int8"]
+    figures = exports.parity.int8
+    assert figures is not None
     assert figures.queries == 60
     assert 1e-5 < figures.max_difference < 0.2
     assert figures.max_difference == pytest.approx(np.abs(found - expected).max(), abs=1e-5)
@@ -107,17 +110,17 @@ def test_int8_keeps_its_last_layer_in_fp32_where_it_would_lose_too_much(
 ) -> None:
     tried: list[int] = []
 
-    def losing_at_first(found: Any, expected: Any, rewards: Any) -> parity.Parity:
+    def losing_at_first(found: Any, expected: Any, rewards: Any) -> Parity:
         tried.append(len(found))
         if len(tried) == 1:
             raise ParityError("too much")
-        return parity.Parity(len(found), 0.0, 0.0, 0.0)
+        return Parity(len(found), 0.0, 0.0, 0.0)
 
     monkeypatch.setattr(assemble, "check_int8", losing_at_first)
     monkeypatch.setattr(assemble, "SPARED", (1,))
     exports = export_graphs(encoder, HEAD, rows(40), BOTH, folder / "cache")
-    assert exports.parity["int8"].spared == 1
-    assert exports.parity["int8"].to_json()["spared"] == 1
+    assert exports.parity.int8 is not None
+    assert exports.parity.int8.spared == 1
     assert exports.refused == ""
     small = onnx.load_model_from_string(exports.files["router.int8.onnx"])
     products = [n for n in small.graph.node if n.op_type == "MatMulIntegerToFloat"]

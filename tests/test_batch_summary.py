@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.helpers import toy_config, toy_head
 from zooter_lite.bulk.block import Tally
 from zooter_lite.bulk.job import Done
 from zooter_lite.bulk.summary import best_single, read_costs, summary, table_costs
 from zooter_lite.errors import DataError
+from zooter_lite.router.directory.config import Training
 
-CONFIG: dict[str, Any] = {
-    "experts": ["ant", "bee", "cat"],
-    "training": {"mean_rewards": [0.5, 0.7, 0.6], "mean_costs": [1, 2.5, 0]},
-}
+CONFIG = toy_config(toy_head("linear"), training=Training((0.5, 0.7, 0.6), (1, 2.5, 0)))
 
 
 def test_everything() -> None:
@@ -62,10 +61,9 @@ def test_rejected_and_left_out() -> None:
 def test_costs_of_the_table() -> None:
     assert table_costs(CONFIG) == {"ant": 1, "bee": 2.5, "cat": 0}
     assert best_single(CONFIG) == "bee"
-    training = CONFIG["training"]
-    for costs in (None, [1, None, 2]):
-        assert table_costs(CONFIG | {"training": training | {"mean_costs": costs}}) is None
-    assert table_costs(CONFIG | {"training": {}}) is None
+    for costs in (None, (1, None, 2)):
+        training = replace(CONFIG.training, mean_costs=costs)
+        assert table_costs(replace(CONFIG, training=training)) is None
 
 
 def test_costs_of_a_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 
 from tests.conftest import ROOT, Command
-from tests.helpers import toy_head, toy_router
+from tests.helpers import toy_config, toy_head, toy_router
 from tests.test_fit import digest, write_planted
 from tests.tiny_encoders import DIM, MAX_LENGTH, save_tiny
 from zooter_lite import Router, export
@@ -25,6 +25,7 @@ from zooter_lite.encode.encoder import load_encoder
 from zooter_lite.onnx import parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.text import one_file as text
+from zooter_lite.router.directory.config import EncoderSpec
 from zooter_lite.router.directory.store import write_router
 from zooter_lite.table import read_table
 
@@ -44,12 +45,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoder = load_encoder(str(folder / "encoder"), folder / "cache")
     head = toy_head("prior", dim=DIM, n_experts=2)
     exports = export_graphs(encoder, head, train, ["fp32"], folder / "cache")
-    config = {
-        "calibration": {"temperature": head.temperature},
-        "encoder": asdict(encoder.spec),
-        "experts": table.experts,
-        "training": {"mean_rewards": [0.5, 0.5]},
-    }
+    config = toy_config(head, table.experts)
+    config = replace(config, encoder=EncoderSpec(**asdict(encoder.spec)))
     # no parity and no model card: what an export meets in a router of somebody's own making
     write_router(folder / "router", config, exports.files, head)
     return folder
@@ -118,14 +115,15 @@ def test_text_adds_one_file_that_plain_onnxruntime_runs(
     for values, expected in zip(found, router.embed(PROMPTS), strict=True):
         np.testing.assert_allclose(values, expected, atol=1e-5)
     # the figures, in config.json, in the model card, and on the terminal
-    figures = router.config["parity"]["text"]
-    assert figures["queries"] == 500
-    assert figures["changed_tokens"] == figures["changed_decisions"] == 0
-    assert 0 < figures["max_difference"] < 1e-5
+    figures = router.config.parity.text
+    assert figures is not None
+    assert figures.queries == 500
+    assert figures.changed_tokens == figures.changed_decisions == 0
+    assert 0 < figures.max_difference < 1e-5
     line = (
         "router.text.onnx against router.onnx on 500 prompts: other tokens for 0.00%, 0.00% of "
         f"the decisions changed, largest difference of a probability "
-        f"{figures['max_difference']:.1e}"
+        f"{figures.max_difference:.1e}"
     )
     card = (path / "README.md").read_text("utf-8")
     old = (router_path / "README.md").read_text("utf-8")
@@ -147,17 +145,19 @@ def test_int8_alone_is_added_and_the_rest_stays(made: Path, tiny: Path) -> None:
     queries = read_table(str(made / "table.csv")).queries
     fp32, int8 = (Router.load(tiny, precision) for precision in ("fp32", "int8"))
     difference = np.abs(int8.predict_proba(queries) - fp32.predict_proba(queries)).max()
-    figures = int8.config["parity"]["int8"]
-    assert figures["queries"] == 90  # the rows of train
-    assert 0 < figures["max_difference"] <= difference + 1e-5
+    figures = int8.config.parity.int8
+    assert figures is not None
+    assert figures.queries == 90  # the rows of train
+    assert 0 < figures.max_difference <= difference + 1e-5
     assert difference < 0.2
-    assert int8.config["parity"]["fp32"]["max_difference"] < 1e-4
+    assert int8.config.parity.fp32 is not None
+    assert int8.config.parity.fp32.max_difference < 1e-4
 
 
 def test_fp32_alone_makes_no_int8(made: Path, tiny: Path) -> None:
     assert called(made, tiny, "--precision", "fp32") == 0
     assert "router.int8.onnx" not in digest(tiny)
-    assert set(Router.load(tiny).config["parity"]) == {"fp32"}
+    assert Router.load(tiny).config.parity.int8 is None
 
 
 def test_text_of_a_router_without_figures(made: Path, tiny: Path) -> None:
@@ -169,7 +169,9 @@ def test_text_of_a_router_without_figures(made: Path, tiny: Path) -> None:
     (found,) = session.run(["probs"], {"query": np.asarray(prompts, dtype=object)})
     np.testing.assert_allclose(found, Router.load(tiny).predict_proba(prompts), atol=1e-5)
     assert session.get_modelmeta().custom_metadata_map["zooter.max_length"] == str(MAX_LENGTH)
-    assert set(Router.load(tiny).config["parity"]) == {"text"}
+    parity = Router.load(tiny).config.parity
+    assert (parity.fp32, parity.int8) == (None, None)
+    assert parity.text is not None
 
 
 def test_a_table_without_splits_is_held_out_as_at_the_fit(made: Path, tiny: Path) -> None:
@@ -180,7 +182,9 @@ def test_a_table_without_splits_is_held_out_as_at_the_fit(made: Path, tiny: Path
         assert called(made, tiny, *options) == 0
         rows = len(table.hold_out(share).rows("train"))
         assert rows < len(table)
-        assert Router.load(tiny).config["parity"]["fp32"]["queries"] == rows
+        fp32 = Router.load(tiny).config.parity.fp32
+        assert fp32 is not None
+        assert fp32.queries == rows
 
 
 @pytest.mark.parametrize(

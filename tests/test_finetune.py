@@ -24,8 +24,9 @@ from zooter_lite.finetune.checkpoint import Epoch, best_epoch, latest_figures
 from zooter_lite.finetune.learner import batch_loss, begin, held_reward
 from zooter_lite.finetune.loop import fine_tune, stalled
 from zooter_lite.finetune.tuning import Task, Tuning, batches, layer_rates, schedule
-from zooter_lite.head.distil import Direction, Distillation, distil
-from zooter_lite.head.select import reward_of_choice
+from zooter_lite.head.cross_validation import reward_of_choice
+from zooter_lite.head.distil import Direction, distil
+from zooter_lite.recipe import Recipe
 
 FAST = partial(Tuning, rate=3e-3)  # two layers with random weights need large steps
 
@@ -65,7 +66,7 @@ def task_for(
     queries, _ = ordered(len(rewards))
     embeddings = encoder.embed(queries, cache).astype(np.float64)
     held = np.arange(len(rewards)) % 5 == 0
-    head = distil(embeddings[~held], rewards[~held], Distillation("linear", 0.01))
+    head = distil(embeddings[~held], rewards[~held], 0.01, Recipe(head="linear"))
     logits = np.asarray(head.logits(embeddings[held]), dtype=np.float64)
     frozen = reward_of_choice(logits, rewards[held]).mean()
     return Task(

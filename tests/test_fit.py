@@ -175,7 +175,7 @@ def test_int8_that_loses_too_much_is_left_out_and_said_so(
     assert "  no int8 graph: router.int8.onnx loses 0.00 points" in capsys.readouterr().out
     assert "router.int8.onnx" not in digest(tmp_path / "r")  # the old router's went with it
     assert "int8 against" not in (tmp_path / "r" / "README.md").read_text("utf-8")
-    assert set(Router.load(tmp_path / "r").config["parity"]) == {"fp32"}
+    assert Router.load(tmp_path / "r").config.parity.int8 is None
     for precision in ("int8", "auto"):
         with pytest.raises(RouterError, match=r"no router\.int8\.onnx"):
             Router.load(tmp_path / "r", precision)

@@ -9,9 +9,7 @@ import pytest
 from tests.chromium import Page, opened
 from tests.consumers import program
 from tests.report_example import example
-from zooter_lite.report.page import write_report
-
-pytest.importorskip("matplotlib")
+from zooter_lite.report.page import render
 
 OUTSIDE = """[...document.querySelectorAll('svg.plot text')].filter((text) => {
   const a = text.getBoundingClientRect(), b = text.closest('svg').getBoundingClientRect();
@@ -30,7 +28,7 @@ OVERLAPPING = """[...document.querySelectorAll('svg.plot')].flatMap((svg) => {
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(example(2), str(path))
+    path.write_text(render(example(2)), "utf-8")
     return path.as_uri()
 
 

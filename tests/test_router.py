@@ -65,7 +65,7 @@ def test_properties(path: Path) -> None:
     assert router.experts == EXPERTS
     router.experts.append("x")
     assert router.experts == EXPERTS  # a copy
-    assert router.config["encoder"]["dim"] == DIM
+    assert router.config.encoder.dim == DIM
     np.testing.assert_array_equal(router.head.weight, toy_head("prior").weight)
     assert router.tag_index is not None
     assert router.tag_index.names == ["a", "b", "c", "d"]

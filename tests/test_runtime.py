@@ -161,7 +161,8 @@ def test_three_precisions_of_a_fitted_router(router_path: Path) -> None:
     np.testing.assert_allclose(alone, found, atol=1e-5)
     assert math.isnan(auto.repeat_share)
     either = auto.predict_proba(prompts)
-    margin = exact.config["parity"]["int8"]["margin"]
+    assert exact.config.parity.int8 is not None
+    margin = exact.config.parity.int8.margin
     two = np.sort(found, axis=1)[:, -2:]
     close = two[:, 1] - two[:, 0] <= margin
     np.testing.assert_allclose(either[close], expected[close], atol=1e-5)

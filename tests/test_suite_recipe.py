@@ -23,12 +23,12 @@ def test_the_suite_file_is_read() -> None:
 
 
 def test_the_tables_hold_the_figures() -> None:
-    report = example(2)
+    report = example(2).to_dict()
     text = results(report)
     one = report["slices"][1]
     router = one["systems"][0]["micro"]
     assert f"## {one['name']}, {one['rows']:,} queries" in text
-    assert one["verdict"] in text
+    assert one["verdict"]["text"] in text
     line = next(
         x for x in text.split(f"## {one['name']}")[1].splitlines() if x.startswith("| router |")
     )
@@ -44,6 +44,6 @@ def test_the_tables_hold_the_figures() -> None:
 
 
 def test_what_was_not_measured_is_left_out() -> None:
-    text = results(example(1) | {"ablations": None, "learning_curve": None})
+    text = results(example(1).to_dict() | {"ablations": None, "learning_curve": None})
     assert "Ablation" not in text
     assert "Learning curve" not in text

@@ -53,9 +53,18 @@ def _line(label: str, one: dict[str, Any], mean: str) -> str:
         cells.append(cell)
     singles = [s[mean]["value"] for s in one["systems"] if s["role"] == "single"]
     cells.append(f"{100 * max(singles):.2f}")
-    chance = one["gain"][mean]
-    words = "yes" if chance >= 0.975 else "no: worse" if chance <= 0.025 else "within noise"
-    return f"| {label} | {one['rows']:,} | {' | '.join(cells)} | {words} ({chance:.3f}) |"
+    return f"| {label} | {one['rows']:,} | {' | '.join(cells)} | {_gain(one, mean)} |"
+
+
+def _gain(one: dict[str, Any], mean: str) -> str:
+    """Say whether the router gains over the best single expert, by the paired difference."""
+    gap = next(s["gap"] for s in one["systems"] if s["name"].startswith("best single"))
+    if mean == "macro":
+        low, high = gap["macro"]["low"], gap["macro"]["high"]
+        words = "yes" if low > 0 else "no: worse" if high < 0 else "within noise"
+        return f"{words} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    words = {"better": "yes", "worse": "no: worse"}.get(one["verdict"]["outcome"], "within noise")
+    return f"{words} (p {gap['p_holm']:.3f})"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from zooter_lite import Router
 from zooter_lite.encode.cache import default_cache
 from zooter_lite.encode.encoder import load_encoder
 from zooter_lite.measure import metrics
+from zooter_lite.measure.significance import paired_gaps
 from zooter_lite.table import RewardTable, read_table, sample_path
 
 Array = NDArray[np.float64]
@@ -75,8 +76,8 @@ def rewards(folder: Path, table: RewardTable) -> Array:
     router = Router.load(folder)
     if router.experts != table.experts:
         raise SystemExit(f"{folder}: its experts are not those of the table")
-    encoder = load_encoder(router.config["encoder"]["name"], default_cache())
-    if encoder.spec.sha256 != router.config["encoder"]["sha256"]:
+    encoder = load_encoder(router.config.encoder.name, default_cache())
+    if encoder.spec.sha256 != router.config.encoder.sha256:
         raise SystemExit(f"{folder}: fitted on other encoder files than those found here")
     probs = router.head.probs(encoder.embed(table.queries, default_cache()))
     return metrics.reward_of(probs.argmax(axis=1), table.rewards)
@@ -84,20 +85,20 @@ def rewards(folder: Path, table: RewardTable) -> Array:
 
 def paired(label: str, subsets: Sequence[str], default: Array, other: Array) -> list[Loss]:
     """Macro (where there are several subsets) and micro means of both, and their difference."""
-    drawn = metrics.resample({"default": default, "other": other}, subsets, seed=0)
-    means: dict[str, Callable[[Array], float]] = {
-        "macro": lambda values: metrics.macro_mean(values, subsets),
-        "micro": metrics.micro_mean,
-    }
-    found = []
-    for kind, mean in means.items():
-        if kind == "macro" and len(set(subsets)) == 1:
-            continue
-        resampled = getattr(drawn, kind)
-        gap = metrics.estimate(0, resampled["other"] - resampled["default"])
-        values = (mean(default), mean(other), gap.low, gap.high)
-        found.append(Loss(f"{label}, {kind}", len(default), *(100 * value for value in values)))
-    return found
+    gap = paired_gaps(other, default[:, None], metrics.draw(subsets, 0))[0]
+    losses = [
+        Loss(f"{label}, {kind}", len(default), *(100 * value for value in values))
+        for kind, values in {
+            "macro": (
+                metrics.macro_mean(default, subsets),
+                metrics.macro_mean(other, subsets),
+                gap.macro.low,
+                gap.macro.high,
+            ),
+            "micro": (metrics.micro_mean(default), metrics.micro_mean(other), gap.low, gap.high),
+        }.items()
+    ]
+    return losses if len(set(subsets)) > 1 else losses[1:]
 
 
 def speeds(default: Path, static: Path) -> dict[str, tuple[float, float]]:

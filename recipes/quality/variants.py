@@ -15,7 +15,7 @@ are those that `within` chose.
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from zooter_lite.encode.cache import default_cache
 from zooter_lite.encode.encoder import load_encoder
 from zooter_lite.encode.find import DEFAULT
-from zooter_lite.head.train import Fitted, Recipe, fit_head
+from zooter_lite.head.fit_head import Fitted, fit_head
 from zooter_lite.measure.metrics import draw, mean_estimates, reward_of
-from zooter_lite.report.card import interval
+from zooter_lite.recipe import Recipe
+from zooter_lite.report.readable import in_columns
 from zooter_lite.table import RewardTable, read_table
 
 Array = NDArray[np.float64]
@@ -39,7 +40,7 @@ VARIANTS = {
     "without domains": Recipe(domains=False),
     "without tags (linear head)": Recipe(tags="none"),
     "hard labels": Recipe(labels="hard"),
-    "KL(router || label), as the paper writes it": Recipe(direction="router-label"),
+    "KL(router || label), as the paper writes it": Recipe(kl="router-label"),
 }
 BEYOND = ("default", "without domains")
 MOST_SUBSETS = 20  # fits of `beyond`
@@ -61,8 +62,8 @@ def main(folder: str) -> None:
             base = earned if base is None else base
             within, gap = mean_estimates(np.stack([earned, earned - base], axis=1), draws)
             beyond = _beyond(train, embeddings, recipe, fitted) if label in BEYOND else None
-            cells = [name, label, interval(asdict(within)).strip()]
-            cells.append("-" if earned is base else interval(asdict(gap)).strip())
+            cells = [name, label, in_columns(within).strip()]
+            cells.append("-" if earned is base else in_columns(gap).strip())
             cells.append("-" if beyond is None else f"{100 * beyond:.2f}")
             lines.append(f"| {' | '.join(cells)} |".replace("||", "\\|\\|"))
             print(lines[-1], flush=True)

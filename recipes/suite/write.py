@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
-from zooter_lite.report.card import interval, label
+from zooter_lite.measure.metrics import Estimate
+from zooter_lite.measure.system import BEST_SINGLE
+from zooter_lite.report.readable import in_columns
 
 Json = dict[str, Any]
 
@@ -49,6 +52,11 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [lines[0], "|---" * len(head) + "|", *lines[1:], ""]
 
 
+def _interval(estimate: Json, scale: float = 100) -> str:
+    ends = (estimate[end] for end in ("value", "low", "high"))
+    return in_columns(Estimate(*(math.nan if end is None else end for end in ends)), scale).strip()
+
+
 def _ranking(ranking: Json) -> list[str]:
     groups = sorted({group for system in ranking["systems"] for group in system["groups"]})
     rows = []
@@ -57,9 +65,9 @@ def _ranking(ranking: Json) -> list[str]:
         rows.append(
             [
                 system["name"],
-                interval(system["average"]).strip(),
-                interval(system["mtr"], 1).strip(),
-                interval(system["uplift"]).strip(),
+                _interval(system["average"]),
+                _interval(system["mtr"], 1),
+                _interval(system["uplift"]),
                 *["-" if rank is None else f"{rank:.1f}" for rank in ranks],
             ]
         )
@@ -73,17 +81,18 @@ def _slice(one: Json) -> list[str]:
     for system in one["systems"]:
         gap = system["gap"]
         holm = None if gap is None else gap["p_holm"]
-        cells = [interval(system["micro"]).strip(), interval(system["macro"]).strip()]
-        cells += ["-" if gap is None else interval(gap).strip()]
+        cells = [_interval(system["micro"]), _interval(system["macro"])]
+        cells += ["-" if gap is None else _interval(gap)]
         cells += ["-" if holm is None else f"{holm:.3f}"]
-        rows.append([label(system, one), *cells])
-    ece = {when: interval(one["calibration"][when]["ece"]).strip() for when in ("before", "after")}
-    lines = [f"## {one['name']}, {one['rows']:,} queries", "", one["verdict"], ""]
+        best = f" ({one['best_single']})" if system["name"] == BEST_SINGLE else ""
+        rows.append([system["name"] + best, *cells])
+    ece = {when: _interval(one["calibration"][when]["ece"]) for when in ("before", "after")}
+    lines = [f"## {one['name']}, {one['rows']:,} queries", "", one["verdict"]["text"], ""]
     lines += _table(["system", "micro", "macro", "router minus it", "p (Holm)"], rows)
     lines += [f"Expected calibration error x100: {ece['before']} before, {ece['after']} after.", ""]
     if one["robustness"]:
         noise = [
-            [row["name"], interval(row["flips"]).strip(), interval(row["lost"]).strip()]
+            [row["name"], _interval(row["flips"]), _interval(row["lost"])]
             for row in one["robustness"]
         ]
         lines += _table(["noise in the prompt", "decisions changed x100", "reward lost"], noise)
@@ -95,9 +104,7 @@ def _ablation(name: str, rows: list[Json], slices: list[str]) -> list[str]:
         [
             row["label"],
             *[
-                " / ".join(
-                    interval(row["values"][one][mean]).strip() for mean in ("micro", "macro")
-                )
+                " / ".join(_interval(row["values"][one][mean]) for mean in ("micro", "macro"))
                 if one in row["values"]
                 else "-"
                 for one in slices
@@ -112,7 +119,7 @@ def _curve(curves: Json) -> list[str]:
     if not curves:
         return []
     rows = [
-        [name, f"{point['rows']:,}", interval(point["micro"]).strip()]
+        [name, f"{point['rows']:,}", _interval(point["micro"])]
         for name, points in curves.items()
         for point in points
     ]

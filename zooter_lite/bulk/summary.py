@@ -6,10 +6,10 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from zooter_lite.bulk.job import Done
 from zooter_lite.errors import DataError
+from zooter_lite.router.directory.config import RouterConfig
 
 
 def read_costs(path: str, experts: list[str]) -> dict[str, float]:
@@ -39,23 +39,23 @@ def read_costs(path: str, experts: list[str]) -> dict[str, float]:
     return {expert: float(found[expert]) for expert in experts}
 
 
-def table_costs(config: Mapping[str, Any]) -> dict[str, float] | None:
+def table_costs(config: RouterConfig) -> dict[str, float] | None:
     """Mean cost of one prompt by expert in the table that the router was fitted on, if known."""
-    costs = config["training"].get("mean_costs")
-    if costs is None or None in costs:
+    costs = config.training.mean_costs
+    if costs is None:
         return None
-    return dict(zip(config["experts"], costs, strict=True))
+    known = {e: cost for e, cost in zip(config.experts, costs, strict=True) if cost is not None}
+    return known if len(known) == len(costs) else None
 
 
-def best_single(config: Mapping[str, Any]) -> str:
+def best_single(config: RouterConfig) -> str:
     """Return the expert with the highest mean reward on the training rows."""
-    rewards = config["training"]["mean_rewards"]
-    return str(config["experts"][rewards.index(max(rewards))])
+    return config.best_single
 
 
 def summary(
     done: Done,
-    config: Mapping[str, Any],
+    config: RouterConfig,
     costs: Mapping[str, float] | None,
     *,
     repeats: bool = False,

@@ -15,6 +15,7 @@ from zooter_lite.files.lines import csv_text, json_line
 from zooter_lite.files.parquet import ParquetBlock
 from zooter_lite.files.records import SHOWN, Record
 from zooter_lite.files.store import packer
+from zooter_lite.router.directory.config import RouterConfig
 
 
 class Worker:
@@ -37,7 +38,7 @@ class Worker:
         self._added = added_columns(self.experts, settings.all_probabilities)
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> RouterConfig:
         """The content of the router's config.json."""
         return self._chooser.router.config
 

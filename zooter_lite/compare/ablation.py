@@ -6,27 +6,30 @@ no evaluated row takes part in any choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zooter_lite.cli import bar
+from zooter_lite.compare.analysis import choice_means
+from zooter_lite.compare.routed import RoutedTable
 from zooter_lite.errors import DataError
-from zooter_lite.head.distil import HeadKind
-from zooter_lite.head.train import Recipe, TagSource, fit_head
-from zooter_lite.table.reward_table import RewardTable
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.intp]
+from zooter_lite.head.fit_head import fit_head
+from zooter_lite.measure.metrics import IntArray
+from zooter_lite.measure.results import AblationName, CurvePoint, Means, Setting
+from zooter_lite.measure.system import Slice
+from zooter_lite.recipe import Recipe
+from zooter_lite.router.directory.config import RouterConfig
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-SHARES = (0.1, 0.25, 0.5, 1.0)
+SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training rows
 FOLDS = 3
 
+Ablations = dict[AblationName, dict[str, dict[str, Means]]]  # by setting, then by slice
 
-def base_recipe(config: Mapping[str, Any], has_tags: bool, seed: int = 0, jobs: int = 1) -> Recipe:
+
+def base_recipe(config: RouterConfig, has_tags: bool, seed: int = 0) -> Recipe:
     """Return the recipe that the ablations vary: a linear softmax head, as the paper's router.
 
     Label temperature and beta are those of the router's own fit; the L2 penalty is chosen
@@ -39,32 +42,20 @@ def base_recipe(config: Mapping[str, Any], has_tags: bool, seed: int = 0, jobs: 
     has_tags
         Whether the training rows carry tags; the router's tags are made again of them.
     """
-    labels = config.get("labels", {})
-    given = has_tags and str(labels.get("tags") or "").startswith("given")
-    temperature = labels.get("temperature")
+    labels = config.labels
+    given = has_tags and (labels.tags or "").startswith("given")
     return Recipe(
         head="linear",
         tags="given" if given else "auto",
-        temperature=float(temperature) if temperature else None,
-        beta=float(labels.get("beta", 1.0)),
+        temperature=labels.temperature or None,
+        beta=labels.beta,
         folds=FOLDS,
         seed=seed,
-        jobs=jobs,
+        jobs=1,
     )
 
 
-def own_recipe(config: Mapping[str, Any], base: Recipe) -> Recipe:
-    """Return the base recipe with the kind of head that the router has, for its learning curve.
-
-    A small part may lack queries for the table's own tags, so clusters are candidates too.
-    """
-    head = config["head"]
-    tags: TagSource = "best" if base.tags == "given" else base.tags
-    kind: HeadKind = head["kind"]
-    return replace(base, head=kind, tags=tags, domains=bool(head.get("domains", True)))
-
-
-def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:
+def variants(base: Recipe) -> dict[AblationName, dict[str, Recipe]]:
     """List the recipes of each ablation by label: `beta`, `labels` and `kl`."""
     hard = replace(base, labels="hard", beta=1.0)
     beta = {f"beta {value:g}": replace(base, beta=value) for value in BETAS}
@@ -72,73 +63,95 @@ def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:
         "beta": {"hard label": hard} | beta,
         "labels": {"soft": base, "hard": hard},
         "kl": {
-            "KL(label || router)": replace(base, direction="label-router"),
-            "KL(router || label)": replace(base, direction="router-label"),
+            "KL(label || router)": replace(base, kl="label-router"),
+            "KL(router || label)": replace(base, kl="router-label"),
         },
     }
 
 
-def refit(
-    train: RewardTable, embeddings: FloatArray, evaluated: FloatArray, recipe: Recipe
-) -> IntArray:
-    """(m,) choices for `evaluated` (m, dim) of a head fitted on `train` and `embeddings` (n, dim).
+def ablate(
+    slices: Sequence[Slice], config: RouterConfig, seed: int, source: str
+) -> tuple[Ablations, dict[str, list[CurvePoint]]]:
+    """Refit the head of a table's router: under every variant, and on growing parts of train.
+
+    Equal recipes are fitted once. The parts are nested; one that is too small is left out.
+    The learning curve is of the kind of head that the router has, and may choose clusters
+    where a small part lacks queries for the table's own tags.
 
     Raises
     ------
     DataError
-        Too few training rows for the recipe.
+        The table has no training rows, or too few for a recipe.
     """
-    head = fit_head(train, embeddings, recipe).head
-    return np.asarray(head.probs(evaluated).argmax(axis=1), dtype=np.intp)
+    train, embeddings = slices[0].known.table, slices[0].known.embeddings
+    if train is None or embeddings is None:
+        raise DataError(f"{source}: no row has the split 'train', which --ablations fit on")
+    inputs = np.concatenate([one.embeddings for one in slices])
+    ends = np.cumsum([len(one.table) for one in slices])[:-1]
+
+    def means(recipe: Recipe, rows: IntArray) -> dict[str, Means]:
+        """Fit on these training rows; micro and macro mean of the choices on every slice."""
+        head = fit_head(train.take(rows), embeddings[rows], recipe).head
+        chosen = np.split(head.probs(inputs).argmax(axis=1), ends)
+        return {
+            one.name: choice_means(choices, one, seed)
+            for one, choices in zip(slices, chosen, strict=True)
+        }
+
+    base = base_recipe(config, train.tags is not None, seed)
+    kinds = variants(base)
+    own = replace(base, head=config.head.kind, domains=bool(config.head.domains))
+    own = replace(own, tags="best") if base.tags == "given" else own
+    recipes = dict.fromkeys(recipe for of_kind in kinds.values() for recipe in of_kind.values())
+    everything, order = np.arange(len(train)), np.random.default_rng(seed).permutation(len(train))
+    curve: dict[str, list[CurvePoint]] = {}
+    with bar(len(recipes) + len(SHARES), "ablations") as progress:
+        fitted = {}
+        for recipe in recipes:
+            fitted[recipe] = means(recipe, everything)
+            progress.update(1)
+        for share in SHARES:
+            rows = np.sort(order[: round(share * len(train))])
+            progress.update(1)
+            try:
+                part = means(own, rows)
+            except DataError:  # too few queries, or an expert without a reward among them
+                continue
+            for name, of_slice in part.items():
+                curve.setdefault(name, []).append(CurvePoint(len(rows), of_slice.micro))
+    return {
+        kind: {label: fitted[recipe] for label, recipe in of_kind.items()}
+        for kind, of_kind in kinds.items()
+    }, curve
 
 
-def ablate(
-    train: RewardTable,
-    embeddings: FloatArray,
-    evaluated: FloatArray,
-    base: Recipe,
-    progress: Callable[[int], object] = lambda _: None,
-) -> dict[str, dict[str, IntArray]]:
-    """Choices under every variant of the recipe, by ablation and label.
-
-    Equal recipes are fitted once. `progress` is called with 1 for each of `n_refits(base)`.
-    """
-    done: dict[Recipe, IntArray] = {}
-    choices: dict[str, dict[str, IntArray]] = {}
-    for name, recipes in variants(base).items():
-        choices[name] = {}
-        for label, recipe in recipes.items():
-            if recipe not in done:
-                done[recipe] = refit(train, embeddings, evaluated, recipe)
-                progress(1)
-            choices[name][label] = done[recipe]
-    return choices
+def ablations_of(
+    tables: Sequence[RoutedTable], seed: int
+) -> tuple[dict[AblationName, list[Setting]], dict[str, list[CurvePoint]]]:
+    """Refit the heads of all tables: settings by ablation, and means by training rows."""
+    measured: Ablations = {"encoder": _by_encoder(tables, seed)}
+    curves: dict[str, list[CurvePoint]] = {}
+    for table in tables:
+        varied, curve = ablate(table.slices, table.router.config, seed, table.wanted.source)
+        curves |= curve
+        for kind, settings in varied.items():
+            for label, values in settings.items():
+                measured.setdefault(kind, {}).setdefault(label, {}).update(values)
+    return {
+        kind: [Setting(label, values) for label, values in settings.items()]
+        for kind, settings in measured.items()
+    }, curves
 
 
-def n_refits(base: Recipe) -> int:
-    """Return how often `ablate` calls its `progress`."""
-    return len({recipe for recipes in variants(base).values() for recipe in recipes.values()})
-
-
-def learning_curve(
-    train: RewardTable,
-    embeddings: FloatArray,
-    evaluated: FloatArray,
-    recipe: Recipe,
-    progress: Callable[[int], object] = lambda _: None,
-) -> list[tuple[int, IntArray]]:
-    """Rows and choices after fitting on growing parts of the training rows.
-
-    The parts are nested; one that is too small to fit on is left out.
-    """
-    order = np.random.default_rng(recipe.seed).permutation(len(train))
-    curve = []
-    for share in SHARES:
-        rows = np.sort(order[: round(share * len(train))])
-        try:
-            curve.append((len(rows), refit(train.take(rows), embeddings[rows], evaluated, recipe)))
-        except DataError:  # too few queries, or an expert without a reward among them
-            continue
-        finally:
-            progress(1)
-    return curve
+def _by_encoder(tables: Sequence[RoutedTable], seed: int) -> dict[str, dict[str, Means]]:
+    """Measure each table's router and the further ones, by their encoder's name."""
+    rows: dict[str, dict[str, Means]] = {}
+    for table in tables:
+        names = list(table.encoders.values())
+        for name, encoder in table.encoders.items():
+            label = f"{encoder} ({name})" if names.count(encoder) > 1 else encoder
+            for one in table.slices:
+                choices = next(s.choices for s in one.systems if s.name == name)
+                if choices is not None:
+                    rows.setdefault(label, {})[one.name] = choice_means(choices, one, seed)
+    return rows

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zooter_lite.compare.analysis import analyse
-from zooter_lite.compare.baselines import TrainedOn
-from zooter_lite.compare.slices import described, make_slice
+from zooter_lite.compare.routed import sliced
 from zooter_lite.labels.diagnostics import observed_mean
-from zooter_lite.report.card import text_table
+from zooter_lite.measure.results import Report
+from zooter_lite.measure.system import FloatArray, TrainedOn
 from zooter_lite.router.head import Head
 from zooter_lite.table.reward_table import RewardTable
 from zooter_lite.table.splits import part_of
@@ -19,10 +18,10 @@ from zooter_lite.table.splits import part_of
 MOST_ROWS = 20_000  # of a split; its bootstrap takes 2000 bytes a row, and as long
 
 
-def held_out_slices(
-    table: RewardTable, embeddings: NDArray[np.float32], head: Head, name: str, seed: int
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Describe every split but train, as the report dictionary does.
+def held_out_report(
+    table: RewardTable, embeddings: FloatArray, head: Head, name: str, seed: int
+) -> tuple[Report, list[str]]:
+    """Describe every split but train of a table that a head was just fitted on.
 
     Parameters
     ----------
@@ -37,12 +36,12 @@ def held_out_slices(
 
     Returns
     -------
-    The slices, and what is to be said about their rows.
+    The report, its slices by split, and what is to be said about their rows.
     """
     inside = table.rows("train")
     train = table.take(inside)
     known = TrainedOn(observed_mean(train.rewards), train, part_of(embeddings, inside))
-    evaluated, notes = [], []
+    slices, notes = [], []
     for split in sorted(set(table.splits or []) - {"train"}):
         rows = table.rows(split)
         if len(rows) > MOST_ROWS:
@@ -53,17 +52,6 @@ def held_out_slices(
             rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_ROWS])
         own = part_of(embeddings, rows)
         outputs = (head.probs(own).astype(np.float32), own)
-        one = make_slice((name, split), table.take(rows), outputs, known)
-        evaluated.append(described(one, head.temperature, known))
-    slices: list[dict[str, Any]] = analyse(evaluated, {}, seed)["slices"]
-    return slices, notes
-
-
-def conclusion(slices: list[dict[str, Any]]) -> str:
-    """Say of every slice how the systems do, where the router sends it, and the verdict."""
-    lines = []
-    for one in slices:
-        shares = sorted(one["shares"].items(), key=lambda item: -item[1])
-        sent = ", ".join(f"{name} {share:.0%}" for name, share in shares)
-        lines += ["", text_table(one), f"sent to: {sent}", one["verdict"]]
-    return "\n".join([*lines, ""])
+        one = sliced((name, split), table.take(rows), known, outputs)
+        slices.append(replace(one, temperature=head.temperature))
+    return replace(analyse(slices, seed), notes=notes), notes

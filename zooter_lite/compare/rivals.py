@@ -1,8 +1,9 @@
-"""Other ways to learn routing from the same embeddings and rewards, from scikit-learn.
+"""Other ways to learn routing from the same embeddings and rewards.
 
 Every rival takes training embeddings (n, dim), training rewards (n, n_experts; NaN where
 not observed), embeddings to score (m, dim) and its one strength, and returns scores
-(m, n_experts), higher is better. The strength is chosen on folds of the training rows.
+(m, n_experts), higher is better. The strength is chosen as the router's settings are: on
+as many training rows at most, and on as many folds.
 """
 
 from __future__ import annotations
@@ -10,18 +11,28 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.svm import LinearSVC
 
+from zooter_lite.compare import torch_rivals
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.labels.soft import harden
+from zooter_lite.measure.metrics import Array, IntArray, paired_means, reward_of
+from zooter_lite.measure.system import FloatArray
+from zooter_lite.table.keys import query_groups
+from zooter_lite.table.reward_table import RewardTable
 
-Array = NDArray[np.float64]
 Fit = Callable[[Array, Array, Array, float], Array]
 
-FOLDS = 3
-TUNING_ROWS = 3000  # a strength is chosen on so many training rows at most
+FOLDS, TUNING_ROWS = 5, 20_000  # a fit's own, unless its options say otherwise
 PENALTIES = tuple(float(p) for p in np.logspace(-1, 4, 11))  # of ridge, chosen by leave-one-out
 SHRINKAGE = 20.0  # pseudo-count, in queries, of a cluster's means
 LANDMARKS = 200  # of the Nystroem approximation of the RBF kernel
@@ -48,18 +59,14 @@ class Rival:
 
 
 def tuned_scores(
-    rival: Rival,
-    embeddings: NDArray[np.floating],
-    rewards: NDArray[np.floating],
-    evaluated: NDArray[np.floating],
-    seed: int = 0,
+    rival: Rival, train: RewardTable, embeddings: FloatArray, evaluated: FloatArray, seed: int = 0
 ) -> tuple[Array, float]:
     """Choose the strength on folds of the training rows, fit on all of them, score.
 
     Parameters
     ----------
-    embeddings, rewards
-        (n, dim) and (n, n_experts) of the training rows, NaN where not observed.
+    train, embeddings
+        The n training rows and their embeddings (n, dim).
     evaluated
         (m, dim).
     seed
@@ -69,37 +76,34 @@ def tuned_scores(
     -------
     (m, n_experts) scores, and the strength.
     """
-    inputs, targets = (np.asarray(a, dtype=np.float64) for a in (embeddings, rewards))
+    inputs, rewards = embeddings.astype(np.float64), train.rewards.astype(np.float64)
     strength = rival.strengths[0]
     if len(rival.strengths) > 1 and len(inputs) >= 2 * FOLDS:
-        earned = fold_rewards(rival, inputs, targets, seed)
+        rows = np.random.default_rng(seed).permutation(len(inputs))[:TUNING_ROWS]
+        groups = query_groups([train.queries[row] for row in rows])
+        earned = fold_rewards(rival, inputs[rows], rewards[rows], groups, seed)
         strength = max(earned, key=lambda s: earned[s])
-    scores = rival.fit(inputs, targets, np.asarray(evaluated, dtype=np.float64), strength)
-    return scores, strength
+    return rival.fit(inputs, rewards, evaluated.astype(np.float64), strength), strength
 
 
-def fold_rewards(rival: Rival, embeddings: Array, rewards: Array, seed: int) -> dict[float, float]:
-    """Mean reward of the held-out choices, by strength.
+def fold_rewards(
+    rival: Rival, embeddings: Array, rewards: Array, groups: NDArray[np.int64], seed: int
+) -> dict[float, float]:
+    """Mean reward of the held-out choices, by strength; equal queries share a fold.
 
-    Where a choice's reward was not observed, the best-scored observed expert stands for it.
+    The strengths are compared on the rows where each of them chose an observed expert.
     """
-    order = np.random.default_rng(seed).permutation(len(embeddings))[:TUNING_ROWS]
-    inputs, targets = embeddings[order], rewards[order]
-    fold = np.arange(len(order)) % FOLDS
-    earned = {}
-    for strength in rival.strengths:
-        values = []
-        for held in range(FOLDS):
+    fold = np.random.default_rng(seed).permutation(np.arange(groups.max() + 1) % FOLDS)[groups]
+    earned = np.full((len(rewards), len(rival.strengths)), np.nan)
+    for place, strength in enumerate(rival.strengths):
+        for held in np.unique(fold):
             inside, outside = fold != held, fold == held
-            scores = rival.fit(inputs[inside], targets[inside], inputs[outside], strength)
-            possible = np.where(np.isnan(targets[outside]), -np.inf, scores)
-            rows = np.arange(len(possible))
-            values.append(targets[outside][rows, possible.argmax(axis=1)])
-        earned[strength] = float(np.concatenate(values).mean())
-    return earned
+            scores = rival.fit(embeddings[inside], rewards[inside], embeddings[outside], strength)
+            earned[outside, place] = reward_of(scores.argmax(axis=1), rewards[outside])
+    return dict(zip(rival.strengths, paired_means(earned).tolist(), strict=True))
 
 
-def hard_labels(rewards: Array) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+def hard_labels(rewards: Array) -> tuple[IntArray, IntArray, Array]:
     """Rows, their best experts, and weights: the classification task of the best expert.
 
     A row whose observed rewards are all equal says nothing and is left out; other ties
@@ -116,58 +120,36 @@ def hard_labels(rewards: Array) -> tuple[NDArray[np.intp], NDArray[np.intp], Arr
     return rows, experts, label[rows, experts]
 
 
-def _by_class(values: Array, classes: NDArray[np.intp], n_experts: int) -> Array:
-    """(m, n_experts) scores from those of the classes that were seen; others come last."""
-    scores = np.full((len(values), n_experts), values.min() - 1.0)
-    scores[:, classes] = values
-    return scores
-
-
-def _classified(
-    make: Callable[[], object], embeddings: Array, rewards: Array, evaluated: Array
-) -> Array:
-    """Scores of a scikit-learn classifier of the best expert."""
+def _classified(classifier: Any, embeddings: Array, rewards: Array, evaluated: Array) -> Array:
+    """Scores of a scikit-learn classifier of the best expert; unseen experts come last."""
     rows, experts, weights = hard_labels(rewards)
-    n_experts = rewards.shape[1]
     if len(np.unique(experts)) < 2:  # nothing to tell apart: everyone gets the mean rewards
         means = np.nan_to_num(observed_mean(rewards), nan=-1.0)
         return np.tile(means, (len(evaluated), 1))
-    classifier: object = make()
-    classifier.fit(embeddings[rows], experts, sample_weight=weights)  # type: ignore[attr-defined]
+    classifier.fit(embeddings[rows], experts, sample_weight=weights)
     if hasattr(classifier, "predict_proba"):
         values = classifier.predict_proba(evaluated)
     else:
-        values = classifier.decision_function(evaluated)  # type: ignore[attr-defined]
+        values = classifier.decision_function(evaluated)
         values = np.column_stack([-values, values]) if values.ndim == 1 else values
-    return _by_class(values, classifier.classes_, n_experts)  # type: ignore[attr-defined]
+    scores = np.full((len(values), rewards.shape[1]), values.min() - 1.0)
+    scores[:, classifier.classes_] = values
+    return scores
 
 
 def logistic(embeddings: Array, rewards: Array, evaluated: Array, strength: float) -> Array:
     """Multinomial logistic regression on hard labels; `strength` is scikit-learn's C."""
-    from sklearn.linear_model import LogisticRegression
-
-    return _classified(
-        lambda: LogisticRegression(C=strength, max_iter=100, tol=1e-3),
-        embeddings.astype(np.float32),
-        rewards,
-        evaluated,
-    )
+    classifier = LogisticRegression(C=strength, max_iter=100, tol=1e-3)
+    return _classified(classifier, embeddings.astype(np.float32), rewards, evaluated)
 
 
 def mlp(embeddings: Array, rewards: Array, evaluated: Array, strength: float) -> Array:
     """One hidden layer on hard labels; `strength` is the L2 penalty alpha."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.neural_network import MLPClassifier
-
     epochs = max(EPOCHS, EPOCHS * 2000 // len(embeddings))  # few rows give few steps an epoch
+    classifier = MLPClassifier((WIDTH,), alpha=strength, max_iter=epochs, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is meant
-        return _classified(
-            lambda: MLPClassifier((WIDTH,), alpha=strength, max_iter=epochs, random_state=0),
-            embeddings,
-            rewards,
-            evaluated,
-        )
+        return _classified(classifier, embeddings, rewards, evaluated)
 
 
 def svm(embeddings: Array, rewards: Array, evaluated: Array, strength: float) -> Array:
@@ -176,15 +158,10 @@ def svm(embeddings: Array, rewards: Array, evaluated: Array, strength: float) ->
     The kernel is approximated by `LANDMARKS` landmarks (Nystroem), which keeps the time
     linear in the rows; `strength` is C.
     """
-    from sklearn.kernel_approximation import Nystroem
-    from sklearn.svm import LinearSVC
-
     landmarks = min(LANDMARKS, len(embeddings))
     kernel = Nystroem(gamma=1.0, n_components=landmarks, random_state=0).fit(embeddings)
-    return _classified(
-        lambda: LinearSVC(C=strength, dual=False), kernel.transform(embeddings), rewards,
-        kernel.transform(evaluated),
-    )  # fmt: skip
+    inputs, queries = kernel.transform(embeddings), kernel.transform(evaluated)
+    return _classified(LinearSVC(C=strength, dual=False), inputs, rewards, queries)
 
 
 def ridge(embeddings: Array, rewards: Array, evaluated: Array, strength: float) -> Array:
@@ -192,15 +169,12 @@ def ridge(embeddings: Array, rewards: Array, evaluated: Array, strength: float) 
 
     `strength` multiplies the penalties to choose from; 1 leaves them as they are.
     """
-    from sklearn.linear_model import RidgeCV
-
-    means = np.nan_to_num(observed_mean(rewards))
-    scores = np.tile(means, (len(evaluated), 1))
+    scores = np.tile(np.nan_to_num(observed_mean(rewards)), (len(evaluated), 1))
     for place, column in enumerate(rewards.T):
         seen = ~np.isnan(column)
         if seen.sum() > 1:
-            model = RidgeCV(alphas=[strength * p for p in PENALTIES])
-            scores[:, place] = model.fit(embeddings[seen], column[seen]).predict(evaluated)
+            regression = RidgeCV(alphas=[strength * p for p in PENALTIES])
+            scores[:, place] = regression.fit(embeddings[seen], column[seen]).predict(evaluated)
     return scores
 
 
@@ -210,16 +184,14 @@ def clusters(embeddings: Array, rewards: Array, evaluated: Array, strength: floa
     `strength` is the number of clusters. Means are shrunk towards the expert's overall
     mean by `SHRINKAGE` queries, so that small clusters do not rule.
     """
-    from sklearn.cluster import KMeans
-
     k = min(int(strength), len(embeddings))
-    found = KMeans(k, n_init=3, random_state=0).fit(embeddings)
-    overall = np.nan_to_num(observed_mean(rewards))
-    member = np.eye(k)[found.labels_]
+    fitted = KMeans(k, n_init=3, random_state=0).fit(embeddings)
+    member = np.eye(k)[fitted.labels_]
     total = member.T @ np.nan_to_num(rewards)
     count = member.T @ (~np.isnan(rewards)).astype(np.float64)
+    overall = np.nan_to_num(observed_mean(rewards))
     means = (total + SHRINKAGE * overall) / (count + SHRINKAGE)
-    return np.asarray(means[found.predict(np.ascontiguousarray(evaluated))])
+    return np.asarray(means[fitted.predict(np.ascontiguousarray(evaluated))])
 
 
 RIVALS = (
@@ -228,4 +200,6 @@ RIVALS = (
     Rival("ridge per expert", ridge, (1.0,)),
     Rival("SVM (RBF)", svm, (0.01, 0.1, 1.0)),
     Rival("k-means clusters", clusters, (8.0, 16.0, 32.0, 64.0, 128.0)),
+    Rival("matrix factorisation", torch_rivals.factorise, (0.1, 1.0, 10.0)),
+    Rival("RouterDC head", torch_rivals.dual_contrastive, (1.0, 0.3, 0.1)),
 )

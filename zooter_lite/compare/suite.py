@@ -20,71 +20,15 @@ routers over the same experts to compare with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from zooter_lite.compare.rows import SplitChoice, TableChoice
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import check_names, read_toml, tables_of
-from zooter_lite.table.reward_table import RewardTable
-
-_TABLE_KEYS = {"name", "data", "router", "splits", "groups", "also"}
-_SPLIT_KEYS = {"split", "leave_out", "only"}
 
 
-@dataclass(frozen=True)
-class SplitChoice:
-    """One split to evaluate, and which of its subsets.
-
-    Attributes
-    ----------
-    split
-        Name of the split.
-    only
-        The subsets to evaluate; empty for all.
-    leave_out
-        Subsets that are not evaluated.
-    """
-
-    split: str
-    only: tuple[str, ...] = ()
-    leave_out: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SuiteTable:
-    """One reward table of a suite.
-
-    Attributes
-    ----------
-    name
-        As the report shows it.
-    data, router
-        The reward table and the router directory.
-    splits
-        What is evaluated; empty for every split except train.
-    only
-        The subsets to evaluate where `splits` is empty; empty for all.
-    groups
-        Group of each subset; subsets without one are in none.
-    also
-        Directories of further routers over the same experts.
-    """
-
-    name: str
-    data: str
-    router: str
-    splits: tuple[SplitChoice, ...] = ()
-    only: tuple[str, ...] = ()
-    groups: Mapping[str, str] | None = None
-    also: tuple[str, ...] = ()
-
-
-def read_suite(path: str, folder: str = "") -> list[SuiteTable]:
+def read_suite(path: str, folder: str = "") -> list[TableChoice]:
     """Read a suite file.
 
     Parameters
@@ -99,108 +43,30 @@ def read_suite(path: str, folder: str = "") -> list[SuiteTable]:
     DataError
         With the file, the table and the key, and what was expected there.
     """
-    tables = tables_of(read_toml(path), "table", path)
-    beside = Path(path).parent
-    suite = [_table(entry, number, path, beside, folder) for number, entry in enumerate(tables)]
+    entries = tables_of(read_toml(path), "table", path)
+    suite = [_table(entry, number, path, folder) for number, entry in enumerate(entries, start=1)]
     check_names([table.name for table in suite], "table", path)
     return suite
 
 
-def table_name(source: str) -> str:
-    """Name of a reward table by the file it stands in.
-
-    Examples
-    --------
-    >>> table_name("tables/mine.csv.gz")
-    'mine'
-    """
-    name = Path(source).name
-    for suffix in (".gz", ".csv", ".jsonl", ".parquet"):
-        name = name.removesuffix(suffix)
-    return name
-
-
-def chosen_splits(
-    table: RewardTable, wanted: SuiteTable
-) -> list[tuple[SplitChoice, NDArray[np.int64]]]:
-    """Rows of each split that is to be evaluated.
-
-    Raises
-    ------
-    DataError
-        A split or subset that the table does not have, or nothing left to evaluate.
-    """
-    present = sorted(set(table.splits or []))
-    choices = wanted.splits or tuple(
-        SplitChoice(name, wanted.only) for name in present if name != "train"
-    )
-    if not choices:
-        raise DataError(
-            f"{wanted.data}: every row has the split 'train', which the router was fitted on; "
-            "name it with --split train to evaluate there all the same"
-        )
-    return [(choice, _rows(table, choice, wanted.data, present)) for choice in choices]
-
-
-def check_groups(table: RewardTable, wanted: SuiteTable) -> dict[str, str]:
-    """Group of each subset.
-
-    Raises
-    ------
-    DataError
-        A group names a subset that the table does not have.
-    """
-    groups = dict(wanted.groups or {})
-    unknown = sorted(set(groups) - set(table.subsets))
-    if unknown:
-        raise DataError(
-            f"{wanted.data}: no subset {unknown[0]!r}, which group {groups[unknown[0]]!r} names; "
-            f"found {', '.join(sorted(set(table.subsets)))}"
-        )
-    return groups
-
-
-def _rows(
-    table: RewardTable, choice: SplitChoice, source: str, present: list[str]
-) -> NDArray[np.int64]:
-    if choice.split not in present:
-        raise DataError(
-            f"{source}: no row has the split {choice.split!r}; found {', '.join(present)}"
-        )
-    rows = table.rows(choice.split)
-    found = {table.subsets[row] for row in rows}
-    unknown = sorted({*choice.only, *choice.leave_out} - found)
-    if unknown:
-        raise DataError(
-            f"{source}: split {choice.split!r} has no subset {unknown[0]!r}; "
-            f"found {', '.join(sorted(found))}"
-        )
-    kept = (set(choice.only) or found) - set(choice.leave_out)
-    if not kept:
-        raise DataError(f"{source}: split {choice.split!r}: every subset is left out")
-    return np.asarray([row for row in rows if table.subsets[row] in kept], dtype=np.int64)
-
-
-def _table(entry: dict[str, Any], number: int, path: str, beside: Path, folder: str) -> SuiteTable:
-    name = entry.get("name")
-    where = f"{path}: table {name!r}" if isinstance(name, str) else f"{path}: table {number + 1}"
-    _check_keys(entry, _TABLE_KEYS, where)
+def _table(entry: dict[str, Any], number: int, path: str, folder: str) -> TableChoice:
+    name, beside = entry.get("name"), Path(path).parent
+    where = f"{path}: table {repr(name) if isinstance(name, str) else number}"
+    _check_keys(entry, {"name", "data", "router", "splits", "groups", "also"}, where)
     texts = {key: _text(entry, key, where) for key in ("name", "data", "router")}
-    data = Path(folder) / Path(texts["data"]).name if folder else beside / texts["data"]
     splits = entry.get("splits", [])
     if not isinstance(splits, list):
         raise DataError(f"{where}: splits: expected a list, found {type(splits).__name__}")
-    choices = tuple(_split(split, where) for split in splits)
+    choices = tuple(_split(split, f"{where}: splits") for split in splits)
     check_names([choice.split for choice in choices], "split", where)
-    return SuiteTable(
+    also = _names(entry.get("also", []), f"{where}: also")
+    return TableChoice(
         name=texts["name"],
-        data=str(data),
+        data=str(Path(folder) / Path(texts["data"]).name if folder else beside / texts["data"]),
         router=str(beside / texts["router"]),
         splits=choices,
-        groups=_groups(entry, where),
-        also=tuple(
-            str(beside / other) for other in _names(entry.get("also", []), f"{where}: also")
-        ),
+        groups=_groups(entry, f"{where}: groups"),
+        also=tuple(str(beside / other) for other in also),
     )
 
 
@@ -208,28 +74,24 @@ def _split(entry: object, where: str) -> SplitChoice:
     if isinstance(entry, str):
         return SplitChoice(entry)
     if not isinstance(entry, dict):
-        raise DataError(
-            f"{where}: splits: expected names or tables with the key 'split', found {entry!r}"
-        )
-    _check_keys(entry, _SPLIT_KEYS, f"{where}: splits")
-    lists = [_names(entry.get(key, []), f"{where}: splits: {key}") for key in ("only", "leave_out")]
-    return SplitChoice(_text(entry, "split", f"{where}: splits"), *lists)
+        raise DataError(f"{where}: expected names or tables with the key 'split', found {entry!r}")
+    _check_keys(entry, {"split", "leave_out", "only"}, where)
+    lists = [_names(entry.get(key, []), f"{where}: {key}") for key in ("only", "leave_out")]
+    return SplitChoice(_text(entry, "split", where), *lists)
 
 
 def _groups(entry: dict[str, Any], where: str) -> dict[str, str]:
     groups = entry.get("groups", {})
     if not isinstance(groups, dict):
-        raise DataError(f"{where}: groups: expected a table, found {type(groups).__name__}")
-    found: dict[str, str] = {}
+        raise DataError(f"{where}: expected a table, found {type(groups).__name__}")
+    group_of: dict[str, str] = {}
     for group, subsets in groups.items():
-        for subset in _names(subsets, f"{where}: groups: {group}"):
-            if subset in found:
+        for subset in _names(subsets, f"{where}: {group}"):
+            if group_of.setdefault(subset, group) != group:
                 raise DataError(
-                    f"{where}: groups: subset {subset!r} stands in {found[subset]!r} "
-                    f"and in {group!r}"
+                    f"{where}: subset {subset!r} stands in {group_of[subset]!r} and in {group!r}"
                 )
-            found[subset] = group
-    return found
+    return group_of
 
 
 def _check_keys(entry: dict[str, Any], expected: set[str], where: str) -> None:

@@ -1,9 +1,4 @@
-"""Two published routers as heads on frozen embeddings, for evaluation to compare with.
-
-Both take training embeddings (n, dim), training rewards (n, n_experts; NaN where not
-observed), embeddings to score (m, dim) and one strength, and return scores
-(m, n_experts), higher is better, as `compare/rivals.py` expects.
-"""
+"""Two published routers as heads on frozen embeddings, as `compare/rivals.py` expects them."""
 
 from __future__ import annotations
 
@@ -11,17 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
-Array = NDArray[np.float64]
+from zooter_lite.measure.metrics import Array
 
 RANK = 64  # of the matrix factorisation
+FACTOR_EPOCHS, FACTOR_STEPS, FACTOR_BATCH = 20, 400, 256  # the first two at least
 STEPS, BATCH = 1000, 64  # RouterDC's own, section 4.1 and its code
 EPOCHS, FEWEST = 40, 300  # steps end earlier where there are few rows, but not before these
 TOP, BOTTOM, OUT_GROUP, GROUPS = 3, 3, 3, 5  # K+, K-, H, N there
-FACTOR_EPOCHS, FACTOR_STEPS, FACTOR_BATCH = 20, 400, 256  # the first two at least
-DECAYS, TEMPERATURES = (0.1, 1.0, 10.0), (1.0, 0.3, 0.1)  # strengths to choose from
 LEARNING_RATE = 1e-3  # of the heads; 5e-5 in RouterDC is that of a fine-tuned encoder
 
 
@@ -31,16 +26,10 @@ def factorise(embeddings: Array, rewards: Array, evaluated: Array, strength: flo
     After RouteLLM (arXiv 2406.18665, section 4.2) and EmbedLLM (arXiv 2410.02223): learnt
     expert embeddings v_m against a projection of the query's embedding, here on the
     observed rewards, scaled to [0, 1] over the table, by binary cross-entropy with Adam.
-
-    Parameters
-    ----------
-    strength
-        Decoupled weight decay (AdamW).
+    `strength` is the decoupled weight decay (AdamW).
     """
-    low, high = float(np.nanmin(rewards)), float(np.nanmax(rewards))
-    target = (rewards - low) / (high - low if high > low else 1.0)
-    random = torch.Generator().manual_seed(0)
-    dim, n_experts = embeddings.shape[1], rewards.shape[1]
+    inputs, target, random = _tensor(embeddings), _scaled(rewards), _generator()
+    (n, dim), n_experts = inputs.shape, rewards.shape[1]
     parameters = [
         torch.randn(RANK, dim, generator=random) / dim**0.5,
         torch.zeros(RANK),
@@ -48,22 +37,19 @@ def factorise(embeddings: Array, rewards: Array, evaluated: Array, strength: flo
         torch.zeros(n_experts),
     ]
 
-    def logits(inputs: torch.Tensor) -> torch.Tensor:
+    def logits(queries: torch.Tensor) -> torch.Tensor:
         weight, bias, experts, offsets = parameters
-        return torch.addmm(offsets, inputs @ weight.T + bias, experts.T)
+        return torch.addmm(offsets, queries @ weight.T + bias, experts.T)
 
     def loss(rows: torch.Tensor) -> torch.Tensor:
-        wanted = goal[rows]
+        wanted = target[rows]
         seen = ~torch.isnan(wanted)
-        return torch.nn.functional.binary_cross_entropy_with_logits(
-            logits(inputs[rows])[seen], wanted[seen]
-        )
+        return binary_cross_entropy_with_logits(logits(inputs[rows])[seen], wanted[seen])
 
-    inputs, goal = _tensor(embeddings), _tensor(target)
-    size = min(FACTOR_BATCH, len(inputs))
-    epochs = max(FACTOR_EPOCHS, -(-FACTOR_STEPS * size // len(inputs)))
-    batches = _batches(len(inputs), size, epochs, random)
-    return _trained(parameters, batches, loss, logits, evaluated, strength)
+    size = min(FACTOR_BATCH, n)
+    epochs = max(FACTOR_EPOCHS, -(-FACTOR_STEPS * size // n))
+    _train(parameters, _batches(n, size, epochs, random), loss, strength)
+    return _scores(logits, evaluated)
 
 
 def dual_contrastive(embeddings: Array, rewards: Array, evaluated: Array, strength: float) -> Array:
@@ -74,41 +60,33 @@ def dual_contrastive(embeddings: Array, rewards: Array, evaluated: Array, streng
     K+ best experts against the K- worst with a reward of at most one half) plus the
     sample-sample contrastive loss (equation 5: a query of the same k-means group against H
     of other groups). Rewards are scaled to [0, 1] over the table; unobserved ones are
-    neither positive nor negative.
-
-    Parameters
-    ----------
-    strength
-        Temperature that the cosine similarities to the experts are divided by.
+    neither positive nor negative. `strength` is the temperature that the cosine similarities
+    to the experts are divided by.
     """
-    from sklearn.cluster import KMeans
-
-    low, high = float(np.nanmin(rewards)), float(np.nanmax(rewards))
-    target = _tensor((rewards - low) / (high - low if high > low else 1.0))
-    random = torch.Generator().manual_seed(0)
-    dim, n_experts = embeddings.shape[1], rewards.shape[1]
+    inputs, target, random = _tensor(embeddings), _scaled(rewards), _generator()
+    n, dim = inputs.shape
     parameters = [
         torch.eye(dim),  # begins as the encoder is
-        torch.randn(n_experts, dim, generator=random) * 0.78,  # as in RouterDC's code
+        torch.randn(rewards.shape[1], dim, generator=random) * 0.78,  # as in RouterDC's code
     ]
-    inputs = _tensor(embeddings)
-    found = KMeans(min(GROUPS, len(embeddings)), n_init=3, random_state=0).fit(embeddings)
-    groups = torch.as_tensor(found.labels_, dtype=torch.int64)
+    fitted = KMeans(min(GROUPS, n), n_init=3, random_state=0).fit(embeddings)
+    groups = torch.as_tensor(fitted.labels_, dtype=torch.int64)
+
+    def projected(queries: torch.Tensor) -> torch.Tensor:
+        return normalize(queries @ parameters[0].T, dim=1)
 
     def cosines(queries: torch.Tensor) -> torch.Tensor:
-        projected = torch.nn.functional.normalize(queries @ parameters[0].T, dim=1)
-        return projected @ torch.nn.functional.normalize(parameters[1], dim=1).T
+        return projected(queries) @ normalize(parameters[1], dim=1).T
 
     def loss(rows: torch.Tensor) -> torch.Tensor:
-        queries = torch.nn.functional.normalize(inputs[rows] @ parameters[0].T, dim=1)
-        experts = torch.nn.functional.normalize(parameters[1], dim=1)
-        between = sample_llm_loss(queries @ experts.T / strength, target[rows], random)
-        return between + sample_sample_loss(queries @ queries.T, groups[rows], random)
+        queries = inputs[rows]
+        between = sample_llm_loss(cosines(queries) / strength, target[rows], random)
+        ours = projected(queries)
+        return between + sample_sample_loss(ours @ ours.T, groups[rows], random)
 
-    steps = max(FEWEST, min(STEPS, EPOCHS * len(inputs) // BATCH))
-    epochs = -(-steps * BATCH // len(inputs))
-    batches = _batches(len(inputs), BATCH, epochs, random)[:steps]
-    return _trained(parameters, batches, loss, cosines, evaluated, 0.01)
+    steps = max(FEWEST, min(STEPS, EPOCHS * n // BATCH))
+    _train(parameters, _batches(n, BATCH, -(-steps * BATCH // n), random)[:steps], loss, 0.01)
+    return _scores(cosines, evaluated)
 
 
 def sample_llm_loss(
@@ -134,13 +112,10 @@ def sample_llm_loss(
     # a comparison with NaN is false, so an unobserved expert is neither
     negatives = similarities.gather(1, worst)
     negatives = negatives.masked_fill(~(rewards.gather(1, worst) <= 0.5), -torch.inf)
-    total = similarities.new_zeros(())
-    for place in range(best.shape[1]):
-        index = best[:, place : place + 1]
-        positive = similarities.gather(1, index)
-        terms = torch.logsumexp(torch.cat([positive, negatives], dim=1), dim=1) - positive[:, 0]
-        total = total + torch.where(rewards.gather(1, index)[:, 0] > 0, terms, 0.0).mean()
-    return total
+    positives = similarities.gather(1, best)
+    against = negatives[:, None, :].expand(-1, positives.shape[1], -1)
+    terms = torch.logsumexp(torch.cat([positives[:, :, None], against], dim=2), dim=2) - positives
+    return torch.where(rewards.gather(1, best) > 0, terms, 0.0).sum(dim=1).mean()
 
 
 def sample_sample_loss(
@@ -162,15 +137,24 @@ def sample_sample_loss(
     kept = (~same).sum(dim=1) >= OUT_GROUP
     if not kept.any():
         return similarities.new_zeros(())
-    same, chosen = same[kept], similarities[kept]
-    inside = torch.multinomial(same.float(), 1, generator=random)
-    outside = torch.multinomial((~same).float(), OUT_GROUP, generator=random)
-    picked = chosen.gather(1, torch.cat([inside, outside], dim=1))
+    inside = torch.multinomial(same[kept].float(), 1, generator=random)
+    outside = torch.multinomial((~same[kept]).float(), OUT_GROUP, generator=random)
+    picked = similarities[kept].gather(1, torch.cat([inside, outside], dim=1))
     return (torch.logsumexp(picked, dim=1) - picked[:, 0]).mean()
 
 
 def _tensor(values: Array) -> torch.Tensor:
     return torch.as_tensor(values, dtype=torch.float32)
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _scaled(rewards: Array) -> torch.Tensor:
+    """Rewards scaled to [0, 1] over the table."""
+    low, high = float(np.nanmin(rewards)), float(np.nanmax(rewards))
+    return _tensor((rewards - low) / (high - low if high > low else 1.0))
 
 
 def _batches(n: int, size: int, epochs: int, random: torch.Generator) -> list[torch.Tensor]:
@@ -179,15 +163,13 @@ def _batches(n: int, size: int, epochs: int, random: torch.Generator) -> list[to
     return list(torch.split(torch.cat(order), min(size, n)))
 
 
-def _trained(
+def _train(
     parameters: list[torch.Tensor],
     batches: list[torch.Tensor],
     loss: Callable[[torch.Tensor], torch.Tensor],
-    scores: Callable[[torch.Tensor], torch.Tensor],
-    evaluated: Array,
     decay: float,
-) -> Array:
-    """Run AdamW over the batches on one thread (equal sums everywhere), then score."""
+) -> None:
+    """Run AdamW over the batches on one thread: sums are equal everywhere."""
     for parameter in parameters:
         parameter.requires_grad_()
     optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=decay)
@@ -199,7 +181,10 @@ def _trained(
                 optimiser.zero_grad()
                 loss(rows).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
-            with torch.no_grad():
-                return np.asarray(scores(_tensor(evaluated)).numpy(), dtype=np.float64)
     finally:
         torch.set_num_threads(threads)
+
+
+def _scores(score: Callable[[torch.Tensor], torch.Tensor], evaluated: Array) -> Array:
+    with torch.no_grad():
+        return np.asarray(score(_tensor(evaluated)).numpy(), dtype=np.float64)

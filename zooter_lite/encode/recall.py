@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,7 @@ def recall(folder: Path) -> Recall | None:
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         from zooter_lite.encode.encoder import EncoderSpec
 
-        try:
-            key = EncoderSpec(**router.config["encoder"]).cache_key
-        except TypeError:  # a router of another release describes its encoder otherwise
-            key = ""
+        key = EncoderSpec(**asdict(router.config.encoder)).cache_key
         return EmbeddingCache(folder, key, router.head.dim).find(queries)
 
     return find

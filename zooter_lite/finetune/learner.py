@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from zooter_lite.finetune.checkpoint import Tensors
 from zooter_lite.finetune.processes import accelerator
 from zooter_lite.finetune.tuning import Rows, Task, Tuning, layer_rates, share
+from zooter_lite.head.cross_validation import reward_of_choice
 from zooter_lite.head.distil import Direction, kl_divergence
-from zooter_lite.head.select import reward_of_choice
 
 _CHUNK = 64  # held queries that are computed together
 
@@ -139,7 +139,7 @@ def held_reward(state: State, task: Task) -> float:
             found.append((start, state.learner.logits(*inputs).double().cpu().numpy()))
     found = sorted(_gathered(found), key=lambda part: part[0])
     logits = np.concatenate([part for _, part in found])
-    return float(reward_of_choice(logits, task.rewards[order]).mean())
+    return float(np.nanmean(reward_of_choice(logits, task.rewards[order])))
 
 
 def summed(state: State, value: float) -> float:

@@ -27,9 +27,11 @@ from zooter_lite.finetune.checkpoint import Epoch, best_epoch
 from zooter_lite.finetune.loop import fine_tune, n_batches
 from zooter_lite.finetune.processes import ALONE, Processes
 from zooter_lite.finetune.tuning import Task, Tuning
-from zooter_lite.head.prior import labels_of
-from zooter_lite.head.select import fit_path, reward_of_choice
-from zooter_lite.head.train import Fitted, Recipe, fit_head
+from zooter_lite.head.cross_validation import reward_of_choice
+from zooter_lite.head.fit_head import Fitted, fit_head
+from zooter_lite.head.fit_setting import fit_setting, logits_of
+from zooter_lite.labels.soft import soft_labels
+from zooter_lite.recipe import Recipe
 from zooter_lite.router.head import Head
 from zooter_lite.table.reward_table import RewardTable
 
@@ -137,9 +139,14 @@ def refine(
     plain = Path(name).name if Path(name).is_dir() else name
     tuned = load_encoder(f"{plain}{FINETUNED}{key}", cache, encoder.spec.prompt)
     moved = tuned.embed(table.queries, cache)
-    again = fit_head(train, moved[rows], same_setting(recipe, fitted))
+    again = fit_head(
+        *(train, moved[rows], same_setting(recipe, fitted)),
+        tagging=None if fitted.tagging is None else fitted.tagging.name,
+        judged=HELD,
+        most_choosing=None,
+    )
     logits = again.selection.logits[task.held]
-    reward = float(reward_of_choice(logits, task.rewards[task.held]).mean())
+    reward = float(np.nanmean(reward_of_choice(logits, task.rewards[task.held])))
     if reward <= task.frozen:
         return replace(unchanged, refitted=reward)
     return replace(
@@ -155,13 +162,19 @@ def task_of(
     inputs = embeddings.astype(np.float64)
     held = fitted.selection.folds == HELD
     inside = np.flatnonzero(~held)
-    setting = replace(fitted.selection.chosen, tagging=None if fitted.tagging is None else 0)
-    ((head, logits),) = fit_path(
-        inputs, rewards, fitted.candidates, [setting], fitted.method, ~held, np.arange(len(rewards))
-    )
-    tagging = None if fitted.tagging is None else fitted.tagging.take(inside)
+    setting = fitted.selection.chosen
+    tags = fitted.tagging and fitted.tagging.take(inside)
+    domains = fitted.domains and fitted.domains.take(inside)
+    head = fit_setting(inputs[inside], rewards[inside], tags, domains, setting, fitted.recipe)
+    logits = logits_of(head, inputs, fitted.tagging, fitted.domains)
     labels = np.full(rewards.shape, np.nan)
-    labels[inside] = labels_of(rewards[inside], tagging, setting, fitted.method)
+    labels[inside] = soft_labels(
+        rewards[inside],
+        None if tags is None else tags.assignment,
+        setting.temperature,
+        setting.beta,
+        hard=fitted.recipe.labels == "hard",
+    )
     residual = Head(head.weight, head.bias).logits(inputs)
     return Task(
         tokens=encoder.session().tokenise(train.queries),
@@ -171,19 +184,17 @@ def task_of(
         held=held,
         weight=np.asarray(head.weight, dtype=np.float64),
         bias=np.asarray(head.bias, dtype=np.float64),
-        frozen=float(reward_of_choice(logits[held], rewards[held]).mean()),
+        frozen=float(np.nanmean(reward_of_choice(logits[held], rewards[held]))),
     )
 
 
 def same_setting(recipe: Recipe, fitted: Fitted) -> Recipe:
-    """Return the recipe that fits the chosen setting alone, judged by fold `HELD` alone."""
+    """Return the recipe that fits the chosen setting alone."""
     chosen = fitted.selection.chosen
     return replace(
         recipe,
         tags=recipe.tags if fitted.tagging is not None else "none",
-        tagging=None if fitted.tagging is None else fitted.tagging.name,
         temperature=chosen.temperature,
         beta=chosen.beta,
         l2=chosen.l2,
-        judged=HELD,
     )

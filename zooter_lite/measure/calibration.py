@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.measure.metrics import (
+    UNKNOWN,
+    Array,
     Draws,
     Estimate,
+    IntArray,
     estimate,
     mean_estimates,
     micro_mean,
     ratio,
 )
-
-Array = NDArray[np.float64]
 
 BINS = 10
 COVERAGES = tuple(k / 20 for k in range(1, 21))
@@ -133,8 +134,7 @@ def calibration(confidence: Array, events: Array, draws: Draws, n_bins: int = BI
     """
     known = ~np.isnan(events)
     if not known.any():
-        nothing = Estimate(float("nan"), float("nan"), float("nan"))
-        return Calibration(nothing, float("nan"), nothing, [])
+        return Calibration(UNKNOWN, float("nan"), UNKNOWN, [])
     confidence = confidence.astype(np.float64)
     places = equal_mass_bins(np.where(known, confidence, np.nan), n_bins)
     members = (places[:, None] == np.arange(places.max() + 1)).astype(np.float64)
@@ -142,22 +142,21 @@ def calibration(confidence: Array, events: Array, draws: Draws, n_bins: int = BI
     counts = draws.sums(members).sum(axis=1)
     off = draws.sums(members * gaps[:, None]).sum(axis=1)
     hits = draws.sums(members * np.nan_to_num(events)[:, None]).sum(axis=1)
-    resampled = np.abs(off).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
-    value = float(np.abs(members.T @ gaps).sum() / known.sum())
     bins = []
     for place, accuracies in enumerate(ratio(hits, counts).T):
-        rows = places == place
-        accuracy = estimate(float(events[rows].mean()), accuracies)
-        low, high = float(confidence[rows].min()), float(confidence[rows].max())
-        mean = float(confidence[rows].mean())
-        bins.append(
-            ReliabilityBin(
-                low, high, int(rows.sum()), mean, accuracy.value, accuracy.low, accuracy.high
-            )
-        )
-    squared = np.where(known, gaps**2, np.nan)
-    brier = mean_estimates(squared[:, None], draws)[0]
-    return Calibration(_basic(value, resampled), _noise(members, confidence), brier, bins)
+        inside, rows = confidence[places == place], int((places == place).sum())
+        accuracy = estimate(float(events[places == place].mean()), accuracies)
+        ends = (float(inside.min()), float(inside.max()), rows, float(inside.mean()))
+        bins.append(ReliabilityBin(*ends, accuracy.value, accuracy.low, accuracy.high))
+    return Calibration(
+        ece=_basic(
+            float(np.abs(members.T @ gaps).sum() / known.sum()),
+            np.abs(off).sum(axis=1) / np.maximum(counts.sum(axis=1), 1),
+        ),
+        noise=_noise(members, confidence),
+        brier=mean_estimates(np.where(known, gaps**2, np.nan)[:, None], draws)[0],
+        bins=bins,
+    )
 
 
 def _noise(members: Array, confidence: Array) -> float:
@@ -166,7 +165,7 @@ def _noise(members: Array, confidence: Array) -> float:
     return float(np.sqrt(2 / np.pi) * deviations.sum() / members.sum())
 
 
-def equal_mass_bins(values: Array, n_bins: int) -> NDArray[np.intp]:
+def equal_mass_bins(values: Array, n_bins: int) -> IntArray:
     """(n,) bin of each value, numbered from 0 without gaps, by quantiles; -1 for NaN.
 
     Equal values share a bin.
@@ -179,9 +178,9 @@ def equal_mass_bins(values: Array, n_bins: int) -> NDArray[np.intp]:
     known = ~np.isnan(values)
     edges = np.quantile(values[known], np.linspace(0, 1, n_bins + 1)[1:-1])
     # a value on an edge belongs above it, or the mass of ties at the top would be parted
-    found = np.searchsorted(np.unique(edges), values[known], side="right")
+    bins = np.searchsorted(np.unique(edges), values[known], side="right")
     places = np.full(len(values), -1, dtype=np.intp)
-    places[known] = np.unique(found, return_inverse=True)[1]
+    places[known] = np.unique(bins, return_inverse=True)[1]
     return places
 
 
@@ -218,14 +217,9 @@ def selective_curve(
     weighed = kept * np.nan_to_num(rewards)[:, None]
     resampled = ratio(draws.sums(weighed).sum(axis=1), draws.sums(kept).sum(axis=1))
     values = weighed.sum(axis=0) / kept.sum(axis=0)
-    found = [estimate(float(v), column) for v, column in zip(values, resampled.T, strict=True)]
-    return SelectiveCurve(
-        coverage=list(coverages),
-        reward=[point.value for point in found],
-        low=[point.low for point in found],
-        high=[point.high for point in found],
-        overall=micro_mean(rewards),
-    )
+    points = [estimate(float(v), column) for v, column in zip(values, resampled.T, strict=True)]
+    ends = ([getattr(point, end) for point in points] for end in ("value", "low", "high"))
+    return SelectiveCurve(list(coverages), *ends, overall=micro_mean(rewards))
 
 
 def kept_weights(scores: Array, known: NDArray[np.bool_], share: float) -> Array:

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.measure.metrics import Draws, Estimate, estimate, micro_mean, reward_of
+from zooter_lite.measure.metrics import (
+    Array,
+    Draws,
+    Estimate,
+    IntArray,
+    estimate,
+    micro_mean,
+    reward_of,
+)
 from zooter_lite.measure.recovered import recovered_gap
 from zooter_lite.measure.system import Role, System
 from zooter_lite.table.reward_table import RewardTable
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.intp]
 
 SWEEP = 32  # points of a cost-quality curve
 
@@ -92,7 +97,8 @@ def cost_quality(
 ) -> CostQuality:
     """Measure the trade between cost and quality of every system that chooses experts.
 
-    A row counts for a choice where both its reward and its cost were observed.
+    A row counts for a choice where both its reward and its cost were observed. Where some
+    were not, the points of two systems are means over different rows.
 
     Parameters
     ----------
@@ -113,7 +119,9 @@ def cost_quality(
     weak, strong = int(np.nanargmin(train_costs)), int(np.nanargmax(train_rewards))
     singles = np.repeat(np.arange(len(table.experts))[:, None], len(table), axis=1)
     of_singles = _measure(singles, table, draws)
-    span = _span(of_singles, weak)
+    cheapest, costs = of_singles[:, weak], of_singles[:, :, 0]
+    dearest = np.where(np.isnan(costs), -np.inf, costs).max(axis=1)
+    span = np.stack([cheapest[:, 0], dearest], axis=1)
     curves, own = [], {}
     for system in systems:
         if system.choices is None:
@@ -123,15 +131,13 @@ def cost_quality(
             choices = np.concatenate([choices, sweep(system.scores, train_costs)])
         measured = _measure(choices, table, draws)
         own[system.name] = measured[0, 0]
-        curves.append(_curve(system, measured, of_singles[:, weak], span))
-    apgr, cpt = recovered_gap(
-        systems[0].scores, table.rewards.astype(np.float64), (weak, strong), draws
-    )
+        curves.append(_curve(system, measured, cheapest, span))
+    undominated = pareto(np.stack([*own.values()]))
+    rewards = table.rewards.astype(np.float64)
+    apgr, cpt = recovered_gap(systems[0].scores, rewards, (weak, strong), draws)
     return CostQuality(
         systems=curves,
-        frontier=[
-            name for name, best in zip(own, pareto(np.stack([*own.values()])), strict=True) if best
-        ],
+        frontier=[name for name, best in zip(own, undominated, strict=True) if best],
         random_mix=_points(hull(of_singles[0])),
         apgr=apgr,
         cpt=cpt,
@@ -206,19 +212,16 @@ def hull(points: Array) -> Array:
     for cost, reward in known[np.lexsort((-known[:, 1], known[:, 0]))].tolist():
         if chain and reward <= chain[-1][1]:
             continue
-        while len(chain) > 1 and _below(chain[-2], chain[-1], (cost, reward)):
+        # the middle one of three points goes where it lies on or below the line of the others
+        while len(chain) > 1 and _turn(chain[-2], chain[-1], (cost, reward)) >= 0:
             chain.pop()
         chain.append((cost, reward))
     return np.asarray(chain, dtype=np.float64).reshape(-1, 2)
 
 
-def _below(
-    first: tuple[float, float], middle: tuple[float, float], last: tuple[float, float]
-) -> bool:
-    """Whether the middle point lies on or below the line between the others."""
-    return (middle[1] - first[1]) * (last[0] - first[0]) <= (last[1] - first[1]) * (
-        middle[0] - first[0]
-    )
+def _turn(one: tuple[float, float], two: tuple[float, float], last: tuple[float, float]) -> float:
+    """Twice the signed area of three points: positive where they turn left."""
+    return (last[1] - one[1]) * (two[0] - one[0]) - (two[1] - one[1]) * (last[0] - one[0])
 
 
 def mean_height(outline: Array, low: float, high: float) -> float:
@@ -244,39 +247,25 @@ def _measure(choices: IntArray, table: RewardTable, draws: Draws) -> Array:
     """(1 + n_resamples, m, 2) mean cost and reward of choices (m, n): measured, then resampled."""
     if table.costs is None:
         raise ValueError("the table has no costs")
-    found = []
+    pairs = []
     for values, other in ((table.costs, table.rewards), (table.rewards, table.costs)):
         hidden = np.where(np.isnan(other), np.nan, values)
         columns = np.stack([reward_of(chosen, hidden) for chosen in choices], axis=1)
         whole = np.asarray([micro_mean(column) for column in columns.T])
-        found.append(np.concatenate([whole[None], draws.means(columns)]))
-    return np.stack(found, axis=2)
-
-
-def _span(of_singles: Array, weak: int) -> Array:
-    """(1 + n_resamples, 2) range of costs: the weak expert's, and the dearest expert's."""
-    costs = of_singles[:, :, 0]
-    dearest = np.where(np.isnan(costs), -np.inf, costs).max(axis=1)
-    return np.stack([costs[:, weak], dearest], axis=1)
+        pairs.append(np.concatenate([whole[None], draws.means(columns)]))
+    return np.stack(pairs, axis=2)
 
 
 def _curve(system: System, measured: Array, cheapest: Array, span: Array) -> CostCurve:
-    """Curve of one system from what `_measure` found, the cheapest expert's point added."""
+    """Curve of one system from what `_measure` returned, the cheapest expert's point added."""
     within = np.concatenate([measured, cheapest[:, None]], axis=1)
     outlines = [hull(points) for points in within]
     heights = [mean_height(h, *ends) for h, ends in zip(outlines, span.tolist(), strict=True)]
-    return CostCurve(
-        name=system.name,
-        role=system.role,
-        points=_points(measured[0]),
-        hull=_points(outlines[0]),
-        aiq=estimate(heights[0], np.asarray(heights[1:])),
-    )
+    aiq = estimate(heights[0], np.asarray(heights[1:]))
+    return CostCurve(system.name, system.role, _points(measured[0]), _points(outlines[0]), aiq)
 
 
 def _points(values: Array) -> list[Point]:
     """Points (m, 2) as objects, each once, NaN left out."""
-    found = [
-        Point(cost, reward) for cost, reward in values.tolist() if cost == cost and reward == reward
-    ]
-    return list(dict.fromkeys(found))
+    known = values[~np.isnan(values).any(axis=1)].tolist()
+    return list(dict.fromkeys(Point(cost, reward) for cost, reward in known))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +9,18 @@ from numpy.typing import NDArray
 
 from zooter_lite.labels.diagnostics import reward_entropy
 from zooter_lite.measure.calibration import equal_mass_bins
-from zooter_lite.measure.metrics import Draws, Estimate, estimate, mean_estimates, reward_of
-
-Array = NDArray[np.float64]
+from zooter_lite.measure.metrics import (
+    UNKNOWN,
+    Array,
+    Draws,
+    Estimate,
+    IntArray,
+    estimate,
+    mean_estimates,
+    reward_of,
+)
 
 BINS = 8
-CHUNK = 2**21  # numbers held at a time while ranking resamples
 
 
 @dataclass(frozen=True)
@@ -76,25 +81,14 @@ def entropy_curve(
     # equal rewards in another order may differ in the last bits of the sum
     entropy = np.where(np.isnan(quality), np.nan, np.round(reward_entropy(values), 9))
     if np.isnan(quality).all():
-        return EntropyCurve([], Estimate(float("nan"), float("nan"), float("nan")))
+        return EntropyCurve([], UNKNOWN)
     places = equal_mass_bins(entropy, n_bins)
-    columns = np.stack(
-        [np.where(places == place, quality, np.nan) for place in range(places.max() + 1)], axis=1
-    )
+    columns = np.where(places[:, None] == np.arange(places.max() + 1), quality[:, None], np.nan)
     bins = []
-    for place, found in enumerate(mean_estimates(columns, draws)):
+    for place, mean in enumerate(mean_estimates(columns, draws)):
         inside = entropy[places == place]
-        bins.append(
-            EntropyBin(
-                low=float(inside.min()),
-                high=float(inside.max()),
-                entropy=float(inside.mean()),
-                quality=found.value,
-                quality_low=found.low,
-                quality_high=found.high,
-                count=len(inside),
-            )
-        )
+        ends = (float(inside.min()), float(inside.max()), float(inside.mean()))
+        bins.append(EntropyBin(*ends, mean.value, mean.low, mean.high, len(inside)))
     return EntropyCurve(bins, spearman(entropy, quality, draws))
 
 
@@ -106,44 +100,28 @@ def spearman(first: Array, second: Array, draws: Draws) -> Estimate:
     """
     known = ~(np.isnan(first) | np.isnan(second))
     if not known.any():
-        return Estimate(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     places = [np.unique(column[known], return_inverse=True)[1] for column in (first, second)]
-    value = _correlation(np.ones((int(known.sum()), 1)), places)[0]
-    resampled = [_correlation(counts, places) for counts in _chunks(draws, known)]
-    return estimate(float(value), np.concatenate(resampled))
+    held = np.empty(len(known))
+    resampled = np.empty(draws.n_resamples)
+    for i in range(draws.n_resamples):
+        for rows, counts in zip(draws.rows, draws.counts, strict=True):
+            held[rows] = counts[i]
+        resampled[i] = _correlation(held[known], *places)
+    return estimate(_correlation(np.ones(int(known.sum())), *places), resampled)
 
 
-def _chunks(draws: Draws, known: NDArray[np.bool_]) -> Iterator[Array]:
-    """(n_known, some resamples): how often each resample holds each known row."""
-    step = max(1, CHUNK // len(known))
-    for start in range(0, draws.n_resamples, step):
-        part = slice(start, start + step)
-        size = len(draws.counts[0][part])
-        counts = np.empty((len(known), size))
-        for rows, drawn in zip(draws.rows, draws.counts, strict=True):
-            counts[rows] = drawn[part].T
-        yield counts[known]
+def _correlation(counts: Array, first: IntArray, second: IntArray) -> float:
+    """Correlation of the ranks of rows of which each is held `counts` (n,) times.
 
-
-def _correlation(counts: Array, places: list[NDArray[np.intp]]) -> Array:
-    """(n_resamples,) correlation of the ranks of rows held `counts` (n, n_resamples) times.
-
-    `places` holds for each of the two columns (n,) the position of each value among the
-    distinct ones.
+    The columns (n,) hold the position of each value among the distinct ones.
     """
-    middle = (counts.sum(axis=0) + 1) / 2
-    one, other = (_ranks(counts, place) - middle for place in places)
-    product = np.einsum("ij,ij,ij->j", counts, one, other)
-    squares = [np.einsum("ij,ij,ij->j", counts, ranks, ranks) for ranks in (one, other)]
-    scale = np.sqrt(squares[0] * squares[1])
-    found = np.full_like(product, np.nan)
-    return np.asarray(np.divide(product, scale, out=found, where=scale > 0))
+    one, other = (_ranks(counts, places) - (counts.sum() + 1) / 2 for places in (first, second))
+    scale = float(np.sqrt((counts * one) @ one * ((counts * other) @ other)))
+    return float((counts * one) @ other) / scale if scale > 0 else float("nan")
 
 
-def _ranks(counts: Array, place: NDArray[np.intp]) -> Array:
-    """(n, n_resamples) averaged rank of each row among the rows held, from 1."""
-    order = np.argsort(place, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(place[order]), 1))  # of each distinct value
-    upto = np.cumsum(counts[order], axis=0)[last]
-    held = np.diff(upto, axis=0, prepend=0)
-    return np.asarray((upto - (held - 1) / 2)[place])
+def _ranks(counts: Array, places: IntArray) -> Array:
+    """(n,) averaged rank of each row among the rows held, from 1."""
+    held = np.bincount(places, weights=counts)
+    return np.asarray((np.cumsum(held) - (held - 1) / 2)[places])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 RESAMPLES = 2000
 CHUNK = 2**22  # numbers held at a time while drawing and summing
@@ -16,25 +17,19 @@ CHUNK = 2**22  # numbers held at a time while drawing and summing
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean reward and its 95% bootstrap interval."""
+    """A value, such as a mean reward, and its 95% bootstrap interval; NaN where unknown."""
 
     value: float
     low: float
     high: float
 
+    @property
+    def mean(self) -> float:
+        """The value, by the name that a mean reward has."""
+        return self.value
 
-@dataclass(frozen=True)
-class Resampled:
-    """Bootstrap means of several methods over the same resamples.
 
-    Attributes
-    ----------
-    micro, macro
-        Per method (n_resamples,): mean over queries, and unweighted mean over subsets.
-    """
-
-    micro: dict[str, Array]
-    macro: dict[str, Array]
+UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 
 
 def reward_of(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
@@ -65,6 +60,20 @@ def macro_mean(values: Array, subsets: Sequence[str]) -> float:
     return micro_mean(np.asarray(list(subset_means(values, subsets).values())))
 
 
+def paired_means(columns: Array) -> Array:
+    """(k,) mean of each of the `columns` (n, k) over the rows where all of them were observed.
+
+    NaN where there is no such row.
+
+    Examples
+    --------
+    >>> paired_means(np.array([[1.0, 0.0], [np.nan, 1.0], [0.0, 0.5]]))
+    array([0.5 , 0.25])
+    """
+    complete = ~np.isnan(columns).any(axis=1)
+    return np.asarray([micro_mean(np.where(complete, column, np.nan)) for column in columns.T])
+
+
 @dataclass(frozen=True)
 class Draws:
     """Bootstrap resamples of n rows, drawn with replacement within each subset.
@@ -84,7 +93,7 @@ class Draws:
     """
 
     subsets: list[str]
-    rows: list[NDArray[np.intp]]
+    rows: list[IntArray]
     counts: list[NDArray[np.uint8]]
 
     @property
@@ -94,21 +103,27 @@ class Draws:
 
     def sums(self, columns: Array) -> Array:
         """Sum each of the `columns` (n, k) by resample and subset: (n_resamples, n_subsets, k)."""
-        found = np.empty((self.n_resamples, len(self.subsets), columns.shape[1]))
+        sums = np.empty((self.n_resamples, len(self.subsets), columns.shape[1]))
         for place, (rows, counts) in enumerate(zip(self.rows, self.counts, strict=True)):
             values = np.ascontiguousarray(columns[rows])
             step = max(1, CHUNK // max(1, len(rows)))
             for start in range(0, len(counts), step):
                 part = counts[start : start + step].astype(np.float64)
-                found[start : start + step, place] = part @ values
-        return found
+                sums[start : start + step, place] = part @ values
+        return sums
+
+    def observed(self, columns: Array) -> tuple[Array, Array]:
+        """Sum and count what is not NaN, by resample and subset: twice as `sums` returns it."""
+        sums = self.sums(np.nan_to_num(columns))
+        if np.isnan(columns).any():
+            return sums, self.sums((~np.isnan(columns)).astype(np.float64))
+        sizes = np.asarray([len(rows) for rows in self.rows], dtype=np.float64)
+        return sums, np.broadcast_to(sizes[:, None], sums.shape)
 
     def means(self, columns: Array) -> Array:
         """(n_resamples, k) mean of each of the `columns` (n, k) over its rows that are not NaN."""
-        total = self.sums(np.nan_to_num(columns)).sum(axis=1)
-        if not np.isnan(columns).any():
-            return np.asarray(total / len(columns))
-        return ratio(total, self.sums((~np.isnan(columns)).astype(np.float64)).sum(axis=1))
+        sums, counts = self.observed(columns)
+        return ratio(sums.sum(axis=1), counts.sum(axis=1))
 
 
 def draw(subsets: Sequence[str], seed: int | Sequence[int], n_resamples: int = RESAMPLES) -> Draws:
@@ -136,40 +151,45 @@ def ratio(total: Array, count: Array) -> Array:
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
-def resample(
-    methods: Mapping[str, Array], subsets: Sequence[str], seed: int, n_resamples: int = RESAMPLES
-) -> Resampled:
-    """Bootstrap all methods together, drawing rows with replacement within each subset.
+@dataclass(frozen=True)
+class Measured:
+    """Means of k columns over the same rows and resamples.
 
-    Parameters
+    Attributes
     ----------
-    methods
-        Per method (n,) rewards of the same rows, NaN where not observed.
+    micro, macro
+        Mean over the rows, and unweighted over the subsets; NaN counts nowhere.
     subsets
-        Subset of each row.
+        Mean by subset.
+    resampled
+        (n_resamples, k) the mean over the rows on every resample.
     """
-    return resampled_means(methods, draw(subsets, seed, n_resamples))
+
+    micro: list[Estimate]
+    macro: list[Estimate]
+    subsets: list[dict[str, float]]
+    resampled: Array
 
 
-def resampled_means(methods: Mapping[str, Array], draws: Draws) -> Resampled:
-    """Micro and macro means of each method (n,) on every resample; NaN counts nowhere."""
-    values = np.stack(list(methods.values()), axis=1)
-    sums = draws.sums(np.nan_to_num(values))
-    seen = draws.sums((~np.isnan(values)).astype(np.float64))
-    micro = ratio(sums.sum(axis=1), seen.sum(axis=1))
-    by_subset = ratio(sums, seen)
-    known = (~np.isnan(by_subset)).sum(axis=1)
-    macro = ratio(np.nansum(by_subset, axis=1), known)
-    return Resampled(
-        {name: micro[:, i] for i, name in enumerate(methods)},
-        {name: macro[:, i] for i, name in enumerate(methods)},
+def measure(columns: Array, draws: Draws) -> Measured:
+    """Measure each of the `columns` (n, k): means, and intervals over the resamples."""
+    sums, counts = draws.observed(columns)
+    micro = ratio(sums.sum(axis=1), counts.sum(axis=1))
+    by_subset = ratio(sums, counts)
+    macro = ratio(np.nansum(by_subset, axis=1), (~np.isnan(by_subset)).sum(axis=1))
+    means = np.asarray([[micro_mean(column[rows]) for rows in draws.rows] for column in columns.T])
+    return Measured(
+        [estimate(micro_mean(c), drawn) for c, drawn in zip(columns.T, micro.T, strict=True)],
+        [estimate(micro_mean(m), drawn) for m, drawn in zip(means, macro.T, strict=True)],
+        [dict(zip(draws.subsets, row, strict=True)) for row in means.tolist()],
+        micro,
     )
 
 
 def mean_estimates(columns: Array, draws: Draws) -> list[Estimate]:
     """Mean of each of the `columns` (n, k) with its interval; NaN counts nowhere."""
-    resampled = draws.means(columns)
-    return [estimate(micro_mean(columns[:, i]), resampled[:, i]) for i in range(columns.shape[1])]
+    resampled = draws.means(columns).T
+    return [estimate(micro_mean(c), drawn) for c, drawn in zip(columns.T, resampled, strict=True)]
 
 
 def estimate(value: float, resampled: Array) -> Estimate:
@@ -177,12 +197,3 @@ def estimate(value: float, resampled: Array) -> Estimate:
     known = resampled[~np.isnan(resampled)]
     low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
     return Estimate(value, float(low), float(high))
-
-
-def probability_of_gain(first: Array, second: Array) -> float:
-    """Share of the paired resamples in which the first mean is higher; ties count half.
-
-    Resamples without an observed reward of either count nowhere; NaN where all are such.
-    """
-    gap = first - second
-    return micro_mean(np.where(np.isnan(gap), np.nan, (gap > 0) + 0.5 * (gap == 0)))

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zooter_lite.measure.calibration import kept_weights
-from zooter_lite.measure.metrics import Draws, Estimate, estimate
-
-Array = NDArray[np.float64]
+from zooter_lite.measure.metrics import UNKNOWN, Array, Draws, Estimate, estimate
 
 SHARES = np.linspace(0, 1, 51)  # of calls to the strong expert
 THRESHOLDS = (50, 80)  # percent of the gap, for CPT
@@ -40,37 +37,33 @@ def recovered_gap(
     weak, strong = pair
     known = ~np.isnan(rewards[:, weak] + rewards[:, strong])
     if weak == strong or not known.any():
-        unknown = Estimate(float("nan"), float("nan"), float("nan"))
-        return unknown, {str(percent): unknown for percent in THRESHOLDS}
+        return UNKNOWN, {str(percent): UNKNOWN for percent in THRESHOLDS}
     gain = np.where(known, np.nan_to_num(rewards[:, strong]) - np.nan_to_num(rewards[:, weak]), 0)
-    called = np.stack(
-        [kept_weights(scores[:, strong] - scores[:, weak], known, share) for share in SHARES],
-        axis=1,
-    )
+    lead = scores[:, strong] - scores[:, weak]
+    called = np.stack([kept_weights(lead, known, share) for share in SHARES], axis=1)
     columns = np.concatenate([called, called * gain[:, None]], axis=1)
-    found = [
-        _areas_and_shares(sums[:, : len(SHARES)], sums[:, len(SHARES) :])
-        for sums in (columns.sum(axis=0)[None], draws.sums(columns).sum(axis=1))
-    ]
+    whole = _areas_and_shares(columns.sum(axis=0)[None])
+    resampled = _areas_and_shares(draws.sums(columns).sum(axis=1))
     apgr, *cpt = (
-        estimate(float(value[0]), resampled) for value, resampled in zip(*found, strict=True)
+        estimate(float(value[0]), drawn) for value, drawn in zip(whole, resampled, strict=True)
     )
     return apgr, {str(percent): share for percent, share in zip(THRESHOLDS, cpt, strict=True)}
 
 
-def _areas_and_shares(called: Array, gained: Array) -> list[Array]:
-    """APGR and each CPT of every resample (m,), from the sums (m, n_shares)."""
+def _areas_and_shares(sums: Array) -> list[Array]:
+    """APGR and each CPT of every resample (m,), from sums (m, 2 n_shares) of calls and gains."""
+    called, gained = np.split(sums, 2, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = called / called[:, -1:]
         recovered = np.where(gained[:, -1:] > 0, gained / gained[:, -1:], np.nan)
     area = ((recovered[:, 1:] + recovered[:, :-1]) / 2 * np.diff(share, axis=1)).sum(axis=1)
     rows = np.arange(len(share))
-    found = [area]
+    figures = [area]
     for percent in THRESHOLDS:
         after = (recovered >= percent / 100).argmax(axis=1)  # above 0: nothing is recovered there
         before = np.maximum(after - 1, 0)
         low, high = recovered[rows, before], recovered[rows, after]
         step = np.divide(percent / 100 - low, high - low, out=np.ones_like(low), where=high > low)
         between = share[rows, before] + step * (share[rows, after] - share[rows, before])
-        found.append(np.where(np.isnan(area), np.nan, between))
-    return found
+        figures.append(np.where(np.isnan(area), np.nan, between))
+    return figures

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.measure.metrics import Draws, Estimate, mean_estimates, reward_of
+from zooter_lite.measure.metrics import Array, Draws, Estimate, mean_estimates, reward_of
 from zooter_lite.table.reward_table import RewardTable
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.integer]
 
 WORST = 20
 TAGS = 15
-TAG_ROWS = 10
+TAG_ROWS = 10  # of known regret that a tag must have
 
 
 @dataclass(frozen=True)
 class Part:
-    """Regret on some of the rows.
+    """Regret on the rows of one subset or tag.
 
     Attributes
     ----------
-    name
-        The subset or tag.
     rows
         Its rows with a known regret.
     regret
@@ -43,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True)
 class WorstRow:
-    """A query on which much was lost."""
+    """A query on which much was lost, and the probability that the chosen expert had."""
 
     query_id: str
     query: str
@@ -66,7 +61,7 @@ class Regret:
     worst: list[WorstRow]
 
 
-def regrets(choices: IntArray, rewards: NDArray[np.floating]) -> Array:
+def regrets(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
     """(n,) best observed reward minus that of the chosen expert; NaN where it was not observed.
 
     Examples
@@ -77,7 +72,7 @@ def regrets(choices: IntArray, rewards: NDArray[np.floating]) -> Array:
     return np.asarray(np.nanmax(rewards, axis=1) - reward_of(choices, rewards), dtype=np.float64)
 
 
-def confusion(choices: IntArray, rewards: NDArray[np.floating]) -> Array:
+def confusion(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
     """Cross the oracle's best expert (row) with the chosen one (column): shares of all queries.
 
     Experts that tie for the best observed reward share their query. The chosen expert counts
@@ -100,8 +95,14 @@ def confusion(choices: IntArray, rewards: NDArray[np.floating]) -> Array:
     return np.asarray(best.T @ chosen / len(rewards))
 
 
-def regret(table: RewardTable, choices: IntArray, probability: Array, draws: Draws) -> Regret:
+def regret(
+    table: RewardTable, choices: NDArray[np.integer], probability: Array, draws: Draws
+) -> Regret:
     """Describe where the choices lose reward; rows whose chosen reward is unknown count nowhere.
+
+    A row counts for each of its tags, so the shares of tags do not sum to 1. The intervals
+    do not know that the tags were picked for their regret: chance makes the top ones look
+    worse than they are.
 
     Parameters
     ----------
@@ -117,84 +118,52 @@ def regret(table: RewardTable, choices: IntArray, probability: Array, draws: Dra
     lost = regrets(choices, table.rewards)
     return Regret(
         mean=mean_estimates(lost[:, None], draws)[0],
-        by_subset=by_subset(lost, table.subsets, draws),
-        by_tag=[] if table.tags is None else by_tag(lost, table.tags, draws),
-        worst=worst_rows(table, choices, probability),
+        by_subset=_parts(lost, dict(zip(draws.subsets, draws.rows, strict=True)), draws),
+        by_tag=[] if table.tags is None else _parts(lost, _worst_tags(lost, table.tags), draws),
+        worst=_worst_rows(table, choices, probability, lost),
     )
 
 
-def by_subset(lost: Array, subsets: Sequence[str], draws: Draws) -> list[Part]:
-    """Regret of each subset, by name, from the regrets `lost` (n,)."""
-    labels = np.asarray(subsets)
-    return _parts(lost, {str(name): labels == name for name in np.unique(labels)}, draws)
-
-
-def by_tag(
-    lost: Array,
-    tags: Sequence[Sequence[str]],
-    draws: Draws,
-    most: int = TAGS,
-    min_rows: int = TAG_ROWS,
-) -> list[Part]:
-    """Regret of the tags with the highest mean regret, highest first.
-
-    A row counts for each of its tags, so the shares of tags do not sum to 1. The intervals
-    do not know that these tags were picked for their regret: chance makes the top ones look
-    worse than they are.
-
-    Parameters
-    ----------
-    lost
-        (n,) regret, NaN where unknown.
-    tags
-        Tags of each row.
-    draws
-        Resamples of the n rows.
-    most, min_rows
-        How many tags, and how many rows of known regret a tag must have.
-    """
+def _worst_tags(lost: Array, tags: list[list[str]]) -> dict[str, list[int]]:
+    """Rows of the tags with the highest mean regret, highest first."""
     members: dict[str, list[int]] = {}
     for row in np.flatnonzero(~np.isnan(lost)).tolist():
         for tag in dict.fromkeys(tags[row]):
             members.setdefault(tag, []).append(row)
-    means = {tag: lost[rows].mean() for tag, rows in members.items() if len(rows) >= min_rows}
-    highest = sorted(means, key=lambda tag: (-means[tag], tag))[:most]
-    masks = {}
-    for tag in highest:
-        masks[tag] = np.zeros(len(lost), dtype=bool)
-        masks[tag][members[tag]] = True
-    return _parts(lost, masks, draws)
+    means = {tag: lost[rows].mean() for tag, rows in members.items() if len(rows) >= TAG_ROWS}
+    return {tag: members[tag] for tag in sorted(means, key=lambda tag: (-means[tag], tag))[:TAGS]}
 
 
-def _parts(lost: Array, masks: dict[str, NDArray[np.bool_]], draws: Draws) -> list[Part]:
-    if not masks:
+def _parts(
+    lost: Array, members: Mapping[str, NDArray[np.intp] | list[int]], draws: Draws
+) -> list[Part]:
+    """Regret of each part, by name, from the regrets (n,) and the rows of each part."""
+    if not members:
         return []
-    columns = np.stack([np.where(mask, lost, np.nan) for mask in masks.values()], axis=1)
+    columns = np.full((len(lost), len(members)), np.nan)
+    for place, rows in enumerate(members.values()):
+        columns[rows, place] = lost[rows]
     total = float(np.nansum(lost))
     return [
         Part(
             name=name,
             rows=int((~np.isnan(column)).sum()),
-            regret=found,
+            regret=mean,
             share=float(np.nansum(column)) / total if total > 0 else float("nan"),
         )
-        for name, column, found in zip(
-            masks, columns.T, mean_estimates(columns, draws), strict=True
+        for name, column, mean in zip(
+            members, columns.T, mean_estimates(columns, draws), strict=True
         )
     ]
 
 
-def worst_rows(
-    table: RewardTable, choices: IntArray, probability: Array, most: int = WORST
+def _worst_rows(
+    table: RewardTable, choices: NDArray[np.integer], probability: Array, lost: Array
 ) -> list[WorstRow]:
-    """Rows with the highest regret; of equal ones those where the router was surest.
-
-    Rows without regret are none of them.
-    """
-    lost = regrets(choices, table.rewards)
+    """Rows with the highest regret above 0; of equal ones those where the router was surest."""
     order = np.lexsort((-probability, -np.nan_to_num(lost)))
     worst = []
-    for row in [int(row) for row in order[:most] if lost[row] > 0]:
+    for row in [int(row) for row in order[:WORST] if lost[row] > 0]:
         best = int(np.nanargmax(table.rewards[row]))
         worst.append(
             WorstRow(

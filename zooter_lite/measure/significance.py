@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zooter_lite.measure.metrics import Draws, estimate, micro_mean
+from zooter_lite.measure.metrics import Array, Draws, Estimate, measure
 
-Array = NDArray[np.float64]
+LEVEL = 0.05  # of the Holm-corrected p below which a difference is called one
+
+Outcome = Literal["better", "worse", "unclear", "unknown"]
 
 
 @dataclass(frozen=True)
 class Gap:
     """Mean paired difference in reward between two systems.
 
+    Every figure is over the queries where both rewards were observed.
+
     Attributes
     ----------
     value, low, high
-        Mean over the queries where both rewards were observed, with its 95% interval.
+        Mean over these queries, with its 95% interval.
     p
         Two-sided bootstrap p-value; NaN where no query has both.
     p_holm
         The same after Holm's correction for all the comparisons made together.
+    macro
+        Unweighted mean of the subsets' differences.
+    subsets
+        Difference by subset, NaN where no query has both.
     """
 
     value: float
@@ -31,6 +40,17 @@ class Gap:
     high: float
     p: float
     p_holm: float
+    macro: Estimate
+    subsets: dict[str, float]
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the first system stands: `better` or `worse` where `p_holm` is below `LEVEL`."""
+        if np.isnan(self.value):
+            return "unknown"
+        if not self.p_holm < LEVEL:
+            return "unclear"
+        return "better" if self.value > 0 else "worse"
 
 
 def paired_gaps(reference: Array, others: Array, draws: Draws) -> list[Gap]:
@@ -45,14 +65,15 @@ def paired_gaps(reference: Array, others: Array, draws: Draws) -> list[Gap]:
     draws
         Resamples of the n rows.
     """
-    differences = reference[:, None] - others
-    resampled = draws.means(differences)
-    p_values = [two_sided_p(column) for column in resampled.T]
-    gaps = []
-    for place, corrected in enumerate(holm(p_values)):
-        found = estimate(micro_mean(differences[:, place]), resampled[:, place])
-        gaps.append(Gap(found.value, found.low, found.high, p_values[place], corrected))
-    return gaps
+    measured = measure(reference[:, None] - others, draws)
+    p_values = [two_sided_p(resampled) for resampled in measured.resampled.T]
+    return [
+        Gap(micro.value, micro.low, micro.high, p, corrected, macro, subsets)
+        for micro, macro, subsets, p, corrected in zip(
+            *(measured.micro, measured.macro, measured.subsets, p_values, holm(p_values)),
+            strict=True,
+        )
+    ]
 
 
 def two_sided_p(resampled: Array) -> float:
@@ -62,6 +83,10 @@ def two_sided_p(resampled: Array) -> float:
     both), each counted with one resample more, so that it is never 0 (Davison and Hinkley
     1997, section 4.2). It is below 0.05 where the 95% percentile interval excludes 0.
 
+    Where all resamples are on one side their number is the limit, which Holm's correction
+    for many experts would push above any level: there a smaller tail of the normal
+    distribution of their mean and deviation counts.
+
     Examples
     --------
     >>> two_sided_p(np.array([0.1] * 98 + [-0.1]))
@@ -70,8 +95,12 @@ def two_sided_p(resampled: Array) -> float:
     known = resampled[~np.isnan(resampled)]
     if not len(known):
         return float("nan")
-    below, above = int((known <= 0).sum()), int((known >= 0).sum())
-    return min(1.0, 2 * (1 + min(below, above)) / (1 + len(known)))
+    crossed = min(int((known <= 0).sum()), int((known >= 0).sum()))
+    p = min(1.0, 2 * (1 + crossed) / (1 + len(known)))
+    mean, deviation = abs(float(known.mean())), float(known.std())
+    if crossed or not deviation > 1e-9 * mean:
+        return p
+    return min(p, math.erfc(mean / deviation / math.sqrt(2)))
 
 
 def holm(p_values: list[float]) -> list[float]:

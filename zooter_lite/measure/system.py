@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.measure.metrics import Array, IntArray, reward_of
 from zooter_lite.table.reward_table import RewardTable
 
-Array = NDArray[np.float64]
 FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.intp]
-
 Role = Literal["router", "baseline", "single", "bound"]
+
+ROUTER, RANDOM, ORACLE = "router", "random", "oracle"
+BEST_SINGLE, BEST_PER_SUBSET, KNN = "best single on train", "best per subset on train", "kNN"
+ALWAYS = "always "  # before the name of a single expert
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class System:
     name
         As the tables show it.
     role
-        `bound` is a limit rather than a rival (random, oracle) and is not ranked.
+        `bound` is a limit rather than a rival (random, oracle, reward ranking): it is not
+        ranked, and no gap to it is tested.
     rewards
         (n,) reward earned on each row, NaN where it was not observed.
     choices
@@ -39,8 +44,49 @@ class System:
     name: str
     role: Role
     rewards: Array
-    choices: IntArray | None
+    choices: IntArray | None = None
     scores: Array | None = None
+
+
+def chooser(name: str, role: Role, rewards: NDArray[np.floating], scores: Array) -> System:
+    """Make the system that takes the best-scored expert of each row.
+
+    Parameters
+    ----------
+    rewards, scores
+        (n, n_experts) of the same rows.
+    """
+    choices = scores.argmax(axis=1)
+    return System(name, role, reward_of(choices, rewards), choices, scores)
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What baselines and costs may know: the training rows.
+
+    Attributes
+    ----------
+    mean_rewards
+        (n_experts,) mean observed reward.
+    table, embeddings
+        The training rows and their unit embeddings (n, dim); None where the evaluated
+        file has no training rows: only the best single expert is known then.
+    """
+
+    mean_rewards: Array
+    table: RewardTable | None = None
+    embeddings: FloatArray | None = None
+
+    @property
+    def best_single(self) -> int:
+        """Position of the expert with the highest mean reward."""
+        return int(np.nanargmax(self.mean_rewards))
+
+    @property
+    def mean_costs(self) -> Array | None:
+        """(n_experts,) mean cost of each expert, NaN where unknown; None where nothing is."""
+        costs = None if self.table is None else self.table.costs
+        return None if costs is None or np.isnan(costs).all() else observed_mean(costs)
 
 
 @dataclass(frozen=True)
@@ -49,30 +95,35 @@ class Slice:
 
     Attributes
     ----------
-    name
-        As the report shows it, for instance `routerdc test`.
     table_name, split
         Where the rows come from.
     table
         The n evaluated rows, experts in the router's order.
-    groups
-        Group of each subset; subsets without one are absent.
-    best_single
-        Index of the expert with the best mean on the training rows.
+    known
+        The training rows.
     probs
         (n, n_experts) the router's calibrated probabilities.
     embeddings
         (n, dim) unit embeddings of the queries.
     systems
-        The router first.
+        The router first, the oracle last.
+    temperature
+        That of the calibration, which divided the logits of `probs`.
+    groups
+        Group of each subset; subsets without one are absent.
     """
 
-    name: str
     table_name: str
     split: str
     table: RewardTable
-    groups: dict[str, str]
-    best_single: int
+    known: TrainedOn
     probs: FloatArray
     embeddings: FloatArray
     systems: list[System]
+    temperature: float = 1.0
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As the report shows it, for instance `routerdc test`."""
+        return f"{self.table_name} {self.split}"

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,9 @@ from numpy.typing import NDArray
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import is_static
 from zooter_lite.graph.quantise import n_products
-from zooter_lite.head.train import Fitted, Recipe
+from zooter_lite.head.fit_head import Fitted
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.onnx.parity import (
-    Parity,
     ParityError,
     check_fp32,
     check_int8,
@@ -25,6 +23,16 @@ from zooter_lite.onnx.parity import (
     reference_embeddings,
 )
 from zooter_lite.onnx.router_graph import int8_encoder, router_graph
+from zooter_lite.recipe import Recipe
+from zooter_lite.router.directory.config import (
+    Calibration,
+    EncoderSpec,
+    HeadSpec,
+    LabelSpec,
+    Parities,
+    RouterConfig,
+    Training,
+)
 from zooter_lite.router.directory.store import GRAPHS, QUERIES, TOKENIZER
 from zooter_lite.router.head import Head
 from zooter_lite.table.reward_table import RewardTable
@@ -40,30 +48,33 @@ SPARED = (4, 8)  # last products left in fp32 where int8 loses too much: a layer
 
 def router_config(
     encoder: Encoder, train: RewardTable, fitted: Fitted, recipe: Recipe
-) -> dict[str, Any]:
-    """Return config.json without the parts that writing adds (version, sizes, hashes)."""
+) -> RouterConfig:
+    """Return config.json without what is known later: parity, and the files' sizes and hashes."""
+    parts = fitted.config()
     means = observed_mean(train.rewards)
-    return fitted.config() | {
-        "experts": train.experts,
-        "encoder": asdict(encoder.spec),
-        "policy": {"default": "arg max"},
-        "training": {
-            "folds": recipe.folds,
-            "mean_rewards": [round(float(mean), 6) for mean in means],
-            "rows": len(train),
-            "seed": recipe.seed,
-        }
-        | _mean_costs(train)
-        | ({} if fitted.sample is None else {"rows_that_chose": len(fitted.sample)}),
-    }
+    return RouterConfig(
+        experts=tuple(train.experts),
+        encoder=EncoderSpec(**asdict(encoder.spec)),
+        head=HeadSpec(**parts["head"]),
+        labels=LabelSpec(**parts["labels"]),
+        calibration=Calibration(fitted.head.temperature),
+        training=Training(
+            mean_rewards=tuple(round(float(mean), 6) for mean in means),
+            mean_costs=_mean_costs(train),
+            rows=len(train),
+            rows_that_chose=None if fitted.sample is None else len(fitted.sample),
+            folds=recipe.folds,
+            seed=recipe.seed,
+        ),
+    )
 
 
-def _mean_costs(train: RewardTable) -> dict[str, Any]:
-    """Mean observed cost of each expert, None for one without; nothing without costs."""
+def _mean_costs(train: RewardTable) -> tuple[float | None, ...] | None:
+    """Mean observed cost of each expert, None for one without; None without costs."""
     if train.costs is None:
-        return {}
+        return None
     means = observed_mean(train.costs).tolist()
-    return {"mean_costs": [float(f"{mean:.6g}") if mean == mean else None for mean in means]}
+    return tuple(float(f"{mean:.6g}") if mean == mean else None for mean in means)
 
 
 def tag_files(train: RewardTable, embeddings: FloatArray, tagging: Tags) -> dict[str, bytes]:
@@ -89,13 +100,13 @@ class Exports:
     files
         Content by file name.
     parity
-        Figures by precision.
+        What each changes, as config.json keeps it.
     refused
         Why the int8 graph was left out, or "".
     """
 
     files: dict[str, bytes]
-    parity: dict[str, Parity]
+    parity: Parities
     refused: str = ""
 
 
@@ -132,7 +143,7 @@ def export_graphs(
     found = graph_probs(graph, encoder, exact.queries, progress)
     reference = reference_embeddings(encoder, exact.queries, cache, progress)
     files = {GRAPHS["fp32"]: graph, TOKENIZER: encoder.tokenizer.encode()}
-    parity = {"fp32": check_fp32(found, head, reference, exact.rewards)}
+    parity = Parities(fp32=check_fp32(found, head, reference, exact.rewards).rounded())
     if "int8" not in precisions:
         return Exports(files, parity)
     if is_static(encoder.spec.name):
@@ -152,6 +163,6 @@ def export_graphs(
         except ParityError as error:
             refused = refused or str(error)
             continue
-        parity["int8"] = replace(measured, spared=spared)
+        parity = replace(parity, int8=replace(measured, spared=spared).rounded())
         return Exports(files | {GRAPHS["int8"]: graph}, parity)
     return Exports(files, parity, refused)

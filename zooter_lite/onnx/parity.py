@@ -6,7 +6,6 @@ Both checks run from text, on training queries, so that no test row decides what
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import find_encoder, is_static
 from zooter_lite.encode.reference import load_torch, torch_embeddings
 from zooter_lite.errors import ZooterError
+from zooter_lite.router.directory.config import Parity
 from zooter_lite.router.head import Head
 from zooter_lite.router.session import TextSession
 
@@ -30,41 +30,6 @@ MARGIN_QUANTILE = 0.99  # of int8's error in the margin; closer calls are repeat
 
 class ParityError(ZooterError):
     """An exported graph does not compute what was fitted."""
-
-
-@dataclass(frozen=True)
-class Parity:
-    """What an exported graph changes on training queries.
-
-    Attributes
-    ----------
-    queries
-        Number of queries compared.
-    max_difference
-        Largest |difference| of a probability.
-    changed_decisions
-        Share of queries that go to another expert, ties apart.
-    lost
-        Mean reward lost, in hundredths of the range of the rewards; negative is a gain.
-    margin, repeats, changed_after_repeats
-        Of `--precision auto`: where int8's two best are closer than `margin`, fp32 decides;
-        the share of queries for which it does, and of decisions changed then. 0 for fp32.
-    spared
-        Last products of the int8 graph that stayed in float32, since it lost too much without.
-    """
-
-    queries: int
-    max_difference: float
-    changed_decisions: float
-    lost: float
-    margin: float = 0.0
-    repeats: float = 0.0
-    changed_after_repeats: float = 0.0
-    spared: int = 0
-
-    def to_json(self) -> dict[str, float]:
-        """Return the figures as config.json keeps them."""
-        return {name: round(value, 9) for name, value in asdict(self).items()}
 
 
 def reference_embeddings(
@@ -100,7 +65,9 @@ def graph_probs(
     progress: Callable[[int], object] = lambda _: None,
 ) -> NDArray[np.float32]:
     """Probabilities (n_queries, n_experts) of a router's graph, from text."""
-    session = TextSession(graph, encoder.tokenizer, encoder.spec.max_length, threads=1)
+    session = TextSession(
+        graph, encoder.tokenizer, encoder.spec.max_length, threads=1, trusted=True
+    )
     return session.run(queries, ["probs"], progress)[0]
 
 

@@ -1,290 +1,228 @@
-"""Which figures the report has: each drawn from the dictionary, with its two sentences."""
+"""Which figures a report has, drawn from what was measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from zooter_lite.report import captions, curves, plots, summary
-from zooter_lite.report.captions import compared
-from zooter_lite.report.curves import Curve
-from zooter_lite.report.plots import Dot, Row
-from zooter_lite.report.words import Estimate, listed, standing
+from zooter_lite.measure.costs import CostQuality, Point
+from zooter_lite.measure.regret import Part
+from zooter_lite.measure.results import Report, Setting, SliceReport, SystemResult
+from zooter_lite.measure.system import ALWAYS, BEST_SINGLE
+from zooter_lite.report import svg
+from zooter_lite.report.plots import WIDTH, Dot, Row, Series, named_rows, plane
+from zooter_lite.report.readable import Interval, counted, interval, number
+from zooter_lite.report.svg import Drawing
 
-Json = dict[str, Any]
 REWARD = "mean reward ×100"
+PANEL = (290, 150)  # width, and height of the plot, of one panel of several
+ABLATIONS = {
+    "beta": "Share of the sample label (β)",
+    "labels": "Soft against hard labels",
+    "kl": "Direction of the KL divergence",
+    "encoder": "Encoder",
+}
+_RIVALS = (("baseline", "6 3"), ("other", "2 3"), ("bound", "8 3 2 3"))  # looks over cost
 
 
 @dataclass(frozen=True)
 class Figure:
-    """An inline SVG, its heading, what it shows, and what that means."""
+    """Drawings under one title, with a line on how to read them where that is not plain."""
 
-    name: str
     title: str
-    svg: str
-    shows: str
-    means: str
+    drawings: Sequence[Drawing]
+    note: str = ""
 
 
-def of_slice(one: Json, prefix: str) -> dict[str, Figure]:
-    """Draw the figures of one slice, by their short names; `prefix` makes ids unique."""
-    makers = {
-        "systems": _systems,
-        "gaps": _gaps,
-        "shares": _shares,
-        "regret-subset": _regret_by_subset,
-        "regret-tag": _regret_by_tag,
-        "calibration": _calibration,
-        "selective": _selective,
-        "entropy": _entropy,
-        "costs": _costs,
-        "robustness": _robustness,
+def chart(slices: Iterable[SliceReport]) -> str:
+    """Return an SVG file that shows what every system earns, one panel a slice."""
+    panels = []
+    for one in slices:
+        title = f"{one.name}: {REWARD} over {counted(one.rows, 'query')}, 95% intervals"
+        panels.append(_earned(title, one, 720))
+    return svg.document(panels)
+
+
+def label(system: SystemResult, one: SliceReport) -> str:
+    """Return the name of a system; that of the best single expert says which it is."""
+    return f"{system.name} ({one.best_expert})" if system.name == BEST_SINGLE else system.name
+
+
+def of_slice(one: SliceReport) -> dict[str, Figure]:
+    """Draw the figures of one slice, by their short names."""
+    drawn = {
+        "systems": Figure("Mean reward", [_earned("Mean reward", one)]),
+        "gaps": _gaps(one),
+        "shares": _shares(one),
+        "regret-subset": _regret("Regret by subset", one.regret.by_subset),
+        "regret-tag": _regret("Regret by tag (the largest)", one.regret.by_tag),
+        "calibration": _calibration(one),
+        "selective": _selective(one),
+        "entropy": _entropy(one),
+        "costs": _costs(one.costs) if one.costs else None,
     }
-    drawn = {key: make(one, f"{prefix}-{key}") for key, make in makers.items()}
-    return {key: figure for key, figure in drawn.items() if figure is not None}
+    return {name: figure for name, figure in drawn.items() if figure}
 
 
-def of_all(report: Json) -> dict[str, Figure]:
+def of_all(report: Report) -> dict[str, Figure]:
     """Draw the figures that span the slices: ranking, ablations, learning curve."""
-    ranked = _by_value(report["ranking"]["systems"], "mtr", falling=False)
-    drawn = {"ranking": _ranking(report, ranked)} if ranked else {}
-    titles = {
-        "beta": ("Share of the sample label (β)", "each β"),
-        "labels": ("Soft against hard labels", "soft or hard labels"),
-        "kl": ("Direction of the KL divergence", "either direction"),
-        "encoder": ("Encoder frozen or fine-tuned", "the encoder frozen or fine-tuned"),
-    }
-    for key, (title, what) in titles.items():
-        rows = (report["ablations"] or {}).get(key)
-        if rows and len(rows) > 1:
-            drawn[key] = _ablation(rows, key, title, what)
-    if report["learning_curve"]:
-        drawn["learning"] = _learning(report["learning_curve"])
-    return drawn
-
-
-def _times(estimate: Estimate, look: str, scale: float = 100.0, filled: bool = True) -> Dot:
-    value, low, high = (
-        None if estimate[end] is None else scale * estimate[end] for end in ("value", "low", "high")
-    )
-    return Dot(value, low, high, look, filled)
-
-
-def _by_value(systems: Sequence[Json], key: str, falling: bool = True) -> list[Json]:
-    known = [system for system in systems if system[key]["value"] is not None]
-    return sorted(known, key=lambda system: system[key]["value"] * (-1 if falling else 1))
-
-
-def _systems(one: Json, name: str) -> Figure | None:
-    shown = _by_value([s for s in one["systems"] if s["role"] != "bound"], "micro")
-    if not shown:
-        return None
+    ranked = [s for s in report.ranking.systems if not math.isnan(s.mtr.value)]
     rows = [
-        Row(s["name"], (_times(s["micro"], s["role"]),), bold=s["role"] == "router") for s in shown
+        Row(system.name, [_dot(system.mtr, system.role, 1.0)], bold=system.role == "router")
+        for system in sorted(ranked, key=lambda system: system.mtr.value)
     ]
-    title = "Mean reward of every system"
-    looks = ("router", "baseline", "single")
-    legend = [(look, Dot(0, 0, 0, look)) for look in looks if any(s["role"] == look for s in shown)]
-    svg = plots.dots(name, f"{title}, {one['name']}", rows, REWARD, legend=legend)
-    return Figure(name, title, svg, *captions.systems(one))
+    drawn = {"ranking": _rows("Mean task rank (MTR)", rows, "mean rank over the subsets")}
+    for name, settings in (report.ablations or {}).items():
+        drawn[name] = _ablation(ABLATIONS[name], settings, list(report.slices))
+    panels = []
+    for name, points in (report.learning_curve or {}).items():
+        dots = [(math.log(point.rows), _dot(point.micro)) for point in points]
+        marks = [(math.log(point.rows), f"{point.rows:,}") for point in points]
+        axes = ("training rows", REWARD)
+        panels.append(plane(name, [Series(dots)], axes, x_marks=marks, size=PANEL))
+    drawn["learning"] = Figure("Reward over the number of training rows", panels)
+    return {name: figure for name, figure in drawn.items() if figure and figure.drawings}
 
 
-def _gaps(one: Json, name: str) -> Figure | None:
-    shown = _by_value(compared(one), "gap", falling=False)
-    if not shown:
-        return None
-    rows = []
-    for system in shown:
-        gap = system["gap"]
-        look = standing(gap) if standing(gap) != "unknown" else "unclear"
-        rows.append(Row(system["name"], (_times(gap, look, filled=look != "unclear"),)))
-    title = "Router minus each system"
-    legend = [("router ahead", Dot(0, 0, 0, "better")), ("behind", Dot(0, 0, 0, "worse"))]
-    legend.insert(1, ("within noise", Dot(0, 0, 0, "unclear", filled=False)))
-    svg = plots.dots(
-        name, f"{title}, {one['name']}", rows, "points of reward", zero=True, legend=legend
-    )
-    return Figure(name, title, svg, *captions.gaps(one))
+def _dot(estimate: Interval, look: str = "router", scale: float = 100.0) -> Dot:
+    return Dot(scale * estimate.value, scale * estimate.low, scale * estimate.high, look)
 
 
-def _shares(one: Json, name: str) -> Figure:
-    best = {
-        expert: sum(row)
-        for expert, row in zip(one["confusion"]["experts"], one["confusion"]["matrix"], strict=True)
-    }
+def _once(one: SliceReport) -> list[SystemResult]:
+    """Return the systems without the best single expert's second name."""
+    twin = ALWAYS + one.best_expert if one.best_single else None
+    return [system for system in one.systems if system.name != twin]
+
+
+def _earned(title: str, one: SliceReport, width: float = WIDTH) -> Drawing:
+    """Draw the mean of every system but the bounds, which would stretch the axis."""
+    known = [system for system in _once(one) if not math.isnan(system.micro.value)]
+    known.sort(key=lambda system: -system.micro.value)
+    bounds = [f"{s.name} {number(s.micro.value)}" for s in known[::-1] if s.role == "bound"]
     rows = [
-        Row(expert, (_point(share, "router"), _point(best.get(expert), "bound", filled=False)))
-        for expert, share in sorted(one["shares"].items(), key=lambda item: -item[1])
+        Row(label(s, one), [_dot(s.micro, s.role)], number(s.micro.value), s.role == "router")
+        for s in known
+        if s.role != "bound"
     ]
-    title = "Who gets the queries"
-    legend = [("router", _point(0, "router")), ("oracle", _point(0, "bound", filled=False))]
-    svg = plots.dots(
-        name, f"{title}, {one['name']}", rows, "% of queries", zero=True, legend=legend
-    )
-    return Figure(name, title, svg, *captions.shares(one))
+    axis = f"{REWARD} ({', '.join(bounds)})" if bounds else REWARD
+    return named_rows(title, rows, axis, width=width)
 
 
-def _point(share: float | None, look: str, filled: bool = True) -> Dot:
-    """Return a share as per cent; it is counted, so that it has no interval."""
-    return Dot(None if share is None else 100 * share, None, None, look, filled)
+def _rows(
+    title: str, rows: Sequence[Row], axis: str, note: str = "", zero: bool = False
+) -> Figure | None:
+    return Figure(title, [named_rows(title, rows, axis, zero)], note) if rows else None
 
 
-def _regret_by_subset(one: Json, name: str) -> Figure | None:
-    return _regret(one, name, "by_subset", "Regret by subset")
+def _gaps(one: SliceReport) -> Figure | None:
+    gaps = [(s.gap, s.name) for s in _once(one) if s.gap and s.gap.outcome != "unknown"]
+    rows = [
+        Row(name, [_dot(gap, gap.outcome)])
+        for gap, name in sorted(gaps, key=lambda named: named[0].value)
+    ]
+    note = "Paired on the same queries; noise after Holm's correction for all comparisons."
+    return _rows("Router minus each system", rows, "points of reward", note, zero=True)
 
 
-def _regret_by_tag(one: Json, name: str) -> Figure | None:
-    return _regret(one, name, "by_tag", "Regret by tag (the largest)")
+def _shares(one: SliceReport) -> Figure | None:
+    best = dict(zip(one.confusion.experts, one.confusion.matrix.sum(axis=1).tolist(), strict=True))
+    rows = [
+        Row(name, [Dot(100 * share), Dot(100 * best[name], look="bound")])
+        for name, share in sorted(one.shares.items(), key=lambda item: -item[1])
+    ]
+    note = "The oracle shares ties among the best experts."
+    return _rows("Who gets the queries", rows, "% of queries", note, zero=True)
 
 
-def _regret(one: Json, name: str, part: str, title: str) -> Figure | None:
-    shown = _by_value(one["regret"][part], "regret")
-    if not shown:
-        return None
-    rows = [Row(f"{r['name']} ({r['rows']:,})", (_times(r["regret"], "router"),)) for r in shown]
-    axis = "points lost per query (queries)"
-    svg = plots.dots(name, f"{title}, {one['name']}", rows, axis, zero=True)
-    return Figure(name, title, svg, *captions.regret(one, part))
+def _regret(title: str, parts: Sequence[Part]) -> Figure | None:
+    known = [part for part in parts if not math.isnan(part.regret.value)]
+    rows = [
+        Row(f"{part.name} ({part.rows:,})", [_dot(part.regret)])
+        for part in sorted(known, key=lambda part: -part.regret.value)
+    ]
+    return _rows(title, rows, "points lost per query (queries)", zero=True)
 
 
-def _calibration(one: Json, name: str) -> Figure:
+def _calibration(one: SliceReport) -> Figure:
+    series = []
+    for name, measured, look in (
+        ("temperature 1", one.calibration.before, "baseline"),
+        ("calibrated", one.calibration.after, "router"),
+    ):
+        bins = [b for b in measured.bins if not math.isnan(b.confidence)]
+        dots = [(b.confidence, Dot(b.accuracy, b.accuracy_low, b.accuracy_high)) for b in bins]
+        series.append(Series(dots, look, name, line=False))
+    places = [x for one in series for x, _ in one.points]
+    places += [end for one in series for _, dot in one.points for end in dot.ends]
     title = "Are its probabilities right?"
-    before, after = (one["calibration"][when]["bins"] for when in ("before", "after"))
-    svg = curves.reliability(name, f"{title} {one['name']}", before, after)
-    return Figure(name, title, svg, *captions.calibration(one))
+    axes = ("probability that the router states", "share of choices that were best")
+    right = _guide([(end, end) for end in (min(places, default=0.0), max(places, default=1.0))])
+    drawing = plane(title, [right, *series], axes, size=(WIDTH, 270))
+    return Figure(title, [drawing], "Right where they lie on the dashed line.")
 
 
-def _scaled(values: Sequence[float | None], scale: float = 100.0) -> list[float | None]:
-    return [None if value is None else scale * value for value in values]
+def _guide(points: Sequence[tuple[float, float]]) -> Series:
+    """Return a dashed line to compare with."""
+    dots = [(x, Dot(y)) for x, y in points]
+    return Series(dots, "muted", dashes="4 3")
 
 
-def _selective(one: Json, name: str) -> Figure:
+def _selective(one: SliceReport) -> Figure:
+    curve = one.selective
+    values = zip(curve.coverage, curve.reward, curve.low, curve.high, strict=True)
+    dots = [(100 * kept, Dot(100 * r, 100 * low, 100 * high)) for kept, r, low, high in values]
     title = "Answering only where it is confident"
-    found = one["selective"]
-    reward, low, high = (_scaled(found[key]) for key in ("reward", "low", "high"))
-    curve = Curve(_scaled(found["coverage"]), reward, low, high, "router")
-    level = None if found["overall"] is None else 100 * found["overall"]
-    names = ("% of queries kept, the most confident first", REWARD)
-    svg = curves.line(name, f"{title}, {one['name']}", curve, names, level)
-    return Figure(name, title, svg, *captions.selective(one))
+    axes = ("% of queries kept, the most confident first", REWARD)
+    overall = _guide([(x, 100 * curve.overall) for x in (0, 100)])
+    return Figure(title, [plane(title, [overall, Series(dots)], axes)], "Dashed: over all queries.")
 
 
-def _entropy(one: Json, name: str) -> Figure | None:
-    bins = one["entropy"]["bins"]
-    if not bins:
-        return None
-    quality, low, high = (
-        _scaled([each[key] for each in bins]) for key in ("quality", "quality_low", "quality_high")
-    )
+def _entropy(one: SliceReport) -> Figure | None:
+    bins, rank = one.entropy.bins, one.entropy.spearman
+    dots = [
+        (b.entropy, Dot(100 * b.quality, 100 * b.quality_low, 100 * b.quality_high)) for b in bins
+    ]
     title = "Reward entropy against quality"
-    curve = Curve([each["entropy"] for each in bins], quality, low, high, "router")
-    names = ("entropy of the query's rewards (nats)", "points above the mean expert")
-    svg = curves.line(name, f"{title}, {one['name']}", curve, names, 0.0)
-    return Figure(name, title, svg, *captions.entropy(one))
+    axes = ("entropy of the query's rewards (nats)", "points above the mean expert")
+    note = f"Rank correlation {number(rank.value, 2, 1)} {interval(rank, 2, 1)} (paper, Figure 3)."
+    zero = _guide([(b.entropy, 0.0) for b in bins])
+    return Figure(title, [plane(title, [zero, Series(dots)], axes)], note) if bins else None
 
 
-def _costs(one: Json, name: str) -> Figure | None:
-    if one["costs"] is None:
-        return None
+def _costs(costs: CostQuality) -> Figure:
+    """Draw the hulls of the router and of the three baselines with the largest area."""
+    known = [system for system in costs.systems if not math.isnan(system.aiq.value)]
+    known.sort(key=lambda system: -system.aiq.value)
+    rivals = [system for system in known if system.role == "baseline" and len(system.points) > 1]
+    curves = [("random mix of experts", costs.random_mix, "muted", "2 2")]
+    curves += [(s.name, s.hull, "router", "") for s in known if s.role == "router"]
+    curves += [
+        (system.name, system.hull, look, dashes)
+        for system, (look, dashes) in zip(rivals, _RIVALS, strict=False)
+    ]
+    series = [
+        Series(_places(points), look, name, dashes=dashes) for name, points, look, dashes in curves
+    ]
+    experts = sorted((s for s in known if s.role == "single"), key=lambda s: s.points[0].cost)
+    single = [place for system in experts for place in _places(system.points)]
+    series.append(Series(single, "single", "single experts", line=False, numbered=True))
     title = "Cost against quality"
-    shows, means = captions.costs(one)
-    cheapest_first = [system["name"] for system in curves.by_cost(one["costs"])]
-    numbered = listed((f"{i} {n}" for i, n in enumerate(cheapest_first, start=1)), most=30)
-    svg = curves.trade_off(name, f"{title}, {one['name']}", one["costs"])
-    return Figure(name, title, svg, f"{shows} {numbered}." if numbered else shows, means)
+    axes = (f"cost ({costs.unit})" if costs.unit else "cost", REWARD)
+    names = ", ".join(f"{place} {system.name}" for place, system in enumerate(experts, start=1))
+    return Figure(title, [plane(title, series, axes)], names)
 
 
-def _robustness(one: Json, name: str) -> Figure | None:
-    if not one["robustness"]:
-        return None
-    title = "Reworded prompts"
-    rows = [
-        Row(kind["name"], (_times(kind["flips"], "router"), _times(kind["lost"], "series-2")))
-        for kind in one["robustness"]
-    ]
-    legend = [
-        ("choices flipped, %", Dot(0, 0, 0, "router")),
-        ("points lost", Dot(0, 0, 0, "series-2")),
-    ]
-    svg = plots.dots(name, f"{title}, {one['name']}", rows, "% or points", zero=True, legend=legend)
-    return Figure(name, title, svg, *captions.robustness(one))
+def _places(points: Sequence[Point]) -> list[tuple[float, Dot]]:
+    return [(point.cost, Dot(100 * point.reward)) for point in points]
 
 
-def _ranking(report: Json, ranked: list[Json]) -> Figure:
-    title = "Mean task rank"
-    rows = [
-        Row(s["name"], (_times(s["mtr"], s["role"], 1.0),), bold=s["role"] == "router")
-        for s in ranked
-    ]
-    svg = plots.dots("all-ranking", title, rows, "mean rank over the subsets (1 is first)")
-    return Figure("all-ranking", title, svg, *summary.ranking(report))
-
-
-def _look(place: int) -> str:
-    return curves.SERIES[place % len(curves.SERIES)]
-
-
-def _ablation(rows: list[Json], key: str, title: str, what: str) -> Figure:
-    name, caption = f"all-{key}", summary.ablation(rows, what)
-    slices = summary.slices_of(rows)
-    places = [_float(row["label"]) for row in rows]
-    if key == "beta" and None not in places:
-        panels = [
-            curves.line(
-                f"{name}-{i}",
-                f"{title}, {one}",
-                _curve(
-                    [
-                        place
-                        for place, row in zip(places, rows, strict=True)
-                        if one in row["values"]
-                    ],
-                    [row["values"][one]["micro"] for row in rows if one in row["values"]],
-                ),
-                ("β (1: sample labels alone)", REWARD),
-                title=one,
-            )
-            for i, one in enumerate(slices)
-        ]
-        return Figure(name, title, _panels(panels), *caption)
-    lines = [
-        Row(f"{one}: {row['label']}", (_times(row["values"][one]["micro"], _look(i)),))
-        for i, one in enumerate(slices)
-        for row in rows
-        if one in row["values"]
-    ]
-    return Figure(name, title, plots.dots(name, title, lines, REWARD), *caption)
-
-
-def _float(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _learning(curve: dict[str, list[Json]]) -> Figure:
-    title = "Learning curve"
-    panels = [
-        curves.line(
-            f"all-learning-{i}",
-            f"{title}, {one}",
-            _curve([p["rows"] for p in points], [p["micro"] for p in points]),
-            ("training rows", REWARD),
-            log=True,
-            title=one,
-        )
-        for i, (one, points) in enumerate(curve.items())
-    ]
-    return Figure("all-learning", title, _panels(panels), *summary.learning(curve))
-
-
-def _curve(x: list[float | None], estimates: list[Estimate]) -> Curve:
-    """Return values with their intervals (x100) over x."""
-    y, low, high = (_scaled([e[end] for e in estimates]) for end in ("value", "low", "high"))
-    return Curve(x, y, low, high, "router")
-
-
-def _panels(svgs: list[str]) -> str:
-    return f'<div class="panels">{"".join(svgs)}</div>' if len(svgs) > 1 else "".join(svgs)
+def _ablation(title: str, settings: Sequence[Setting], slices: Sequence[str]) -> Figure:
+    """Draw one panel a slice, settings as rows."""
+    panels = []
+    for name in slices:
+        measured = [setting for setting in settings if name in setting.values]
+        rows = [Row(setting.label, [_dot(setting.values[name].micro)]) for setting in measured]
+        if len(rows) > 1:
+            panels.append(named_rows(name, rows, REWARD, width=PANEL[0]))
+    return Figure(title, panels)

@@ -1,216 +1,231 @@
-"""Values with whiskers, one line per name: most figures of the report are this one."""
+"""The two kinds of figures: values on named rows, and series over two axes."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from zooter_lite.report.svg import COLOURS, FONT, WIDTH, drawing, inline
+from zooter_lite.report import svg
+from zooter_lite.report.readable import number
+from zooter_lite.report.svg import Drawing, Place
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-MARKERS = {  # a shape for every colour: neither is ever alone
-    "router": "o",
-    "baseline": "s",
-    "single": "^",
-    "bound": "D",
-    "better": "^",
-    "worse": "v",
-    "unclear": "o",
-    "series-1": "o",
-    "series-2": "s",
-    "series-3": "^",
-    "series-4": "D",
-    "series-5": "v",
-}
-_LABELS = 166  # pixels for the names at the left of a `dots` figure
-_FITS = _LABELS - 10  # of which a line of a name may fill
-_FOOT = 40
+WIDTH = 400  # CSS pixels: a phone shows a figure of this width almost at its own size
+_FOOT = 40  # below a plot: numbers, and the name of the axis
+Scale = Callable[[float], float]
+Marks = list[tuple[float, str]]  # places on an axis, and what stands there
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One value with its interval; `value` None is not drawn, a whisker without ends neither.
+    """A value with its interval, in the colour and shape of `look`; NaN is not drawn."""
 
-    Attributes
-    ----------
-    look
-        Key of `MARKERS`: colour and shape.
-    filled
-        False draws the outline alone.
-    """
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    look: str = "router"
 
-    value: float | None
-    low: float | None
-    high: float | None
-    look: str
-    filled: bool = True
+    @property
+    def ends(self) -> list[float]:
+        """Low and high where both are known."""
+        return [] if math.isnan(self.low + self.high) else [self.low, self.high]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a `dots` figure: one name, one value or several side by side."""
+    """A named row with one value, or with several side by side, and a text at its end."""
 
     name: str
-    dots: tuple[Dot, ...]
+    dots: Sequence[Dot]
+    text: str = ""
     bold: bool = False
 
 
-def dots(
-    name: str,
-    label: str,
-    rows: Sequence[Row],
-    axis: str,
-    zero: bool = False,
-    legend: Sequence[tuple[str, Dot]] = (),
-) -> str:
+@dataclass(frozen=True)
+class Series:
+    """Dots over x: a line, with markers and a band where there are intervals, or markers alone.
+
+    Attributes
+    ----------
+    points
+        (x, dot) from left to right.
+    name
+        In the legend.
+    dashes
+        Of the line, as in `stroke-dasharray`.
+    numbered
+        Whether each marker has its number above it, from 1 on.
+    """
+
+    points: Sequence[tuple[float, Dot]]
+    look: str = "router"
+    name: str = ""
+    line: bool = True
+    dashes: str = ""
+    numbered: bool = False
+
+    @property
+    def known(self) -> list[tuple[float, Dot]]:
+        """The dots with a value at a known place."""
+        return [(x, dot) for x, dot in self.points if not math.isnan(x + dot.value)]
+
+
+def named_rows(
+    label: str, rows: Sequence[Row], axis: str, zero: bool = False, width: float = WIDTH
+) -> Drawing:
     """Draw one line per row, from top to bottom: dots with whiskers, names at the left.
 
     Parameters
     ----------
-    name, label
-        Prefix of ids, and what a screen reader says.
+    label
+        What a screen reader says.
     axis
         What the horizontal axis measures.
     zero
-        Whether to mark 0 with a strong line.
-    legend
-        Names of the dots' looks, above the plot.
+        Whether 0 is on the axis, with a strong line.
     """
-    with drawing(100) as (figure, axes):
-        lines = [_wrapped(row.name) for row in rows]
-        steps = [33 if len(parts) > 1 else 24 for parts in lines]
-        height = (22 if legend else 6) + sum(steps) + _FOOT
-        figure.set_size_inches(WIDTH / 72, height / 72)
-        figure.set_layout_engine("none")
-        axes.set_position(
-            (_LABELS / WIDTH, _FOOT / height, 1 - (_LABELS + 12) / WIDTH, sum(steps) / height)
-        )
-        axes.set_ylim(sum(steps), 0)
-        middle = 0.0
-        for row, parts, step in zip(rows, lines, steps, strict=True):
-            middle += step / 2
-            _name(axes, parts, middle, row.bold)
-            for place, dot in enumerate(row.dots):
-                spread = 7.0 * (place - (len(row.dots) - 1) / 2)
-                draw_dot(axes, dot, middle + spread, upright=False)
-            middle += step / 2
-        axes.set_yticks([])
-        axes.margins(x=0.04)
-        few_ticks(axes)
-        if zero:
-            axes.axvline(0, color=COLOURS["muted"], linewidth=1.2)
-        axes.set_xlabel(axis)
-        _legend(axes, legend, height)
-        return inline(figure, name, label)
+    left = 0.415 * width
+    right = width - 12 - max((svg.text_width(row.text) for row in rows), default=0)
+    names = [svg.wrapped(row.name, left - 14) for row in rows]
+    steps = [33 if len(lines) > 1 else 24 for lines in names]
+    dots = [dot for row in rows for dot in row.dots]
+    looks = {dot.look for dot in dots}
+    keys = [(key[0], svg.marker(look, (9, 9))) for look, key in svg.LOOKS.items() if look in looks]
+    body, top = _legend(keys if looks != {"router"} else [], width)
+    bottom = top + sum(steps)
+    low, high = _range(dots, [0.0] if zero else [])
+    scale = _scale(low, high, left, right)
+    marks = _ticks(low, high, int((right - left) / 45))
+    body += _x_axis(scale, marks, (top, bottom), axis, width)
+    if zero:
+        body += svg.line("muted", [(scale(0), top), (scale(0), bottom)], 1.2)
+    for row, lines, step in zip(rows, names, steps, strict=True):
+        middle = top + step / 2
+        for place, words in enumerate(lines):
+            y = middle + 4 + 13.5 * (place - (len(lines) - 1) / 2)
+            body += svg.text(words, (left - 8, y), anchor="end", bold=row.bold)
+        for place, dot in enumerate(row.dots):
+            if not math.isnan(dot.value):
+                y = middle + 7 * (place - (len(row.dots) - 1) / 2)
+                body += svg.line(dot.look, [(scale(end), y) for end in dot.ends], 2)
+                body += svg.marker(dot.look, (scale(dot.value), y))
+        body += svg.text(row.text, (width, middle + 4), anchor="end", bold=row.bold)
+        top += step
+    return Drawing(label, width, bottom + _FOOT, body)
 
 
-def _wrapped(name: str) -> list[str]:
-    """Break a name into at most two lines that fit at the left of a figure."""
-    lines = [""]
-    for word in name.split():
-        joined = f"{lines[-1]} {word}".strip()
-        if _width(joined) <= _FITS or not lines[-1]:
-            lines[-1] = joined
-        else:
-            lines.append(word)
-    if len(lines) > 2:
-        lines[1:] = [f"{lines[1]} …"]
-    return [_cut(line) for line in lines]
+def plane(
+    label: str,
+    series: Sequence[Series],
+    axes: tuple[str, str],
+    x_marks: Marks | None = None,
+    size: tuple[float, float] = (WIDTH, 210),
+) -> Drawing:
+    """Draw series over two axes.
 
-
-def _cut(line: str) -> str:
-    """Shorten a line that is too wide."""
-    if _width(line) <= _FITS:
-        return line
-    kept = len(line)
-    while kept and _width(line[:kept] + "…") > _FITS:
-        kept -= 1
-    return line[:kept].rstrip() + "…"
-
-
-def _width(text: str) -> float:
-    """Pixels that a text takes in matplotlib's font, which is wider than most of a browser's."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    rest = "".join(c for c in text if unicodedata.east_asian_width(c) not in "WF")
-    font = FontProperties(family="DejaVu Sans", size=FONT)
-    return FONT * wide + float(text_to_path.get_text_width_height_descent(rest, font, False)[0])
-
-
-def _name(axes: Axes, parts: list[str], middle: float, bold: bool) -> None:
-    """Write the lines of a name; each is its own text, so that the page's font aligns them."""
-    for place, part in enumerate(parts):
-        axes.annotate(
-            part,
-            (0, middle + 13.5 * (place - (len(parts) - 1) / 2)),
-            (-8, 0),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontweight="bold" if bold else "normal",
-            annotation_clip=False,
-        )
-
-
-def draw_dot(axes: Axes, dot: Dot, at: float, upright: bool) -> None:
-    """Draw a dot: at height `at` with a level whisker, or at x = `at` with an upright one."""
-    if dot.value is None:
-        return
-    colour = COLOURS[dot.look]
-    if dot.low is not None and dot.high is not None:
-        ends, same = [dot.low, dot.high], [at, at]
-        across = (same, ends) if upright else (ends, same)
-        axes.plot(*across, color=colour, linewidth=2, solid_capstyle="round")
-    axes.plot(
-        *((at, dot.value) if upright else (dot.value, at)),
-        MARKERS[dot.look],
-        color=colour,
-        markerfacecolor=colour if dot.filled else COLOURS["card"],
-        markersize=7,
-        markeredgewidth=1.5,
-        linestyle="none",
-    )
-
-
-def few_ticks(axes: Axes) -> None:
-    """At most six round numbers below the plot: what fits on a phone."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-
-
-def _legend(axes: Axes, entries: Sequence[tuple[str, Dot]], height: float) -> None:
-    """One line above the plot: shape, colour and words."""
-    if not entries:
-        return
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker=MARKERS[dot.look],
-            color=COLOURS[dot.look],
-            markerfacecolor=COLOURS[dot.look if dot.filled else "card"],
-            markeredgewidth=1.5,
-            label=text,
-        )
-        for text, dot in entries
+    Parameters
+    ----------
+    label
+        What a screen reader says.
+    axes
+        What x and y measure.
+    x_marks
+        What to name on the x axis; round numbers where it is None.
+    size
+        Width of the drawing, and height of its plot.
+    """
+    width, height = size
+    keys = [
+        (one.name, svg.line(one.look, [(0, 9), (18, 9)], 2, one.dashes))
+        if one.line
+        else (one.name, svg.marker(one.look, (9, 9)))
+        for one in series
+        if one.name
     ]
-    axes.figure.legend(
-        handles=handles,
-        loc="upper right",
-        bbox_to_anchor=(1, 1 + 4 / height),
-        ncols=len(handles),
-        handletextpad=0.1,
-        columnspacing=1.0,
-        borderpad=0.2,
+    body, top = _legend(keys, width)
+    body += svg.text(axes[1], (0, top + 10), "muted")
+    top, right = top + 22, width - 14
+    bottom = top + height
+    points = [point for one in series for point in one.known]
+    (x_low, x_high), (y_low, y_high) = (
+        _range([], [x for x, _ in points]),
+        _range([d for _, d in points]),
     )
+    y_marks = _ticks(y_low, y_high, 5)
+    left = 10 + max(svg.text_width(words) for _, words in y_marks)
+    x_scale, y_scale = _scale(x_low, x_high, left, right), _scale(y_low, y_high, bottom, top)
+    for value, words in y_marks:
+        y = y_scale(value)
+        body += svg.line("line", [(left, y), (right, y)])
+        body += svg.text(words, (left - 6, y + 4), anchor="end")
+    marks = x_marks or _ticks(x_low, x_high, 5)
+    body += _x_axis(x_scale, marks, (top, bottom), axes[0], width)
+    body += "".join(_series(one, x_scale, y_scale) for one in series)
+    return Drawing(label, width, bottom + _FOOT, body)
+
+
+def _series(one: Series, x: Scale, y: Scale) -> str:
+    """Draw band, line, whiskers, markers and numbers of one series."""
+    banded = [(at, dot) for at, dot in one.known if dot.ends]
+    if one.line:
+        above = [(x(at), y(dot.high)) for at, dot in banded]
+        below = [(x(at), y(dot.low)) for at, dot in reversed(banded)]
+        body = svg.area(one.look, above + below)
+        way = [(x(at), y(dot.value)) for at, dot in one.known]
+        body += svg.line(one.look, way, 2, one.dashes)
+    else:
+        whiskers = [[(x(at), y(end)) for end in dot.ends] for at, dot in banded]
+        body = "".join(svg.line(one.look, whisker, 2) for whisker in whiskers)
+    for place, (at, dot) in enumerate(banded if one.line else one.known, start=1):
+        body += svg.marker(one.look, (x(at), y(dot.value)))
+        if one.numbered:
+            body += svg.text(str(place), (x(at), y(dot.value) - 7), anchor="middle")
+    return body
+
+
+def _legend(keys: Iterable[tuple[str, str]], width: float) -> tuple[str, float]:
+    """Return a legend of names and what is drawn before them, and the height that it takes."""
+    body, left, top = "", 0.0, 0.0
+    for name, drawn in keys:
+        wide = 24 + svg.text_width(name)
+        if left and left + wide > width:
+            left, top = 0.0, top + 18
+        move = f'transform="translate({svg.pixels(left)} {svg.pixels(top)})"'
+        body += f"<g {move}>{drawn}{svg.text(name, (23, 13))}</g>"
+        left += wide + 12
+    return body, top + (24 if body else 4)
+
+
+def _x_axis(scale: Scale, marks: Marks, span: Place, name: str, width: float) -> str:
+    """Draw upright grid lines, the numbers below them, and the name of the axis."""
+    body, (top, bottom) = "", span
+    for value, words in marks:
+        body += svg.line("line", [(scale(value), top), (scale(value), bottom)])
+        body += svg.text(words, (scale(value), bottom + 16), anchor="middle")
+    middle = (scale(marks[0][0]) + scale(marks[-1][0])) / 2
+    middle = min(middle, width - svg.text_width(name) / 2)
+    return body + svg.text(name, (middle, bottom + 33), "muted", "middle")
+
+
+def _range(dots: Sequence[Dot], further: Sequence[float] = ()) -> Place:
+    """Return the range of dots, whiskers and further values, with a margin."""
+    every = [*further, *(value for dot in dots for value in (dot.value, *dot.ends))]
+    values = [value for value in every if not math.isnan(value)]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    margin = 0.04 * (high - low) or 0.04 * abs(high) or 0.5
+    return low - margin, high + margin
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Scale:
+    return lambda value: start + (value - low) / (high - low) * (end - start)
+
+
+def _ticks(low: float, high: float, most: int) -> Marks:
+    """Return about `most` round numbers from `low` to `high`, and their texts."""
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    factor = next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= 0.8 * rough)
+    step = factor * power
+    digits = max(0, (factor == 2.5) - math.floor(math.log10(step)))
+    places = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return [(place * step, number(place * step, digits, 1)) for place in places]

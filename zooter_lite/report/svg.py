@@ -1,176 +1,136 @@
-"""A matplotlib figure as SVG that can stand inside an HTML page, several times on one page.
+"""SVG by hand: shapes and text in the colours of a class, on a page or in a file of their own.
 
-Colours are placeholders until the page's style sheet says what they are, so that one
-drawing serves light and dark; text stays text, in the page's font.
+A drawing stands inside an HTML page as often as you like: it has no ids, no script and no
+style of its own. Shapes have the `currentColor` of a class such as `zl-router`, and `STYLE`
+says what these classes look like in light and in dark.
 """
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
 
-from zooter_lite.errors import MissingPackageError
+from zooter_lite.report.readable import visible
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-WIDTH = 400  # CSS pixels: a phone shows a figure of this width almost at its own size
 FONT = 12.0
-NARROW = 290  # of one panel among several
-# Name of a CSS variable -> the colour that stands for it inside matplotlib.
-COLOURS = {
-    name: f"#{place + 1:02x}fe{place + 1:02x}"
-    for place, name in enumerate(
-        (
-            *("ink", "muted", "line", "card", "router", "baseline", "single", "bound"),
-            *(
-                "better",
-                "worse",
-                "unclear",
-                "series-1",
-                "series-2",
-                "series-3",
-                "series-4",
-                "series-5",
-            ),
+STYLE = files("zooter_lite.report").joinpath("templates/figures.css").read_text("utf-8")
+_ROUND = "M-4.5 0A4.5 4.5 0 1 1 4.5 0A4.5 4.5 0 1 1 -4.5 0Z"
+_UP, _DOWN = "M0 -5L5 4H-5Z", "M0 5L5 -4H-5Z"
+LOOKS = {  # name of a class: what it stands for, and a shape, so that no colour is alone
+    "router": ("router", _ROUND),
+    "baseline": ("baseline", "M-4 -4H4V4H-4Z"),
+    "single": ("single expert", _UP),
+    "bound": ("oracle", "M0 -5.5L5.5 0L0 5.5L-5.5 0Z"),
+    "better": ("router ahead", _UP),
+    "unclear": ("within noise", _ROUND),
+    "worse": ("router behind", _DOWN),
+}
+Place = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The inside of an SVG of `width` x `height` CSS pixels; a screen reader says `label`."""
+
+    label: str
+    width: float
+    height: float
+    body: str
+
+    def inline(self) -> str:
+        """Return an `<svg>` element for a page that has the rules of `STYLE`."""
+        return (
+            f'<svg class="plot" viewBox="0 0 {pixels(self.width)} {pixels(self.height)}" '
+            f'role="img" aria-label="{_text(self.label)}" font-size="{pixels(FONT)}">'
+            f"{self.body}</svg>"
         )
+
+
+def document(drawings: Sequence[Drawing]) -> str:
+    """Return an SVG file of drawings, each under its label; it needs nothing else."""
+    width, parts, top = max((drawing.width for drawing in drawings), default=0.0), [], 8.0
+    for drawing in drawings:
+        title = text(drawing.label, (0, 14), bold=True)
+        parts.append(
+            f'<g transform="translate(16 {pixels(top)})">{title}'
+            f'<g transform="translate(0 24)">{drawing.body}</g></g>'
+        )
+        top += 24 + drawing.height + 16
+    wide, high = pixels(width + 32), pixels(top)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" '
+        f'height="{high}" font-family="system-ui, sans-serif" font-size="{pixels(FONT)}" '
+        f'role="img" aria-label="{_text("; ".join(drawing.label for drawing in drawings))}">\n'
+        f"<style>\n{STYLE}</style>\n"
+        f'<rect class="zl-card" width="{wide}" height="{high}" fill="#ffffff"/>\n'
+        + "\n".join([*parts, "</svg>", ""])
     )
-}
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a name may hold a dollar sign
-    "font.size": FONT,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "axes.edgecolor": COLOURS["muted"],
-    "axes.labelcolor": COLOURS["muted"],
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": COLOURS["line"],
-    "grid.linewidth": 0.8,
-    "text.color": COLOURS["ink"],
-    "xtick.color": COLOURS["muted"],
-    "ytick.color": COLOURS["muted"],
-    "xtick.labelcolor": COLOURS["ink"],
-    "ytick.labelcolor": COLOURS["ink"],
-    "ytick.major.size": 0.0,
-    "legend.frameon": False,
-    "legend.fontsize": FONT,
-    "lines.linewidth": 1.8,
-}
-_NUMBER = re.compile(r"-?\d+\.\d+")
-_REFERENCE = re.compile(r"(?<=#)[\w-]+(?=\)?$)")
-_GEOMETRY = ("d", "x", "y", "transform", "width", "height", "points")
-_KEPT_STYLES = ("fill", "stroke", "stroke-", "opacity", "fill-", "font-size", "font-weight", "text")
 
 
-@contextmanager
-def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
-    """Yield a figure of `width` x `height` CSS pixels and its axes, in the page's style.
-
-    Raises
-    ------
-    MissingPackageError
-        matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError(str(error.name), "report", "the HTML report") from error
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        # the browser has the glyphs that matplotlib's own font lacks
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        matplotlib.rcdefaults()  # not what a matplotlibrc on this machine says
-        matplotlib.rcParams.update(_STYLE)
-        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-        yield figure, figure.add_subplot()
+def marker(look: str, at: Place) -> str:
+    """Draw the shape of a look."""
+    move = f'transform="translate({pixels(at[0])} {pixels(at[1])})"'
+    return f'<path class="zl-{look}" d="{LOOKS[look][1]}" {move} fill="currentColor"/>'
 
 
-def inline(figure: Figure, name: str, label: str) -> str:
-    """Return the figure as an `<svg>` element; call it inside `drawing`.
-
-    Parameters
-    ----------
-    figure
-        What was drawn.
-    name
-        Prefix of the ids inside, unique on the page.
-    label
-        What a screen reader says.
-    """
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    content = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "zooter"}):  # ids, and with them their order, fixed
-        # savefig would draw everything twice
-        canvas: Any = FigureCanvasSVG(figure)
-        canvas.print_svg(content, metadata={"Date": None})
-    root = ElementTree.fromstring(content.getvalue())  # our own output: nothing hostile to expand
-    _drop_document_parts(root)
-    _rename_ids(root, name)
-    for element in root.iter():
-        _simplify(element)
-    _, _, width, height = root.attrib["viewBox"].split()
-    root.attrib = {"class": "plot", "viewBox": f"0 0 {width} {height}", "width": width}
-    root.attrib |= {"role": "img", "aria-label": label}
-    return ElementTree.tostring(root, encoding="unicode")
+def line(look: str, points: Sequence[Place], wide: float = 1.0, dashes: str = "") -> str:
+    """Draw a line through points."""
+    dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+    paint = f'fill="none" stroke="currentColor" stroke-width="{pixels(wide)}"{dashed}'
+    return f'<path class="zl-{look}" d="{_path(points)}" {paint}/>' if points else ""
 
 
-def _drop_document_parts(root: ElementTree.Element) -> None:
-    """Drop the metadata and the style sheet, which would reach the whole page; plain tag names."""
-    for parent in root.iter():
-        parent.tag = parent.tag.rpartition("}")[2]
-        for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):
-                parent.remove(child)
+def area(look: str, points: Sequence[Place]) -> str:
+    """Fill the outline through points, faintly."""
+    paint = 'fill="currentColor" opacity=".16"'
+    return f'<path class="zl-{look}" d="{_path(points)}Z" {paint}/>' if points else ""
 
 
-def _rename_ids(root: ElementTree.Element, name: str) -> None:
-    """Keep only the ids that are referred to, numbered under `name`."""
-    renamed: dict[str, str] = {}
-
-    def rename(found: re.Match[str]) -> str:
-        return renamed.setdefault(found[0], f"{name}-{len(renamed) + 1}")
-
-    for element in root.iter():
-        for key, value in list(element.attrib.items()):
-            if key.endswith("href") or value.startswith("url(#"):
-                del element.attrib[key]
-                element.attrib[key.rpartition("}")[2]] = _REFERENCE.sub(rename, value)
-    for element in root.iter():
-        if "id" in element.attrib:
-            old = element.attrib.pop("id")
-            if old in renamed:
-                element.attrib["id"] = renamed[old]
+def text(
+    words: str, at: Place, look: str = "ink", anchor: str = "start", bold: bool = False
+) -> str:
+    """Write words; `anchor` is the end of them (start, middle, end) that stands at a place."""
+    weight = ' font-weight="600"' if bold else ""
+    element = (
+        f'<text class="zl-{look}" x="{pixels(at[0])}" y="{pixels(at[1])}" '
+        f'text-anchor="{anchor}" fill="currentColor"{weight}>{_text(words)}</text>'
+    )
+    return element if words else ""
 
 
-def _simplify(element: ElementTree.Element) -> None:
-    """Colours of the style sheet, one decimal, no font of matplotlib's."""
-    element.text = element.text.strip() if element.text and element.text.strip() else None
-    element.tail = None
-    for key in _GEOMETRY:
-        if key in element.attrib:
-            element.attrib[key] = _NUMBER.sub(_one_decimal, element.attrib[key]).strip()
-    if element.attrib.get("transform", "").startswith("rotate(-0 "):
-        del element.attrib["transform"]
-    if "style" in element.attrib:
-        parts = (part.strip() for part in element.attrib["style"].split(";"))
-        style = ";".join(part for part in parts if part.startswith(_KEPT_STYLES))
-        for name, colour in COLOURS.items():
-            style = style.replace(colour, f"var(--{name})")
-        element.attrib["style"] = style
+def pixels(value: float) -> str:
+    """Write a length with at most one decimal."""
+    shown = f"{value:.1f}".removesuffix(".0")
+    return "0" if shown == "-0" else shown
 
 
-def _one_decimal(found: re.Match[str]) -> str:
-    return f"{float(found[0]):.1f}".removesuffix(".0")
+def wrapped(name: str, room: float) -> list[str]:
+    """Break a name into at most two lines of about `room` pixels; what is longer ends in dots."""
+    fitting = max(2, int(room * len(name) / max(text_width(name), 1)))
+    lines = textwrap.wrap(name, fitting)
+    return lines if len(lines) < 3 else [lines[0], lines[1][: fitting - 1] + "…"]
+
+
+def text_width(words: str) -> float:
+    """Return about how many pixels words take in a wide font."""
+    return FONT * sum(map(_advance, visible(words)))
+
+
+def _advance(character: str) -> float:
+    if unicodedata.east_asian_width(character) in "WF":
+        return 1.0
+    if character in "fijlrtI.,:;'|!()[] -":
+        return 0.38
+    return 0.98 if character in "mwMW%@" else 0.72 if character.isupper() else 0.62
+
+
+def _path(points: Sequence[Place]) -> str:
+    return "M" + "L".join(f"{pixels(x)} {pixels(y)}" for x, y in points)
+
+
+def _text(words: str) -> str:
+    return escape(visible(words))

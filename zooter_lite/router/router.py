@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision, arg_max
+from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.router.directory.store import GRAPHS, RouterFiles, read_router
 from zooter_lite.router.explain import Explanation, explain_decision
 from zooter_lite.router.head import Head
@@ -103,17 +104,23 @@ class Router:
         for graph in files.graphs.values():
             graph.close()
         again = sessions[1] if precision == "auto" else None
-        margin = files.margin if precision == "auto" else 0.0
+        int8 = files.config.parity.int8
+        margin = int8.margin if precision == "auto" and int8 is not None else 0.0
         slim = replace(files, graphs={}, tokenizer="")  # the sessions have their own copies
         return cls(slim, Runtime(sessions[0], again, margin, remember))
 
     @property
-    def experts(self) -> list[str]:
-        """Expert names, in the order of the columns of `predict_proba`."""
-        return list(self._files.experts)
+    def folder(self) -> Path:
+        """The directory that it was loaded from."""
+        return self._files.folder
 
     @property
-    def config(self) -> dict[str, Any]:
+    def experts(self) -> list[str]:
+        """Expert names, in the order of the columns of `predict_proba`."""
+        return list(self.config.experts)
+
+    @property
+    def config(self) -> RouterConfig:
         """The content of config.json."""
         return self._files.config
 
@@ -170,7 +177,7 @@ class Router:
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
     ) -> list[Decision]:
         """Choose one expert for each query, in order."""
-        return arg_max(self.predict_proba(queries, progress), self._files.experts)
+        return arg_max(self.predict_proba(queries, progress), self.config.experts)
 
     def tags(
         self, queries: Sequence[str], k: int = 16, top: int = 4
@@ -234,16 +241,22 @@ def _session(
         with files.graphs[precision].view() as content:
             check_graph(content)
         session = TextSession(
-            files.graphs[precision].path, files.tokenizer, files.max_length, threads, **options
+            files.graphs[precision].path,
+            files.tokenizer,
+            files.config.encoder.max_length,
+            threads,
+            **options,
         )
     except RouterError as error:
         raise RouterError(f"{where}: {error}") from error
-    widths = {"probs": len(files.experts), "embedding": files.head.dim}
+    widths = {"probs": len(files.config.experts), "embedding": files.head.dim}
     if not widths.items() <= session.widths.items():
         raise RouterError(f"{where} has the outputs {session.widths}, expected {widths}")
-    if session.metadata.get("zooter.experts") != json.dumps(files.experts, ensure_ascii=False):
+    if session.metadata.get("zooter.experts") != json.dumps(
+        files.config.experts, ensure_ascii=False
+    ):
         raise RouterError(f"{where} and config.json name different experts")
-    if session.metadata.get("zooter.max_length") != str(files.max_length):
+    if session.metadata.get("zooter.max_length") != str(files.config.encoder.max_length):
         raise RouterError(f"{where} and config.json name different max_lengths")
     return session
 

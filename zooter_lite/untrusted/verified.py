@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
@@ -29,6 +30,19 @@ MAX_BYTES = {
 _OTHER_BYTES = 2**31  # as protobuf, so any graph
 
 
+@dataclass(frozen=True)
+class Promise:
+    """What config.json says of a file: its size in bytes, and its sha256 in hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+
+def promise_of(content: bytes) -> Promise:
+    """Return what config.json says of a file with this content."""
+    return Promise(len(content), hashlib.sha256(content).hexdigest())
+
+
 class VerifiedFile:
     """A file of the promised size, held open: what is checked is what is loaded.
 
@@ -37,7 +51,7 @@ class VerifiedFile:
     Parameters
     ----------
     file, promise
-        The file, and {"bytes": size, "sha256": hexadecimal digest} as config.json lists it.
+        The file, and what config.json promises of it; None where it does not list it.
 
     Raises
     ------
@@ -45,7 +59,7 @@ class VerifiedFile:
         No promise, no plain file, or another size.
     """
 
-    def __init__(self, file: Path, promise: object) -> None:
+    def __init__(self, file: Path, promise: Promise | None) -> None:
         self._file, self._promise = file, promise
         self._stream = _open(file, promise)
 
@@ -86,8 +100,16 @@ class VerifiedFile:
         """Let go of the file."""
         self._stream.close()
 
+    def __enter__(self) -> VerifiedFile:
+        """Hold the file for a block."""
+        return self
 
-def check_file(file: Path, promise: object) -> None:
+    def __exit__(self, *_: object) -> None:
+        """Let go of the file at the end of a block."""
+        self.close()
+
+
+def check_file(file: Path, promise: Promise | None) -> None:
     """Compare size and sha256 of a file with what is promised, without keeping the content.
 
     Raises
@@ -95,20 +117,17 @@ def check_file(file: Path, promise: object) -> None:
     RouterError
         No promise, no plain file, or another size or hash.
     """
-    opened = VerifiedFile(file, promise)
-    opened.check()
-    opened.close()
+    with VerifiedFile(file, promise) as opened:
+        opened.check()
 
 
-def read_file(file: Path, promise: object) -> bytes:
+def read_file(file: Path, promise: Promise | None) -> bytes:
     """Return the content of a file after the checks of `check_file`."""
-    opened = VerifiedFile(file, promise)
-    content = opened.read()
-    opened.close()
-    return content
+    with VerifiedFile(file, promise) as opened:
+        return opened.read()
 
 
-def map_file(file: Path, promise: object) -> bytes | mmap.mmap:
+def map_file(file: Path, promise: Promise | None) -> bytes | mmap.mmap:
     """Return `read_file`; a file of `MAP_FROM` bytes or more is memory-mapped instead."""
     with _open(file, promise) as stream:
         if os.fstat(stream.fileno()).st_size < MAP_FROM:
@@ -118,18 +137,18 @@ def map_file(file: Path, promise: object) -> bytes | mmap.mmap:
     return content
 
 
-def _open(file: Path, promise: object) -> BufferedReader:
-    if not isinstance(promise, dict) or not isinstance(promise.get("bytes"), int):
+def _open(file: Path, promise: Promise | None) -> BufferedReader:
+    if promise is None:
         raise RouterError(f"{file.parent}: config.json gives no size and sha256 for {file.name}")
     try:
         stream = open_plain(file)
     except OSError as error:
         raise RouterError(f"{file}: missing, or not a plain file ({error.strerror})") from error
     size = os.fstat(stream.fileno()).st_size
-    if size != promise["bytes"]:
+    if size != promise.bytes:
         stream.close()
-        state = "truncated" if size < promise["bytes"] else "too long"
-        promised = str(promise["bytes"])[:20]
+        state = "truncated" if size < promise.bytes else "too long"
+        promised = str(promise.bytes)[:20]
         raise RouterError(f"{file}: {state}: {size} bytes, config.json says {promised}")
     return stream
 
@@ -153,6 +172,6 @@ def open_plain(file: Path) -> BufferedReader:
     return stream
 
 
-def _compare(file: Path, digest: str, promise: object) -> None:
-    if not isinstance(promise, dict) or digest != promise.get("sha256"):
+def _compare(file: Path, digest: str, promise: Promise | None) -> None:
+    if promise is None or digest != promise.sha256:
         raise RouterError(f"{file}: its sha256 is not the one in config.json; damaged or changed")

@@ -7,27 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from zooter_lite.errors import DataError, RouterError
-from zooter_lite.router.directory.config import CONFIG, FORMAT_VERSION, read_config
+from zooter_lite.router.directory.config import CONFIG, RouterConfig
 from zooter_lite.router.head import Head
 from zooter_lite.tags.index import TagIndex, parse_json
-from zooter_lite.untrusted.verified import VerifiedFile, check_file, map_file, read_file
+from zooter_lite.untrusted.verified import VerifiedFile, check_file, map_file, promise_of, read_file
 
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
 GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
@@ -45,8 +43,6 @@ class RouterFiles:
     ----------
     config
         The content of config.json.
-    experts
-        Expert names in the order of the graph's columns.
     head
         The head's arrays.
     graphs
@@ -57,23 +53,11 @@ class RouterFiles:
         Where the files that only some questions need are read from later.
     """
 
-    config: dict[str, Any]
-    experts: list[str]
+    config: RouterConfig
     head: Head
     graphs: dict[str, VerifiedFile]
     tokenizer: str
     folder: Path
-
-    @property
-    def max_length(self) -> int:
-        """Tokens after which a query is truncated."""
-        return int(self.config["encoder"]["max_length"])
-
-    @property
-    def margin(self) -> float:
-        """Difference of the two best probabilities below which `auto` asks fp32."""
-        int8 = self.config.get("parity", {}).get("int8", {})
-        return float(int8.get("margin", 0.0))
 
     @cached_property
     def tags(self) -> TagIndex | None:
@@ -84,12 +68,12 @@ class RouterFiles:
         RouterError
             Its files changed since the router was loaded, or are not what they should be.
         """
-        listed = self.config["files"]
+        listed = self.config.files
         if TAG_FILES[0] not in listed:
             return None
         tags, index = (map_file(self.folder / name, listed[name]) for name in TAG_FILES)
         try:
-            return TagIndex.from_files(tags, index, self.head.dim, len(self.experts))
+            return TagIndex.from_files(tags, index, self.head.dim, len(self.config.experts))
         except RouterError as error:
             raise RouterError(f"{self.folder}: {error}") from error
 
@@ -102,7 +86,7 @@ class RouterFiles:
         RouterError
             As for `tags`.
         """
-        listed = self.config["files"]
+        listed = self.config.files
         if QUERIES not in listed:
             return None
         rows = 0 if self.tags is None else len(self.tags.query_tags)
@@ -120,13 +104,13 @@ class RouterFiles:
         return queries
 
 
-def write_router(path: Path, config: dict[str, Any], files: dict[str, bytes], head: Head) -> None:
+def write_router(path: Path, config: RouterConfig, files: dict[str, bytes], head: Head) -> None:
     """Write a router directory; an older router of that name is replaced in one step.
 
     Parameters
     ----------
     config
-        What config.json says; format_version, sizes and hashes are added here.
+        What config.json says; sizes and hashes of the files are added here.
     files
         Content by bare file name; head.safetensors is made from `head`.
 
@@ -138,13 +122,8 @@ def write_router(path: Path, config: dict[str, Any], files: dict[str, bytes], he
     check_replaceable(path)
     contents = dict(files)
     contents[HEAD] = save_tensors(head.tensors())
-    sums = {
-        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in contents.items()
-    }
-    whole = config | {"format_version": FORMAT_VERSION, "files": sums}
-    text = json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
-    contents[CONFIG] = text.encode()
+    promises = {name: promise_of(content) for name, content in contents.items()}
+    contents[CONFIG] = replace(config, files=promises).to_json().encode()
     with _replaced_folder(path) as folder:
         for name, content in contents.items():
             with (folder / name).open("wb") as stream:
@@ -155,7 +134,7 @@ def write_router(path: Path, config: dict[str, Any], files: dict[str, bytes], he
 
 def rewrite_router(
     path: Path,
-    config: dict[str, Any],
+    config: RouterConfig,
     changed: dict[str, bytes],
     edit_card: Callable[[str], str],
 ) -> None:
@@ -175,9 +154,9 @@ def rewrite_router(
     RouterError
         A file that stays is missing or damaged.
     """
-    listed = config["files"]
+    listed = config.files
     files = {name: read_file(path / name, listed[name]) for name in listed if name not in changed}
-    head = Head.from_tensors(load_tensors(files.pop(HEAD)), config["calibration"]["temperature"])
+    head = Head.from_tensors(load_tensors(files.pop(HEAD)), config.calibration.temperature)
     if CARD in files:
         files[CARD] = edit_card(files[CARD].decode("utf-8", "replace")).encode()
     write_router(path, config, files | changed, head)
@@ -248,19 +227,16 @@ def read_router(path: Path, precisions: Sequence[str] = ("fp32",)) -> RouterFile
         A missing file, a wrong size or hash, a wrong shape, an unknown version, or a
         file name that leaves the folder.
     """
-    config = read_config(path)
+    config = RouterConfig.read(path)
     graphs = _graphs(path, config, precisions)
     contents = _verified_contents(path, config)
-    experts = config["experts"]
+    experts, dim = config.experts, config.encoder.dim
     try:
-        head = Head.from_tensors(
-            load_tensors(contents[HEAD]), float(config["calibration"]["temperature"])
-        )
+        head = Head.from_tensors(load_tensors(contents[HEAD]), config.calibration.temperature)
     except KeyError as error:  # a number type that numpy lacks, such as BF16
         raise RouterError(f"{path}: head.safetensors: {error} is not float32") from error
     except (SafetensorError, ValueError, AttributeError) as error:
         raise RouterError(f"{path}: head.safetensors: {error}") from error
-    dim = config["encoder"]["dim"]
     if (len(head.bias), head.dim) != (len(experts), dim):
         raise RouterError(
             f"{path}: the head takes {head.dim} numbers to {len(head.bias)} experts, "
@@ -270,13 +246,11 @@ def read_router(path: Path, precisions: Sequence[str] = ("fp32",)) -> RouterFile
         tokenizer = contents[TOKENIZER].decode("utf-8")
     except UnicodeDecodeError as error:
         raise RouterError(f"{path}: tokenizer.json is not UTF-8") from error
-    return RouterFiles(config, experts, head, graphs, tokenizer, path.absolute())
+    return RouterFiles(config, head, graphs, tokenizer, path.absolute())
 
 
-def _graphs(
-    path: Path, config: dict[str, Any], precisions: Sequence[str]
-) -> dict[str, VerifiedFile]:
-    listed = config["files"]
+def _graphs(path: Path, config: RouterConfig, precisions: Sequence[str]) -> dict[str, VerifiedFile]:
+    listed = config.files
     for precision in precisions:
         if precision not in GRAPHS:
             raise RouterError(f"precision {precision!r}: expected fp32, int8 or auto")
@@ -290,9 +264,9 @@ def _graphs(
     }
 
 
-def _verified_contents(path: Path, config: dict[str, Any]) -> dict[str, bytes]:
+def _verified_contents(path: Path, config: RouterConfig) -> dict[str, bytes]:
     """Check every file that is ever read; return the content of those that routing needs."""
-    listed = config["files"]
+    listed = config.files
     later = TAG_FILES if any(name in listed for name in TAG_FILES) else ()
     for name in (*later, *(name for name in (QUERIES,) if name in listed)):
         check_file(path / name, listed.get(name))

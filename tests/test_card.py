@@ -1,0 +1,168 @@
+"""The report in the terminal and in a router directory: its numbers and its verdict."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from tests.report_example import around, one_slice
+from zooter_lite.measure.metrics import Estimate
+from zooter_lite.measure.regret import Part
+from zooter_lite.measure.results import RankedSystem, Ranking, Report, SliceReport, SystemResult
+from zooter_lite.report.card import documents, model_card, rewritten_card, with_precision_section
+from zooter_lite.report.readable import in_columns
+from zooter_lite.report.terminal import BAR, conclusion, ranking_table, text_table
+from zooter_lite.router.directory.config import (
+    Calibration,
+    EncoderSpec,
+    HeadSpec,
+    LabelSpec,
+    Parities,
+    Parity,
+    RouterConfig,
+    TextParity,
+    Training,
+)
+
+CONFIG = RouterConfig(
+    experts=("ant", "bee"),
+    encoder=EncoderSpec("tiny", "", 6, 16, "mean"),
+    calibration=Calibration(1.0),
+    training=Training((0.5, 0.6), rows=77, folds=5),
+    head=HeadSpec("prior", 0.03),
+    labels=LabelSpec("given", 8, 0.123456, 0.3),
+    parity=Parities(
+        Parity(9, 1e-7),
+        Parity(40, 0.05, 0.025, -0.01, margin=0.02, repeats=0.05, changed_after_repeats=0.0),
+    ),
+)
+
+
+def small(*values: float) -> SliceReport:
+    """Return a slice whose systems earn these, by default 0.6, 0.55, 0.3 and 0.8."""
+    names = ("router", "best single on train", "kNN", "oracle")
+    roles = ("router", "baseline", "baseline", "bound")
+    systems = [
+        SystemResult(name, role, Estimate(v, v - 0.01, v + 0.02), around(0.5, 0.04), {})
+        for name, role, v in zip(names, roles, values or (0.6, 0.55, 0.3, 0.8), strict=False)
+    ]
+    one = one_slice("code_tags test")
+    parts = [Part("a", 3, around(0.1), 0.3), Part("b", 4, around(0.2), 0.7)]
+    return replace(
+        one,
+        rows=120,
+        best_expert="bee",
+        systems=systems,
+        shares={"ant": 0.25, "bee": 0.75},
+        regret=replace(one.regret, mean=around(0.02), by_subset=parts),
+    )
+
+
+def test_conclusion_has_the_table_the_shares_and_the_verdict() -> None:
+    one = small()
+    report = Report({"test": one}, Ranking(0, 0, [], []))
+    assert conclusion(report) == "\n".join(
+        ["", text_table(one), "sent to: bee 75%, ant 25%", one.verdict.text, ""]
+    )
+
+
+def test_text_table_holds_the_numbers_and_bars_in_proportion() -> None:
+    head, _, *rows = text_table(small()).splitlines()
+    assert head == "split test: 120 queries, 8 subsets; mean reward x100 with 95% interval"
+    assert rows[0].startswith("router ")
+    assert " 60.00 [ 59.0,  62.0]   50.00 [ 46.0,  54.0]" in rows[0]
+    assert rows[1].startswith("best single on train (bee) ")
+    assert [row.count("█") for row in rows] == [round(BAR * v / 0.8) for v in (0.6, 0.55, 0.3, 0.8)]
+
+
+@pytest.mark.parametrize("values", [(math.nan, 0.5), (-2.0, -1.0), (-1.0, 0.5), (0.0, 0.0)])
+def test_text_table_of_missing_negative_or_zero_means(values: tuple[float, ...]) -> None:
+    rows = text_table(small(*values)).splitlines()[2:]
+    assert [row.count("█") for row in rows] == [BAR if value > 0 else 0 for value in values]
+    for row, value in zip(rows, values, strict=True):
+        assert ("nan" if math.isnan(value) else f"{100 * value:.2f}") in row
+
+
+def test_ranking_table() -> None:
+    e = around(0.5, 0.25)
+    systems = [
+        RankedSystem("router", "router", e, Estimate(1.5, 0.25, 0.75), e, {"maths": 1.25}),
+        RankedSystem("kNN", "baseline", e, e, e, {"code": 2.0}),
+    ]
+    head, _, first, second = ranking_table(
+        Ranking(7, 0, ["a test", "b test"], systems)
+    ).splitlines()
+    assert head.startswith("7 subsets of a test, b test: ")
+    assert head.endswith("MTR by group: code, maths")
+    assert first.split()[:7] == ["router", "50.00", "[", "25.0,", "75.0]", "1.50", "["]
+    assert first.split()[-2:] == ["-", "1.2"]
+    assert second.split()[-2:] == ["2.0", "-"]
+
+
+def test_model_card() -> None:
+    card = model_card(CONFIG, [small()], "python -m zooter_lite.fit --data x")
+    for words in (
+        "# Router over 2 experts",
+        "- experts: ant, bee",
+        "tiny (6 dimensions, at most 16 tokens, mean pooling)",
+        "head: prior; tags: given (8); temperature 0.1235, beta 0.3, L2 0.03",
+        "fitted on 77 queries; settings chosen by 5-fold",
+        "`python -m zooter_lite.fit --data x`",
+        "## Measured on `test`\n\n" + small().verdict.text + "\n",
+        "| **router** | 60.00 [ 59.0,  62.0] | 50.00 [ 46.0,  54.0] |",
+        "| best single on train (bee) | 55.00 [",
+        "expected calibration error x100: 1.80 [  0.8,   2.8], 9.40 [  8.4,  10.4] without",
+        "mean regret against the oracle x100: 2.00 [  1.0,   3.0]; 70% of it on subset b",
+        "- fp32 against torch on 9 training queries: largest difference of a probability 1.0e-07",
+        "2.50% of the decisions changed, -0.010 points of mean reward lost; auto asks fp32 again "
+        "for 5.0% of them, which leaves 0.00% changed",
+        "Router.load(",
+    ):
+        assert words in card
+    assert "Not evaluated" not in card
+    unmeasured = model_card(CONFIG, [], "fit")
+    assert "Not evaluated: the table had no split besides `train`." in unmeasured
+    assert "Measured on" not in unmeasured
+
+
+def test_the_section_on_precision_is_replaced_and_the_rest_stays() -> None:
+    card = model_card(CONFIG, [small()], "fit")
+    text = replace(CONFIG, parity=Parities(text=TextParity(3)))
+    changed = with_precision_section(card, text)
+    assert "router.text.onnx against router.onnx on 3 prompts" in changed
+    assert "fp32 against torch" not in changed
+    assert with_precision_section(changed, CONFIG) == card
+    assert with_precision_section("a card by hand", CONFIG) == "a card by hand"
+
+
+def test_the_text_of_no_query_reaches_the_router_directory() -> None:
+    one = small()
+    files = documents(CONFIG, [one], {"options": {"seed": 0}}, "fit --data x")
+    secret = one.regret.worst[3].query.encode()
+    assert not any(secret in content for content in files.values())
+    report = json.loads(files["report.json"])
+    assert {row["query"] for row in report["slices"][0]["regret"]["worst"]} == {None}
+    assert {row["example"] for row in report["slices"][0]["robustness"]} == {None}
+    assert report["slices"][0]["regret"]["worst"][0]["query_id"] == "q0"
+    assert (report["command"], report["options"]) == ("fit --data x", {"seed": 0})
+    documents(CONFIG, [replace(one, robustness=None)], {}, "fit")
+
+
+def test_a_card_that_is_rewritten_keeps_how_the_router_was_fitted() -> None:
+    first = documents(CONFIG, [small()], {"options": {"seed": 4}}, "fit --seed 4")
+    files = rewritten_card(
+        CONFIG, [small(0.7)], json.loads(first["report.json"]), "evaluate --card"
+    )
+    report = json.loads(files["report.json"])
+    assert report["options"] == {"seed": 4}
+    assert (report["command"], report["evaluated_by"]) == ("fit --seed 4", "evaluate --card")
+    assert report["slices"][0]["systems"][0]["micro"]["value"] == 0.7
+    assert b"Made by zooter-lite with `fit --seed 4`" in files["README.md"]
+    assert b">70.0<" in files["report.svg"]
+
+
+def test_a_value_with_its_interval() -> None:
+    assert in_columns(Estimate(0.5, math.nan, 0.625)) == " 50.00 [  nan,  62.5]"

@@ -1,0 +1,194 @@
+"""From a table and a router to slices: every row routed, every system on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from zooter_lite.cli import bar
+from zooter_lite.compare.baselines import best_answer, judged_rankings, usual_systems
+from zooter_lite.compare.rows import (
+    Remembered,
+    Rows,
+    TableChoice,
+    chosen_splits,
+    in_router_order,
+    outputs_of,
+    unseen_apart,
+)
+from zooter_lite.errors import DataError
+from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.measure.metrics import Array
+from zooter_lite.measure.results import JudgedRanking
+from zooter_lite.measure.system import ROUTER, FloatArray, Slice, System, TrainedOn, chooser
+from zooter_lite.router.router import Router
+from zooter_lite.router.runtime import Precision
+from zooter_lite.table.reward_table import RewardTable
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done with every table of an evaluation.
+
+    Attributes
+    ----------
+    rivals
+        Whether trained baselines are fitted on the training rows.
+    robustness
+        Whether some prompts are routed again with noise.
+    ablations
+        Whether the head is refitted with other labels, divergences and amounts of rows.
+    precision
+        Of the router: "fp32", "int8" or "auto".
+    seed
+        Of folds, noise and bootstrap.
+    cache
+        Where fits keep embeddings, which are taken for fp32 after a check against the
+        router's graph; "" for the default, "none" to embed everything again.
+    """
+
+    rivals: bool = False
+    robustness: bool = False
+    ablations: bool = False
+    precision: Precision = "fp32"
+    seed: int = 0
+    cache: str = ""
+
+
+@dataclass(frozen=True)
+class RoutedTable:
+    """One table with its router, and what was run on its rows."""
+
+    wanted: TableChoice
+    router: Router
+    slices: list[Slice]
+    rankings: list[JudgedRanking]
+    notes: list[str]
+    encoders: dict[str, str]
+
+
+def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
+    """Route a table's rows, fit the baselines on its training rows, and make the slices."""
+    loaded = isinstance(wanted.router, Router)
+    router = wanted.router if loaded else Router.load(wanted.router, plan.precision)
+    table = wanted.data
+    if not isinstance(table, RewardTable):
+        table = RewardTable.read(table, responses=False)
+    table = in_router_order(table, router.experts, wanted.source)
+    remembered = _remembered(plan) if plan.precision == "fp32" and not loaded else None
+    outputs, notes = None, []
+    if table.splits is None:
+        # the tag index holds fp32 embeddings, to which those of another precision are unequal
+        exact = router if plan.precision == "fp32" and not loaded else Router.load(router.folder)
+        told = outputs_of(exact, table, [np.arange(len(table))], remembered)
+        table, notes = unseen_apart(table, exact, told[1])
+        outputs = told if exact is router else None
+    elif len(table.leaks()):
+        leaks = len(table.leaks())
+        notes = [f"{leaks} evaluated rows have a query that also stands in train"]
+    chosen = chosen_splits(table, wanted)
+    evaluated = np.concatenate([*chosen.values()])
+    needed = [table.rows("train"), evaluated]
+    probs, embeddings = outputs or outputs_of(router, table, needed, remembered)
+    known = _known(table, router, embeddings)
+    scored = _rival_scores(known, embeddings, evaluated, plan)
+    encoders = {ROUTER: router.config.encoder.name}
+    for folder in wanted.also:
+        name, other = f"router {Path(folder).name}", Router.load(folder, plan.precision)
+        encoders[name] = other.config.encoder.name
+        scored[name] = _other_scores(other, folder, table, evaluated)
+    if plan.precision == "auto":
+        share = f"{router.repeat_share:.1%}"
+        notes.append(f"auto: int8, with {share} of the queries answered again in fp32")
+    slices: list[Slice] = []
+    rankings: list[JudgedRanking] = []
+    for split, rows in chosen.items():
+        part = table.take(rows)
+        others = [chooser(name, "baseline", part.rewards, s[rows]) for name, s in scored.items()]
+        others += [best_answer(n, s, part, known.mean_rewards) for n, s in part.scores.items()]
+        one = sliced((wanted.name, split), part, known, (probs[rows], embeddings[rows]), others)
+        temperature = router.config.calibration.temperature
+        slices.append(replace(one, temperature=temperature, groups=wanted.groups))
+        rankings += judged_rankings(one.name, part, plan.seed)
+    return RoutedTable(wanted, router, slices, rankings, notes, encoders)
+
+
+def sliced(
+    name: tuple[str, str],
+    part: RewardTable,
+    known: TrainedOn,
+    outputs: tuple[FloatArray, FloatArray],
+    others: Sequence[System] = (),
+) -> Slice:
+    """Put the usual systems, and `others`, on the rows of one split.
+
+    Parameters
+    ----------
+    name
+        Of the table and of the split.
+    part
+        The n rows.
+    known
+        What the baselines may know.
+    outputs
+        The router's probabilities (n, n_experts) and embeddings (n, dim) of the rows.
+    """
+    return Slice(*name, part, known, *outputs, usual_systems(part, *outputs, known, others))
+
+
+def _remembered(plan: Plan) -> Remembered | None:
+    """Return what finds the embeddings that a fit has left; None where there is no cache."""
+    from zooter_lite.encode.cache import default_cache
+    from zooter_lite.encode.recall import recall
+
+    return None if plan.cache == "none" else recall(Path(plan.cache or default_cache()))
+
+
+def _known(table: RewardTable, router: Router, embeddings: FloatArray) -> TrainedOn:
+    """Return the table's training rows or, where it has none, what the router knows of its own."""
+    rows = table.rows("train")
+    if not len(rows):
+        means = router.config.training.mean_rewards
+        return TrainedOn(np.asarray(means, dtype=np.float64))
+    train = table.take(rows)
+    return TrainedOn(observed_mean(train.rewards), train, embeddings[rows])
+
+
+def _rival_scores(
+    known: TrainedOn, embeddings: FloatArray, evaluated: Rows, plan: Plan
+) -> dict[str, Array]:
+    """Per rival (n, n_experts) scores, for the `evaluated` of the n rows."""
+    scored: dict[str, Array] = {}
+    if not plan.rivals or known.table is None or known.embeddings is None:
+        return scored
+    from zooter_lite.compare.rivals import RIVALS, tuned_scores
+
+    with bar(len(RIVALS), "rivals") as progress:
+        for rival in RIVALS:
+            train = (known.table, known.embeddings)
+            scores, _ = tuned_scores(rival, *train, embeddings[evaluated], plan.seed)
+            scored[rival.name] = _placed(scores, evaluated, len(embeddings))
+            progress.update(1)
+    return scored
+
+
+def _other_scores(other: Router, folder: str, table: RewardTable, evaluated: Rows) -> Array:
+    """(n, n_experts) probabilities by another router, for the `evaluated` of the n rows."""
+    if set(other.experts) != set(table.experts):
+        raise DataError(
+            f"{folder}: routes to {', '.join(other.experts)}; expected {', '.join(table.experts)}"
+        )
+    with bar(len(evaluated), "routing") as progress:
+        queries = [table.queries[row] for row in evaluated]
+        probs = other.predict_proba(queries, progress.update)
+    order = [other.experts.index(expert) for expert in table.experts]
+    return _placed(probs[:, order].astype(np.float64), evaluated, len(table))
+
+
+def _placed(values: Array, rows: Rows, n_rows: int) -> Array:
+    placed = np.zeros((n_rows, values.shape[1]))
+    placed[rows] = values
+    return placed

@@ -1,0 +1,237 @@
+"""Which rows of a reward table a router is evaluated on, and its outputs for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.cli import bar
+from zooter_lite.errors import DataError
+from zooter_lite.measure.system import FloatArray
+from zooter_lite.router.router import Router
+from zooter_lite.table.reward_table import RewardTable
+
+Rows = NDArray[np.int64]
+Remembered = Callable[[Router, Sequence[str]], tuple[NDArray[np.bool_], FloatArray]]
+
+SAME = 1e-5  # cosine distance below which two queries are one
+CHECKED = 32  # remembered embeddings that the router's graph computes again
+EQUAL = 1e-4  # difference of a probability or an embedding up to which they are the same
+
+
+@dataclass(frozen=True)
+class SplitChoice:
+    """One split to evaluate, and which of its subsets.
+
+    Attributes
+    ----------
+    split
+        Name of the split.
+    only
+        The subsets to evaluate; empty for all.
+    leave_out
+        Subsets that are not evaluated.
+    """
+
+    split: str
+    only: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableChoice:
+    """One reward table to evaluate.
+
+    Attributes
+    ----------
+    name
+        As the report shows it.
+    data, router
+        The reward table and the router, or where they are read from.
+    splits
+        What is evaluated; empty for every split except train.
+    only
+        The subsets to evaluate where `splits` is empty; empty for all.
+    groups
+        Group of each subset; subsets without one are in none.
+    also
+        Directories of further routers over the same experts.
+    """
+
+    name: str
+    data: str | RewardTable
+    router: str | Router
+    splits: tuple[SplitChoice, ...] = ()
+    only: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """What errors call the table."""
+        return self.data if isinstance(self.data, str) else f"table {self.name!r}"
+
+    @property
+    def router_name(self) -> str:
+        """Name of the router directory, without the folders it stands in."""
+        where = self.router.folder if isinstance(self.router, Router) else self.router
+        return Path(where).name
+
+
+def table_name(source: str) -> str:
+    """Name of a reward table by the file it stands in.
+
+    Examples
+    --------
+    >>> table_name("tables/mine.csv.gz")
+    'mine'
+    """
+    name = Path(source).name
+    for suffix in (".gz", ".csv", ".jsonl", ".parquet"):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def chosen_splits(table: RewardTable, wanted: TableChoice) -> dict[str, Rows]:
+    """Rows of each split that is to be evaluated, by its name.
+
+    Raises
+    ------
+    DataError
+        A split, a subset or a subset of a group that the table does not have, or nothing
+        left to evaluate.
+    """
+    present = sorted(set(table.splits or []))
+    choices = wanted.splits or tuple(
+        SplitChoice(name, wanted.only) for name in present if name != "train"
+    )
+    if not choices:
+        raise DataError(
+            f"{wanted.source}: every row has the split 'train', which the router was fitted on; "
+            "name it with --split train to evaluate there all the same"
+        )
+    for subset, group in sorted(wanted.groups.items()):
+        if subset not in set(table.subsets):
+            raise DataError(
+                f"{wanted.source}: no subset {subset!r}, which group {group!r} names; "
+                f"found {', '.join(sorted(set(table.subsets)))}"
+            )
+    return {choice.split: _rows(table, choice, wanted.source, present) for choice in choices}
+
+
+def _rows(table: RewardTable, choice: SplitChoice, source: str, present: list[str]) -> Rows:
+    where = f"{source}: split {choice.split!r}"
+    if choice.split not in present:
+        raise DataError(
+            f"{source}: no row has the split {choice.split!r}; found {', '.join(present)}"
+        )
+    rows = table.rows(choice.split)
+    subsets = np.asarray(table.subsets)[rows]
+    known = set(subsets.tolist())
+    unknown = sorted({*choice.only, *choice.leave_out} - known)
+    if unknown:
+        raise DataError(f"{where} has no subset {unknown[0]!r}; found {', '.join(sorted(known))}")
+    kept = (set(choice.only) or known) - set(choice.leave_out)
+    if not kept:
+        raise DataError(f"{where}: every subset is left out")
+    return rows[np.isin(subsets, sorted(kept))]
+
+
+def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
+    """Return the table with the router's experts, in its order.
+
+    Raises
+    ------
+    DataError
+        The table has no rewards for one of the router's experts, or some of its
+        rows have none for any of them.
+    """
+    missing = [expert for expert in experts if expert not in table.experts]
+    if missing:
+        raise DataError(
+            f"{source}: no column 'reward:{missing[0]}'; the router chooses among "
+            + ", ".join(repr(expert) for expert in experts)
+            + " (--data names another table)"
+        )
+    table = table.among(experts)
+    empty = np.flatnonzero(np.isnan(table.rewards).all(axis=1))
+    if len(empty):
+        raise DataError(
+            f"{source}: query {table.query_ids[int(empty[0])]!r} has no reward for any expert "
+            "of the router"
+        )
+    return table
+
+
+def outputs_of(
+    router: Router,
+    table: RewardTable,
+    parts: Sequence[Rows],
+    remembered: Remembered | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Probabilities (n, n_experts) and unit embeddings (n, dim) of some of a table's n rows.
+
+    Parameters
+    ----------
+    parts
+        The rows; the others stay zero.
+    remembered
+        Tells which queries' embeddings an earlier fit left, and gives them; the head does
+        the rest. They are taken where the router's graph agrees on a part of them.
+    """
+    probs = np.zeros((len(table), len(router.experts)), dtype=np.float32)
+    embeddings = np.zeros((len(table), router.head.dim), dtype=np.float32)
+    left = np.unique(np.concatenate(parts))
+    if remembered is not None:
+        known, kept = remembered(router, [table.queries[row] for row in left])
+        rows, likely = left[known], router.head.probs(kept).astype(np.float32)
+        part = np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(np.int64))
+        if len(rows) and _agrees(router, table, rows[part], (likely[part], kept[part])):
+            probs[rows], embeddings[rows], left = likely, kept, left[~known]
+    with bar(len(left), "routing") as progress:
+        queries = [table.queries[row] for row in left]
+        probs[left], embeddings[left] = router.embed(queries, progress.update)
+    return probs, embeddings
+
+
+def _agrees(
+    router: Router, table: RewardTable, rows: Rows, outputs: tuple[FloatArray, FloatArray]
+) -> bool:
+    """Whether the router's graph gives these outputs for these rows."""
+    computed = router.embed([table.queries[row] for row in rows])
+    pairs = zip(computed, outputs, strict=True)
+    return all(float(np.abs(ours - theirs).max()) <= EQUAL for ours, theirs in pairs)
+
+
+def unseen_apart(
+    table: RewardTable, router: Router, embeddings: FloatArray
+) -> tuple[RewardTable, list[str]]:
+    """Split a table without splits: queries that the router was fitted on are `train`.
+
+    They are told by an embedding equal to one in the router's tag index.
+
+    Parameters
+    ----------
+    embeddings
+        (n, dim) of all queries, by the fp32 graph.
+
+    Returns
+    -------
+    The table with splits, and what is to be said about it.
+    """
+    index = router.tag_index
+    if index is None:
+        note = "no column 'split', and a router without tags cannot tell what it was fitted on"
+        return replace(table, splits=["all"] * len(table)), [note]
+    # an index that rounds its vectors sees a query a little way off itself
+    seen = index.distance(embeddings) < SAME + 2 * index.choice.error
+    note = (
+        f"{int(seen.sum())} of {len(table)} queries are among those the router was fitted on: "
+        "they count as 'train' and are not evaluated"
+    )
+    splits = np.where(seen, "train", "all").tolist()
+    return replace(table, splits=splits), [note] if seen.any() else []

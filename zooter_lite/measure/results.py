@@ -1,0 +1,365 @@
+"""What an evaluation finds, as plain frozen objects: a report of slices, each with its systems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from zooter_lite.measure.calibration import Calibration, SelectiveCurve
+from zooter_lite.measure.costs import CostQuality
+from zooter_lite.measure.entropy import EntropyCurve
+from zooter_lite.measure.metrics import Array, Estimate
+from zooter_lite.measure.regret import Regret
+from zooter_lite.measure.significance import Gap, Outcome
+from zooter_lite.measure.system import BEST_SINGLE, Role
+
+FORMAT = 1  # of the dictionary
+
+AblationName = Literal["encoder", "beta", "labels", "kl"]
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """What one system earns on one slice.
+
+    Attributes
+    ----------
+    name, role
+        Of the system; `bound` is a limit rather than a rival (random, oracle, reward ranking).
+    micro, macro
+        Mean reward over the queries, and unweighted over the subsets; over the rows where
+        this system's reward was observed. To set two systems against each other, read `gap`.
+    subsets
+        The same mean by subset, NaN where nothing was observed.
+    gap
+        The router's reward minus this system's, over the rows where both were observed.
+        None for the router itself and for bounds.
+    unobserved
+        Rows left out of the means because the chosen expert has no observed reward there.
+    """
+
+    name: str
+    role: Role
+    micro: Estimate
+    macro: Estimate
+    subsets: dict[str, float]
+    gap: Gap | None = None
+    unobserved: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the router pays, against always asking the expert that was best on train.
+
+    Attributes
+    ----------
+    outcome
+        `better`, `worse`, `unclear` (within noise), or `unknown` (no query has both rewards).
+    p
+        Two-sided p-value of the paired difference after Holm's correction for all the
+        comparisons of the slice; NaN where unknown.
+    text
+        The same in words, for people.
+    """
+
+    outcome: Outcome
+    p: float
+    text: str
+
+    @property
+    def pays(self) -> bool:
+        """Whether the router is shown to beat the best single expert."""
+        return self.outcome == "better"
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Where the queries go and where they should have gone.
+
+    Attributes
+    ----------
+    matrix
+        (n_experts, n_experts) shares of all queries: best expert by row, chosen by column.
+    """
+
+    experts: list[str]
+    matrix: Array
+
+
+@dataclass(frozen=True)
+class CalibrationPair:
+    """Reliability of the chosen expert's probability without and with calibration."""
+
+    before: Calibration
+    after: Calibration
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What one kind of noise in the prompts does to the router's choices.
+
+    Attributes
+    ----------
+    name, description
+        Of the noise.
+    flips
+        Share of the queries that go to another expert.
+    lost
+        Mean reward of the choices on the clean queries minus that on the noisy ones, with
+        the rewards of the clean queries: the experts are taken to answer both alike.
+    example
+        A query before and after, the shortest that flipped; where none did, that changed.
+    """
+
+    name: str
+    description: str
+    flips: Estimate
+    lost: Estimate
+    example: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class SliceReport:
+    """Everything that is said about one split of one table.
+
+    Attributes
+    ----------
+    name
+        Of table and split, for instance `routerdc test`.
+    table, split
+        Where the rows come from.
+    rows
+        Number of evaluated queries.
+    experts
+        In the router's order.
+    best_expert
+        The expert with the best mean reward on train.
+    subset_rows, groups
+        Number of rows of each subset, and the group of those that have one.
+    systems
+        The router first, the oracle last.
+    verdict
+        Whether the router pays.
+    gap_closed
+        Share of the way from random to the oracle, over the rows where the router's reward
+        was observed; NaN where the two are equal.
+    shares
+        Share of the queries that the router sends to each expert.
+    costs
+        None where slice or train have no costs.
+    robustness
+        One entry per kind of noise; None where it was not measured.
+    """
+
+    name: str
+    table: str
+    split: str
+    rows: int
+    experts: list[str]
+    best_expert: str
+    subset_rows: dict[str, int]
+    groups: dict[str, str]
+    systems: list[SystemResult]
+    verdict: Verdict
+    gap_closed: float
+    shares: dict[str, float]
+    confusion: Confusion
+    regret: Regret
+    calibration: CalibrationPair
+    selective: SelectiveCurve
+    entropy: EntropyCurve
+    costs: CostQuality | None = None
+    robustness: list[Robustness] | None = None
+
+    @property
+    def router(self) -> SystemResult:
+        """The router's own result."""
+        return self.systems[0]
+
+    @property
+    def best_single(self) -> SystemResult | None:
+        """Always asking the expert that was best on train."""
+        by_name = {system.name: system for system in self.systems}
+        return by_name.get(BEST_SINGLE)
+
+    @property
+    def best_rival(self) -> SystemResult | None:
+        """The strongest other baseline: that which the router leads by least on paired rows."""
+        rivals = [
+            (system.gap.value, place)
+            for place, system in enumerate(self.systems)
+            if system.role == "baseline" and system.name != BEST_SINGLE
+            if system.gap is not None and not np.isnan(system.gap.value)
+        ]
+        return self.systems[min(rivals)[1]] if rivals else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the slice as JSON holds it; None for what cannot be known."""
+        values = plain(self)
+        values["best_single"] = values.pop("best_expert")
+        values["verdict"]["pays"] = self.verdict.pays
+        return dict(values)
+
+
+@dataclass(frozen=True)
+class RankedSystem:
+    """How one system does over all tasks; a task is a subset of a slice.
+
+    Attributes
+    ----------
+    average
+        Unweighted mean over the tasks of the mean reward.
+    mtr
+        Mean rank over the tasks, 1 is best (MTR in Lu et al. 2023, section 4.1).
+    uplift
+        Share of the tasks in which no system is better (%Uplift there).
+    groups
+        Mean rank over the tasks of each group.
+    """
+
+    name: str
+    role: Role
+    average: Estimate
+    mtr: Estimate
+    uplift: Estimate
+    groups: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Standings of the systems that every slice has, over all their subsets.
+
+    Attributes
+    ----------
+    subsets
+        Number of tasks that were ranked.
+    left_out
+        Tasks left out because two systems have no row there on which both were observed.
+    slices
+        Names of the slices.
+    systems
+        In the order of the first slice.
+    """
+
+    subsets: int
+    left_out: int
+    slices: list[str]
+    systems: list[RankedSystem]
+
+
+@dataclass(frozen=True)
+class Means:
+    """Mean reward over the queries, and unweighted over the subsets."""
+
+    micro: Estimate
+    macro: Estimate
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of an ablation, and what a router so fitted earns on each slice, by name."""
+
+    label: str
+    values: dict[str, Means]
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Mean reward of the head fitted on so many training rows."""
+
+    rows: int
+    micro: Estimate
+
+
+@dataclass(frozen=True)
+class JudgedRanking:
+    """Mean of what `judge` gives the answers that `picker` likes best on a slice."""
+
+    slice: str
+    judge: str
+    picker: str
+    micro: Estimate
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation of a router on one table, or of several routers on the tables of a suite.
+
+    Attributes
+    ----------
+    slices
+        By the split's name where one table was evaluated, by `table split` in a suite.
+    ranking
+        Mean task ranks of the systems over all subsets.
+    ablations
+        By what was varied, its settings; None where none was asked for.
+    learning_curve
+        By slice name, from few training rows to all; None where it was not asked for.
+    reward_ranking
+        For tables that hold the scores of single scorers; None elsewhere.
+    made
+        How the report came about: command, version, seed, precision, routers, seconds.
+    notes
+        What is to be said about the rows and the comparisons.
+    """
+
+    slices: Mapping[str, SliceReport]
+    ranking: Ranking
+    ablations: Mapping[AblationName, list[Setting]] | None = None
+    learning_curve: Mapping[str, list[CurvePoint]] | None = None
+    reward_ranking: list[JudgedRanking] | None = None
+    made: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def of_table(self, name: str) -> list[SliceReport]:
+        """Return the slices of one table."""
+        return [one for one in self.slices.values() if one.table == name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON holds it; None for what cannot be known."""
+        parts = {part.name: plain(getattr(self, part.name)) for part in fields(self)}
+        return parts | {
+            "format": FORMAT,
+            "slices": [one.to_dict() for one in self.slices.values()],
+        }
+
+    def save(self, path: str) -> None:
+        """Write the report as one HTML page that needs nothing else.
+
+        Raises
+        ------
+        DataError
+            The path cannot be written.
+        MissingPackageError
+            A package of the extra `report` is not installed.
+        """
+        from zooter_lite.files.atomic import atomic_text
+        from zooter_lite.report.page import render
+
+        page = render(self)
+        with atomic_text(path) as stream:
+            stream.write(page)
+
+    def _repr_html_(self) -> str:
+        """Show the verdicts and a picture in a notebook."""
+        from zooter_lite.report.page import notebook
+
+        return notebook(self)
+
+
+def plain(value: Any) -> Any:
+    """Return dataclasses, arrays and mappings as what JSON holds; None for NaN and infinities."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {part.name: getattr(value, part.name) for part in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,60 @@
+"""What the commands print of a report."""
+
+from __future__ import annotations
+
+import math
+
+from zooter_lite.measure.results import Ranking, Report, SliceReport
+from zooter_lite.report.figures import label
+from zooter_lite.report.readable import in_columns
+
+BAR = 24
+
+
+def conclusion(report: Report) -> str:
+    """Say of every slice how the systems do, where the router sends it, and the verdict."""
+    lines = []
+    for one in report.slices.values():
+        shares = sorted(one.shares.items(), key=lambda item: -item[1])
+        sent = ", ".join(f"{name} {share:.0%}" for name, share in shares)
+        lines += ["", text_table(one), f"sent to: {sent}", one.verdict.text]
+    return "\n".join([*lines, ""])
+
+
+def text_table(one: SliceReport) -> str:
+    """Systems as rows: mean over queries and over subsets (x100) with 95% intervals, and a bar."""
+    top = max((s.micro.value for s in one.systems if s.micro.value > 0), default=1.0)
+    width = max(len(label(system, one)) for system in one.systems)
+    lines = [
+        f"split {one.split}: {one.rows} queries, "
+        f"{len(one.subset_rows)} subsets; mean reward x100 with 95% interval",
+        f"{'':{width}}  {'micro':>21}  {'macro':>21}",
+    ]
+    for system in one.systems:
+        value = 0.0 if math.isnan(system.micro.value) else max(system.micro.value, 0.0)
+        means = f"{in_columns(system.micro):>21}  {in_columns(system.macro):>21}"
+        lines.append(f"{label(system, one):{width}}  {means}  {'█' * round(BAR * value / top)}")
+    return "\n".join(lines)
+
+
+def ranking_table(ranking: Ranking) -> str:
+    """Systems as rows: mean reward (x100) over subsets, mean rank, share of first places."""
+    groups = sorted({group for system in ranking.systems for group in system.groups})
+    width = max((len(system.name) for system in ranking.systems), default=0)
+    lines = [
+        f"{ranking.subsets} subsets of {', '.join(ranking.slices)}: mean reward x100, mean "
+        "rank (MTR, 1 is best), share of subsets where no system is better (uplift), with 95% "
+        "intervals" + (f"; MTR by group: {', '.join(groups)}" if groups else ""),
+        f"{'':{width}}  {'average':>21}  {'MTR':>21}  {'uplift x100':>21}",
+    ]
+    for system in ranking.systems:
+        cells = [
+            in_columns(system.average),
+            in_columns(system.mtr, 1),
+            in_columns(system.uplift),
+        ]
+        ranks = [system.groups.get(group, math.nan) for group in groups]
+        by_group = "  ".join("   -" if math.isnan(rank) else f"{rank:4.1f}" for rank in ranks)
+        line = f"{system.name:{width}}  {'  '.join(f'{cell:>21}' for cell in cells)}"
+        lines.append(f"{line}  {by_group}".rstrip())
+    return "\n".join(lines)
