@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from tests.helpers import toy_tokenizer
 from zooter_lite.errors import RouterError
+from zooter_lite.router.session import TextSession
 from zooter_lite.untrusted import limits
 from zooter_lite.untrusted.limits import bound_memory, memory, run_bounded
 
@@ -30,10 +32,8 @@ def session(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    bound_memory(options)
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    providers = bound_memory(options, ["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
 
 
 def test_what_a_graph_returns() -> None:
@@ -95,3 +95,59 @@ def test_the_bound_can_be_raised(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ZOOTER_MEMORY_MB", text)
         with pytest.raises(RouterError, match="expected mebibytes"):
             memory()
+
+
+def test_the_arena_of_a_gpu_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOOTER_MEMORY_MB", "64")
+    options = onnxruntime.SessionOptions()
+    providers = bound_memory(options, ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    assert providers == [
+        ("CUDAExecutionProvider", {"gpu_mem_limit": str(64 * 2**20)}),
+        "CPUExecutionProvider",
+    ]
+
+
+def text_graph(steps: int, size: int, wide: int) -> bytes:
+    """Multiply matrices of `size` rows in `steps`, fill `wide` numbers; to a row of ones."""
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["ids"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["ids", "axis"], ["row"]),
+        helper.make_node("ConstantOfShape", ["square"], ["s0"]),
+        *(helper.make_node("MatMul", [f"s{i}", f"s{i}"], [f"s{i + 1}"]) for i in range(steps)),
+        helper.make_node("ReduceMax", [f"s{steps}"], ["none"], keepdims=0),
+        helper.make_node("ConstantOfShape", ["line"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "none"], ["many"]),
+        helper.make_node("ReduceMax", ["many"], ["nothing"], keepdims=0),
+        helper.make_node("Mul", ["row", "nothing"], ["zero"]),
+        helper.make_node("Exp", ["zero"], ["unit"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    output = helper.make_tensor_value_info("unit", TensorProto.FLOAT, ["batch", 1])
+    constants = {"axis": [1], "square": [size, size], "line": [wide]}
+    arrays = [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()]
+    graph = helper.make_graph(nodes, "graph", inputs, [output], arrays)
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (text_graph(60, 600, 1), "ran longer than"),
+        (text_graph(1, 1, memory() // 4), "takes more than"),
+    ],
+    ids=["time", "memory"],
+)
+def test_an_encoder_of_the_users_own_has_no_bounds(
+    monkeypatch: pytest.MonkeyPatch, graph: bytes, message: str
+) -> None:
+    monkeypatch.setattr(limits, "RUN_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "_TICK", 0.01)
+    tokenizer = toy_tokenizer().to_str()
+    with pytest.raises(RouterError, match=message):
+        TextSession(graph, tokenizer, 16, 1).run(["one"], ["unit"])
+    own = TextSession(graph, tokenizer, 16, 1, trusted=True)
+    assert own.run(["one"], ["unit"])[0].tolist() == [[1.0]]

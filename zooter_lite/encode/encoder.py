@@ -74,7 +74,9 @@ class Encoder:
 
     def session(self) -> TextSession:
         """Start onnxruntime on the graph, one thread for each batch."""
-        return TextSession(self.graph, self.tokenizer, self.spec.max_length, threads=1)
+        return TextSession(
+            self.graph, self.tokenizer, self.spec.max_length, threads=1, trusted=True
+        )
 
     def embed(
         self,

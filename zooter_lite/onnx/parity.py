@@ -100,7 +100,9 @@ def graph_probs(
     progress: Callable[[int], object] = lambda _: None,
 ) -> NDArray[np.float32]:
     """Probabilities (n_queries, n_experts) of a router's graph, from text."""
-    session = TextSession(graph, encoder.tokenizer, encoder.spec.max_length, threads=1)
+    session = TextSession(
+        graph, encoder.tokenizer, encoder.spec.max_length, threads=1, trusted=True
+    )
     return session.run(queries, ["probs"], progress)[0]
 
 

@@ -1,13 +1,16 @@
 """Bounds on what a graph may take: memory for its intermediate results, and time.
 
 A few hundred bytes of plain operators can ask for terabytes (two vectors added crosswise)
-or for days of arithmetic, and no look at the file tells that in general. So every graph
-runs with onnxruntime's arena bounded, and is told to stop after `RUN_SECONDS`.
+or for days of arithmetic, and no look at the file tells that in general. So the graph of a
+router directory runs with onnxruntime's arena bounded, and is told to stop after
+`RUN_SECONDS`. An encoder that you fit with is your own, and runs without bounds.
 
-The arena belongs to the process, so at most `SLOTS` runs share it at a time; others wait.
-Weights are not counted: they take as much as their file. Of one run that is told to stop
-the operator at work is finished first; what one operator may take is bounded by memory.
-Session creation folds constants within the same arena, but is not timed.
+On a CPU the arena belongs to the process, so at most `SLOTS` runs share it at a time; others
+wait. On a GPU each session has an arena of its own, bounded by the same number of bytes.
+
+What is not bounded: weights, which take as much as their file; what the libraries of a GPU
+take for themselves outside the arena; the operator that is at work when a run is told to
+stop, which is finished first; and the time that it takes to start a session.
 """
 
 from __future__ import annotations
@@ -26,6 +29,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
+
+Feed = Mapping[str, NDArray[np.int64]]
+Outputs = list[NDArray[np.float32]]
+Provider = str | tuple[str, dict[str, str]]
 
 MEMORY_VARIABLE = "ZOOTER_MEMORY_MB"
 RUN_SECONDS = 30.0  # of one batch, about 512 tokens; long for any encoder that is a router's
@@ -61,10 +68,21 @@ def _register_arena() -> int:
     return limit
 
 
-def bound_memory(options: Any) -> None:
-    """Make a session that starts with these options use the bounded arena."""
+def bound_memory(options: Any, providers: Sequence[str]) -> list[Provider]:
+    """Make a session that starts with these options and providers use bounded arenas.
+
+    Returns
+    -------
+    The providers as the session takes them.
+    """
     _register_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
+    if "CUDAExecutionProvider" not in providers:
+        return list(providers)
+    # weights stand outside the arena, as they do on a CPU
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    bound = {"gpu_mem_limit": str(memory())}
+    return [(name, bound) if name == "CUDAExecutionProvider" else name for name in providers]
 
 
 class _Slot:
@@ -142,9 +160,7 @@ class _Slots:
 _slots = _Slots()
 
 
-def run_bounded(
-    session: Any, names: Sequence[str], feed: Mapping[str, NDArray[np.int64]]
-) -> list[NDArray[np.float32]]:
+def run_bounded(session: Any, names: Sequence[str], feed: Feed) -> Outputs:
     """Run a session within the bounds.
 
     Returns
@@ -160,15 +176,28 @@ def run_bounded(
     slot = _slots.take()
     problem: Exception | None = None
     try:
-        found: list[NDArray[np.float32]] = session.run(names, feed, slot.options)
+        outputs = session.run(names, feed, slot.options)
     except Exception as error:  # onnxruntime's exceptions share no base class
         problem = error
     finally:
         stopped = _slots.give(slot)
     if problem is not None:
         raise RouterError(_reason(problem, stopped=stopped)) from problem
+    return _checked(outputs, names, feed)
+
+
+def run_trusted(session: Any, names: Sequence[str], feed: Feed) -> Outputs:
+    """Run a session of the user's own, for as long as it takes; otherwise as `run_bounded`."""
+    try:
+        outputs = session.run(names, feed)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise RouterError(_reason(error, stopped=False)) from error
+    return _checked(outputs, names, feed)
+
+
+def _checked(outputs: Outputs, names: Sequence[str], feed: Feed) -> Outputs:
     rows = len(next(iter(feed.values())))
-    for name, output in zip(names, found, strict=True):
+    for name, output in zip(names, outputs, strict=True):
         if not isinstance(output, np.ndarray) or output.dtype != np.float32:
             raise RouterError(f"the graph's output {name!r} is not float32")
         if output.ndim != 2 or len(output) != rows:
@@ -178,7 +207,7 @@ def run_bounded(
         flat = output.reshape(-1)
         if not isfinite(np.dot(flat, flat)):  # quicker than to look at each
             raise RouterError(f"the graph's output {name!r} is not finite")
-    return found
+    return outputs
 
 
 def _reason(error: Exception, *, stopped: bool) -> str:
