@@ -15,8 +15,9 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
-from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import EncoderError, find_encoder, fingerprint
+from zooter_lite.encode.load import load_encoder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,7 +94,7 @@ def test_a_second_load_is_the_same_and_needs_no_torch(
     assert load_encoder(str(tiny["mean"]), kept) == exported["mean"]
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from zooter_lite.encode.encoder import load_encoder\n"
+        "from zooter_lite.encode.load import load_encoder\n"
         "encoder = load_encoder(sys.argv[1], Path(sys.argv[2]))\n"
         "encoder.session().run(['a cab'], ['unit'])\n"
         "heavy = {'torch', 'transformers', 'sentence_transformers', 'onnx'} & set(sys.modules)\n"

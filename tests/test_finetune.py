@@ -16,8 +16,9 @@ from tests.conftest import Command
 from tests.tiny_encoders import save_tiny
 from zooter_lite import Router, fit
 from zooter_lite.cli import run
-from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import EncoderError, find_encoder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.reference import load_torch
 from zooter_lite.finetune import loop as finetune
 from zooter_lite.finetune.checkpoint import Epoch, best_epoch, latest_figures

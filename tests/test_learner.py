@@ -14,7 +14,7 @@ import torch
 
 from tests.test_finetune import ordered, task_for
 from tests.tiny_encoders import save_tiny
-from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.reference import load_torch
 from zooter_lite.finetune.learner import (
     State,

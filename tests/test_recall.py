@@ -14,7 +14,7 @@ from tests.conftest import Command
 from tests.helpers import EXPERTS, table, toy_embedding, toy_encoder, toy_router
 from zooter_lite.compare.evaluated_rows import Outputs
 from zooter_lite.encode.cache import EmbeddingCache
-from zooter_lite.encode.recall import recall
+from zooter_lite.encode.encoder import recall
 from zooter_lite.router.router import Router
 
 QUERIES = ["one two", "three", "four five six", "seven"]

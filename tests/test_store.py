@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from zooter_lite.encode.vectors import KEY, FloatArray, Keys, VectorStore
 
 from zooter_lite.encode import vectors as module
-from zooter_lite.encode.vectors import KEY, FloatArray, Keys, VectorStore
 from zooter_lite.errors import DataError
 
 DIM = 4

@@ -162,7 +162,7 @@ def _suite(options: Options) -> list[SuiteTable]:
 def _remembered(options: Options) -> Remembered | None:
     """Return what finds the embeddings that a fit has left; None where there is no cache."""
     from zooter_lite.encode.cache import default_cache
-    from zooter_lite.encode.recall import recall
+    from zooter_lite.encode.encoder import recall
 
     return None if options.cache == "none" else recall(Path(options.cache or default_cache()))
 

@@ -104,7 +104,7 @@ def _graphs(
     """Graphs by file name and figures by precision, from the encoder and the head."""
     try:
         from zooter_lite.encode.cache import default_cache
-        from zooter_lite.encode.encoder import load_encoder
+        from zooter_lite.encode.load import load_encoder
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.parity import ParityError
     except ImportError as error:

@@ -146,8 +146,8 @@ def main(options: Options) -> None:
     out = Path(options.out or f"exports/{table_name(source) or 'router'}")
     check_replaceable(out)
     try:
-        from zooter_lite.encode.encoder import load_encoder
         from zooter_lite.encode.find import is_static
+        from zooter_lite.encode.load import load_encoder
         from zooter_lite.head.train import fit_head
         from zooter_lite.onnx import graphs as assemble
     except ImportError as error:

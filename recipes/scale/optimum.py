@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.cli import option, run
 from zooter_lite.encode.cache import default_cache
-from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.head.distil import kl_divergence
 from zooter_lite.head.large import Sample, fit_large
 from zooter_lite.head.prior import fit_setting, labels_of

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import FINETUNED, find_encoder, finetuned_folder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.finetune.checkpoint import Epoch, best_epoch
 from zooter_lite.finetune.loop import fine_tune, n_batches
 from zooter_lite.finetune.processes import ALONE, Processes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,35 @@ FORMAT_VERSION = 1
 CONFIG = "config.json"
 MAX_NAME = 1000  # characters of an expert's name
 MAX_LENGTH = 65_536  # tokens
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """The encoder of a router.
+
+    Attributes
+    ----------
+    name
+        As the user gave it, or the folder's name.
+    sha256
+        Over the names and contents of the encoder's files.
+    dim, max_length
+        Length of the embedding; tokens after which a query is truncated.
+    pooling
+        Pooling mode as sentence-transformers names it; "static" for a static encoder.
+    normalise
+        Always true: the graph returns unit vectors.
+    prompt
+        Text before every query, such as "query: "; tokenizer.json adds it.
+    """
+
+    name: str = ""
+    sha256: str = ""
+    dim: int = 0
+    max_length: int = 0
+    pooling: str = ""
+    normalise: bool = True
+    prompt: str = ""
 
 
 def read_config(path: Path) -> dict[str, Any]:
