@@ -20,7 +20,8 @@ from zooter_lite.compare.ablation import (
     refit,
     variants,
 )
-from zooter_lite.head.train import Recipe, fit_head
+from zooter_lite.head.fit_head import fit_head
+from zooter_lite.recipe import Recipe
 from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
@@ -39,7 +40,7 @@ def heaps(n: int, seed: int) -> tuple[RewardTable, FloatArray, NDArray[np.intp]]
 
 def test_the_base_is_the_papers_head_under_the_routers_labels() -> None:
     base = base_recipe(CONFIG, has_tags=True, seed=3)
-    assert (base.head, base.labels, base.direction) == ("linear", "soft", "label-router")
+    assert (base.head, base.labels, base.kl) == ("linear", "soft", "label-router")
     assert (base.tags, base.temperature, base.beta, base.l2) == ("auto", 0.5, 0.3, None)
     given = {"labels": CONFIG["labels"] | {"tags": "given"}}
     assert base_recipe(given, has_tags=True).tags == "given"
@@ -63,8 +64,8 @@ def test_each_ablation_varies_one_thing() -> None:
     assert found["labels"] == {"soft": base, "hard": hard}
     assert found["beta"]["hard label"] == hard
     for recipe in found["kl"].values():
-        assert replace(recipe, direction="label-router") == base
-    assert len({recipe.direction for recipe in found["kl"].values()}) == 2
+        assert replace(recipe, kl="label-router") == base
+    assert len({recipe.kl for recipe in found["kl"].values()}) == 2
     # soft is beta 0.3 and KL(label || router) at once, hard stands twice
     assert n_refits(base) == len(BETAS) + 1 + 1
 

@@ -18,16 +18,17 @@ from tests.helpers import (
     toy_encoder,
     toy_head,
 )
-from zooter_lite.head.select import Score, Selection
-from zooter_lite.head.settings import Candidates, Method, Setting
-from zooter_lite.head.train import Fitted, Recipe
+from zooter_lite.head.cross_validation import Score, Selection
+from zooter_lite.head.fit_head import Fitted
+from zooter_lite.head.fit_setting import Setting
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.onnx.graphs import router_config, tag_files
 from zooter_lite.onnx.router_graph import router_graph
+from zooter_lite.recipe import Recipe
 from zooter_lite.router.head import Head, TagPrior
 from zooter_lite.router.session import TextSession
 from zooter_lite.tags.index import TagIndex
-from zooter_lite.tags.tagging import Tagging
+from zooter_lite.tags.tagging import Tags
 
 KINDS = ["linear", "prior", "mlp", "domain"]
 QUERIES = ["one two three", "", "eight", "four five " * 40, "nine unknown words", "one two three"]
@@ -93,13 +94,7 @@ def test_the_same_head_gives_the_same_bytes() -> None:
 
 
 def fitted_by_hand() -> Fitted:
-    tagging = Tagging(
-        "given",
-        TagAssignment.from_lists([["x"], ["x", "y"], ["y"]]),
-        np.eye(DIM)[:2],
-        np.full((3, 2), 0.25),
-        np.full((3, 2), 0.5),
-    )
+    tagging = Tags("given", TagAssignment.from_lists([["x"], ["x", "y"], ["y"]]), np.eye(DIM)[:2])
     setting = Setting(0, 0.25, 0.3, 0.01)
     head = Head(
         np.zeros((2, DIM), dtype=np.float32),
@@ -107,10 +102,9 @@ def fitted_by_hand() -> Fitted:
         TagPrior(np.eye(DIM, dtype=np.float32)[:2], np.full((2, 2), 0.5, dtype=np.float32)),
         temperature=0.5,
     )
-    selection = Selection(
-        setting, setting, [Score(setting, 0.5, 0.0)], np.zeros((3, 2)), np.arange(3)
-    )
-    return Fitted(head, tagging, Method("prior"), selection, Candidates([], [], [], []))
+    scores = [Score(setting, 0.5, 0.0, 0.0)]
+    selection = Selection(setting, scores, np.zeros((3, 2)), np.arange(3))
+    return Fitted(head, tagging, None, Recipe(), selection)
 
 
 def test_router_config_by_hand() -> None:

@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from zooter_lite.finetune.checkpoint import Epoch, best_epoch, latest_figures
+from zooter_lite.finetune.learner import batch_loss, begin, held_reward
+from zooter_lite.finetune.loop import fine_tune, stalled
+from zooter_lite.finetune.tuning import Task, Tuning, batches, layer_rates, schedule
 
 from tests.conftest import Command
 from tests.tiny_encoders import save_tiny
@@ -21,12 +25,9 @@ from zooter_lite.encode.find import EncoderError, find_encoder
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.reference import load_torch
 from zooter_lite.finetune import loop as finetune
-from zooter_lite.finetune.checkpoint import Epoch, best_epoch, latest_figures
-from zooter_lite.finetune.learner import batch_loss, begin, held_reward
-from zooter_lite.finetune.loop import fine_tune, stalled
-from zooter_lite.finetune.tuning import Task, Tuning, batches, layer_rates, schedule
-from zooter_lite.head.distil import Direction, Distillation, distil
-from zooter_lite.head.select import reward_of_choice
+from zooter_lite.head.cross_validation import reward_of_choice
+from zooter_lite.head.distil import Direction, distil
+from zooter_lite.recipe import Recipe
 
 FAST = partial(Tuning, rate=3e-3)  # two layers with random weights need large steps
 
@@ -66,7 +67,7 @@ def task_for(
     queries, _ = ordered(len(rewards))
     embeddings = encoder.embed(queries, cache).astype(np.float64)
     held = np.arange(len(rewards)) % 5 == 0
-    head = distil(embeddings[~held], rewards[~held], Distillation("linear", 0.01))
+    head = distil(embeddings[~held], rewards[~held], 0.01, Recipe(head="linear"))
     logits = np.asarray(head.logits(embeddings[held]), dtype=np.float64)
     frozen = reward_of_choice(logits, rewards[held]).mean()
     return Task(

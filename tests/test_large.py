@@ -12,11 +12,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-
-from tests.helpers import table, units
-from zooter_lite.head import blocks
-from zooter_lite.head.distil import Distillation, distil, kl_divergence
-from zooter_lite.head.domains import learn_domains
 from zooter_lite.head.large import (
     Sample,
     distil_in_blocks,
@@ -24,10 +19,15 @@ from zooter_lite.head.large import (
     labels_in_blocks,
     sample_rows,
 )
-from zooter_lite.head.prior import fit_setting, labels_of
 from zooter_lite.head.select import fold_ids, reward_of_choice
 from zooter_lite.head.settings import Method, Setting
 from zooter_lite.head.train import Recipe, fit_head
+
+from tests.helpers import table, units
+from zooter_lite.head import blocks
+from zooter_lite.head.distil import Distillation, distil, kl_divergence
+from zooter_lite.head.domains import learn_domains
+from zooter_lite.head.prior import fit_setting, labels_of
 from zooter_lite.router.head import Head
 from zooter_lite.table.keys import query_groups
 from zooter_lite.table.reward_table import RewardTable

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from zooter_lite.head.settings import Method, Setting
 
 from tests.helpers import units
 from zooter_lite.head.prior import fit_setting, prior_table
-from zooter_lite.head.settings import Method, Setting
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.tags.tagging import Tagging, cluster_tags
 

@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from tests.helpers import units
-from zooter_lite.head.prior import fit_setting
 from zooter_lite.head.select import (
     Score,
     _paths,
@@ -22,6 +19,9 @@ from zooter_lite.head.select import (
     select,
 )
 from zooter_lite.head.settings import Candidates, Method, Setting
+
+from tests.helpers import units
+from zooter_lite.head.prior import fit_setting
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.tags.tagging import Tagging, cluster_tags
 

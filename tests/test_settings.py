@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from zooter_lite.head.settings import never_rewarded, reward_spread
 
 NAN = float("nan")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from zooter_lite.head.settings import BETAS, L2S, TEMPERATURES, reward_spread
+from zooter_lite.head.train import Recipe, candidates_for, fit_head
 
 from tests.helpers import table, units
 from zooter_lite.errors import DataError
-from zooter_lite.head.settings import BETAS, L2S, TEMPERATURES, reward_spread
-from zooter_lite.head.train import Recipe, candidates_for, fit_head
 from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]

@@ -3,7 +3,7 @@
   python -m zooter_lite.fit                                 the bundled sample
   python -m zooter_lite.fit --data rewards.csv              a table of your own
   python -m zooter_lite.fit --data rewards.parquet --out exports/mine
-  python -m zooter_lite.fit --data rewards.csv --preset best    fine-tunes the encoder
+  python -m zooter_lite.fit --data rewards.csv --finetune 2     fine-tunes the encoder
   torchrun --nproc-per-node 2 -m zooter_lite.fit --data rewards.csv --finetune 2
                             the same in two processes; accelerate launch works as well
 
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Optional
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from zooter_lite.cli import as_command, option, run
@@ -28,8 +27,9 @@ from zooter_lite.compare.held_out import conclusion, held_out_slices
 from zooter_lite.compare.suite import table_name
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.export import precisions
-from zooter_lite.finetune.processes import Processes, launched, mixed_precision
+from zooter_lite.finetune.launch import check, launched
 from zooter_lite.labels import diagnose
+from zooter_lite.recipe import MAX_EPOCHS, Recipe
 from zooter_lite.report.card import documents, parity_lines
 from zooter_lite.router.directory.store import check_replaceable, write_router
 from zooter_lite.table import RewardTable, read_table, sample_path
@@ -37,12 +37,7 @@ from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.splits import part_of, with_splits
 
 if TYPE_CHECKING:
-    from zooter_lite.encode.encoder import Encoder
-    from zooter_lite.finetune.refine import Refined
-    from zooter_lite.head.train import Fitted, Recipe
-
-PRESETS = {"fast": 0, "best": 2}  # epochs of fine-tuning
-MAX_EPOCHS = 20
+    from zooter_lite.finetune.finetune import Finetuned
 
 
 @dataclass(frozen=True)
@@ -67,31 +62,12 @@ class Options:
     precision: str = option(
         "fp32,int8", help="graphs to export; int8 is left out where it loses reward"
     )
-    preset: Literal["fast", "best"] = option(
-        "fast", help=f"fast: frozen encoder; best: the same as --finetune {PRESETS['best']}"
-    )
-    finetune: Optional[int] = option(
-        None,
-        help="fine-tune the encoder for at most this many epochs, 0 to "
-        f"{MAX_EPOCHS}; one fold of train decides how many are kept, and whether any is. Slow "
-        "without a GPU; killed and run again, it goes on. The encoder is kept in the cache, "
-        "where export finds it, and its folder is printed, for export --encoder (default: what "
-        "the preset says)",
-        kind=int,
+    finetune: int = option(
+        0,
+        help=f"fine-tune the encoder for at most this many epochs, 0 to {MAX_EPOCHS}; a fold of "
+        "train that it does not learn from decides whether the result is kept. Slow without a "
+        "GPU; run again after a kill, it goes on from the last checkpoint",
         metavar="EPOCHS",
-    )
-    batch: int = option(
-        32,
-        help="queries per step of fine-tuning, over all processes together: the loss curve does "
-        "not depend on their number, but for dropout and rounding",
-    )
-    rate: float = option(2e-5, help="learning rate of the encoder's top layer in fine-tuning")
-    accumulate: int = option(
-        1, help="parts in which a process computes its share of a batch, for less memory"
-    )
-    mixed_precision: Literal["auto", "bf16", "no"] = option(
-        "auto",
-        help="of fine-tuning; auto: bf16 where the processor has it, or accelerate launch says so",
     )
     head: Literal["prior", "linear", "mlp"] = option(
         "prior", help="prior: what the tags say plus a linear residual"
@@ -137,25 +113,21 @@ class Options:
 
 def main(options: Options) -> None:
     """Read, embed, choose, fit, export, evaluate, write."""
-    processes = launched()
-    if processes.rank:
-        _assist(options, processes)
+    if launched()[0]:
+        _assist(options)
         return
-    _check(options, processes)
+    _check(options)
     source = options.data or sample_path()
     out = Path(options.out or f"exports/{table_name(source) or 'router'}")
     check_replaceable(out)
     try:
         from zooter_lite.encode.find import is_static
         from zooter_lite.encode.load import load_encoder
-        from zooter_lite.head.train import fit_head
+        from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head
         from zooter_lite.onnx import graphs as assemble
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
 
-    if _epochs(options):
-        mixed_precision(options.mixed_precision)  # refused before the work, if it is
-        processes = processes.join()
     table, notes = with_splits(
         read_table(source, responses=False), options.hold_out, options.drop_leaks
     )
@@ -172,12 +144,23 @@ def main(options: Options) -> None:
     clock.append(time.perf_counter())
     recipe = _recipe(options)
     with _bar(None, "fitting") as bar:
-        fitted = fit_head(train, part_of(embeddings, rows), recipe, bar.update, bar.reset)
+        fitted = fit_head(
+            *(train, part_of(embeddings, rows), recipe, bar.update, bar.reset),
+            most_choosing=None if recipe.finetune else MOST_CHOOSING,
+        )
     print(fitted.summary(recipe.folds))
     cross_validated = fitted.selection.scores
-    refined = _refined(options, encoder, embeddings, table, fitted, recipe, processes)
-    if refined is not None:
-        encoder, embeddings, fitted = refined.encoder, refined.embeddings, refined.fitted
+    finetuned = None
+    if recipe.finetune:
+        from zooter_lite.finetune.finetune import finetune
+
+        with _bar(None, "fine-tuning") as bar:
+            finetuned = finetune(
+                *(encoder, embeddings, table, fitted, recipe, _cache(options)),
+                *(bar.update, bar.reset),
+            )
+        print(finetuned.summary())
+        encoder, embeddings, fitted = finetuned.encoder, finetuned.embeddings, finetuned.fitted
 
     with _bar(None, "export and parity") as bar:
         exports = assemble.export_graphs(
@@ -193,7 +176,7 @@ def main(options: Options) -> None:
     config = assemble.router_config(encoder, train, fitted, recipe)
     config["parity"] = {name: parity.to_json() for name, parity in exports.parity.items()}
     details = {"cross_validation": [asdict(score) for score in cross_validated]}
-    files |= _documents(config, slices, details, refined, options)
+    files |= _documents(config, slices, details, finetuned, options)
     write_router(out, config, files, fitted.head)
     clock.append(time.perf_counter())
     print(*notes, sep="\n", end="\n" if notes else "")
@@ -215,13 +198,14 @@ def _cache(options: Options) -> Path:
     return Path(options.cache) if options.cache else default_cache()
 
 
-def _recipe(options: Options) -> "Recipe":
-    from zooter_lite.head.train import MOST_CHOOSING, Recipe
-
+def _recipe(options: Options) -> Recipe:
     return Recipe(
+        encoder=options.encoder,
+        prompt=options.prompt,
+        finetune=options.finetune,
         head=options.head,
         labels=options.labels,
-        direction=options.kl,
+        kl=options.kl,
         tags=options.tags,
         temperature=options.temperature,
         beta=options.beta,
@@ -230,64 +214,20 @@ def _recipe(options: Options) -> "Recipe":
         folds=options.folds,
         seed=options.seed,
         jobs=options.jobs,
-        most_choosing=None if _epochs(options) else MOST_CHOOSING,
     )
 
 
-def _epochs(options: Options) -> int:
-    return PRESETS[options.preset] if options.finetune is None else options.finetune
-
-
-def _refined(
-    options: Options,
-    encoder: "Encoder",
-    embeddings: NDArray[np.float32],
-    table: RewardTable,
-    fitted: "Fitted",
-    recipe: "Recipe",
-    processes: Processes,
-) -> "Refined | None":
-    """Fine-tune if asked to, and say what came of it."""
-    from zooter_lite.finetune.refine import refine
-    from zooter_lite.finetune.tuning import Tuning
-
-    if not _epochs(options):
-        return None
-    tuning = Tuning(
-        _epochs(options),
-        options.rate,
-        batch=options.batch,
-        direction=options.kl,
-        seed=options.seed,
-        precision=options.mixed_precision,
-        accumulate=options.accumulate,
-    )
-    with _bar(None, "fine-tuning") as bar:
-        refined = refine(
-            *(encoder, embeddings, table, fitted, recipe, tuning, _cache(options)),
-            *(bar.update, bar.reset, processes),
-        )
-    print(refined.summary())
-    return refined
-
-
-def _assist(options: Options, processes: Processes) -> None:
+def _assist(options: Options) -> None:
     """Fine-tune along with the first process, which does and says everything else."""
-    if not _epochs(options):
-        return  # the first process refuses
-    from zooter_lite.finetune.loop import assist
+    if options.finetune:  # else the first process refuses
+        from zooter_lite.finetune.finetune import assist
 
-    assist(options.encoder, _cache(options), processes.join())
+        assist(_recipe(options), _cache(options))
 
 
-def _check(options: Options, processes: Processes) -> None:
+def _check(options: Options) -> None:
     """Refuse values out of their range before anything is read."""
     precisions(options.precision)
-    if processes.count > 1 and not _epochs(options):
-        raise DataError(
-            f"started in {processes.count} processes, which only --finetune divides its work "
-            "among: expected --finetune or --preset best, or one process"
-        )
     ranges = (
         ("--temperature", options.temperature, 1e-6, 1e6),
         ("--beta", options.beta, 0.0, 1.0),
@@ -296,21 +236,13 @@ def _check(options: Options, processes: Processes) -> None:
         ("--folds", options.folds, 2, 100),
         ("--seed", options.seed, 0, 2**32 - 1),
         ("--finetune", options.finetune, 0, MAX_EPOCHS),
-        ("--batch", options.batch, processes.count, 2**20),
-        ("--rate", options.rate, 1e-9, 1.0),
-        ("--accumulate", options.accumulate, 1, options.batch),
     )
     for name, value, low, high in ranges:
         if value is not None and not low <= value <= high:
             raise DataError(f"{name} {value}: expected a number from {low} to {high}")
     if options.keep_queries and options.tags == "none":
         raise DataError("--keep-queries with --tags none: no query is indexed without tags")
-    if _epochs(options):
-        asked = "--preset best" if options.finetune is None else "--finetune"
-        if options.encoder.partition(":")[0] == "static":
-            raise DataError(f"{asked} with a static encoder: it has no layers to fine-tune")
-        if options.head == "mlp":
-            raise DataError(f"{asked} with --head mlp: expected --head prior or linear")
+    check(_recipe(options))
     if options.jobs == 0 or options.jobs < -1:
         raise DataError(f"--jobs {options.jobs}: expected -1 or a positive number")
 
@@ -331,17 +263,17 @@ def _documents(
     config: dict[str, Any],
     slices: list[dict[str, Any]],
     details: dict[str, Any],
-    refined: "Refined | None",
+    finetuned: "Finetuned | None",
     options: Options,
 ) -> dict[str, bytes]:
     """report.json, report.svg and README.md of the router directory."""
     if options.data:
         options = replace(options, data=Path(options.data).name)
-    undecisive = ("accumulate", "cache", "jobs", "out")
+    undecisive = ("cache", "jobs", "out")
     given = {k: v for k, v in asdict(options).items() if k not in undecisive}
     details = details | {"options": given}
-    if refined is not None:
-        details["finetune"] = refined.to_json()
+    if finetuned is not None:
+        details["finetune"] = finetuned.to_json()
     command = as_command("fit", given, asdict(Options()))
     return documents(config, slices, details, command)
 

@@ -19,8 +19,9 @@ from recipes.bench.static import Loss, paired
 from zooter_lite.encode.cache import EmbeddingCache, default_cache
 from zooter_lite.encode.find import DEFAULT
 from zooter_lite.encode.load import load_encoder
-from zooter_lite.head.train import Recipe, fit_head
+from zooter_lite.head.fit_head import fit_head
 from zooter_lite.measure.metrics import reward_of
+from zooter_lite.recipe import Recipe
 from zooter_lite.table import RewardTable, read_table
 
 FloatArray = NDArray[np.float32]

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from zooter_lite.encode.cache import default_cache
 from zooter_lite.encode.find import DEFAULT
 from zooter_lite.encode.load import load_encoder
-from zooter_lite.head.train import Recipe, fit_head
+from zooter_lite.head.fit_head import fit_head
 from zooter_lite.measure.metrics import macro_mean, micro_mean, reward_of
+from zooter_lite.recipe import Recipe
 from zooter_lite.table import RewardTable, read_table
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from zooter_lite.encode.cache import default_cache
 from zooter_lite.encode.find import DEFAULT
 from zooter_lite.encode.load import load_encoder
-from zooter_lite.head.train import Fitted, Recipe, fit_head
+from zooter_lite.head.fit_head import Fitted, fit_head
 from zooter_lite.measure.metrics import draw, mean_estimates, reward_of
+from zooter_lite.recipe import Recipe
 from zooter_lite.report.card import interval
 from zooter_lite.table import RewardTable, read_table
 
@@ -39,7 +40,7 @@ VARIANTS = {
     "without domains": Recipe(domains=False),
     "without tags (linear head)": Recipe(tags="none"),
     "hard labels": Recipe(labels="hard"),
-    "KL(router || label), as the paper writes it": Recipe(direction="router-label"),
+    "KL(router || label), as the paper writes it": Recipe(kl="router-label"),
 }
 BEYOND = ("default", "without domains")
 MOST_SUBSETS = 20  # fits of `beyond`

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
-from zooter_lite.head.distil import HeadKind
-from zooter_lite.head.train import Recipe, TagSource, fit_head
+from zooter_lite.head.fit_head import fit_head
+from zooter_lite.recipe import Recipe
 from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
@@ -59,9 +59,8 @@ def own_recipe(config: Mapping[str, Any], base: Recipe) -> Recipe:
     A small part may lack queries for the table's own tags, so clusters are candidates too.
     """
     head = config["head"]
-    tags: TagSource = "best" if base.tags == "given" else base.tags
-    kind: HeadKind = head["kind"]
-    return replace(base, head=kind, tags=tags, domains=bool(head.get("domains", True)))
+    own = replace(base, head=head["kind"], domains=bool(head.get("domains", True)))
+    return replace(own, tags="best") if base.tags == "given" else own
 
 
 def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:
@@ -72,8 +71,8 @@ def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:
         "beta": {"hard label": hard} | beta,
         "labels": {"soft": base, "hard": hard},
         "kl": {
-            "KL(label || router)": replace(base, direction="label-router"),
-            "KL(router || label)": replace(base, direction="router-label"),
+            "KL(label || router)": replace(base, kl="label-router"),
+            "KL(router || label)": replace(base, kl="router-label"),
         },
     }
 

@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 
 from zooter_lite.encode.cache import keep_files
 from zooter_lite.encode.encoder import Encoder, cache_key
-from zooter_lite.encode.find import FINETUNED, find_encoder, finetuned_folder, is_static
+from zooter_lite.encode.find import FINETUNED, find_encoder, finetuned_folder
 from zooter_lite.encode.load import load_encoder
-from zooter_lite.errors import DataError
-from zooter_lite.finetune.launch import from_first, joined
+from zooter_lite.finetune.launch import check, from_first, joined
 from zooter_lite.finetune.training import Epoch, Task, batches, train
 from zooter_lite.head.cross_validation import reward_of_choice
 from zooter_lite.head.fit_head import Fitted, fit_head
@@ -205,22 +204,6 @@ def assist(recipe: Recipe, cache: Path) -> None:
         job = from_first(None)
         if job is not None:
             train(find_encoder(recipe.encoder, cache), recipe.encoder, *job)
-
-
-def check(recipe: Recipe) -> None:
-    """Refuse what fine-tuning cannot do.
-
-    Raises
-    ------
-    DataError
-        A static encoder, an MLP head, or less than three folds.
-    """
-    if is_static(recipe.encoder):
-        raise DataError("--finetune with a static encoder: it has no layers to fine-tune")
-    if recipe.head == "mlp":
-        raise DataError("--finetune with --head mlp: expected --head prior or linear")
-    if recipe.folds < 3:
-        raise DataError(f"--finetune with --folds {recipe.folds}: expected at least 3 folds")
 
 
 def task_of(

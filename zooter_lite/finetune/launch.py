@@ -10,9 +10,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
-from zooter_lite.errors import DataError, ZooterError
+from zooter_lite.encode.find import is_static
+from zooter_lite.errors import DataError, MissingPackageError, ZooterError
+from zooter_lite.recipe import Recipe
 
 WAIT = timedelta(days=7)  # while the first process embeds and cross-validates, others wait
 
@@ -34,6 +37,35 @@ def launched() -> tuple[int, int]:
             "or accelerate launch sets them, or WORLD_SIZE unset"
         )
     return int(rank), int(count)
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse what fine-tuning cannot do, and several processes without it.
+
+    Raises
+    ------
+    DataError
+        Several processes for a frozen encoder; a static encoder, an MLP head, or less than
+        three folds for fine-tuning.
+    MissingPackageError
+        accelerate is not installed.
+    """
+    count = launched()[1]
+    if not recipe.finetune:
+        if count > 1:
+            raise DataError(
+                f"started in {count} processes, which only --finetune divides its work among: "
+                "expected --finetune, or one process"
+            )
+        return
+    if is_static(recipe.encoder):
+        raise DataError("--finetune with a static encoder: it has no layers to fine-tune")
+    if recipe.head == "mlp":
+        raise DataError("--finetune with --head mlp: expected --head prior or linear")
+    if recipe.folds < 3:
+        raise DataError(f"--finetune with --folds {recipe.folds}: expected at least 3")
+    if find_spec("accelerate") is None:
+        raise MissingPackageError("accelerate", "fit", "fine-tuning")
 
 
 @contextmanager

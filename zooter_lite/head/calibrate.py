@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.labels.soft import harden
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 
 def calibration_temperature(logits: Array, rewards: Array) -> float:

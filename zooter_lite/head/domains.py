@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.labels.blocks import for_blocks
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.router.head import softmax
 
@@ -16,7 +17,6 @@ Array = NDArray[np.float64]
 
 MIN_ROWS = 20  # training queries of a subset; a smaller one is no domain
 INVERSE_L2 = 10.0  # scikit-learn's C
-DOUBTED = (0.1, 0.2, 0.3)  # quantiles of training nearness where trust is 0.1, 0.5 and 0.9
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Domains:
     assignment: TagAssignment
     weight: Array
     bias: Array
-    membership: Array
+    membership: NDArray[np.floating]
 
     def take(self, rows: NDArray[np.int64]) -> Domains:
         """Return the domains of these queries; the classifier stays."""
@@ -88,13 +88,48 @@ def learn_domains(
 
     with threadpool_limits(1):  # the same sums in the same order on every machine
         numbers = [-1, *np.unique(folds).tolist()]  # -1 is no fold: fitted on all
-        found = Parallel(n_jobs=jobs, prefer="threads")(delayed(fitted)(n) for n in numbers)
+        fits = Parallel(n_jobs=jobs, prefer="threads")(delayed(fitted)(n) for n in numbers)
         membership = np.empty((len(inputs), int(kept.sum())))
-        for fold, (weight, bias) in zip(numbers[1:], found[1:], strict=True):
+        for fold, (weight, bias) in zip(numbers[1:], fits[1:], strict=True):
             rows = np.flatnonzero(folds == fold)
             membership[rows] = softmax(inputs[rows] @ weight.T + bias)
-    weight, bias = found[0]
+    weight, bias = fits[0]
     return Domains(assignment, weight, bias, membership)
+
+
+def domains_of_all(
+    domains: Domains,
+    sample: NDArray[np.int64],
+    embeddings: NDArray[np.floating],
+    subsets: Sequence[str],
+    jobs: int = -1,
+) -> Domains:
+    """Extend the domains of a sample to all rows; the classifier stays.
+
+    Parameters
+    ----------
+    domains, sample
+        Of the sample, and its rows among all. They keep their memberships, out of fold; the
+        classifier has not seen the others.
+    embeddings
+        (n_queries, dim) unit vectors of all rows; read block by block.
+    subsets
+        Name of each row's subset.
+    jobs
+        Threads; -1 takes every core.
+    """
+    names = domains.assignment.names
+    membership = np.empty((len(embeddings), len(names)), dtype=np.float32)
+
+    def fill(rows: slice) -> None:
+        inputs = embeddings[rows].astype(np.float64)
+        membership[rows] = softmax(inputs @ domains.weight.T + domains.bias)
+
+    for_blocks(fill, len(embeddings), jobs)
+    membership[sample] = domains.membership
+    known = set(names)
+    assignment = TagAssignment.from_lists([[s] if s in known else [] for s in subsets])
+    return Domains(assignment, domains.weight, domains.bias, membership)
 
 
 def _classifier(inputs: Array, label: NDArray[np.int64], n_domains: int) -> tuple[Array, Array]:
@@ -111,19 +146,3 @@ def _classifier(inputs: Array, label: NDArray[np.int64], n_domains: int) -> tupl
     shift = np.full(n_domains, -1e4)
     full[model.classes_], shift[model.classes_] = weight, bias
     return full, shift
-
-
-def gate_of(nearness: Array) -> Array:
-    """(2,) slope and threshold of the trust, from the nearness (n,) of the training queries.
-
-    Trust is 0.1, 0.5 and about 0.9 at the quantiles `DOUBTED`: most queries like those of
-    the training are sent by their domain, and those far from all of them by their tags.
-
-    Examples
-    --------
-    >>> gate_of(np.linspace(0.0, 1.0, 11)).round(3)
-    array([21.972,  0.2  ])
-    """
-    low, middle, high = np.quantile(nearness, DOUBTED)
-    slope = 2 * np.log(9.0) / max(float(high - low), 1e-3)
-    return np.asarray([slope, middle])

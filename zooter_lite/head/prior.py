@@ -1,102 +1,115 @@
-"""One setting's labels, what tags and domains say of the experts, and the head on top of it."""
+"""What tags and domains say of the experts: tables of mean rewards, and the logits they give."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.head.distil import Distillation, distil
-from zooter_lite.head.domains import Domains, gate_of
-from zooter_lite.head.settings import Method, Setting
-from zooter_lite.labels.soft import TagAssignment, harden, normalise, shrunk_tag_means, smooth
-from zooter_lite.router.head import DomainPrior, Head, TagPrior, prior_logits
-from zooter_lite.tags.tagging import Tagging, Tags
+from zooter_lite.head.domains import Domains
+from zooter_lite.labels.blocks import Matrix, for_blocks
+from zooter_lite.labels.soft import normalise, shrunk_tag_means
+from zooter_lite.router.head import DomainPrior, TagPrior, membership_of, prior_logits
+from zooter_lite.tags.tagging import Tags
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 SHRINKAGE = 20.0  # pseudo-count, in queries, of the tables of tags and domains
 RESIDUAL_SHRINKAGE = 50.0  # ... of what the tags add to the domains
+DOUBTED = (0.1, 0.2, 0.3)  # quantiles of training nearness where trust is 0.1, 0.5 and 0.9
 
 
-def fit_setting(
-    embeddings: Array,
-    rewards: Array,
-    tagging: Tagging | None,
-    setting: Setting,
-    method: Method,
-    start: Head | None = None,
-    domains: Domains | None = None,
-) -> Head:
-    """Fit one head: labels from rewards, smoothed by tag, prior from tags, distilled.
-
-    Parameters
-    ----------
-    embeddings
-        (n_queries, dim) unit vectors.
-    rewards
-        (n_queries, n_experts), NaN where not observed.
-    tagging, domains
-        Tags and subsets of exactly these queries, or None.
-    """
-    smoothed = labels_of(rewards, tagging, setting, method)
-    how = Distillation(method.kind, setting.l2, method.direction, method.seed)
-    if tagging is None or method.kind != "prior":
-        return distil(embeddings, smoothed, how, start=start)
-    prior = TagPrior(
-        tagging.centroids, prior_table(rewards, tagging.assignment, setting.temperature)
-    )
-    domain, seen = None, None
-    if domains is not None:
-        domain = domain_prior(rewards, tagging, domains, setting.temperature)
-        seen = domains.membership
-    offset = prior_logits(prior, domain, tagging.near, tagging.membership, seen)
-    head = distil(embeddings, smoothed, how, offset, start)
-    return replace(head, prior=prior, domain=domain)
-
-
-def labels_of(rewards: Array, tagging: Tags | None, setting: Setting, method: Method) -> Array:
-    """(n_queries, n_experts) labels of exactly these queries, smoothed by their tags."""
-    labels = harden(rewards) if method.hard_labels else normalise(rewards, setting.temperature)
-    return labels if tagging is None else smooth(labels, tagging.assignment, setting.beta)
-
-
-def domain_prior(
-    rewards: Array, tagging: Tagging, domains: Domains, temperature: float
-) -> DomainPrior:
-    """Mean rewards per domain, and what the tags add to them, as the head's arrays.
-
-    A tag's residual is the mean of reward minus what the domains predict, over its queries,
-    shrunk towards that of all queries.
-    """
-    means = shrunk_tag_means(rewards, domains.assignment, SHRINKAGE)
-    rest = rewards - domains.membership @ means
-    residual = shrunk_tag_means(rest, tagging.assignment, RESIDUAL_SHRINKAGE)
-    return as_prior(domains, means, residual, tagging.near.max(axis=1), temperature)
-
-
-def as_prior(
-    domains: Domains, means: Array, residual: Array, nearness: Array, temperature: float
-) -> DomainPrior:
-    """Put the domains' mean rewards (n_domains, n_experts) and the tags' residuals in logits.
-
-    `nearness` (n_queries,) is the training queries' largest similarity to a tag.
-    """
-    return DomainPrior(
-        domains.weight,
-        domains.bias,
-        normalise(means, temperature).clip(1e-6),
-        residual / temperature,
-        gate_of(nearness),
-    )
-
-
-def prior_table(rewards: Array, assignment: TagAssignment, temperature: float) -> Array:
-    """(n_tags, n_experts) label of each tag: softmax of its mean rewards, shrunk by support.
+def tag_prior(rewards: Array, tags: Tags, temperature: float) -> TagPrior:
+    """Label of each tag: softmax of its mean rewards, shrunk by support.
 
     Of mean rewards and not, as in smoothing, the mean of labels: a label says how an
     expert did beside the others observed on the same query, so labels over different
     experts do not average.
     """
-    return normalise(shrunk_tag_means(rewards, assignment, SHRINKAGE), temperature).clip(1e-6)
+    means = shrunk_tag_means(rewards, tags.assignment, SHRINKAGE)
+    return TagPrior(tags.centroids, _as_labels(means, temperature))
+
+
+def domain_prior(
+    embeddings: Matrix,
+    rewards: Array,
+    tags: Tags,
+    domains: Domains,
+    temperature: float,
+    jobs: int = 1,
+) -> DomainPrior:
+    """Mean rewards per domain, and what the tags add to them, as the head's arrays.
+
+    A tag's residual is the mean of reward minus what the domains predict, over its queries,
+    shrunk towards that of all queries.
+
+    Parameters
+    ----------
+    embeddings, rewards
+        (n_queries, dim) and (n_queries, n_experts), NaN where not observed.
+    tags, domains
+        Of exactly these queries.
+    temperature
+        Of the labels, in reward units.
+    """
+    means = shrunk_tag_means(rewards, domains.assignment, SHRINKAGE)
+    nearness = np.empty(len(rewards))
+    rest = np.empty(rewards.shape, dtype=embeddings.dtype)
+
+    def fill(rows: slice) -> None:
+        nearness[rows] = tags.nearness(embeddings, rows).max(axis=1)
+        rest[rows] = rewards[rows] - domains.membership[rows] @ means
+
+    for_blocks(fill, len(rewards), jobs)
+    residual = shrunk_tag_means(rest, tags.assignment, RESIDUAL_SHRINKAGE)
+    return DomainPrior(
+        domains.weight,
+        domains.bias,
+        _as_labels(means, temperature),
+        residual / temperature,
+        gate_of(nearness),
+    )
+
+
+def offset_of(
+    prior: TagPrior,
+    domain: DomainPrior | None,
+    embeddings: Matrix,
+    tags: Tags,
+    domains: Domains | None,
+    jobs: int = 1,
+) -> Array:
+    """(n_queries, n_experts) logits of the priors for the queries of `tags` and `domains`.
+
+    In the type of the embeddings, as all that is kept of every query: float64 where there are
+    few, float32 where there are many.
+    """
+    offset = np.empty((len(embeddings), prior.table.shape[1]), dtype=embeddings.dtype)
+
+    def fill(rows: slice) -> None:
+        near = tags.nearness(embeddings, rows)
+        seen = None if domains is None else domains.membership[rows]
+        offset[rows] = prior_logits(prior, domain, near, membership_of(near), seen)
+
+    for_blocks(fill, len(offset), jobs)
+    return offset
+
+
+def gate_of(nearness: Array) -> Array:
+    """(2,) slope and threshold of the trust, from the nearness (n,) of the training queries.
+
+    Trust is 0.1, 0.5 and about 0.9 at the quantiles `DOUBTED`: most queries like those of
+    the training are sent by their domain, and those far from all of them by their tags.
+
+    Examples
+    --------
+    >>> gate_of(np.linspace(0.0, 1.0, 11)).round(3)
+    array([21.972,  0.2  ])
+    """
+    low, middle, high = np.quantile(nearness, DOUBTED)
+    slope = 2 * np.log(9.0) / max(float(high - low), 1e-3)
+    return np.asarray([slope, middle])
+
+
+def _as_labels(means: Array, temperature: float) -> Array:
+    """(n_groups, n_experts) softmax of mean rewards, far enough from 0 for a logarithm."""
+    return normalise(means, temperature).clip(1e-6)

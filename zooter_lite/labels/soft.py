@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zooter_lite.labels.blocks import for_blocks, in_blocks
 
 Array = NDArray[np.float64]
 
@@ -121,24 +124,34 @@ def harden(rewards: NDArray[np.floating]) -> Array:
     return np.where(np.isnan(rewards), np.nan, label)
 
 
-def smooth(labels: Array, tags: TagAssignment, beta: float) -> Array:
+def label_sums(labels: Array, tags: TagAssignment) -> tuple[Array, Array]:
+    """(n_tags, n_experts) sum of each tag's labels, and the number of labels in it.
+
+    A label over one expert is 1 whatever its reward, so it is left out.
+    """
+    observed = ~np.isnan(labels)
+    telling = observed & (observed.sum(axis=1, keepdims=True) > 1)
+    total = tags.sum_by_tag(np.where(telling, labels, 0.0))
+    return total, tags.sum_by_tag(telling.astype(np.float64))
+
+
+def smooth(labels: Array, tags: TagAssignment, sums: tuple[Array, Array], beta: float) -> Array:
     """Mix each query's label with the mean label of its tags.
 
     s* = beta * s + (1 - beta) * mean over the query's tags of the tag's mean label
     (the paper's tag-based label enhancement). beta = 1 keeps the sample labels. A
-    query without tags keeps its own. A tag's mean is taken over exactly the queries
-    passed in, so a fold that passes only its training rows leaks nothing.
-
-    Where experts are missing, means run over the queries that observed the expert
-    and at least one other (a label over one expert is 1 whatever its reward), and a
-    query's tag label is rescaled to sum to 1 over the experts it observed.
+    query without tags keeps its own. Where experts are missing, a query's tag label is
+    rescaled to sum to 1 over the experts it observed.
 
     Parameters
     ----------
     labels
-        (n_queries, n_experts) from `normalise`, NaN where not observed.
+        (n_queries, n_experts) from `normalise` or `harden`, NaN where not observed.
     tags
         The tags of the same queries.
+    sums
+        As `label_sums` gives them, of exactly the queries that may be learned from: a fold
+        that sums over its training rows leaks nothing.
     beta
         Share of the sample label, in [0, 1].
 
@@ -146,36 +159,76 @@ def smooth(labels: Array, tags: TagAssignment, beta: float) -> Array:
     -------
     (n_queries, n_experts) float64, NaN where `labels` is.
     """
-    total, count = label_sums(labels, tags)
-    return mix(labels, tags, label_means(total, count), beta)
-
-
-def label_sums(labels: Array, tags: TagAssignment) -> tuple[Array, Array]:
-    """(n_tags, n_experts) sum of each tag's labels, and the number of labels in it."""
-    observed = ~np.isnan(labels)
-    telling = observed & (observed.sum(axis=1, keepdims=True) > 1)
-    total = tags.sum_by_tag(np.where(telling, labels, 0.0))
-    return total, tags.sum_by_tag(telling.astype(np.float64))
-
-
-def label_means(total: Array, count: Array) -> Array:
-    """(n_tags, n_experts) mean label of each tag; 0 where nothing was counted."""
-    return np.divide(total, count, out=np.zeros_like(total), where=count > 0)
-
-
-def mix(labels: Array, tags: TagAssignment, tag_means: Array, beta: float) -> Array:
-    """Mix each query's label with those of its tags, as `smooth` describes."""
     if not 0 <= beta <= 1:
         raise ValueError(f"beta must lie in [0, 1], not {beta}")
+    total, count = sums
+    means = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
     observed = ~np.isnan(labels)
-    tag_label = np.where(observed, tags.sum_by_query(tag_means), 0.0)
+    tag_label = np.where(observed, tags.sum_by_query(means), 0.0)
     mass = tag_label.sum(axis=1, keepdims=True)
-    tagged = mass[:, 0] > 0
-    mixed = labels.copy()
-    mixed[tagged] = (
-        beta * labels[tagged] + (1 - beta) * (tag_label / np.where(mass, mass, 1))[tagged]
-    )
-    return np.where(observed, mixed, np.nan)
+    mixed = beta * labels + (1 - beta) * (tag_label / np.where(mass, mass, 1))
+    return np.where(observed, np.where(mass > 0, mixed, labels), np.nan)
+
+
+def soft_labels(
+    rewards: NDArray[np.floating],
+    tags: TagAssignment | None,
+    temperature: float,
+    beta: float,
+    *,
+    hard: bool = False,
+    dtype: Any = np.float64,
+    jobs: int = 1,
+) -> NDArray[Any]:
+    """Turn rewards into the labels that a head learns: normalised or hard, smoothed by tag.
+
+    The work is done block by block, so that of float64 no more than a block is held.
+
+    Parameters
+    ----------
+    rewards
+        (n_queries, n_experts), NaN where not observed.
+    tags
+        Of exactly these queries, in ascending order of their rows; None smooths nothing.
+    temperature, beta
+        As for `normalise` and `smooth`.
+    hard
+        Whether the whole label goes to the best expert; `temperature` then has no part in it.
+    dtype
+        Of the labels.
+    jobs
+        Threads; -1 takes every core.
+
+    Returns
+    -------
+    (n_queries, n_experts) of `dtype`, NaN where not observed.
+    """
+
+    def own(rows: slice) -> Array:
+        values = rewards[rows].astype(np.float64)
+        return harden(values) if hard else normalise(values, temperature)
+
+    assignment = tags if beta < 1 else None
+    total, count = np.zeros(()), np.zeros(())
+    if assignment is not None:
+        within = assignment.between
+
+        def sums(rows: slice) -> tuple[Array, Array]:
+            return label_sums(own(rows), within(rows.start, rows.stop))
+
+        for one_total, one_count in in_blocks(sums, len(rewards), jobs):
+            total, count = total + one_total, count + one_count
+    labels = np.empty(rewards.shape, dtype=dtype)
+
+    def fill(rows: slice) -> None:
+        values = own(rows)
+        if assignment is not None:
+            tagged = assignment.between(rows.start, rows.stop)
+            values = smooth(values, tagged, (total, count), beta)
+        labels[rows] = values
+
+    for_blocks(fill, len(rewards), jobs)
+    return labels
 
 
 def shrunk_tag_means(values: NDArray[np.floating], tags: TagAssignment, strength: float) -> Array:
@@ -198,7 +251,7 @@ def shrunk_tag_means(values: NDArray[np.floating], tags: TagAssignment, strength
     (n_tags, n_experts) float64; 0 for an expert that was never observed.
     """
     observed = ~np.isnan(values)
-    overall = np.nansum(values, axis=0) / observed.sum(axis=0).clip(1)
+    overall = np.nansum(values, axis=0, dtype=np.float64) / observed.sum(axis=0).clip(1)
     total = tags.sum_by_tag(np.where(observed, values, 0.0))
     count = tags.sum_by_tag(observed.astype(np.float64))
     return np.asarray((total + strength * overall) / (count + strength))

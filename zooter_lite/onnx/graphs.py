@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import is_static
 from zooter_lite.graph.quantise import n_products
-from zooter_lite.head.train import Fitted, Recipe
+from zooter_lite.head.fit_head import Fitted
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.onnx.parity import (
     Parity,
@@ -25,6 +25,7 @@ from zooter_lite.onnx.parity import (
     reference_embeddings,
 )
 from zooter_lite.onnx.router_graph import int8_encoder, router_graph
+from zooter_lite.recipe import Recipe
 from zooter_lite.router.directory.store import GRAPHS, QUERIES, TOKENIZER
 from zooter_lite.router.head import Head
 from zooter_lite.table.reward_table import RewardTable

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.head.blocks import ROWS, for_blocks
+from zooter_lite.labels.blocks import ROWS, Matrix, for_blocks
 from zooter_lite.labels.soft import TagAssignment
-from zooter_lite.router.head import membership_of
 from zooter_lite.tags.index import TagIndex
 
 FloatArray = NDArray[np.float32]
@@ -33,50 +33,36 @@ class Tags:
         Which training query carries which tag.
     centroids
         (n_tags, dim) float64 unit vectors: the mean embedding of each tag's queries.
+    near
+        (n_queries, n_tags) cosine similarity of the queries to the centroids; None where the
+        queries are too many to keep it.
     """
 
     name: str
     assignment: TagAssignment
     centroids: NDArray[np.float64]
-
-    def take(self, rows: NDArray[np.int64]) -> Tags:
-        """Return the tags of these queries; the centroids stay."""
-        return Tags(self.name, self.assignment.take(rows), self.centroids)
+    near: NDArray[np.float64] | None = None
 
     @property
     def n_tags(self) -> int:
         """Number of tags."""
         return len(self.assignment.names)
 
-
-@dataclass(frozen=True)
-class Tagging(Tags):
-    """Tags, and how near the same queries are to them.
-
-    Attributes
-    ----------
-    near, membership
-        (n_queries, n_tags) cosine similarity of the queries to the centroids, and soft
-        membership.
-    """
-
-    near: NDArray[np.float64]
-    membership: NDArray[np.float64]
-
-    def take(self, rows: NDArray[np.int64]) -> Tagging:
+    def take(self, rows: NDArray[np.int64]) -> Tags:
         """Return the tags of these queries; the centroids stay."""
-        return Tagging(
-            self.name,
-            self.assignment.take(rows),
-            self.centroids,
-            self.near[rows],
-            self.membership[rows],
-        )
+        near = None if self.near is None else self.near[rows]
+        return Tags(self.name, self.assignment.take(rows), self.centroids, near)
+
+    def nearness(self, embeddings: Matrix, rows: slice) -> NDArray[np.float64]:
+        """(n, n_tags) cosine similarity of some of the queries (embeddings of all of them)."""
+        if self.near is not None:
+            return self.near[rows]
+        return np.asarray(embeddings[rows].astype(np.float64) @ self.centroids.T)
 
 
 def cluster_tags(
     embeddings: FloatArray, granularities: Sequence[Sequence[int]], seed: int
-) -> list[Tagging]:
+) -> list[Tags]:
     """Tag each query with its k-means clusters, at several sizes at once, `REPEATS` times each.
 
     Parameters
@@ -108,8 +94,8 @@ def cluster_tags(
         return clusters_of(embeddings, size, seed + repeat)
 
     with threadpool_limits(1):  # several threads in a run would add up in an order of their own
-        found = Parallel(n_jobs=-1, prefer="threads")(delayed(labels)(*run) for run in runs)
-    clusters = dict(zip(runs, found, strict=True))
+        results = Parallel(n_jobs=-1, prefer="threads")(delayed(labels)(*run) for run in runs)
+    clusters = dict(zip(runs, results, strict=True))
     taggings = []
     for sizes in sorted(usable):
         own = [run for run in runs if run[0] in sizes]
@@ -119,7 +105,7 @@ def cluster_tags(
             for row in zip(*(clusters[run] for run in own), strict=True)
         ]
         name = "clusters " + "+".join(str(size) for size in sizes)
-        taggings.append(_tagging(name, embeddings, lists))
+        taggings.append(_tags(name, embeddings, lists))
     return taggings
 
 
@@ -130,42 +116,27 @@ def clusters_of(embeddings: FloatArray, size: int, seed: int) -> list[int]:
 
     clustering = KMeans(size, n_init=1, random_state=seed % 2**32)
     with threadpool_limits(1):  # OpenMP's limit holds for the thread that sets it
-        found: list[int] = clustering.fit_predict(embeddings).tolist()
-    return found
+        clusters: list[int] = clustering.fit_predict(embeddings).tolist()
+    return clusters
 
 
-def given_tags(embeddings: FloatArray, tags: Sequence[Sequence[str]]) -> Tagging | None:
+def given_tags(embeddings: FloatArray, tags: Sequence[Sequence[str]]) -> Tags | None:
     """Use the table's tags; a query without one takes those of its nearest tagged queries.
 
     Tags carried by fewer than `MIN_SUPPORT` queries are left out. None is returned
     where no tag is left.
     """
-    counts: dict[str, int] = {}
-    for names in tags:
-        for name in names:
-            counts[name] = counts.get(name, 0) + 1
+    counts = Counter(name for names in tags for name in names)
     frequent = {name for name, count in counts.items() if count >= MIN_SUPPORT}
     if not frequent:
         return None
     lists = [[name for name in names if name in frequent] for names in tags]
-    names = sorted(frequent)
-    place = {name: i for i, name in enumerate(names)}
-    untagged = np.asarray([row for row, found in enumerate(lists) if not found], dtype=np.int64)
-    if len(untagged):
-        index = TagIndex.build(
-            embeddings,
-            names,
-            [[place[name] for name in found] for found in lists],
-            np.zeros((len(lists), 0)),
-        )
-        nearest = index.nearest_tags(embeddings[untagged])
-        for row, found in zip(untagged, nearest, strict=True):
-            lists[int(row)] = [name for name, _ in found]
-    return _tagging(GIVEN, embeddings, lists)
+    _fill_from_neighbours(lists, embeddings, TagAssignment.from_lists(lists), embeddings)
+    return _tags(GIVEN, embeddings, lists)
 
 
 def tags_of_all(
-    tagging: Tagging,
+    tags: Tags,
     sample: NDArray[np.int64],
     embeddings: FloatArray,
     given: Sequence[Sequence[str]] | None,
@@ -179,7 +150,7 @@ def tags_of_all(
 
     Parameters
     ----------
-    tagging, sample
+    tags, sample
         Of the sample, and its rows among all.
     embeddings
         (n_queries, dim) unit vectors of all rows; read block by block.
@@ -188,54 +159,49 @@ def tags_of_all(
     jobs
         Threads; -1 takes every core.
     """
-    known = tagging.assignment
-    names = known.names
-    if tagging.name == GIVEN:
-        lists = _known_or_nearest(known, embeddings, embeddings[sample], given or [])
-        return Tags(tagging.name, TagAssignment.from_lists(lists), tagging.centroids)
+    known, names = tags.assignment, tags.assignment.names
+    if tags.name == GIVEN:
+        kept = set(names)
+        lists = [[name for name in own if name in kept] for own in given or []]
+        _fill_from_neighbours(lists, embeddings, known, embeddings[sample])
+        return Tags(tags.name, TagAssignment.from_lists(lists), tags.centroids)
     sums = known.sum_by_tag(embeddings[sample].astype(np.float64))
     means = sums / known.support()[:, None]
     runs: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         runs.setdefault(name.rpartition("-")[0], []).append(place)
-    tags = np.empty((len(embeddings), len(runs)), dtype=np.int64)
+    carried = np.empty((len(embeddings), len(runs)), dtype=np.int64)
 
     def fill(rows: slice) -> None:
         # the nearest of unit rows: |x - c|^2 = 1 - 2 x c + |c|^2
         score = embeddings[rows].astype(np.float64) @ means.T - (means**2).sum(axis=1) / 2
         for column, own in enumerate(runs.values()):
-            tags[rows, column] = np.asarray(own)[score[:, own].argmax(axis=1)]
+            carried[rows, column] = np.asarray(own)[score[:, own].argmax(axis=1)]
 
     for_blocks(fill, len(embeddings), jobs)
-    tags.sort(axis=1)
+    carried.sort(axis=1)
     rows = np.repeat(np.arange(len(embeddings)), len(runs))
-    return Tags(
-        tagging.name,
-        TagAssignment(names, rows, tags.ravel(), len(embeddings)),
-        tagging.centroids,
-    )
+    assignment = TagAssignment(names, rows, carried.ravel(), len(embeddings))
+    return Tags(tags.name, assignment, tags.centroids)
 
 
-def _known_or_nearest(
-    known: TagAssignment, embeddings: FloatArray, inside: FloatArray, given: Sequence[Sequence[str]]
-) -> list[list[str]]:
-    """Each row's given tags that are known; those of its nearest rows `inside` where none is."""
-    names = set(known.names)
-    lists = [[name for name in tags if name in names] for tags in given]
+def _fill_from_neighbours(
+    lists: list[list[str]], embeddings: FloatArray, known: TagAssignment, inside: FloatArray
+) -> None:
+    """Give a row without tags those of its nearest queries among `inside`, tagged by `known`."""
     untagged = np.asarray([row for row, tags in enumerate(lists) if not tags], dtype=np.int64)
-    if len(untagged):
-        index = TagIndex.build(
-            inside, known.names, known.by_query(), np.zeros((known.n_queries, 0))
-        )
-        for part in np.array_split(untagged, -(-len(untagged) // ROWS)):
-            for row, found in zip(part, index.nearest_tags(embeddings[part]), strict=True):
-                lists[int(row)] = [name for name, _ in found]
-    return lists
+    if not len(untagged):
+        return
+    no_rewards = np.zeros((known.n_queries, 0))
+    index = TagIndex.build(inside, known.names, known.by_query(), no_rewards)
+    for part in np.array_split(untagged, -(-len(untagged) // ROWS)):
+        for row, nearest in zip(part, index.nearest_tags(embeddings[part]), strict=True):
+            lists[int(row)] = [name for name, _ in nearest]
 
 
-def _tagging(name: str, embeddings: FloatArray, lists: list[list[str]]) -> Tagging:
+def _tags(name: str, embeddings: FloatArray, lists: list[list[str]]) -> Tags:
     assignment = TagAssignment.from_lists(lists)
-    totals = assignment.sum_by_tag(embeddings.astype(np.float64))
+    inputs = embeddings.astype(np.float64)
+    totals = assignment.sum_by_tag(inputs)
     centroids = totals / np.linalg.norm(totals, axis=1, keepdims=True).clip(1e-12)
-    near = embeddings.astype(np.float64) @ centroids.T
-    return Tagging(name, assignment, centroids, near, np.asarray(membership_of(near)))
+    return Tags(name, assignment, centroids, inputs @ centroids.T)

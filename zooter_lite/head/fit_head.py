@@ -1,0 +1,289 @@
+"""From a reward table and its embeddings to a fitted, calibrated head: the whole job.
+
+Cross-validation chooses the setting, which is then fitted on all training rows. Of a large
+table a sample of the rows chooses: its tags (centroids) and its domains (a classifier), which
+do not look at rewards, are extended to all rows, and the head is fitted on all of them, read
+from disk block by block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from zooter_lite.errors import DataError
+from zooter_lite.head.calibrate import calibration_temperature
+from zooter_lite.head.candidates import candidates_for
+from zooter_lite.head.cross_validation import Selection, cross_validate, fold_ids
+from zooter_lite.head.domains import Domains, domains_of_all, learn_domains
+from zooter_lite.head.fit_setting import fit_setting, logits_of
+from zooter_lite.labels.blocks import RowsOf
+from zooter_lite.labels.diagnostics import observed_mean, tag_support
+from zooter_lite.recipe import Recipe
+from zooter_lite.router.head import Head
+from zooter_lite.table.keys import query_groups
+from zooter_lite.table.reward_table import RewardTable
+from zooter_lite.tags.tagging import Tags, tags_of_all
+
+FloatArray = NDArray[np.float32]
+Progress = Callable[[int], object]
+
+MOST_CHOOSING = 20_000  # rows; recipes/scale/fit.md has what more would bring
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted head and how it came about.
+
+    Attributes
+    ----------
+    head
+        float32, calibrated.
+    tagging
+        The tags of the training queries, or None.
+    domains
+        The subsets that the head tells apart, or None.
+    recipe
+        What was fixed; its head is "linear" where a prior found no tags.
+    selection
+        What cross-validation chose.
+    sample
+        The rows that `selection` is of; None where all are.
+    """
+
+    head: Head
+    tagging: Tags | None
+    domains: Domains | None
+    recipe: Recipe
+    selection: Selection
+    sample: NDArray[np.int64] | None = None
+
+    def config(self) -> dict[str, Any]:
+        """Return the parts of config.json that training decides."""
+        setting = self.selection.chosen
+        return {
+            "head": {
+                "domains": self.domains.assignment.names if self.domains else [],
+                "kind": self.recipe.head,
+                "l2": setting.l2,
+            },
+            "labels": {
+                "beta": setting.beta if self.tagging else 1.0,
+                "direction": self.recipe.kl,
+                "hard": self.recipe.labels == "hard",
+                "n_tags": self.tagging.n_tags if self.tagging else 0,
+                "tags": self.tagging.name if self.tagging else None,
+                "temperature": setting.temperature,
+            },
+            "calibration": {"temperature": self.head.temperature},
+        }
+
+    def summary(self, folds: int) -> str:
+        """Say what cross-validation chose, and why."""
+        scores, config = self.selection.scores, self.config()
+        chosen = next(s for s in scores if s.setting == self.selection.chosen)
+        labels, head = config["labels"], config["head"]
+        why = (
+            "the best of all"
+            if chosen is scores[0]
+            else f"the smoothest within one standard error of the best, {100 * scores[0].mean:.2f}"
+        )
+        rows = "train" if self.sample is None else f"{len(self.sample)} rows of train"
+        text = (
+            f"chosen of {len(scores)} settings by {folds}-fold cross-validation on {rows}: "
+            f"{head['kind']} head, tags {labels['tags'] or 'none'}, "
+            f"temperature {labels['temperature']:.3g}, beta {labels['beta']}, L2 {head['l2']}: "
+            f"{100 * chosen.mean:.2f} ({why})"
+        )
+        if self.tagging is None:
+            return text
+        support = tag_support(self.tagging.assignment)
+        return (
+            f"{text}\ntags: {support['tags']:.0f}, carried by {support['support_50']:.0f} training "
+            f"queries in the median ({support['support_25']:.0f} to {support['support_75']:.0f} "
+            f"for the middle half)"
+        )
+
+
+def fit_head(
+    train: RewardTable,
+    embeddings: FloatArray,
+    recipe: Recipe,
+    progress: Progress = lambda _: None,
+    announce: Progress = lambda _: None,
+    *,
+    tagging: str | None = None,
+    judged: int | None = None,
+    most_choosing: int | None = MOST_CHOOSING,
+) -> Fitted:
+    """Choose the setting by cross-validation, fit on all training rows, calibrate.
+
+    Parameters
+    ----------
+    train
+        Training rows only.
+    embeddings
+        (n_queries, dim) unit embeddings of the same rows, such as an array mapped from disk.
+    recipe
+        What is fixed and what is left to cross-validation; of it the fields from `head` to
+        `l2`, `folds`, `seed` and `jobs`.
+    progress, announce
+        Called with the number of jobs done since the last call; once before, with that
+        of all jobs, or with 0 before passes over the rows, whose number is not known.
+    tagging
+        Name of the one tagging to take of those that `recipe.tags` gives; None takes any.
+    judged
+        The one fold that scores and calibrates, where the encoder was fine-tuned on the
+        others; None takes every fold.
+    most_choosing
+        Of more training rows than this, a sample of so many chooses the setting, and the head
+        is fitted on all in blocks; None takes all rows for everything, and the memory for it.
+
+    Raises
+    ------
+    DataError
+        Too few rows, an expert that was never rewarded, tags that are not there.
+    """
+    silent = np.flatnonzero(np.isnan(observed_mean(train.rewards)))
+    if len(silent):
+        expert = train.experts[int(silent[0])]
+        raise DataError(f"expert {expert!r} has no observed reward in the training rows")
+    groups = query_groups(train.queries)
+    options = (recipe, progress, announce)
+    with _one_thread():
+        if most_choosing is None or len(train) <= most_choosing:
+            return _fit_in_memory(train, embeddings, groups, *options, tagging, judged)
+        rows = sample_rows(groups, most_choosing, recipe.seed)
+        _, own = np.unique(groups[rows], return_inverse=True)
+        sample = train.take(rows), embeddings[rows], own
+        chosen = _fit_in_memory(*sample, *options, tagging, judged)
+        announce(0)
+        return _fit_in_blocks(train, embeddings, groups, replace(chosen, sample=rows), progress)
+
+
+def sample_rows(groups: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """Draw whole groups until `most` rows are full; their rows, in order.
+
+    Parameters
+    ----------
+    groups
+        (n_queries,) number of each row's group, 0 and up: rows of equal queries.
+    """
+    counts = np.bincount(groups)
+    drawn = np.zeros(len(counts), dtype=bool)
+    room = most
+    for group in np.random.default_rng(seed).permutation(len(counts)).tolist():
+        if counts[group] <= room:
+            drawn[group] = True
+            room -= int(counts[group])
+        if not room:
+            break
+    return np.flatnonzero(drawn[groups])
+
+
+def _fit_in_memory(
+    train: RewardTable,
+    embeddings: FloatArray,
+    groups: NDArray[np.int64],
+    recipe: Recipe,
+    progress: Progress,
+    announce: Progress,
+    tagging: str | None,
+    judged: int | None,
+) -> Fitted:
+    """Choose, fit and calibrate with all of these rows in memory; equal queries by `groups`."""
+    n_queries = int(groups.max()) + 1
+    if n_queries < 2 * recipe.folds:
+        raise DataError(
+            f"{n_queries} different training queries; {recipe.folds}-fold cross-validation "
+            f"needs at least {2 * recipe.folds}"
+        )
+    candidates = candidates_for(train, embeddings, recipe, tagging)
+    if recipe.head == "prior" and not candidates.taggings:
+        recipe = replace(recipe, head="linear")
+    folds = fold_ids(n_queries, recipe.folds, recipe.seed)[groups]
+    domains = None
+    if recipe.head == "prior" and recipe.domains:
+        domains = learn_domains(embeddings, train.subsets, folds, recipe.jobs)
+    inputs, rewards = embeddings.astype(np.float64), train.rewards.astype(np.float64)
+    announce(len(candidates.paths()) * (recipe.folds if judged is None else 1))
+    selection = cross_validate(
+        *(inputs, rewards, folds, candidates, domains, recipe), judged=judged, progress=progress
+    )
+    tags = candidates.tags_of(selection.chosen)
+    head = fit_setting(inputs, rewards, tags, domains, selection.chosen, recipe)
+    unseen = ~np.isnan(selection.logits).any(axis=1)
+    temperature = calibration_temperature(selection.logits[unseen], rewards[unseen])
+    return Fitted(_stored(head, temperature), tags, domains, recipe, selection)
+
+
+def _fit_in_blocks(
+    train: RewardTable,
+    embeddings: FloatArray,
+    groups: NDArray[np.int64],
+    chosen: Fitted,
+    progress: Progress,
+) -> Fitted:
+    """Fit and calibrate the setting that a sample chose on all rows.
+
+    The temperature is that of a head of nearly all rows, on the rows left out: a fold's share,
+    and no more than the sample has. That head starts the one of all rows.
+    """
+    recipe, sample = chosen.recipe, chosen.sample
+    if sample is None:
+        raise ValueError("a sample of the rows has to choose the setting")
+    tags, domains = chosen.tagging, chosen.domains
+    if tags is not None:
+        tags = tags_of_all(tags, sample, embeddings, train.tags, recipe.jobs)
+    if domains is not None:
+        domains = domains_of_all(domains, sample, embeddings, train.subsets, recipe.jobs)
+
+    def fit(rows: NDArray[np.int64], start: Head) -> Head:
+        return fit_setting(
+            RowsOf(embeddings, rows),
+            train.rewards[rows],
+            tags and tags.take(rows),
+            domains and domains.take(rows),
+            chosen.selection.chosen,
+            recipe,
+            start=start,
+            jobs=recipe.jobs,
+            passed=progress,
+        )
+
+    every = np.arange(len(train))
+    held = sample_rows(groups, min(len(sample), len(train) // recipe.folds), recipe.seed + 1)
+    without = fit(np.setdiff1d(every, held), chosen.head)
+    logits = logits_of(
+        without,
+        embeddings[held].astype(np.float64),
+        tags and tags.take(held),
+        domains and domains.take(held),
+    )
+    temperature = calibration_temperature(logits, train.rewards[held].astype(np.float64))
+    head = _stored(fit(every, without), temperature)
+    return replace(chosen, head=head, tagging=tags, domains=domains)
+
+
+def _stored(head: Head, temperature: float) -> Head:
+    """Return the head as a router keeps it: calibrated, every array rounded to float32."""
+    return Head.from_tensors(head.tensors(), temperature)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep sums in one order on every machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)

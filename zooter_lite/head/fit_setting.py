@@ -1,0 +1,141 @@
+"""Fit the head of one setting: rewards become labels, tags and domains priors, and both a head.
+
+One path serves a fold of a small table and a table of millions of rows on disk. What is kept
+of every row (labels, logits of the priors) has the type of the embeddings, and the rest is
+computed for a block of rows at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.head.distil import distil, warn_of_gradient
+from zooter_lite.head.domains import Domains
+from zooter_lite.head.prior import domain_prior, offset_of, tag_prior
+from zooter_lite.labels.blocks import Matrix
+from zooter_lite.labels.soft import soft_labels
+from zooter_lite.recipe import Recipe
+from zooter_lite.router.head import Head
+from zooter_lite.tags.tagging import Tags
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What cross-validation chooses.
+
+    Attributes
+    ----------
+    tagging
+        Position among the candidates' taggings, or None.
+    temperature, beta, l2
+        Label temperature (reward units), sample share of the label, L2 weight.
+    """
+
+    tagging: int | None
+    temperature: float
+    beta: float
+    l2: float
+
+
+def fit_path(
+    embeddings: Matrix,
+    rewards: Array,
+    tags: Tags | None,
+    domains: Domains | None,
+    path: Sequence[Setting],
+    recipe: Recipe,
+    *,
+    start: Head | None = None,
+    jobs: int = 1,
+    passed: Callable[[int], object] = lambda _: None,
+    missed: Callable[[float], object] = warn_of_gradient,
+) -> list[Head]:
+    """Fit the head of each setting of a path; they differ in L2 alone, and one starts the next.
+
+    Parameters
+    ----------
+    embeddings
+        (n_queries, dim) unit vectors.
+    rewards
+        (n_queries, n_experts), NaN where not observed.
+    tags, domains
+        Of exactly these queries, or None.
+    recipe
+        Its head, labels, direction of the divergence and seed.
+    start
+        A head that starts the first.
+    jobs, passed, missed
+        As for `distil`.
+    """
+    first = path[0]
+    labels = soft_labels(
+        rewards,
+        None if tags is None else tags.assignment,
+        first.temperature,
+        first.beta,
+        hard=recipe.labels == "hard",
+        dtype=embeddings.dtype,
+        jobs=jobs,
+    )
+    prior = domain = offset = None
+    if tags is not None and recipe.head == "prior":
+        prior = tag_prior(rewards, tags, first.temperature)
+        if domains is not None:
+            domain = domain_prior(embeddings, rewards, tags, domains, first.temperature, jobs)
+        offset = offset_of(prior, domain, embeddings, tags, domains, jobs)
+    heads = []
+    for setting in path:
+        start = distil(
+            *(embeddings, labels, setting.l2, recipe, offset, start),
+            jobs=jobs,
+            passed=passed,
+            missed=missed,
+        )
+        heads.append(replace(start, prior=prior, domain=domain))
+    return heads
+
+
+def fit_setting(
+    embeddings: Matrix,
+    rewards: Array,
+    tags: Tags | None,
+    domains: Domains | None,
+    setting: Setting,
+    recipe: Recipe,
+    *,
+    start: Head | None = None,
+    jobs: int = 1,
+    passed: Callable[[int], object] = lambda _: None,
+) -> Head:
+    """Fit one head, as `fit_path` does."""
+    (head,) = fit_path(
+        *(embeddings, rewards, tags, domains, [setting], recipe),
+        start=start,
+        jobs=jobs,
+        passed=passed,
+    )
+    return head
+
+
+def logits_of(head: Head, embeddings: Array, tags: Tags | None, domains: Domains | None) -> Array:
+    """(n_queries, n_experts) uncalibrated logits of training queries.
+
+    Other than by `head.logits`, a query's domain is told by a classifier that has not seen it.
+
+    Parameters
+    ----------
+    embeddings
+        (n_queries, dim) unit vectors, float64.
+    tags, domains
+        Of exactly these queries, as the head was fitted with; None where it was without.
+    """
+    logits = replace(head, prior=None, domain=None).logits(embeddings)
+    if head.prior is not None and tags is not None:
+        logits = logits + offset_of(head.prior, head.domain, embeddings, tags, domains)
+    return np.asarray(logits)
