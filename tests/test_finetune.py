@@ -29,7 +29,7 @@ from zooter_lite.encode.reference import load_torch, torch_embeddings
 from zooter_lite.errors import ZooterError
 from zooter_lite.finetune import launch, training
 from zooter_lite.finetune.finetune import Finetuned, finetune
-from zooter_lite.finetune.training import Epoch, Learner, Task, batches, layer_rates
+from zooter_lite.finetune.training import Epoch, Learner, Task, batches
 from zooter_lite.head.distil import Direction
 from zooter_lite.head.fit_head import Fitted, fit_head
 from zooter_lite.recipe import Recipe
@@ -324,17 +324,6 @@ def test_batches_hold_every_row_once_and_similar_lengths(task: Task) -> None:
     assert sorted(np.concatenate(found)) == learned.tolist()
     assert max(len(batch) for batch in found) == training.BATCH
     assert np.mean([np.ptp(lengths[batch]) for batch in found]) < 20
-
-
-def test_a_layer_below_learns_more_slowly_and_the_head_faster() -> None:
-    names = ["encoder.0.embeddings.word", "encoder.0.layer.0.w", "encoder.0.layer.1.w"]
-    rates = layer_rates([*names, "encoder.0.pooler.w", "head.weight"], "it")
-    expected = [RATE * 0.85**2, RATE * 0.85, RATE, RATE, 10 * RATE]
-    assert [rates[n] for n in (*names, "encoder.0.pooler.w", "head.weight")] == pytest.approx(
-        expected
-    )
-    with pytest.raises(EncoderError, match="'words': it has no transformer layers"):
-        layer_rates(["encoder.0.embedding.weight"], "words")
 
 
 @pytest.mark.parametrize(

@@ -137,10 +137,7 @@ class EmbeddingCache:
 
     def _rows(self, keys: Keys) -> Rows:
         """(n,) row of each key, the latest that is undamaged; -1 where there is none."""
-        try:
-            records = np.fromfile(self._keys_file, dtype=_RECORD, count=self._n_rows())
-        except OSError as error:
-            raise DataError(f"{self._keys_file}: cannot be read ({error})") from error
+        records, vectors = self._content()
         order = np.argsort(records["key"], kind="stable")
         ordered = records["key"][order]
         last = np.searchsorted(ordered, keys, side="right") - 1
@@ -148,7 +145,6 @@ class EmbeddingCache:
         known[known] = ordered[last[known]] == keys[known]
         rows = np.full(len(keys), -1, dtype=np.int64)
         rows[known] = order[last[known]]
-        vectors = self._vectors()
         places = np.flatnonzero(known)
         for part in np.split(places, range(_BLOCK, len(places), _BLOCK)):
             sums = [zlib.crc32(row) for row in np.ascontiguousarray(vectors[rows[part]])]
@@ -169,7 +165,7 @@ class EmbeddingCache:
         else:
             with tempfile.TemporaryFile(dir=self._keys_file.parent) as file:
                 result = np.asarray(np.memmap(file, np.float32, "w+", shape=shape))
-        vectors = self._vectors()
+        _, vectors = self._content()
         for start in range(0, len(rows), _BLOCK):
             result[start : start + _BLOCK] = vectors[rows[start : start + _BLOCK]]
         return result
@@ -201,15 +197,17 @@ class EmbeddingCache:
         records = self._keys_file.stat().st_size // _RECORD.itemsize
         return min(records, self._vectors_file.stat().st_size // (4 * self._dim))
 
-    def _vectors(self) -> FloatArray:
-        """(n_rows, dim) of the file, mapped."""
-        n_rows = self._n_rows()
-        if n_rows == 0:
-            return np.zeros((0, self._dim), dtype=np.float32)
+    def _content(self) -> tuple[NDArray[np.void], FloatArray]:
+        """Complete records, (n_rows,), and vectors, (n_rows, dim), which are mapped."""
         try:
-            return np.memmap(self._vectors_file, np.float32, "r", shape=(n_rows, self._dim))
+            n_rows = self._n_rows()
+            records = np.fromfile(self._keys_file, dtype=_RECORD, count=n_rows)
+            if n_rows == 0:
+                return records, np.zeros((0, self._dim), dtype=np.float32)
+            shape = (n_rows, self._dim)
+            return records, np.memmap(self._vectors_file, np.float32, "r", shape=shape)
         except (OSError, ValueError) as error:
-            raise DataError(f"{self._vectors_file}: cannot be read ({error})") from error
+            raise DataError(f"{self._keys_file}: cannot be read ({error})") from error
 
 
 def _chunks(texts: Sequence[str], rows: Rows) -> Iterator[list[int]]:

@@ -25,7 +25,7 @@ def is_static(name: str) -> bool:
 
 
 def finetuned_folder(cache: Path, key: str) -> Path:
-    """Return where the cache keeps a fine-tuned encoder (finetune.py)."""
+    """Return where the cache keeps a fine-tuned encoder (finetune/)."""
     return cache / "encoders" / f"finetuned-{key}" / "encoder"
 
 
@@ -47,7 +47,12 @@ def find_encoder(name: str, cache: Path | None = None) -> Path:
     if not folder.is_dir():
         _, mark, key = name.rpartition(FINETUNED)
         if mark and re.fullmatch("[0-9a-f]{16}", key):
-            return _finetuned(name, cache, key)
+            if cache is not None and finetuned_folder(cache, key).is_dir():
+                return finetuned_folder(cache, key)
+            raise EncoderError(
+                f"encoder {name!r}: not in the cache of fine-tuned encoders; fit it again, "
+                "or give its folder by --encoder"
+            )
         if folder.exists() or not _HUB_NAME.fullmatch(name):
             raise EncoderError(f"encoder {name!r}: no such folder")
         folder = _download(name)
@@ -57,15 +62,6 @@ def find_encoder(name: str, cache: Path | None = None) -> Path:
             "(pickled weights can run code and are not loaded)"
         )
     return folder
-
-
-def _finetuned(name: str, cache: Path | None, key: str) -> Path:
-    if cache is None or not finetuned_folder(cache, key).is_dir():
-        raise EncoderError(
-            f"encoder {name!r}: not in the cache of fine-tuned encoders; fit it again, "
-            "or give its folder by --encoder"
-        )
-    return finetuned_folder(cache, key)
 
 
 def _bundled() -> Path:

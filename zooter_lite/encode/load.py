@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from zooter_lite.encode.cache import keep_files
 from zooter_lite.encode.encoder import Encoder, cache_key
 from zooter_lite.encode.find import EncoderError, find_encoder, fingerprint, is_static
-from zooter_lite.encode.prompt import check_pooled, declared_prompt, with_prompt
+from zooter_lite.encode.prompt import prompt_of, with_prompt
 from zooter_lite.router.directory.config import EncoderSpec
 
 log = logging.getLogger(__name__)
@@ -45,10 +45,7 @@ def load_encoder(name: str, cache: Path, prompt: str | None = None) -> Encoder:
 
         return load_static(name, cache, prompt)
     folder = find_encoder(name, cache)
-    if prompt is None:
-        prompt = declared_prompt(folder)
-    check_pooled(folder, prompt, name)
-    spec = EncoderSpec(name, fingerprint(folder), prompt=prompt)
+    spec = EncoderSpec(name, fingerprint(folder), prompt=prompt_of(folder, prompt, name))
     kept = cache / "encoders" / hashlib.sha256(cache_key(spec).encode()).hexdigest()[:32]
     encoder = _kept(kept)
     if encoder is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -130,19 +132,17 @@ def _to_onnx(encoder: Any) -> bytes:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hide the libraries' progress bars and exporter chatter."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    """Hide the libraries' warnings and log lines, and their progress bars but on terminals."""
     import transformers
 
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    chatty = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in chatty]
-    for logger in chatty:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    stream = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(stream):
+            warnings.simplefilter("ignore")
             yield
-        finally:
-            for logger, level in zip(chatty, levels, strict=True):
-                logger.setLevel(level)
+    finally:
+        logging.disable(before)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,7 +141,7 @@ def _distil(folder: Path, name: str) -> tuple[NDArray[np.float16], str]:
     pooling = str(getattr(teacher[-1], "pooling_mode", ""))
     for module in teacher:
         pooling = str(getattr(module, "pooling_mode", pooling))
-    with quiet(), _silent_bar():
+    with quiet():
         try:
             static = distill_from_model(
                 teacher[0].auto_model,
@@ -181,13 +179,3 @@ def _packages() -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingPackageError(error.name or "model2vec", "fit", "a static encoder") from error
-
-
-@contextlib.contextmanager
-def _silent_bar() -> Iterator[None]:
-    """Keep model2vec's progress bar for terminals."""
-    if sys.stderr.isatty():
-        yield
-        return
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield

@@ -26,6 +26,7 @@ from zooter_lite.encode.cache import keep_files
 from zooter_lite.encode.encoder import Encoder, cache_key
 from zooter_lite.encode.find import FINETUNED, find_encoder, finetuned_folder
 from zooter_lite.encode.load import load_encoder
+from zooter_lite.encode.reference import quiet
 from zooter_lite.finetune.launch import check, from_first, joined
 from zooter_lite.finetune.training import Epoch, Task, batches, train
 from zooter_lite.head.cross_validation import reward_of_choice
@@ -144,7 +145,7 @@ def finetune(
     DataError
         As `check`.
     EncoderError
-        The encoder cannot be loaded or has no layers.
+        The encoder cannot be loaded.
     ZooterError
         Another process died.
     """
@@ -255,7 +256,8 @@ def _trained(
     announce(task.epochs * len(batches(task)))
     tuned, epochs = train(base, name, *from_first((task, checkpoints)), progress)
     partial = folder.with_name("partial")
-    tuned.save(str(partial), create_model_card=False)
+    with quiet():
+        tuned.save(str(partial), create_model_card=False)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     keep_files(folder.parent, {figures.name: json.dumps([asdict(e) for e in epochs]).encode()})

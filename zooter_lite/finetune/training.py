@@ -1,15 +1,15 @@
 """Train an encoder and its head together, by transformers' Trainer, towards given labels.
 
-Checkpoints, resuming, bfloat16 and several processes are the Trainer's. Ours are the loss, the
-batches of similar length, and a learning rate for each layer.
+Checkpoints, resuming, bfloat16 and several processes are the Trainer's. Ours are the loss
+and the batches of similar length.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from zooter_lite.encode.find import EncoderError
-from zooter_lite.encode.reference import load_torch, quiet
+from zooter_lite.encode.reference import load_torch
 from zooter_lite.finetune.launch import from_first, launched
 from zooter_lite.head.cross_validation import reward_of_choice
 from zooter_lite.head.distil import Direction, kl_divergence
@@ -29,10 +28,7 @@ from zooter_lite.head.distil import Direction, kl_divergence
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-RATE = 2e-5  # learning rate of the encoder's top layer
-LAYER_DECAY = 0.85  # ... of each layer below, as a factor
-HEAD_FACTOR = 10.0  # ... of the head
-DECAY = 0.01  # of matrices, by AdamW
+RATE = 2e-5
 BATCH = 32  # queries per step, of all processes together
 PATIENCE = 3  # epochs without a new best after which training stops
 _POOL = 20  # batches that are sorted by length together
@@ -155,7 +151,7 @@ def train(
     Raises
     ------
     EncoderError
-        The encoder cannot be loaded, or has no layers.
+        The encoder cannot be loaded.
     """
     learner = Learner(load_torch(base, name).float(), task)
     choosing = task.by_length(task.choosing)
@@ -166,6 +162,7 @@ def train(
         per_device_train_batch_size=1,  # one of `batches`
         per_device_eval_batch_size=2 * BATCH,
         learning_rate=RATE,
+        weight_decay=0.01,
         warmup_steps=0.1,  # a share of all
         max_grad_norm=1.0,
         bf16=computes_bfloat16(),
@@ -185,7 +182,8 @@ def train(
         report_to="none",
         log_level="error",
     )
-    with quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         trainer = transformers.Trainer(
             model=learner,
             args=arguments,
@@ -197,7 +195,6 @@ def train(
                     np.nanmean(reward_of_choice(results.predictions, task.rewards[choosing]))
                 )
             },
-            optimizers=(torch.optim.AdamW(_groups(learner, name)), None),
             callbacks=[transformers.EarlyStoppingCallback(PATIENCE), _Report(progress)],
         )
         for printing in (transformers.ProgressCallback, transformers.PrinterCallback):
@@ -261,35 +258,3 @@ class _Report(transformers.TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             figures = (state.epoch, loss, metrics["eval_reward"])
             log.info("epoch %.0f: loss %.4f, reward %.4f", *figures)
-
-
-def _groups(learner: Learner, name: str) -> list[dict[str, Any]]:
-    """Parameters for AdamW, each with its rate; matrices alone decay."""
-    named = dict(learner.named_parameters())
-    rates = layer_rates(list(named), name)
-    return [
-        {"params": [named[key]], "lr": rates[key], "weight_decay": DECAY * (named[key].ndim > 1)}
-        for key in named
-    ]
-
-
-def layer_rates(names: list[str], encoder: str) -> dict[str, float]:
-    """Learning rate of each parameter: smaller by `LAYER_DECAY` with every layer below the top.
-
-    Embeddings count as the layer below the first, what is in no layer as the top; the head
-    has its own.
-
-    Raises
-    ------
-    EncoderError
-        No name has a layer's number.
-    """
-    matches = {name: re.search(r"\.(?:layers?|blocks?)\.(\d+)\.", name) for name in names}
-    places = {name: int(match[1]) for name, match in matches.items() if match}
-    if not places:
-        raise EncoderError(f"encoder {encoder!r}: it has no transformer layers to fine-tune")
-    top = max(places.values())
-    for name in names:
-        places.setdefault(name, -1 if "embed" in name else top)
-    rates = {name: RATE * LAYER_DECAY ** (top - place) for name, place in places.items()}
-    return rates | {"head.weight": HEAD_FACTOR * RATE, "head.bias": HEAD_FACTOR * RATE}
