@@ -18,10 +18,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from zooter_lite.encode.encoder import Encoder, EncoderSpec
+from zooter_lite.encode.encoder import Encoder
 from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.router.directory.config import Calibration, RouterConfig, Training
 from zooter_lite.router.directory.config import EncoderSpec as RouterEncoder
+from zooter_lite.router.directory.config import EncoderSpec
 from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.head import DomainPrior, Head, Hidden, TagPrior
 from zooter_lite.table.reward_table import RewardTable

@@ -15,7 +15,8 @@ from sentence_transformers import SentenceTransformer
 
 from tests.helpers import softmax, table, toy_head
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
-from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.encoder import Encoder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.graph.quantise import n_products
 from zooter_lite.onnx import graphs as assemble
 from zooter_lite.onnx import parity

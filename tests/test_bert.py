@@ -10,8 +10,9 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
-from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.encoder import cache_key
 from zooter_lite.encode.find import EncoderError
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.graph.bert import bert_graph, read_bert
 from zooter_lite.router.session import TextSession
 
@@ -98,7 +99,7 @@ def test_a_prompt_stands_before_every_query(tmp_path: Path, how: str) -> None:
     np.testing.assert_allclose(encoder.session().run(TEXTS, ["unit"])[0], expected, atol=2e-6)
     plain = load_encoder(str(folder), tmp_path / "cache", "")
     assert plain.spec.prompt == ""
-    assert plain.spec.cache_key != encoder.spec.cache_key
+    assert cache_key(plain.spec) != cache_key(encoder.spec)
     assert np.abs(plain.session().run(TEXTS, ["unit"])[0] - expected).max() > 0.01
 
 

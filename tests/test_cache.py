@@ -1,20 +1,25 @@
-"""The embedding cache: what is encoded, how often, and what a later process finds."""
+"""The cache: what is encoded, how often, what survives kills and damage, and what is recalled."""
 
 from __future__ import annotations
 
-import hashlib
-import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from zooter_lite.encode.cache import EmbeddingCache, default_cache, is_cache
+from tests.conftest import ROOT
+from tests.helpers import EXPERTS, table, toy_embedding, toy_encoder, toy_router
+from zooter_lite.compare.evaluated_rows import Outputs
+from zooter_lite.encode import cache as module
+from zooter_lite.encode.cache import EmbeddingCache, default_cache
+from zooter_lite.encode.encoder import cache_key, recall
 from zooter_lite.errors import DataError
+from zooter_lite.router.router import Router
 
 FloatArray = NDArray[np.float32]
 ODD = ["", " ", "\n", "a\0b", "a", "é", "e\u0301", "\ud800", "\udfff", "日本語", "😀", "x" * 10_000]
@@ -96,60 +101,6 @@ def test_no_text_gives_no_rows(tmp_path: Path) -> None:
     assert EmbeddingCache(tmp_path, "key", 3).embed([], Encode()).shape == (0, 3)
 
 
-def earlier(folder: Path, key: str, texts: list[str], cut: int = 12) -> Path:
-    """Write embeddings.sqlite as release 0.1.0 did, every vector cut to so many bytes."""
-    file = folder / "embeddings.sqlite"
-    with closing(sqlite3.connect(file)) as database, database:
-        database.execute("CREATE TABLE embedding (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
-        for text in texts:
-            digest = hashlib.sha256(f"{key}\0{text}".encode()).digest()
-            vector = value_of(text, 5.0).tobytes()[:cut]
-            database.execute("INSERT INTO embedding VALUES (?, ?)", (digest, vector))
-    return file
-
-
-def test_what_an_earlier_release_kept_is_found_and_its_file_left_alone(tmp_path: Path) -> None:
-    texts = [f"text {i}" for i in range(600)]
-    file = earlier(tmp_path, "key", texts)
-    before = file.read_bytes()
-    rest = Encode(7.0)
-    for _ in range(2):
-        found = EmbeddingCache(tmp_path, "key", 3).embed([*texts, "new"], rest)
-        np.testing.assert_array_equal(found[:-1], expected(texts, 5.0))
-        np.testing.assert_array_equal(found[-1], value_of("new", 7.0))
-    assert rest.seen == Counter({"new": 1})
-    known, vectors = EmbeddingCache(tmp_path, "other", 3).find(texts)
-    assert not known.any()
-    assert vectors.shape == (0, 3)
-    assert file.read_bytes() == before
-    file.unlink()  # by now they stand in the new files
-    assert EmbeddingCache(tmp_path, "key", 3).find(texts)[0].all()
-
-
-def test_an_earlier_vector_of_another_length_is_made_anew(tmp_path: Path) -> None:
-    earlier(tmp_path, "key", ["a"], cut=8)
-    found = EmbeddingCache(tmp_path, "key", 3).embed(["a"], Encode(2.0))
-    np.testing.assert_array_equal(found, expected(["a"], 2.0))
-
-
-@pytest.mark.parametrize(
-    "content", [b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 4000]
-)
-def test_an_earlier_file_that_is_no_cache_is_one_clean_error(
-    tmp_path: Path, content: bytes
-) -> None:
-    (tmp_path / "embeddings.sqlite").write_bytes(content)
-    with pytest.raises(DataError, match=r"embeddings\.sqlite: cannot be read .* made anew"):
-        EmbeddingCache(tmp_path, "key", 3).embed(["a"], Encode())
-
-
-def test_another_table_of_that_name_is_one_clean_error(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "embeddings.sqlite")) as database:
-        database.execute("CREATE TABLE embedding (other TEXT)")
-    with pytest.raises(DataError, match="cannot be read"):
-        EmbeddingCache(tmp_path, "key", 3).embed(["a"], Encode())
-
-
 def test_texts_are_encoded_by_length_and_then_by_themselves(tmp_path: Path) -> None:
     order: list[str] = []
 
@@ -161,13 +112,112 @@ def test_texts_are_encoded_by_length_and_then_by_themselves(tmp_path: Path) -> N
     assert order == ["", "a", "b", "aaa", "ccc"]
 
 
-def test_is_cache(tmp_path: Path) -> None:
-    assert not is_cache(tmp_path)
-    EmbeddingCache(tmp_path, "key", 3)
-    assert is_cache(tmp_path)
-    (tmp_path / "other").mkdir()
-    earlier(tmp_path / "other", "key", ["a"])
-    assert is_cache(tmp_path / "other")
+def files(folder: Path) -> tuple[Path, Path]:
+    """Return the two files of the only encoder."""
+    (keys,), (vectors,) = folder.rglob("*.keys"), folder.rglob("*.vectors")
+    return keys, vectors
+
+
+def filled(folder: Path, n_rows: int) -> EmbeddingCache:
+    cache = EmbeddingCache(folder, "key", 3)
+    cache.embed(names(n_rows), Encode())
+    return cache
+
+
+def names(n_rows: int) -> list[str]:
+    """Texts in the order in which they are written."""
+    return [f"text {i:04}" for i in range(n_rows)]
+
+
+def test_find_tells_known_texts_and_gives_their_vectors(tmp_path: Path) -> None:
+    texts = ["text 0003", "none", "text 0000", "text 0003"]
+    known, vectors = filled(tmp_path, 5).find(texts)
+    assert known.tolist() == [True, False, True, True]
+    np.testing.assert_array_equal(vectors, expected([texts[0], texts[2], texts[3]]))
+
+
+@pytest.mark.parametrize(("place", "cut"), [(0, 7), (1, 5), (1, 12)])
+def test_a_write_that_stopped_costs_the_last_row_alone(
+    tmp_path: Path, place: int, cut: int
+) -> None:
+    cache = filled(tmp_path, 5)
+    path = files(tmp_path)[place]
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert cache.find(names(5))[0].tolist() == [True] * 4 + [False]
+    rest = Encode()
+    np.testing.assert_array_equal(cache.embed(names(6), rest), expected(names(6)))
+    assert set(rest.seen) == set(names(6)[4:])
+    assert cache.find(names(6))[0].all()
+
+
+def test_a_damaged_row_is_unknown_until_it_is_written_again(tmp_path: Path) -> None:
+    cache = filled(tmp_path, 3)
+    vectors = files(tmp_path)[1]
+    content = bytearray(vectors.read_bytes())
+    content[4 * 3] ^= 1  # of the second row
+    vectors.write_bytes(content)
+    assert cache.find(names(3))[0].tolist() == [True, False, True]
+    np.testing.assert_array_equal(cache.embed(names(3), Encode()), expected(names(3)))
+    assert cache.find(names(3))[0].all()
+
+
+def test_what_is_not_there_after_it_was_written_is_an_error_and_not_another_vector(
+    tmp_path: Path,
+) -> None:
+    """Another program damages the first row while this one encodes."""
+    cache = filled(tmp_path, 3)
+
+    def interfere(texts: Sequence[str]) -> FloatArray:
+        with files(tmp_path)[1].open("r+b") as vectors:
+            vectors.write(b"\xff")
+        return expected(list(texts))
+
+    with pytest.raises(DataError, match="1 embeddings that were just written are not there"):
+        cache.embed([*names(3), "new"], interfere)
+
+
+def test_large_results_are_mapped_and_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = filled(tmp_path, 300)
+    texts = [names(300)[i] for i in np.random.default_rng(0).permutation(300)]
+    monkeypatch.setattr(module, "IN_MEMORY", 1000)
+    monkeypatch.setattr(module, "_BLOCK", 64)
+    known, mapped = cache.find(texts)
+    assert known.all()
+    np.testing.assert_array_equal(mapped, expected(texts))
+    base: object = mapped
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)
+    assert len(list((tmp_path / module.FOLDER).iterdir())) == 2  # the mapped file has no name
+
+
+def test_writers_at_one_time_lose_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nimport numpy as np\n"
+        "from zooter_lite.encode.cache import EmbeddingCache\n"
+        "cache = EmbeddingCache(Path(sys.argv[1]), 'key', 3)\nfirst = int(sys.argv[2])\n"
+        "for n in range(first, first + 60):\n"
+        "    cache.embed([str(n)], lambda _: np.full((1, 3), n, dtype=np.float32))\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(first)], cwd=ROOT)
+        for first in (0, 60)
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    known, vectors = EmbeddingCache(tmp_path, "key", 3).find([str(n) for n in range(120)])
+    assert known.all()
+    np.testing.assert_array_equal(vectors[:, 0], np.arange(120))
+
+
+def test_files_that_cannot_be_used_are_one_clean_error(tmp_path: Path) -> None:
+    cache = filled(tmp_path, 1)
+    keys, _ = files(tmp_path)
+    keys.unlink()
+    keys.mkdir()
+    with pytest.raises(DataError, match=r"\.keys: cannot be read"):
+        cache.find(["a"])
 
 
 def test_a_folder_that_is_a_file_is_one_clean_error(tmp_path: Path) -> None:
@@ -192,3 +242,52 @@ def test_default_cache(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert default_cache() == expected
+
+
+QUERIES = ["one two", "three", "four five six", "seven"]
+ROWS = np.arange(4)
+
+
+def kept(folder: Path, queries: list[str], shift: float = 0.0) -> None:
+    """Put the toy encoder's embeddings into a cache, rotated a little by `shift`."""
+    encoder = toy_encoder()
+    store = EmbeddingCache(folder, cache_key(encoder.spec), encoder.spec.dim)
+
+    def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = np.stack([toy_embedding(text) for text in texts]) + shift
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+    store.embed(queries, encode)
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Router:
+    toy_router(tmp_path / "router")
+    return Router.load(tmp_path / "router")
+
+
+def rewards() -> NDArray[np.float64]:
+    return np.zeros((4, len(EXPERTS)))
+
+
+@pytest.mark.parametrize("n_kept", [0, 3, 4])
+def test_outputs_are_those_of_the_graph(tmp_path: Path, router: Router, n_kept: int) -> None:
+    kept(tmp_path, QUERIES[:n_kept])
+    done: list[int] = []
+    outputs = Outputs(router, table(rewards(), queries=QUERIES), recall(tmp_path))
+    outputs.compute(ROWS, done.append)
+    probs, embeddings = router.embed(QUERIES)
+    np.testing.assert_allclose(outputs.probs, probs, atol=1e-5)
+    np.testing.assert_allclose(outputs.embeddings, embeddings, atol=1e-6)
+    assert sum(done) == 4
+
+
+def test_what_the_graph_does_not_find_is_not_believed(tmp_path: Path, router: Router) -> None:
+    kept(tmp_path, QUERIES, shift=0.2)
+    outputs = Outputs(router, table(rewards(), queries=QUERIES), recall(tmp_path))
+    outputs.compute(ROWS)
+    np.testing.assert_array_equal(outputs.probs, router.embed(QUERIES)[0])
+
+
+def test_no_cache_is_no_recall(tmp_path: Path) -> None:
+    assert recall(tmp_path) is None

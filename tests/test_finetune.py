@@ -1,36 +1,48 @@
-"""Fine-tuning: the loss, the rates, early stopping, resuming, and `fit --finetune`."""
+"""Fine-tuning: what is kept, resuming, several processes, the loss, and `fit --finetune`."""
 
 from __future__ import annotations
 
-import csv
 import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
-from tests.conftest import Command
+from tests.conftest import ROOT
+from tests.helpers import softmax, table
 from tests.tiny_encoders import save_tiny
-from zooter_lite import Router, fit
+from zooter_lite import Router, evaluate, export, fit
 from zooter_lite.cli import run
-from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import EncoderError, find_encoder
-from zooter_lite.encode.reference import load_torch
-from zooter_lite.finetune import loop as finetune
-from zooter_lite.finetune.checkpoint import Epoch, best_epoch, latest_figures
-from zooter_lite.finetune.learner import batch_loss, begin, held_reward
-from zooter_lite.finetune.loop import fine_tune, stalled
-from zooter_lite.finetune.tuning import Task, Tuning, batches, layer_rates, schedule
-from zooter_lite.head.cross_validation import reward_of_choice
-from zooter_lite.head.distil import Direction, distil
+from zooter_lite.encode.load import load_encoder
+from zooter_lite.encode.reference import load_torch, torch_embeddings
+from zooter_lite.errors import ZooterError
+from zooter_lite.finetune import launch, training
+from zooter_lite.finetune.finetune import Finetuned, finetune
+from zooter_lite.finetune.training import Epoch, Learner, Task, batches
+from zooter_lite.head.distil import Direction
+from zooter_lite.head.fit_head import Fitted, fit_head
 from zooter_lite.recipe import Recipe
+from zooter_lite.table import write_table
+from zooter_lite.table.reward_table import RewardTable
 
-FAST = partial(Tuning, rate=3e-3)  # two layers with random weights need large steps
+RATE = 3e-3  # two layers with random weights need large steps
+N = 400
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+
+@pytest.fixture(autouse=True)
+def quick(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "RATE", RATE)
 
 
 @pytest.fixture(scope="module")
@@ -45,293 +57,322 @@ def encoder(tiny: Path, cache: Path) -> Encoder:
     return load_encoder(str(tiny), cache)
 
 
-def ordered(n: int) -> tuple[list[str], np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Queries in which "cab" stands before "face" (1) or behind it (0), among letters."""
+def hidden(rewards: Callable[[int], Sequence[float]], n: int = N) -> RewardTable:
+    """Queries of ten random letters and "cab" (1) or "face" (0), with the rewards of the two.
+
+    In 32 dimensions, a linear head on the frozen encoder hardly tells the words from the letters.
+    """
     random = np.random.default_rng(0)
-    sides = random.integers(0, 2, n)
-    queries = []
-    for side in sides:
-        words = list(random.choice(list("abcdefghij"), 6))
-        first, second = sorted(random.choice(8, 2, replace=False))
-        words.insert(first, "cab" if side else "face")
-        words.insert(second, "face" if side else "cab")
+    queries, values = [], []
+    for _ in range(n):
+        side = int(random.integers(2))
+        words = [str(word) for word in random.choice(list("abcdefghijklmnopqrstuvwxyz"), 10)]
+        words.insert(int(random.integers(10)), "cab" if side else "face")
         queries.append(" ".join(words))
-    return queries, sides
+        values.append(rewards(side))
+    return replace(table(values, queries=queries), splits=["train"] * n)
 
 
-def task_for(
-    encoder: Encoder, cache: Path, rewards: np.ndarray[tuple[int, int], np.dtype[np.float64]]
-) -> Task:
-    """Ordered queries with these rewards as labels, and a linear head on frozen embeddings."""
-    queries, _ = ordered(len(rewards))
-    embeddings = encoder.embed(queries, cache).astype(np.float64)
-    held = np.arange(len(rewards)) % 5 == 0
-    head = distil(embeddings[~held], rewards[~held], 0.01, Recipe(head="linear"))
-    logits = np.asarray(head.logits(embeddings[held]), dtype=np.float64)
-    frozen = reward_of_choice(logits, rewards[held]).mean()
-    return Task(
-        encoder.session().tokenise(queries),
-        np.zeros(rewards.shape),
-        rewards,
-        rewards,
-        held,
-        np.asarray(head.weight, dtype=np.float64),
-        np.asarray(head.bias, dtype=np.float64),
-        float(frozen),
+def of_side(side: int) -> list[float]:
+    return [float(side), float(1 - side)]
+
+
+def recipe_for(tiny: Path, **changes: int) -> Recipe:
+    recipe = Recipe(
+        encoder=str(tiny), head="linear", tags="none", temperature=0.3, l2=0.003, finetune=5
+    )
+    return replace(recipe, **changes)
+
+
+@pytest.fixture(scope="module")
+def learnable(encoder: Encoder, tiny: Path, cache: Path) -> tuple[RewardTable, Fitted]:
+    """A table, and the head fitted on the frozen embeddings."""
+    rewards = hidden(of_side)
+    embeddings = encoder.embed(rewards.queries, cache)
+    return rewards, fit_head(rewards, embeddings, recipe_for(tiny), most_choosing=None)
+
+
+def tuned(
+    encoder: Encoder,
+    learnable: tuple[RewardTable, Fitted],
+    folder: Path,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Finetuned:
+    rewards, fitted = learnable
+    recipe = recipe_for(Path(encoder.spec.name))
+    return finetune(
+        encoder, encoder.embed(rewards.queries, folder), rewards, fitted, recipe, folder, progress
     )
 
 
 @pytest.fixture(scope="module")
-def task(encoder: Encoder, cache: Path) -> Task:
-    return task_for(encoder, cache, np.eye(2)[ordered(320)[1]])
+def whole(
+    encoder: Encoder,
+    learnable: tuple[RewardTable, Fitted],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Finetuned]:
+    """A cache, and the result of an uninterrupted run in it."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "RATE", RATE)
+        return folder, tuned(encoder, learnable, folder)
 
 
-def test_it_learns_what_the_frozen_encoder_cannot_separate(
-    tiny: Path, task: Task, tmp_path: Path
+def test_what_the_frozen_encoder_cannot_separate_is_learned_and_kept(
+    encoder: Encoder,
+    learnable: tuple[RewardTable, Fitted],
+    whole: tuple[Path, Finetuned],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert task.frozen < 0.65
-    done: list[int] = []
-    figures = fine_tune(tiny, "tiny", task, FAST(8), tmp_path, done.append)
-    assert figures[0] == Epoch(0, None, task.frozen)
-    assert max(epoch.reward for epoch in figures) > task.frozen + 0.1
-    assert sum(done) == finetune.n_batches(task, FAST(8)) * (len(figures) - 1)
-    assert finetune.n_batches(task, FAST(8)) == 8
-    # what is kept computes the figure that decided, and the checkpoints are gone
-    kept = load_encoder(str(tmp_path / "encoder"), tmp_path / "cache")
-    assert kept.spec.dim == task.weight.shape[1]
-    assert sorted(file.name for file in tmp_path.glob("*")) == ["cache", "encoder", "figures.json"]
-    assert fine_tune(tiny, "tiny", task, FAST(8), tmp_path) == figures
-
-
-@pytest.mark.parametrize("direction", ["label-router", "router-label"])
-def test_the_loss_is_the_formula(
-    tiny: Path, encoder: Encoder, task: Task, direction: Direction
-) -> None:
-    random = np.random.default_rng(3)
-    labels = random.dirichlet(np.ones(2), len(task.rewards))
-    changed = replace(task, labels=labels, offset=random.normal(size=labels.shape))
-    state = begin(load_torch(tiny, "tiny"), "tiny", changed, Tuning(1, precision="no"))
-    state.learner.eval()
-    rows = np.asarray([3, 1, 7, 250])
-    found = float(batch_loss(state, changed, rows, direction).detach())
-
-    queries, _ = ordered(len(labels))
-    units = load_torch(tiny, "tiny").encode(
-        [queries[row] for row in rows], normalize_embeddings=True
-    )
-    logits = changed.offset[rows] + units @ changed.weight.T + changed.bias
-    router = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    first, second = labels[rows], router
-    if direction == "router-label":
-        first, second = second, first
-    assert found == pytest.approx(float((first * np.log(first / second)).sum(axis=1).mean()), 1e-4)
-
-
-def test_the_frozen_figure_is_that_of_the_start(tiny: Path, task: Task) -> None:
-    state = begin(load_torch(tiny, "tiny"), "tiny", task, Tuning(1))
-    assert held_reward(state, task) == pytest.approx(task.frozen)
-
-
-def test_every_layer_has_its_rate(tiny: Path, task: Task) -> None:
-    state = begin(load_torch(tiny, "tiny"), "tiny", task, Tuning(1))
-    rates = {
-        id(weights): (group["lr"], group["weight_decay"])
-        for group in state.optimiser.param_groups
-        for weights in group["params"]
-    }
-    named = dict(state.learner.encoder.named_parameters())
-    assert len(rates) == len(named) + 2
-    for part, below in (("layer.1.", 0), ("layer.0.", 1), ("embeddings.", 2)):
-        chosen = [name for name in named if part in name]
-        assert chosen
-        for name in chosen:
-            decay = 0.01 if named[name].ndim > 1 else 0.0
-            assert rates[id(named[name])] == (pytest.approx(2e-5 * 0.85**below), decay)
-    assert rates[id(state.learner.head.weight)] == (pytest.approx(2e-4), 0.01)
-    assert rates[id(state.learner.head.bias)] == (pytest.approx(2e-4), 0.0)
-    with pytest.raises(EncoderError, match="'words': it has no transformer layers"):
-        layer_rates(["0.embedding.weight"], Tuning(1), "words")
-
-
-def test_the_schedule_rises_and_falls() -> None:
-    factors = [schedule(step, 100, 0.1) for step in range(100)]
-    assert factors[0] == pytest.approx(0.1)
-    assert factors[9] == factors[10] == 1.0
-    assert factors[-1] == pytest.approx(1 / 90)
-    assert schedule(0, 1, 0.1) == 1.0
-
-
-def test_batches_hold_every_row_once_and_similar_lengths() -> None:
-    lengths = np.random.default_rng(1).integers(1, 100, 1000)
-    found = batches(lengths, 32, np.random.default_rng(2))
-    assert sorted(np.concatenate(found)) == list(range(1000))
-    assert max(len(batch) for batch in found) == 32
-    assert len(found) == 32
-    assert np.mean([np.ptp(lengths[batch]) for batch in found]) < 20
-
-
-def test_early_stopping() -> None:
-    figures = [Epoch(0, None, 0.5), Epoch(1, 1.0, 0.6), Epoch(2, 1.0, 0.6), Epoch(3, 1.0, 0.1)]
-    assert best_epoch(figures) == 1
-    assert not stalled(figures)
-    assert stalled([*figures, Epoch(4, 1.0, 0.59)])
-    assert best_epoch(figures[:1]) == 0
-
-
-def test_noise_keeps_the_frozen_encoder(
-    tiny: Path, encoder: Encoder, cache: Path, tmp_path: Path
-) -> None:
-    """One expert is better whatever is asked: what is learned beyond that only harms."""
-    random = np.random.default_rng(5)
-    rewards = (random.random((320, 2)) < [0.8, 0.3]).astype(np.float64)
-    noisy = replace(task_for(encoder, cache, rewards), weight=np.zeros((2, 32)))
-    noisy = replace(noisy, frozen=float(rewards[noisy.held, 0].mean()))
-    figures = fine_tune(tiny, "tiny", noisy, FAST(3), tmp_path)
-    assert best_epoch(figures) == 0
-    assert [file.name for file in tmp_path.glob("*")] == ["figures.json"]
+    cache, result = whole
+    assert result.kept
+    assert result.after - result.before > 2 * result.standard_error > 0
+    assert result.judged == N // 5
+    assert result.epochs[-1].loss < 0.7 * result.epochs[0].loss
+    best = [epoch.reward for epoch in result.epochs]
+    assert best[result.chosen - 1] == max(best)
+    assert not list(cache.rglob("checkpoint*"))
+    # the head and the embeddings are those of the encoder in the folder
+    queries = learnable[0].queries
+    expected = torch_embeddings(load_torch(result.folder, "tiny"), queries, "")
+    np.testing.assert_allclose(result.embeddings, expected, atol=1e-5)
+    assert result.encoder.spec.name.startswith("tiny+finetuned-")
+    figures = json.loads(json.dumps(result.to_json()))
+    assert figures["epoch_chosen"] == result.chosen
+    assert figures["after"] > figures["before"]
+    assert "fine-tuned encoder kept: " in result.summary()
+    # a finished run is read from the cache
+    monkeypatch.setattr("zooter_lite.finetune.finetune.train", None)
+    again = tuned(encoder, learnable, cache)
+    assert again.to_json() == result.to_json()
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(
-    tiny: Path, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: Encoder,
+    learnable: tuple[RewardTable, Fitted],
+    whole: tuple[Path, Finetuned],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tuning = FAST(3, seed=4)
-    whole = fine_tune(tiny, "tiny", task, tuning, tmp_path / "whole")
-    assert best_epoch(whole) > 0
-    train, numbers = finetune._train, list[int]()
+    steps = 3 * -(-N * 3 // 5 // training.BATCH) - 2  # in the third epoch
 
-    def killed(*args: object) -> float:
-        numbers.append(int(str(args[3])))
-        if len(numbers) == 3:
+    def kill(done: int) -> None:
+        nonlocal steps
+        steps -= done
+        if steps <= 0:
             raise KeyboardInterrupt
-        return train(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(finetune, "_train", killed)
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(tiny, "tiny", task, tuning, tmp_path / "killed")
-    assert [epoch.number for epoch in latest_figures(tmp_path / "killed")] == [0, 1, 2]
-    (tmp_path / "killed" / "epoch-09.safetensors").write_bytes(b"half a file")
-    assert fine_tune(tiny, "tiny", task, tuning, tmp_path / "killed") == whole
-    assert numbers == [1, 2, 3, 3]
-    first, second = (
-        load_file(tmp_path / run / "encoder" / "model.safetensors") for run in ("whole", "killed")
-    )
+        tuned(encoder, learnable, tmp_path, kill)
+    (checkpoints,) = tmp_path.rglob("checkpoints")
+    (checkpoints / "checkpoint-999").mkdir()  # as a kill leaves it, without its last file
+    with caplog.at_level(logging.INFO):
+        result = tuned(encoder, learnable, tmp_path)
+    assert "fine-tuning goes on after epoch 2" in caplog.text
+    assert result.epochs == whole[1].epochs
+    first, second = (load_file(r.folder / "model.safetensors") for r in (whole[1], result))
     assert first.keys() == second.keys()
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
 
 
-def test_the_key_names_all_that_decides(task: Task) -> None:
-    key = task.key("encoder", Tuning(2))
-    labels = np.where(task.held[:, None], np.nan, task.labels)
-    assert replace(task, labels=labels).key("encoder", Tuning(2)) == key
-    others = [
-        task.key("other", Tuning(2)),
-        task.key("encoder", Tuning(3)),
-        task.key("encoder", Tuning(2, seed=1)),
-        replace(task, offset=task.offset + 1).key("encoder", Tuning(2)),
-        replace(task, labels=task.labels[::-1]).key("encoder", Tuning(2)),
-        replace(task, tokens=task.tokens[::-1]).key("encoder", Tuning(2)),
-    ]
-    assert len({key, *others}) == 7
+def test_an_encoder_that_does_not_gain_is_not_kept(
+    tiny: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    """One expert is better whatever is asked, so there is nothing to learn."""
+    random = np.random.default_rng(5)
+    rewards = hidden(lambda _: (random.random(2) < [0.8, 0.3]).astype(float).tolist(), 200)
+    embeddings = encoder.embed(rewards.queries, tmp_path)
+    recipe = recipe_for(tiny, finetune=1)
+    fitted = fit_head(rewards, embeddings, recipe, most_choosing=None)
+    result = finetune(encoder, embeddings, rewards, fitted, recipe, tmp_path)
+    assert not result.kept
+    assert result.after - result.before <= result.standard_error
+    assert result.encoder is encoder
+    assert result.embeddings is embeddings
+    assert result.fitted is fitted
+    assert "the frozen encoder stays" in result.summary()
+
+
+def test_two_processes_train_together_and_the_first_alone_speaks(
+    encoder: Encoder,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first is this process; the other one runs the command."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    launch |= {"RANK": "0", "LOCAL_RANK": "0", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    for name, value in launch.items():
+        monkeypatch.setenv(name, value)
+    fit_options = ["--encoder", tiny, "--cache", tmp_path, "--finetune", "2", "--data", "nowhere"]
+    other = subprocess.Popen(
+        [sys.executable, "-m", "zooter_lite.fit", *map(str, fit_options)],
+        env=os.environ | {"RANK": "1", "LOCAL_RANK": "1"},
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    rewards = hidden(of_side, 240)
+    embeddings = encoder.embed(rewards.queries, tmp_path)
+    recipe = recipe_for(tiny, finetune=2)
+    fitted = fit_head(rewards, embeddings, recipe, most_choosing=None)
+    steps: list[int] = []
+    with caplog.at_level(logging.INFO):
+        result = finetune(encoder, embeddings, rewards, fitted, recipe, tmp_path, steps.append)
+    out, err = other.communicate(timeout=120)
+    assert (other.returncode, out, err) == (0, "", "")
+    assert caplog.text.count("epoch 2: loss") == 1
+    assert len(result.epochs) == 2
+    # 9 batches of 16 from 144 queries, divided among the two, in each of 2 epochs
+    assert steps[:11] == [0, *[1] * 10]
+
+
+def test_the_command_fine_tunes_and_the_router_evaluates_and_exports(
+    tiny: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "hidden.csv", tmp_path / "r"
+    rewards = hidden(of_side, 500)
+    splits = ["test" if i % 5 == 4 else "train" for i in range(500)]
+    write_table(replace(rewards, splits=splits), str(data))
+    common = ("--encoder", tiny, "--tags", "none", "--precision", "fp32", "--cache", cache)
+    arguments = [str(a) for a in ("--data", data, "--out", out, *common, "--finetune", 6)]
+    assert run(fit.Options, fit.main, "fit", "", arguments) == 0
+    printed = capsys.readouterr().out
+    report = json.loads((out / "report.json").read_text("utf-8"))
+    config = json.loads((out / "config.json").read_text("utf-8"))
+    assert report["finetune"]["kept"]
+    assert config["encoder"]["name"] == report["finetune"]["encoder"]
+    assert str(tmp_path) not in (out / "config.json").read_text("utf-8")
+    folder = printed.split("fine-tuned encoder kept: ")[1].splitlines()[0]
+    query = ["a cab b c", ""]
+    expected = torch_embeddings(load_torch(Path(folder), "it"), query, "")
+    np.testing.assert_allclose(Router.load(out).embed(query)[1], expected, atol=1e-5)
+
+    here = [str(a) for a in ("--router", out, "--data", data, "--cache", cache)]
+    assert run(evaluate.Options, evaluate.main, "evaluate", "", here) == 0
+    assert run(export.Options, export.main, "export", "", here) == 0
+    elsewhere = [*here[:-1], str(tmp_path / "elsewhere")]
+    capsys.readouterr()
+    assert run(export.Options, export.main, "export", "", elsewhere) == 2
+    assert "give its folder by --encoder" in capsys.readouterr().err
+    elsewhere += ["--encoder", folder]
+    assert run(export.Options, export.main, "export", "", elsewhere) == 0
+
+
+@pytest.fixture
+def task(encoder: Encoder) -> Task:
+    """Eight queries under random labels, one of them not observed, and a random head."""
+    random = np.random.default_rng(3)
+    labels = random.dirichlet(np.ones(3), 8)
+    labels[2, 1] = np.nan
+    labels[2] /= np.nansum(labels[2])
+    return Task(
+        tokens=encoder.session().tokenise(hidden(of_side, 8).queries),
+        offset=random.normal(size=(8, 3)),
+        labels=labels,
+        rewards=labels,
+        learned=np.arange(8),
+        choosing=np.arange(8),
+        weight=random.normal(size=(3, encoder.spec.dim)),
+        bias=random.normal(size=3),
+        direction="label-router",
+        epochs=1,
+        seed=0,
+    )
+
+
+@pytest.mark.parametrize("direction", ["label-router", "router-label"])
+def test_the_loss_is_the_formula(tiny: Path, task: Task, direction: Direction) -> None:
+    reference = load_torch(tiny, "tiny")
+    learner = Learner(reference, replace(task, direction=direction)).eval()
+    found = learner(**task.collate([np.asarray([3, 1]), np.asarray([2])]))
+    queries = hidden(of_side, 8).queries
+    losses = []
+    for row in (3, 1, 2):
+        unit = torch_embeddings(reference, [queries[row]], "")[0]
+        seen = ~np.isnan(task.labels[row])
+        logits = task.offset[row] + task.weight @ unit + task.bias
+        (router,) = softmax(logits[seen][None])
+        first, second = task.labels[row][seen], router
+        if direction == "router-label":
+            first, second = second, first
+        losses.append((first * np.log(first / second)).sum())
+    assert float(found["loss"].detach()) == pytest.approx(np.mean(losses), rel=1e-4)
+    assert found["logits"].shape == (3, 3)
+
+
+def test_bfloat16_is_close_and_the_weights_stay_float32(
+    tiny: Path, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: dict[bool, tuple[torch.nn.Module, list[Epoch]]] = {}
+    for half in (False, True):
+        monkeypatch.setattr(training, "computes_bfloat16", lambda half=half: half)
+        runs[half] = training.train(tiny, "tiny", task, tmp_path / str(half))
+    (exact,), (rounded,) = runs[False][1], runs[True][1]
+    assert rounded.loss == pytest.approx(exact.loss, rel=0.05)
+    assert rounded.loss != exact.loss
+    assert {weights.dtype for weights in runs[True][0].parameters()} == {torch.float32}
+
+
+def test_batches_hold_every_row_once_and_similar_lengths(task: Task) -> None:
+    lengths = np.random.default_rng(1).integers(1, 100, 1000)
+    learned = np.arange(0, 1000, 2)
+    found = batches(replace(task, tokens=[np.zeros(n) for n in lengths], learned=learned))
+    assert sorted(np.concatenate(found)) == learned.tolist()
+    assert max(len(batch) for batch in found) == training.BATCH
+    assert np.mean([np.ptp(lengths[batch]) for batch in found]) < 20
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
         (("--finetune", "21"), "--finetune 21: expected a number from 0 to 20"),
-        (("--finetune", "-1"), "--finetune -1: expected a number from 0 to 20"),
         (("--finetune", "1", "--encoder", "static"), "--finetune with a static encoder"),
-        (("--preset", "best", "--encoder", "static:x"), "--preset best with a static encoder"),
         (("--finetune", "2", "--head", "mlp"), "--finetune with --head mlp"),
+        (("--finetune", "2", "--folds", "2"), "--finetune with --folds 2: expected at least 3"),
     ],
 )
-def test_refusals(options: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
+def test_refusals(options: Sequence[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     assert run(fit.Options, fit.main, "fit", "", options) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert expected in error
+    assert capsys.readouterr().err.startswith(f"error: {expected}")
 
 
-def test_presets() -> None:
-    assert fit._epochs(fit.Options()) == 0
-    assert fit._epochs(fit.Options(preset="best")) == 2
-    assert fit._epochs(fit.Options(preset="best", finetune=5)) == 5
-    assert fit._epochs(fit.Options(preset="best", finetune=0)) == 0
+def test_several_processes_are_for_fine_tuning_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--out", str(tmp_path / "r")]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, code, error in (
+        ("0", 2, "error: started in 2 processes, which only --finetune divides"),
+        ("1", 0, ""),
+        ("2", 2, "error: environment: RANK is '2' and WORLD_SIZE '2'"),
+    ):
+        monkeypatch.setenv("RANK", rank)
+        assert run(fit.Options, fit.main, "fit", "", arguments) == code
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith(error)
+
+
+def test_what_dies_with_others_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise RuntimeError("Connection closed by peer\nat line 2")
+
+    monkeypatch.setattr(torch.distributed, "init_process_group", lost)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    message = r"2 processes stopped \(Connection closed by peer\)"
+    with pytest.raises(ZooterError, match=message), launch.joined():
+        pass
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit), launch.joined():  # the first process says it
+        pass
 
 
 def test_a_fine_tuned_encoder_that_is_not_cached_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="not in the cache of fine-tuned encoders"):
         find_encoder("all-MiniLM-L6-v2+finetuned-0123456789abcdef", tmp_path)
-
-
-def write_ordered(path: Path, n: int) -> None:
-    queries, sides = ordered(n)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["query", "reward:before", "reward:behind", "split"])
-        for number, (query, side) in enumerate(zip(queries, sides, strict=True)):
-            split = "test" if number % 4 == 3 else "train"
-            writer.writerow([query, int(side), int(1 - side), split])
-
-
-@pytest.mark.slow
-def test_the_command_fine_tunes_evaluates_and_exports_again(
-    command: Command,
-    tiny: Path,
-    cache: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    table, out = tmp_path / "ordered.csv", tmp_path / "r"
-    write_ordered(table, 640)
-    common = ("--data", table, "--out", out, "--encoder", tiny, "--tags", "none", "--rate", "3e-3")
-    arguments = [*map(str, common), "--finetune", "10", "--cache", str(cache)]
-    assert run(fit.Options, fit.main, "fit", "", arguments) == 0
-    printed = capsys.readouterr().out
-    report = json.loads((out / "report.json").read_text("utf-8"))
-    tuned = report["finetune"]
-    assert tuned["epochs_kept"] > 0
-    assert tuned["epochs"][0]["loss"] is None
-    assert tuned["reward_with_head_fitted_anew"] > tuned["epochs"][0]["reward"]
-    assert f"frozen {100 * tuned['epochs'][0]['reward']:.2f}, epoch 1" in printed
-    assert len(report["cross_validation"]) > 1  # of the frozen embeddings, which chose
-    config = json.loads((out / "config.json").read_text("utf-8"))
-    assert config["encoder"]["name"] == tuned["encoder"]
-    assert tuned["encoder"].startswith("tiny+finetuned-")
-    assert str(tmp_path) not in (out / "config.json").read_text("utf-8")
-    folder = printed.split("fine-tuned encoder: ")[1].splitlines()[0]
-    router = Router.load(out)
-    query = ["a cab b face c", ""]
-    reference = load_torch(Path(folder), "it").encode(query, normalize_embeddings=True)
-    np.testing.assert_allclose(router.embed(query)[1], reference, atol=1e-5)
-
-    done = command("evaluate", "--router", out, "--data", table, "--json", tmp_path / "e.json")
-    assert done.returncode == 0, done.stderr
-    again = json.loads((tmp_path / "e.json").read_text("utf-8"))
-    values = [found["slices"][0]["systems"][0]["micro"]["value"] for found in (report, again)]
-    assert values[1] == pytest.approx(values[0], abs=1e-6)
-    export = ("export", "--router", out, "--data", table, "--precision", "fp32")
-    assert command(*export).returncode == 0
-    elsewhere = (*export, "--cache", tmp_path / "elsewhere")
-    done = command(*elsewhere)
-    assert done.returncode == 2
-    assert "give its folder by --encoder" in done.stderr
-    assert command(*elsewhere, "--encoder", folder).returncode == 0
-
-
-@pytest.mark.slow
-def test_one_epoch_through_the_command(command: Command, tiny: Path, tmp_path: Path) -> None:
-    table = tmp_path / "ordered.csv"
-    write_ordered(table, 120)
-    options = ("--data", table, "--encoder", tiny, "--finetune", "1", "--precision", "fp32")
-    done = command("fit", *options, "--out", tmp_path / "r")
-    assert done.returncode == 0, done.stderr
-    assert "fine-tuning without fold 0 of train" in done.stdout
-    assert "epoch 1: loss" in done.stderr
-    again = command("fit", *options, "--out", tmp_path / "again")
-    assert "epoch 1: loss" not in again.stderr  # kept in the cache
-    for name in ("config.json", "report.json", "router.onnx"):
-        assert (tmp_path / "r" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
-    assert command("evaluate", "--router", tmp_path / "r", "--data", table).returncode == 0

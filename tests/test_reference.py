@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
-from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import EncoderError
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.reference import load_torch, torch_embeddings
 from zooter_lite.graph.bert import read_bert
 from zooter_lite.onnx.parity import reference_embeddings

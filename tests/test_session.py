@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.helpers import DIM, WORDS, toy_embedding, toy_encoder
 from tests.tiny_encoders import MAX_LENGTH, save_tiny
-from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.errors import RouterError
 from zooter_lite.router import session as session_module
 from zooter_lite.router.router import Router

@@ -13,8 +13,9 @@ import pytest
 from tests.conftest import ROOT, Command
 from tests.tiny_encoders import TEXTS, save_tiny
 from zooter_lite import Router
-from zooter_lite.encode.encoder import Encoder, load_encoder
+from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import DEFAULT, EncoderError, is_static
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.static import (
     MAX_LENGTH,
     MEASURED,

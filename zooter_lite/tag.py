@@ -262,7 +262,7 @@ def _embedder(options: Options) -> Embed:
     def encoder() -> tuple[Any, Path]:
         try:
             from zooter_lite.encode.cache import default_cache
-            from zooter_lite.encode.encoder import load_encoder
+            from zooter_lite.encode.load import load_encoder
         except ImportError as error:
             raise MissingPackageError(str(error.name), "fit", "embedding queries") from error
         folder = Path(options.cache) if options.cache else default_cache()

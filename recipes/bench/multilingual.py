@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from recipes.bench.static import Loss, paired
 from zooter_lite.encode.cache import EmbeddingCache, default_cache
-from zooter_lite.encode.encoder import load_encoder
 from zooter_lite.encode.find import DEFAULT
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.head.fit_head import fit_head
 from zooter_lite.measure.metrics import reward_of
 from zooter_lite.recipe import Recipe

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from recipes.bench.speed.prompts import mixed_lengths, prompts_of, vocabulary
 from zooter_lite import Router
 from zooter_lite.encode.cache import default_cache
-from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.measure import metrics
 from zooter_lite.measure.significance import paired_gaps
 from zooter_lite.table import RewardTable, read_table, sample_path

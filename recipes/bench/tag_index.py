@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.encode.cache import default_cache
-from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.table import read_table
 from zooter_lite.tags.neighbours import FLAT_UP_TO, STORAGES, build_index
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.encode.cache import default_cache
-from zooter_lite.encode.encoder import load_encoder
 from zooter_lite.encode.find import DEFAULT
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.head.fit_head import fit_head
 from zooter_lite.measure.metrics import macro_mean, micro_mean, reward_of
 from zooter_lite.recipe import Recipe

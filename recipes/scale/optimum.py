@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.cli import option, run
 from zooter_lite.encode.cache import default_cache
-from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.head.cross_validation import reward_of_choice
 from zooter_lite.head.distil import kl_divergence
 from zooter_lite.head.fit_head import Fitted, fit_head

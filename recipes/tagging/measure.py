@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.encode.cache import default_cache
-from zooter_lite.encode.encoder import load_encoder
+from zooter_lite.encode.load import load_encoder
 from zooter_lite.table import RewardTable, read_table
 from zooter_lite.tags.meanings import same_meaning, tags_by_neighbours
 from zooter_lite.tags.tagging import clusters_of

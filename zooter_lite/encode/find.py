@@ -11,6 +11,7 @@ from zooter_lite.errors import MissingPackageError, ZooterError
 DEFAULT = "all-MiniLM-L6-v2"
 STATIC = "static"  # or "static:NAME-OR-FOLDER": distilled from that encoder (static.py)
 FINETUNED = "+finetuned-"  # between the name of the base encoder and the key in the cache
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -24,23 +25,35 @@ def is_static(name: str) -> bool:
 
 
 def finetuned_folder(cache: Path, key: str) -> Path:
-    """Return where the cache keeps a fine-tuned encoder (finetune.py)."""
+    """Return where the cache keeps a fine-tuned encoder (finetune/)."""
     return cache / "encoders" / f"finetuned-{key}" / "encoder"
 
 
 def find_encoder(name: str, cache: Path | None = None) -> Path:
     """Return the folder that holds the encoder's files; a hub name is downloaded.
 
-    "NAME+finetuned-KEY" is looked for in `cache`.
+    "NAME+finetuned-KEY" is looked for in `cache`. A name without a slash that is no folder is
+    one of the hub's sentence-transformers. What cannot be a hub name is taken for the path of
+    a folder, and never sent to the hub.
+
+    Raises
+    ------
+    EncoderError
+        Nothing is found, or its weights are not safetensors.
     """
     if name.removeprefix("sentence-transformers/") == DEFAULT:
         return _bundled()
     folder = Path(name)
-    _, mark, key = name.rpartition(FINETUNED)
     if not folder.is_dir():
+        _, mark, key = name.rpartition(FINETUNED)
         if mark and re.fullmatch("[0-9a-f]{16}", key):
-            return _finetuned(name, cache, key)
-        if folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
+            if cache is not None and finetuned_folder(cache, key).is_dir():
+                return finetuned_folder(cache, key)
+            raise EncoderError(
+                f"encoder {name!r}: not in the cache of fine-tuned encoders; fit it again, "
+                "or give its folder by --encoder"
+            )
+        if folder.exists() or not _HUB_NAME.fullmatch(name):
             raise EncoderError(f"encoder {name!r}: no such folder")
         folder = _download(name)
     if not list(folder.rglob("*.safetensors")):
@@ -49,15 +62,6 @@ def find_encoder(name: str, cache: Path | None = None) -> Path:
             "(pickled weights can run code and are not loaded)"
         )
     return folder
-
-
-def _finetuned(name: str, cache: Path | None, key: str) -> Path:
-    if cache is None or not finetuned_folder(cache, key).is_dir():
-        raise EncoderError(
-            f"encoder {name!r}: not in the cache of fine-tuned encoders; fit it again, "
-            "or give its folder by --encoder"
-        )
-    return finetuned_folder(cache, key)
 
 
 def _bundled() -> Path:
@@ -81,17 +85,26 @@ def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     repository = name if "/" in name else f"sentence-transformers/{name}"
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
     try:
-        return Path(
-            snapshot_download(
-                repository, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]
-            )
-        )
+        return Path(snapshot_download(repository, allow_patterns=patterns))
     except Exception as error:  # the hub client raises many unrelated classes
         raise EncoderError(
-            f"encoder {name!r}: neither a folder nor a model that the hub gives "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+            f"encoder {name!r}: no such folder, and {_why_not(error, repository)}; "
+            f"the bundled encoder is {DEFAULT}"
         ) from error
+
+
+def _why_not(error: Exception, repository: str) -> str:
+    """Say why the hub did not give a repository."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"the hub has no model {repository}"
+    if isinstance(error, (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)):
+        return f"{repository} is not on this machine and the hub cannot be reached"
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"the hub does not give {repository} ({first})"
 
 
 def _sha256(file: Path) -> str:

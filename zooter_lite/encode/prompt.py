@@ -16,11 +16,26 @@ from zooter_lite.encode.find import EncoderError
 _PROBES = ("", "What is 17 * 23?", "  two spaces", "请写一个函数", "(brackets) and [SEP]", "été")
 
 
-def declared_prompt(folder: Path) -> str:
-    """Return the prompt that sentence-transformers would put before each text, or ""."""
-    config = _object(folder / "config_sentence_transformers.json")
-    prompts = config.get("prompts")
-    return str(prompts.get(config.get("default_prompt_name"), "")) if prompts else ""
+def prompt_of(folder: Path, asked: str | None, name: str) -> str:
+    """Return the prompt asked for or, for None, the one that sentence-transformers would take.
+
+    Raises
+    ------
+    EncoderError
+        The encoder's pooling leaves the prompt's tokens out.
+    """
+    prompt = asked
+    if prompt is None:
+        config = _object(folder / "config_sentence_transformers.json")
+        prompts = config.get("prompts") or {}
+        prompt = str(prompts.get(config.get("default_prompt_name"), ""))
+    for file in folder.glob("*/config.json"):
+        if prompt and _object(file).get("include_prompt") is False:
+            raise EncoderError(
+                f"encoder {name!r}: its pooling leaves out the prompt {prompt!r}, "
+                "which an exported graph cannot do; --prompt '' routes without it"
+            )
+    return prompt
 
 
 def _object(file: Path) -> dict[str, Any]:
@@ -30,16 +45,6 @@ def _object(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def check_pooled(folder: Path, prompt: str, name: str) -> None:
-    """Raise EncoderError where the encoder's pooling leaves the prompt's tokens out."""
-    for file in folder.glob("*/config.json"):
-        if prompt and _object(file).get("include_prompt") is False:
-            raise EncoderError(
-                f"encoder {name!r}: its pooling leaves out the prompt {prompt!r}, "
-                "which an exported graph cannot do; --prompt '' routes without it"
-            )
 
 
 def with_prompt(tokenizer: str, prompt: str, name: str) -> str:

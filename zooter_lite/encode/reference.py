@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import EncoderError
 from zooter_lite.graph.builder import OPSET
+from zooter_lite.router.directory.config import EncoderSpec
 
 _CHUNK = 64
 
@@ -45,29 +50,45 @@ def load_torch(folder: Path, name: str) -> Any:
 
 def torch_embeddings(encoder: Any, queries: Sequence[str], prompt: str) -> NDArray[np.float32]:
     """(n_queries, dim) unit embeddings, computed by torch."""
-    found = encoder.encode(
+    embeddings = encoder.encode(
         list(queries),
         prompt=prompt,
         normalize_embeddings=True,
         show_progress_bar=False,
         batch_size=_CHUNK,
     )
-    return np.asarray(found, dtype=np.float32)
+    return np.asarray(embeddings, dtype=np.float32)
 
 
-def torch_graph(encoder: Any, name: str) -> bytes:
+def export_by_torch(folder: Path, spec: EncoderSpec) -> Encoder:
     """Export token ids to unit embeddings, without traces of this machine in the graph.
+
+    `spec` brings the name, sha256 and prompt; the rest is read from the encoder.
 
     Raises
     ------
     EncoderError
-        torch cannot export it.
+        It has no fast tokeniser, or torch cannot export it.
     """
+    encoder = load_torch(folder, spec.name)
+    try:
+        tokenizer = str(encoder.tokenizer.backend_tokenizer.to_str())
+    except AttributeError as error:
+        raise EncoderError(f"encoder {spec.name!r}: it has no fast tokeniser") from error
+    pooling = (getattr(module, "pooling_mode", None) for module in encoder)
+    spec = replace(
+        spec,
+        dim=int(encoder.get_embedding_dimension() or 0),
+        max_length=int(encoder.max_seq_length or 512),
+        pooling=next((str(mode) for mode in pooling if mode), "none"),
+    )
     with quiet():
         try:
-            return _to_onnx(encoder)
+            return Encoder(spec, _to_onnx(encoder), tokenizer)
         except Exception as error:  # torch's exporter raises many unrelated classes
-            raise EncoderError(f"encoder {name!r}: torch cannot export it ({error})") from error
+            raise EncoderError(
+                f"encoder {spec.name!r}: torch cannot export it ({error})"
+            ) from error
 
 
 def _to_onnx(encoder: Any) -> bytes:
@@ -111,19 +132,17 @@ def _to_onnx(encoder: Any) -> bytes:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hide the libraries' progress bars and exporter chatter."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    """Hide the libraries' warnings and log lines, and their progress bars but on terminals."""
     import transformers
 
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    chatty = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in chatty]
-    for logger in chatty:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    stream = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(stream):
+            warnings.simplefilter("ignore")
             yield
-        finally:
-            for logger, level in zip(chatty, levels, strict=True):
-                logger.setLevel(level)
+    finally:
+        logging.disable(before)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,15 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from tokenizers import Tokenizer
 
-from zooter_lite.encode.encoder import Encoder, EncoderSpec
+from zooter_lite.encode.cache import keep_files
+from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import DEFAULT, STATIC, EncoderError, find_encoder, fingerprint
 from zooter_lite.encode.reference import load_torch, quiet
 from zooter_lite.errors import MissingPackageError
-from zooter_lite.files.atomic import atomic_file
 from zooter_lite.graph.builder import GraphBuilder, encoder_model, serialise
+from zooter_lite.router.directory.config import EncoderSpec
 
 DIM = 256
 MAX_LENGTH = 512  # tokens; 0.3% to 2.2% of the queries of four real tables have more
@@ -81,19 +80,12 @@ def distilled(name: str, cache: Path) -> tuple[NDArray[np.float16], str]:
     folder = find_encoder(teacher)
     settings = f"{fingerprint(folder)}-{DIM}-{SIF}-model2vec-{_version()}"
     kept = cache / "encoders" / f"static-{hashlib.sha256(settings.encode()).hexdigest()[:32]}"
-    found = _kept(kept)
-    if found is not None:
-        return found
+    with contextlib.suppress(OSError, KeyError, SafetensorError, UnicodeDecodeError):
+        return load_file(kept / _TABLE)["table"], (kept / _TOKENIZER).read_text("utf-8")
     log.info("encoder %s: distilling (once per encoder)", name)
     table, tokenizer = _distil(folder, name)
-    try:
-        kept.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EncoderError(f"cache {cache}: cannot be written ({error.strerror})") from error
-    with atomic_file(kept / _TOKENIZER) as partial:
-        partial.write_text(tokenizer, "utf-8")
-    with atomic_file(kept / _TABLE) as partial:  # last: it marks the pair as complete
-        save_file({"table": np.ascontiguousarray(table)}, partial)
+    content = save({"table": np.ascontiguousarray(table)})
+    keep_files(kept, {_TOKENIZER: tokenizer.encode(), _TABLE: content})
     return table, tokenizer
 
 
@@ -149,7 +141,7 @@ def _distil(folder: Path, name: str) -> tuple[NDArray[np.float16], str]:
     pooling = str(getattr(teacher[-1], "pooling_mode", ""))
     for module in teacher:
         pooling = str(getattr(module, "pooling_mode", pooling))
-    with quiet(), _silent_bar():
+    with quiet():
         try:
             static = distill_from_model(
                 teacher[0].auto_model,
@@ -165,14 +157,6 @@ def _distil(folder: Path, name: str) -> tuple[NDArray[np.float16], str]:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return np.asarray(static.embedding, dtype=np.float16), str(tokenizer.to_str())
-
-
-def _kept(folder: Path) -> tuple[NDArray[np.float16], str] | None:
-    """Read a kept distillation; None where it is missing or damaged."""
-    try:
-        return load_file(folder / _TABLE)["table"], (folder / _TOKENIZER).read_text("utf-8")
-    except (OSError, KeyError, SafetensorError, UnicodeDecodeError):
-        return None
 
 
 def _unknown(tokenizer: str) -> int | None:
@@ -195,13 +179,3 @@ def _packages() -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingPackageError(error.name or "model2vec", "fit", "a static encoder") from error
-
-
-@contextlib.contextmanager
-def _silent_bar() -> Iterator[None]:
-    """Keep model2vec's progress bar for terminals."""
-    if sys.stderr.isatty():
-        yield
-        return
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.encode.cache import EmbeddingCache
-from zooter_lite.encode.encoder import Encoder
+from zooter_lite.encode.encoder import Encoder, cache_key
 from zooter_lite.encode.find import find_encoder, is_static
 from zooter_lite.encode.reference import load_torch, torch_embeddings
 from zooter_lite.errors import ZooterError
@@ -47,7 +47,7 @@ def reference_embeddings(
         from zooter_lite.encode.static import static_embeddings  # it needs the encoder's module
 
         return static_embeddings(spec.name, cache, queries)
-    store = EmbeddingCache(cache, f"{spec.cache_key}-torch", spec.dim)
+    store = EmbeddingCache(cache, f"{cache_key(spec)}-torch", spec.dim)
     loaded: list[object] = []  # torch's model, once it is needed
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
