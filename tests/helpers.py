@@ -20,9 +20,8 @@ from tokenizers.processors import TemplateProcessing
 
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.onnx.router_graph import router_graph
-from zooter_lite.router.directory.config import Calibration, RouterConfig, Training
+from zooter_lite.router.directory.config import Calibration, EncoderSpec, RouterConfig, Training
 from zooter_lite.router.directory.config import EncoderSpec as RouterEncoder
-from zooter_lite.router.directory.config import EncoderSpec
 from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.head import DomainPrior, Head, Hidden, TagPrior
 from zooter_lite.table.reward_table import RewardTable

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from zooter_lite.compare.evaluated_rows import Outputs
 
 from tests.conftest import ROOT
 from tests.helpers import EXPERTS, table, toy_embedding, toy_encoder, toy_router
-from zooter_lite.compare.evaluated_rows import Outputs
 from zooter_lite.encode import cache as module
 from zooter_lite.encode.cache import EmbeddingCache, default_cache
 from zooter_lite.encode.encoder import cache_key, recall

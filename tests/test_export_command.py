@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from zooter_lite.encode.load import load_encoder
 from zooter_lite.onnx import parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.text import one_file as text
-from zooter_lite.router.directory.config import EncoderSpec
+from zooter_lite.router.directory.config import TextParity
 from zooter_lite.router.directory.store import write_router
 from zooter_lite.table import read_table
 
@@ -46,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     head = toy_head("prior", dim=DIM, n_experts=2)
     exports = export_graphs(encoder, head, train, ["fp32"], folder / "cache")
     config = toy_config(head, table.experts)
-    config = replace(config, encoder=EncoderSpec(**asdict(encoder.spec)))
+    config = replace(config, encoder=encoder.spec)
     # no parity and no model card: what an export meets in a router of somebody's own making
     write_router(folder / "router", config, exports.files, head)
     return folder
@@ -239,8 +239,8 @@ def test_a_breach_of_parity_writes_nothing(
 def test_other_tokens_in_one_file_are_a_breach(
     refused: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures = {"changed_tokens": 0.002, "max_difference": 0.0, "changed_decisions": 0.0}
-    monkeypatch.setattr(text, "check_text_parity", lambda *_: figures | {"queries": 500.0})
+    figures = TextParity(queries=500.0, changed_tokens=0.002)
+    monkeypatch.setattr(text, "check_text_parity", lambda *_: figures)
     assert "other tokens than router.onnx for 0.20% of 500 prompts" in refused("--text")
 
 

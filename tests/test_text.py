@@ -251,8 +251,8 @@ def test_a_prefix_of_the_template_is_honoured() -> None:
     texts = ["one two", "", "three " * 30]
     graph = toy_router_graph(len(WORDS))
     found = check_text_parity(text_graph(graph, prefixed, 12), graph, prefixed, 12, texts)
-    assert found["changed_tokens"] == 0.0
-    assert found["max_difference"] < 1e-6
+    assert found.changed_tokens == 0.0
+    assert found.max_difference < 1e-6
     plain = run(load(text_graph(graph, small_tokenizer(), 12)), texts)[0]
     assert np.abs(run(load(text_graph(graph, prefixed, 12)), texts)[0] - plain).min() > 1e-4
 
@@ -262,8 +262,8 @@ def test_a_tokenizer_without_a_template_is_honoured() -> None:
     texts = ["one two", "three " * 30, "four one four"]
     graph = toy_router_graph(len(WORDS))
     found = check_text_parity(text_graph(graph, bare, 12), graph, bare, 12, texts)
-    assert found["changed_tokens"] == 0.0
-    assert found["max_difference"] < 1e-6
+    assert found.changed_tokens == 0.0
+    assert found.max_difference < 1e-6
 
 
 def test_a_batch_gives_the_bits_of_single_texts(tokenizer: str) -> None:
@@ -306,14 +306,14 @@ def test_parity_says_what_differs() -> None:
     graph, other = toy_router_graph(len(WORDS)), small_tokenizer()
     text = text_graph(graph, small_tokenizer(), 16)
     same = check_text_parity(text, graph, other, 16, ["one", "two", "\ud83d"])
-    assert same["queries"] == 3
-    assert same["changed_tokens"] == same["changed_decisions"] == 0.0
-    assert same["max_difference"] < 1e-6
+    assert same.queries == 3
+    assert same.changed_tokens == same.changed_decisions == 0.0
+    assert same.max_difference < 1e-6
     swapped = other.replace('"one": 5', '"one": 6').replace('"two": 6', '"two": 5')
     assert swapped != other
     changed = check_text_parity(text, graph, swapped, 16, ["one", "two", "", "three"])
-    assert changed["changed_tokens"] == 0.5
-    assert changed["max_difference"] > 1e-3
+    assert changed.changed_tokens == 0.5
+    assert changed.max_difference > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -366,5 +366,5 @@ def test_the_fitted_router_in_one_file(router_path: Path) -> None:
     text = text_graph(graph, tokenizer, 256)
     assert len(text) < len(graph) + 2_000_000
     found = check_text_parity(text, graph, tokenizer, 256, TEXTS[:24])
-    assert found["changed_tokens"] == found["changed_decisions"] == 0.0
-    assert found["max_difference"] < 1e-5
+    assert found.changed_tokens == found.changed_decisions == 0.0
+    assert found.max_difference < 1e-5

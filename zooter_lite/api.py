@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from zooter_lite.cli import as_command, bar
+from zooter_lite.cli import as_command, bar, cache_folder
 from zooter_lite.compare.held_out import held_out_report
+from zooter_lite.compare.rows import table_name
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.labels import diagnose
 from zooter_lite.recipe import Recipe, check_recipe, precisions
-from zooter_lite.report.card import conclusion, documents, parity_lines
+from zooter_lite.report.card import documents, parity_lines
+from zooter_lite.report.terminal import conclusion
 from zooter_lite.router.directory.store import check_replaceable, write_router
 from zooter_lite.router.router import Router
-from zooter_lite.table import RewardTable, as_table, sample_path, table_name
+from zooter_lite.table import RewardTable, sample_path
 from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.splits import part_of, with_splits
 
@@ -75,16 +77,15 @@ def fit_router(
     folder = Path(out or f"exports/{name}")
     check_replaceable(folder)
     try:
-        from zooter_lite.encode.cache import cache_folder
         from zooter_lite.encode.load import load_encoder
         from zooter_lite.finetune.finetune import finetune
         from zooter_lite.head.fit_head import fit_head
         from zooter_lite.onnx.graphs import export_graphs
-        from zooter_lite.onnx.router_files import described, tag_files
+        from zooter_lite.onnx.router_files import router_config, tag_files
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
 
-    rewards, notes = with_splits(as_table(source), recipe.hold_out, recipe.drop_leaks)
+    rewards, notes = with_splits(_as_table(source), recipe.hold_out, recipe.drop_leaks)
     rows = rewards.rows("train")
     train = rewards.take(rows)
     for line in [*notes, *_described(path or name, rewards, train)]:
@@ -114,7 +115,7 @@ def fit_router(
         train, part_of(embeddings, rows), fitted.tagging, keep_queries=recipe.keep_queries
     )
     report, notes = held_out_report(rewards, embeddings, fitted.head, name, recipe.seed)
-    config = replace(described(encoder, train, fitted, recipe), parity=exports.parity)
+    config = replace(router_config(encoder, train, fitted, recipe), parity=exports.parity)
     details["options"], command = _provenance(recipe, path if table is not None else None)
     files |= documents(config, list(report.slices.values()), details, command)
     write_router(folder, config, files, fitted.head)
@@ -128,6 +129,14 @@ def fit_router(
     first, second, third = np.diff(clock)
     say(f"time: encoder {first:.1f} s, embedding {second:.1f} s, the rest {third:.1f} s")
     return Router.load(folder)
+
+
+def _as_table(source: Any) -> RewardTable:
+    if isinstance(source, RewardTable):
+        return source
+    if isinstance(source, (str, Path)):
+        return RewardTable.read(str(source), responses=False)
+    return RewardTable.of(source)
 
 
 def _described(source: str, table: RewardTable, train: RewardTable) -> list[str]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import MISSING, field
+from pathlib import Path
 from typing import Any, Optional, TypeVar
 
 from argparse_dataclass import ArgumentParser
@@ -67,10 +68,26 @@ def check_range(name: str, value: Optional[float], low: float, high: float) -> N
     --------
     >>> check_range("--beta", 1.5, 0.0, 1.0)
     Traceback (most recent call last):
-    zooter_lite.errors.DataError: --beta 1.5: expected a number from 0.0 to 1.0
+    zooter_lite.errors.DataError: --beta 1.5: expected a number from 0 to 1
     """
     if value is not None and not low <= value <= high:
-        raise DataError(f"{name} {value}: expected a number from {low} to {high}")
+        first, last = (f"{end:g}" if isinstance(end, float) else end for end in (low, high))
+        raise DataError(f"{name} {value}: expected a number from {first} to {last}")
+
+
+def check_out(path: str, suffixes: tuple[str, ...]) -> None:
+    """Raise DataError where a file to write has another suffix, or its folder is missing."""
+    if not path.lower().endswith(suffixes):
+        raise DataError(f"{path}: expected a name ending in {', '.join(suffixes)}")
+    if not Path(path).absolute().parent.is_dir():
+        raise DataError(f"{path}: no such folder")
+
+
+def cache_folder(text: str) -> Path:
+    """Folder of the embeddings that `cache_option` was given."""
+    from zooter_lite.encode.cache import default_cache
+
+    return Path(text) if text else default_cache()
 
 
 def bar(total: Optional[int], label: str) -> AbstractContextManager[Any]:

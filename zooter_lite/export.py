@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from zooter_lite.cli import bar, cache_option, check_range, option, run
+from zooter_lite.cli import bar, cache_folder, cache_option, check_range, option, run
+from zooter_lite.compare.rows import in_router_order
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.recipe import precisions
 from zooter_lite.report.card import parity_lines, with_precision_section
@@ -25,10 +26,12 @@ from zooter_lite.router.directory.store import (
     read_router,
     rewrite_router,
 )
-from zooter_lite.table import RewardTable, in_router_order, read_table, sample_path
+from zooter_lite.table import RewardTable, read_table, sample_path
 
 if TYPE_CHECKING:
     from zooter_lite.onnx.graphs import Exports
+
+TEXT_PROMPTS = 500  # of the bundled sample, on which router.text.onnx is compared
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,10 @@ def main(options: Options) -> None:
             from zooter_lite.onnx.text.one_file import checked_text_graph
 
             prompts = read_table(sample_path()).queries
-            graph = files[GRAPHS["fp32"]]
-            content, figures = checked_text_graph(graph, router.tokenizer, prompts)
+            content, figures = checked_text_graph(
+                *(files[GRAPHS["fp32"]], router.tokenizer, router.config.encoder.max_length),
+                prompts[:TEXT_PROMPTS],
+            )
             files[TEXT_GRAPH], parity = content, replace(parity, text=figures)
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
@@ -90,7 +95,6 @@ def main(options: Options) -> None:
 
 def _graphs(options: Options, router: RouterFiles, wanted: list[str]) -> "Exports":
     """Make the graphs from the encoder and the head, and compare them on the training rows."""
-    from zooter_lite.encode.cache import cache_folder
     from zooter_lite.encode.load import load_encoder
     from zooter_lite.onnx.graphs import export_graphs
     from zooter_lite.onnx.parity import ParityError

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import is_static
 from zooter_lite.graph.quantise import n_products
-from zooter_lite.head.fit_head import Fitted
-from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.onnx.parity import (
     ParityError,
     check_fp32,
@@ -23,72 +20,18 @@ from zooter_lite.onnx.parity import (
     reference_embeddings,
 )
 from zooter_lite.onnx.router_graph import int8_encoder, router_graph
-from zooter_lite.recipe import Recipe
 from zooter_lite.router.directory.config import (
-    Calibration,
-    EncoderSpec,
-    HeadSpec,
-    LabelSpec,
     Parities,
-    RouterConfig,
-    Training,
 )
-from zooter_lite.router.directory.store import GRAPHS, QUERIES, TOKENIZER
+from zooter_lite.router.directory.store import GRAPHS, TOKENIZER
 from zooter_lite.router.head import Head
 from zooter_lite.table.reward_table import RewardTable
-from zooter_lite.tags.index import TagIndex
-from zooter_lite.tags.tagging import Tags
 
 FloatArray = NDArray[np.float32]
 EXACT_ROWS = 256  # training queries on which the fp32 graph is compared with torch
 INT8_ROWS = 4096  # ... on which int8 is compared with fp32
 CALIBRATION_ROWS = 256  # ... on which the ranges of int8's activations are taken
 SPARED = (4, 8)  # last products left in fp32 where int8 loses too much: a layer's, two layers'
-
-
-def router_config(
-    encoder: Encoder, train: RewardTable, fitted: Fitted, recipe: Recipe
-) -> RouterConfig:
-    """Return config.json without what is known later: parity, and the files' sizes and hashes."""
-    parts = fitted.config()
-    means = observed_mean(train.rewards)
-    return RouterConfig(
-        experts=tuple(train.experts),
-        encoder=EncoderSpec(**asdict(encoder.spec)),
-        head=HeadSpec(**parts["head"]),
-        labels=LabelSpec(**parts["labels"]),
-        calibration=Calibration(fitted.head.temperature),
-        training=Training(
-            mean_rewards=tuple(round(float(mean), 6) for mean in means),
-            mean_costs=_mean_costs(train),
-            rows=len(train),
-            rows_that_chose=None if fitted.sample is None else len(fitted.sample),
-            folds=recipe.folds,
-            seed=recipe.seed,
-        ),
-    )
-
-
-def _mean_costs(train: RewardTable) -> tuple[float | None, ...] | None:
-    """Mean observed cost of each expert, None for one without; None without costs."""
-    if train.costs is None:
-        return None
-    means = observed_mean(train.costs).tolist()
-    return tuple(float(f"{mean:.6g}") if mean == mean else None for mean in means)
-
-
-def tag_files(train: RewardTable, embeddings: FloatArray, tagging: Tags) -> dict[str, bytes]:
-    """Content of the tag index's files, over the tagged training queries."""
-    assignment = tagging.assignment
-    lists = assignment.by_query()
-    return TagIndex.build(embeddings, assignment.names, lists, train.rewards).to_files()
-
-
-def kept_queries(train: RewardTable, tagging: Tags) -> dict[str, bytes]:
-    """Content of queries.json: the texts of the queries in the tag index."""
-    tagged = np.unique(tagging.assignment.rows).tolist()
-    text = json.dumps([train.queries[row] for row in tagged], ensure_ascii=False)
-    return {QUERIES: text.encode("utf-8", "replace")}  # lone surrogates become "?"
 
 
 @dataclass(frozen=True)

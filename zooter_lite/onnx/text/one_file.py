@@ -1,6 +1,6 @@
 """One file for any app: router.text.onnx takes text where router.onnx takes tokens.
 
-The tokenizer becomes nodes of a stock onnxruntime (`learn.tokens`); the router's graph
+The tokenizer becomes nodes of a stock onnxruntime (token_nodes.py); the router's graph
 follows in a Loop over the texts, so a text's result does not depend on its batch by a
 single bit, and no time is spent on padding.
 """
@@ -15,9 +15,11 @@ import onnxruntime
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, compose, helper
 from tokenizers import Tokenizer
 
+from zooter_lite.onnx.parity import MAX_DIFFERENCE
 from zooter_lite.onnx.text.tables import tables
 from zooter_lite.onnx.text.token_nodes import Nodes, token_nodes
 from zooter_lite.onnx.text.wordpiece import TextExportError, WordPiece, read_wordpiece
+from zooter_lite.router.directory.config import TextParity
 from zooter_lite.router.session import TextSession
 
 _OPSETS = {"": 18, "ai.onnx.ml": 2, "com.microsoft": 1}  # the oldest that have the operators
@@ -82,9 +84,30 @@ def text_graph(graph: bytes, tokenizer: str, max_length: int) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def checked_text_graph(
+    graph: bytes, tokenizer: str, max_length: int, queries: Sequence[str]
+) -> tuple[bytes, TextParity]:
+    """Make the one-file router (see `text_graph`), and what it changes on these texts.
+
+    Raises
+    ------
+    TextExportError
+        A text has other tokens, or a probability differs by more than `MAX_DIFFERENCE`.
+    """
+    text = text_graph(graph, tokenizer, max_length)
+    parity = check_text_parity(text, graph, tokenizer, max_length, queries)
+    if parity.changed_tokens or not parity.max_difference <= MAX_DIFFERENCE:
+        raise TextExportError(
+            f"router.text.onnx has other tokens than router.onnx for {parity.changed_tokens:.2%} "
+            f"of {len(queries)} prompts, and differs by {parity.max_difference:.1e} in a "
+            f"probability (allowed: none and {MAX_DIFFERENCE:.0e})"
+        )
+    return text, parity
+
+
 def check_text_parity(
     text: bytes, graph: bytes, tokenizer: str, max_length: int, queries: Sequence[str]
-) -> dict[str, float]:
+) -> TextParity:
     """Compare the one-file router with router.onnx and the `tokenizers` library.
 
     Parameters
@@ -95,13 +118,6 @@ def check_text_parity(
         As for `text_graph`.
     queries
         Texts to compare on, at least one.
-
-    Returns
-    -------
-    dict
-        `queries`, how many; `changed_tokens` and `changed_decisions`, the share of the
-        queries with other token ids and with another most probable expert; and
-        `max_difference`, the largest absolute difference of a probability.
     """
     reference = Tokenizer.from_str(tokenizer)
     reference.no_padding()
@@ -115,12 +131,12 @@ def check_text_parity(
         feed = {"query": np.asarray([query], dtype=object)}
         probs[i : i + 1], (ids,) = session.run(["probs", _INPUTS[0]], feed)
         changed += ids.flatten().tolist() != reference.encode(query).ids
-    return {
-        "changed_decisions": float(np.mean(probs.argmax(axis=1) != expected.argmax(axis=1))),
-        "changed_tokens": changed / len(queries),
-        "max_difference": float(np.abs(probs - expected).max()),
-        "queries": float(len(queries)),
-    }
+    return TextParity(
+        queries=float(len(queries)),
+        changed_tokens=changed / len(queries),
+        changed_decisions=float(np.mean(probs.argmax(axis=1) != expected.argmax(axis=1))),
+        max_difference=float(np.abs(probs - expected).max()),
+    )
 
 
 def _session_with_tokens(text: bytes) -> onnxruntime.InferenceSession:
