@@ -37,7 +37,6 @@ from zooter_lite.report.card import ranking_table, rewritten_card, text_table
 from zooter_lite.router.directory.store import read_router, rewrite_router
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
-from zooter_lite.untrusted.verified import read_file
 
 Json = dict[str, Any]
 
@@ -284,10 +283,9 @@ def _write(tables: list[EvaluatedTable], report: Json, options: Options) -> None
         names = {one.slice.name for one in table.evaluated}
         slices = [one for one in report["slices"] if one["name"] in names]
         router = read_router(folder)
-        listed = router.config.files
-        old = read_file(folder / "report.json", listed.get("report.json"))
-        files = rewritten_card(router.config, slices, json.loads(old), _command(options))
-        rewrite_router(folder, router.config, files, lambda card: card)
+        old = json.loads(router.read("report.json")[:])
+        files = rewritten_card(router.config, slices, old, _command(options))
+        rewrite_router(folder, router, files)
         print(f"model card: {folder / 'README.md'}")
 
 

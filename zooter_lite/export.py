@@ -22,6 +22,7 @@ from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.report.card import parity_lines, with_precision_section
 from zooter_lite.router.directory.config import Parities, TextParity
 from zooter_lite.router.directory.store import (
+    CARD,
     GRAPHS,
     TEXT_GRAPH,
     RouterFiles,
@@ -70,7 +71,7 @@ def main(options: Options) -> None:
     router = read_router(folder)
     if options.precision is None and router.config.encoder.pooling == "static":
         wanted = ["fp32"]
-    files = {GRAPHS["fp32"]: router.graphs["fp32"].read()}
+    files = {GRAPHS["fp32"]: router.read(GRAPHS["fp32"])[:]}
     parity = router.config.parity
     if options.precision is not None or not options.text:
         made, figures = _graphs(options, router, wanted)
@@ -80,7 +81,10 @@ def main(options: Options) -> None:
         files[TEXT_GRAPH], text = _text(files[GRAPHS["fp32"]], router)
         parity = replace(parity, text=TextParity(**text))
     config = replace(router.config, parity=parity)
-    rewrite_router(folder, config, files, lambda card: with_precision_section(card, config))
+    if CARD in config.files:
+        card = router.read(CARD)[:].decode("utf-8", "replace")
+        files[CARD] = with_precision_section(card, config).encode()
+    rewrite_router(folder, replace(router, config=config), files)
     print(f"router: {folder}")
     for line in parity_lines(config):
         print(f"  {line}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,10 @@ class Router:
         folder = Path(path)
         wanted = ("int8", "fp32") if precision == "auto" else (precision,)
         files = read_router(folder, wanted)
-        with ThreadPoolExecutor(len(wanted)) as pool:  # hashing takes about as long as loading
-            checks = [pool.submit(graph.check) for graph in files.graphs.values()]
+        with ExitStack() as held, ThreadPoolExecutor(len(wanted)) as pool:
+            graphs = [held.enter_context(files.graphs[name]) for name in wanted]
+            # hashing takes about as long as loading, so both are done at a time
+            checks = [pool.submit(graph.check) for graph in graphs]
             try:
                 sessions = [
                     _session(files, name, threads, exact=exact, at_once=at_once) for name in wanted
@@ -101,8 +104,6 @@ class Router:
             finally:
                 for check in checks:  # damage is told before what it led to
                     check.result()
-        for graph in files.graphs.values():
-            graph.close()
         again = sessions[1] if precision == "auto" else None
         int8 = files.config.parity.int8
         margin = int8.margin if precision == "auto" and int8 is not None else 0.0
