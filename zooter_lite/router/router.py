@@ -17,9 +17,10 @@ from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.router.directory.store import GRAPHS, RouterFiles, read_router
-from zooter_lite.router.explain import Explanation, explain_decision
+from zooter_lite.router.explanation import Explanation, explain_decision
 from zooter_lite.router.head import Head
-from zooter_lite.router.runtime import Precision, Runtime
+from zooter_lite.router.notebook import router_html
+from zooter_lite.router.runtime import OUTPUTS, Precision, Runtime
 from zooter_lite.router.session import TextSession
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.untrusted.onnx_check import check_graph
@@ -149,7 +150,7 @@ class Router:
         self._check(queries)
         if not len(queries):
             return np.zeros((0, len(self.experts)), dtype=np.float32)
-        return self._runtime.probs(queries, progress)
+        return self._runtime.run(queries, OUTPUTS[:1], progress)[0]
 
     def embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
@@ -160,7 +161,8 @@ class Router:
             widths = (len(self.experts), self.head.dim)
             probs, embeddings = (np.zeros((0, width), dtype=np.float32) for width in widths)
             return probs, embeddings
-        return self._runtime.outputs(queries, progress)
+        probs, embeddings = self._runtime.run(queries, OUTPUTS, progress)
+        return probs, embeddings
 
     def _check(self, queries: Sequence[str]) -> None:
         if isinstance(queries, str):
@@ -212,6 +214,15 @@ class Router:
         return explain_decision(
             query, decision, embeddings[0], self.tag_index, self._files.kept_queries, k
         )
+
+    def __repr__(self) -> str:
+        """Name where it is from, its experts and its encoder, in one line."""
+        experts = ", ".join(self.experts)
+        return f"<Router {self._files.folder}: {experts}; encoder {self.config.encoder.name}>"
+
+    def _repr_html_(self) -> str:
+        """Show the router, and what was measured of it, in a notebook."""
+        return router_html(self._files)
 
     @property
     def repeat_share(self) -> float:
