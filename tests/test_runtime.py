@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tests.helpers import edit_config, toy_router
 from zooter_lite import Router, RouterError
 from zooter_lite.errors import DataError
-from zooter_lite.router.runtime import Recent, Runtime
+from zooter_lite.router.recent import Recent
+from zooter_lite.router.runtime import OUTPUTS, Runtime
 from zooter_lite.router.session import TextSession
 
 Float = NDArray[np.float32]
@@ -54,7 +55,7 @@ def test_close_calls_are_answered_again_and_counted() -> None:
     first, exact = Fake(FAST, 1), Fake(EXACT, 2)
     runtime = Runtime(session(first), session(exact), 0.1, 0)
     assert runtime.repeats == (0, 0)
-    probs, embeddings = runtime.outputs(["a", "b", "c"], silent)
+    probs, embeddings = runtime.run(["a", "b", "c"], OUTPUTS, silent)
     np.testing.assert_allclose(probs, [[0.9, 0.1], [0.45, 0.55], [0.2, 0.8]])
     np.testing.assert_allclose(embeddings[:, 0], [1, 2, 1])
     assert exact.asked == [["b"]]
@@ -65,38 +66,45 @@ def test_each_different_query_is_computed_once() -> None:
     first = Fake(FAST, 1)
     runtime = Runtime(session(first), None, 0.0, 8)
     steps: list[int] = []
-    probs, _ = runtime.outputs(["b", "a", "b", "b"], steps.append)
+    probs, _ = runtime.run(["b", "a", "b", "b"], OUTPUTS, steps.append)
     np.testing.assert_allclose(probs, np.asarray([FAST[q] for q in "babb"]), rtol=1e-6)
     assert first.asked == [["b", "a"]]
     assert sum(steps) == 4
-    probs, _ = runtime.outputs(["a", "c"], silent)  # across calls, too
+    probs, _ = runtime.run(["a", "c"], OUTPUTS, silent)  # across calls, too
     np.testing.assert_allclose(probs, np.asarray([FAST[q] for q in "ac"]), rtol=1e-6)
     assert first.asked == [["b", "a"], ["c"]]
-    runtime.outputs(["a"], steps.append)
+    runtime.run(["a"], OUTPUTS, steps.append)
     assert len(first.asked) == 2
     assert sum(steps) == 5
 
 
 def test_the_oldest_are_forgotten_and_zero_remembers_none() -> None:
-    recent = Recent(2)
-    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
-    recent.put(["x", "y"], rows[:2], rows[:2])
+    recent: Recent[int] = Recent(2)
+    recent.put({"x": 1, "y": 2})
     recent.get(["x"])  # used again, so y is the oldest now
-    recent.put(["z"], rows[2:], rows[2:])
-    assert set(recent.get(["x", "y", "z"])) == {"x", "z"}
-    np.testing.assert_array_equal(recent.get(["z"])["z"][0], [4, 5])
-    recent.put(list("abc"), rows, rows)
-    assert set(recent.get(list("abcxz"))) == {"b", "c"}
-    nothing = Recent(0)
-    nothing.put(["x"], rows[:1], rows[:1])
+    recent.put({"z": 3})
+    assert recent.get(["x", "y", "z"]) == {"x": 1, "z": 3}
+    recent.put({"a": 4, "b": 5, "c": 6})
+    assert recent.get("abcxz") == {"b": 5, "c": 6}
+    nothing: Recent[int] = Recent(0)
+    nothing.put({"x": 1})
     assert nothing.get(["x"]) == {}
+
+
+def test_long_prompts_are_forgotten_by_their_characters() -> None:
+    recent: Recent[int] = Recent(9, characters=10)
+    recent.put({"four": 4, "five!": 5})
+    recent.put({"five!": 6})  # again, which counts once
+    assert recent.get(["four", "five!"]) == {"four": 4, "five!": 6}
+    recent.put({"yes": 3})
+    assert recent.get(["four", "five!", "yes"]) == {"five!": 6, "yes": 3}
 
 
 def test_what_is_remembered_is_not_the_callers_to_change() -> None:
     runtime = Runtime(session(Fake(FAST, 1)), None, 0.0, 8)
-    probs, _ = runtime.outputs(["a"], silent)
+    probs, _ = runtime.run(["a"], OUTPUTS, silent)
     probs[:] = 7
-    np.testing.assert_allclose(runtime.outputs(["a"], silent)[0], [[0.9, 0.1]], rtol=1e-6)
+    np.testing.assert_allclose(runtime.run(["a"], OUTPUTS, silent)[0], [[0.9, 0.1]], rtol=1e-6)
 
 
 def test_one_router_shared_by_many_threads(tmp_path: Path) -> None:

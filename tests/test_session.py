@@ -145,7 +145,7 @@ class Watched:
 
 @pytest.fixture
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_cores", lambda: 2)
+    monkeypatch.setattr(session_module, "cores", lambda: 2)
 
 
 def with_threads(threads: int | None) -> TextSession:
@@ -193,7 +193,7 @@ def test_threads_of_a_batch_leave_cores_for_others_or_not(
 
 
 def test_as_many_batches_side_by_side_as_the_cores_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_cores", lambda: 8)
+    monkeypatch.setattr(session_module, "cores", lambda: 8)
     for threads, expected in ((1, 8), (2, 4), (3, 2), (4, 2)):
         session = with_threads(threads)
         watched = Watched(session)

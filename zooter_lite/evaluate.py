@@ -30,7 +30,6 @@ from zooter_lite.measure.results import Report
 from zooter_lite.report.card import rewritten_card
 from zooter_lite.report.terminal import ranking_table, text_table
 from zooter_lite.router.directory.store import read_router, rewrite_router
-from zooter_lite.untrusted.verified import read_file
 
 
 @dataclass(frozen=True)
@@ -164,10 +163,9 @@ def _write(suite: list[TableChoice], report: Report, options: Options) -> None:
     for table in suite if options.card else []:
         folder = Path(str(table.router))
         router = read_router(folder)
-        old = read_file(folder / "report.json", router.config.files.get("report.json"))
-        slices = report.of_table(table.name)
-        files = rewritten_card(router.config, slices, json.loads(old), _command(options))
-        rewrite_router(folder, router.config, files, lambda card: card)
+        old = json.loads(router.read("report.json")[:])
+        files = rewritten_card(router.config, report.of_table(table.name), old, _command(options))
+        rewrite_router(folder, router.config, files)
         print(f"model card: {folder / 'README.md'}")
 
 

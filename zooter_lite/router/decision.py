@@ -1,4 +1,4 @@
-"""From probabilities to a decision. Pure functions."""
+"""From probabilities to a decision: here a policy is added, a pure function like `arg_max`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,11 @@ class Decision:
         Its calibrated probability of being the best expert.
     probabilities
         That of every expert.
-    fallback
-        True where a policy sent the query to the declared fallback.
-    reason
-        In words, which policy decided.
     """
 
     expert: str
     probability: float
     probabilities: dict[str, float]
-    fallback: bool = False
-    reason: str = "highest probability"
 
 
 def arg_max(probs: NDArray[np.floating], experts: Sequence[str]) -> list[Decision]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.router.directory.store import GRAPHS, RouterFiles, read_router
-from zooter_lite.router.explain import Explanation, explain_decision
+from zooter_lite.router.explanation import Explanation, explain_decision
 from zooter_lite.router.head import Head
-from zooter_lite.router.runtime import Precision, Runtime
+from zooter_lite.router.notebook import router_html
+from zooter_lite.router.runtime import OUTPUTS, Precision, Runtime
 from zooter_lite.router.session import TextSession
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.untrusted.onnx_check import check_graph
@@ -92,8 +94,10 @@ class Router:
         folder = Path(path)
         wanted = ("int8", "fp32") if precision == "auto" else (precision,)
         files = read_router(folder, wanted)
-        with ThreadPoolExecutor(len(wanted)) as pool:  # hashing takes about as long as loading
-            checks = [pool.submit(graph.check) for graph in files.graphs.values()]
+        with ExitStack() as held, ThreadPoolExecutor(len(wanted)) as pool:
+            graphs = [held.enter_context(files.graphs[name]) for name in wanted]
+            # hashing takes about as long as loading, so both are done at a time
+            checks = [pool.submit(graph.check) for graph in graphs]
             try:
                 sessions = [
                     _session(files, name, threads, exact=exact, at_once=at_once) for name in wanted
@@ -101,8 +105,6 @@ class Router:
             finally:
                 for check in checks:  # damage is told before what it led to
                     check.result()
-        for graph in files.graphs.values():
-            graph.close()
         again = sessions[1] if precision == "auto" else None
         int8 = files.config.parity.int8
         margin = int8.margin if precision == "auto" and int8 is not None else 0.0
@@ -153,7 +155,7 @@ class Router:
         self._check(queries)
         if not len(queries):
             return np.zeros((0, len(self.experts)), dtype=np.float32)
-        return self._runtime.probs(queries, progress)
+        return self._runtime.run(queries, OUTPUTS[:1], progress)[0]
 
     def embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
@@ -164,7 +166,8 @@ class Router:
             widths = (len(self.experts), self.head.dim)
             probs, embeddings = (np.zeros((0, width), dtype=np.float32) for width in widths)
             return probs, embeddings
-        return self._runtime.outputs(queries, progress)
+        probs, embeddings = self._runtime.run(queries, OUTPUTS, progress)
+        return probs, embeddings
 
     def _check(self, queries: Sequence[str]) -> None:
         if isinstance(queries, str):
@@ -216,6 +219,15 @@ class Router:
         return explain_decision(
             query, decision, embeddings[0], self.tag_index, self._files.kept_queries, k
         )
+
+    def __repr__(self) -> str:
+        """Name where it is from, its experts and its encoder, in one line."""
+        experts = ", ".join(self.experts)
+        return f"<Router {self._files.folder}: {experts}; encoder {self.config.encoder.name}>"
+
+    def _repr_html_(self) -> str:
+        """Show the router, and what was measured of it, in a notebook."""
+        return router_html(self._files)
 
     @property
     def repeat_share(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Literal
@@ -11,48 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
+from zooter_lite.router.recent import Recent
 from zooter_lite.router.session import TextSession
 
 FloatArray = NDArray[np.float32]
 Precision = Literal["fp32", "int8", "auto"]
+Row = tuple[FloatArray, ...]  # of each output
 OUTPUTS = ["probs", "embedding"]
 _TOLERANCE = 1e-3  # of the sum of the probabilities
-
-
-class Recent:
-    """Outputs of the most recent different queries; safe to share between threads.
-
-    Parameters
-    ----------
-    size
-        Number of queries remembered; 0 remembers none.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._rows: OrderedDict[str, tuple[FloatArray, FloatArray]] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, queries: Sequence[str]) -> dict[str, tuple[FloatArray, FloatArray]]:
-        """Return the outputs of those queries that are remembered."""
-        found: dict[str, tuple[FloatArray, FloatArray]] = {}
-        if not self.size:
-            return found
-        with self._lock:
-            for query in queries:
-                if query in self._rows:
-                    self._rows.move_to_end(query)
-                    found[query] = self._rows[query]
-        return found
-
-    def put(self, queries: Sequence[str], probs: FloatArray, embeddings: FloatArray) -> None:
-        """Remember these outputs, and forget the oldest beyond `size`."""
-        start = max(0, len(queries) - self.size)
-        with self._lock:
-            for row in range(start, len(queries)):
-                self._rows[queries[row]] = (probs[row].copy(), embeddings[row].copy())
-            while len(self._rows) > self.size:
-                self._rows.popitem(last=False)
 
 
 class Runtime:
@@ -77,7 +42,7 @@ class Runtime:
         self._first = first
         self._exact = exact
         self._margin = margin
-        self._recent = Recent(remember)
+        self._recent: Recent[Row] = Recent(remember)
         self._lock = Lock()
         self._computed = self._repeated = 0
 
@@ -87,43 +52,33 @@ class Runtime:
         with self._lock:
             return self._repeated, self._computed
 
-    def outputs(
-        self, queries: Sequence[str], progress: Callable[[int], object]
-    ) -> tuple[FloatArray, FloatArray]:
-        """Probabilities (n, n_experts) and embeddings (n, dim) of one query or more."""
+    def run(
+        self, queries: Sequence[str], outputs: list[str], progress: Callable[[int], object]
+    ) -> list[FloatArray]:
+        """Return the named outputs of one query or more, (n, n_experts) and (n, dim)."""
         different = list(dict.fromkeys(queries))
         known = self._recent.get(different)
         unknown = [query for query in different if query not in known] if known else different
         progress(len(queries) - len(unknown))
         if unknown:
-            probs, embeddings = self._compute(unknown, progress, OUTPUTS)
-            self._recent.put(unknown, probs, embeddings)
+            # what is remembered answers every later question; else only this one is answered
+            arrays = self._compute(unknown, progress, OUTPUTS if self._recent.prompts else outputs)
+            if self._recent.prompts:
+                last = range(len(unknown))[-self._recent.prompts :]  # as many as are remembered
+                copies = {unknown[i]: tuple(array[i].copy() for array in arrays) for i in last}
+                self._recent.put(copies)
             if len(unknown) == len(queries):
-                return probs, embeddings
-            rows = zip(unknown, zip(probs, embeddings, strict=True), strict=True)
-            known |= dict(rows)
-        return (
-            np.stack([known[query][0] for query in queries]),
-            np.stack([known[query][1] for query in queries]),
-        )
-
-    def probs(self, queries: Sequence[str], progress: Callable[[int], object]) -> FloatArray:
-        """Probabilities (n, n_experts) of one query or more; no embeddings are kept or copied."""
-        if self._recent.size:
-            return self.outputs(queries, progress)[0]
-        different = list(dict.fromkeys(queries))
-        progress(len(queries) - len(different))
-        (probs,) = self._compute(different, progress, OUTPUTS[:1])
-        if len(different) == len(queries):
-            return probs
-        rows = {query: row for row, query in enumerate(different)}
-        return probs[[rows[query] for query in queries]]
+                return arrays[: len(outputs)]
+            known |= zip(unknown, zip(*arrays, strict=True), strict=True)
+        return [
+            np.stack([known[query][place] for query in queries]) for place in range(len(outputs))
+        ]
 
     def _compute(
         self, queries: Sequence[str], progress: Callable[[int], object], outputs: list[str]
     ) -> list[FloatArray]:
-        found = self._first.run(queries, outputs, progress)
-        probs = found[0]
+        arrays = self._first.run(queries, outputs, progress)
+        probs = arrays[0]
         _check(probs)
         close = np.zeros(0, dtype=np.int64)
         if self._exact is not None:
@@ -131,13 +86,13 @@ class Runtime:
             close = np.flatnonzero(best[:, 1] - best[:, 0] <= self._margin)
         if self._exact is not None and len(close):
             again = [queries[row] for row in close.tolist()]
-            for output, exact in zip(found, self._exact.run(again, outputs), strict=True):
+            for output, exact in zip(arrays, self._exact.run(again, outputs), strict=True):
                 output[close] = exact
             _check(probs[close])
         with self._lock:
             self._computed += len(queries)
             self._repeated += len(close)
-        return found
+        return arrays
 
 
 def _check(probs: FloatArray) -> None:

@@ -12,20 +12,25 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
+from zooter_lite.router.batches import (
+    TOKENS_PER_BATCH,
+    Feed,
+    Ids,
+    batches,
+    exact_batches,
+    exact_feed,
+    feed,
+)
 from zooter_lite.router.tokens import TextTokens
 from zooter_lite.untrusted.limits import (
     bound_memory,
+    cores,
     run_bounded,
     run_trusted,
 )
-from zooter_lite.untrusted.limits import cores as _cores
 
-TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
-ROWS = 8  # of an exact batch, or a multiple: no operator then treats its last rows apart
 QUICK = 2e-3  # seconds: a batch that takes less is mostly the way there and back
-MORE_TOKENS = 2048  # of a batch of such a graph, where its size changes no result
-_STEPS = ((32, 2), (64, 4), (128, 8))  # up to this many tokens, exact lengths are multiples of
-_LAST_STEP = 16
+MORE_TOKENS = 2048  # of an exact batch of such a graph, where its size changes no result
 THREADS = 4  # a judgement: one query's products are too small to divide among many cores
 _MEASURED_BATCHES = 6  # that decide between one batch at a time and several
 # Folding constants changes no graph of ours, and computes before any time limit holds.
@@ -33,7 +38,6 @@ _FOLDING = ["ConstantFolding", "ConstantFoldingDQ"]
 # The fused operator is several times slower than its parts on many processors.
 _SLOW_FUSIONS = ["SkipLayerNormFusion"]
 
-Feed = dict[str, NDArray[np.int64]]
 Outputs = list[NDArray[np.float32]]
 
 
@@ -79,7 +83,7 @@ class TextSession:
         self._exact = exact
         self._run_graph = run_trusted if trusted else run_bounded
         self._budget = TOKENS_PER_BATCH
-        available = _cores()
+        available = cores()
         together = threads or min(available, THREADS)
         self._session = _start(model, together, trusted=trusted)
         self.widths: dict[str, object] = {
@@ -113,65 +117,64 @@ class TextSession:
         """
         names = list(outputs)
         if len(texts) == 1 and not self._exact:  # what a request path pays for
-            found = self._run(names, _feed([self._tokens.one(texts[0])]))
+            rows = self._run(names, feed([self._tokens.one(texts[0])]))
             progress(1)
-            return found
+            return rows
         tokens = self.tokenise(texts)
-        batches = list(_exact_batches(tokens, self._budget) if self._exact else _batches(tokens))
+        together = exact_batches(tokens, self._budget) if self._exact else batches(tokens)
         done: list[Outputs] = []
-        started = time.perf_counter() if self._exact else 0.0
-        for batch, found in zip(batches, self._results(names, tokens, batches), strict=True):
-            done.append(found)
+        started = time.perf_counter()
+        for batch, rows in zip(together, self._results(names, tokens, together), strict=True):
+            done.append(rows)
             progress(len(batch))
-        if self._exact and time.perf_counter() - started < QUICK * len(batches):
+        if self._exact and time.perf_counter() - started < QUICK * len(together):
             self._budget = MORE_TOKENS
-        order = np.concatenate(batches) if batches else np.zeros(0, dtype=np.int64)
+        order = np.concatenate(together) if together else np.zeros(0, dtype=np.int64)
         return [_in_order([part[i] for part in done], order) for i in range(len(names))]
 
-    def tokenise(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    def tokenise(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each text, with special tokens, truncated."""
         return self._tokens.many(texts)
 
     def feeds(self, texts: Sequence[str]) -> Iterator[Feed]:
         """Yield the inputs of the graph, batch by batch, shortest texts first."""
         tokens = self.tokenise(texts)
-        for batch in _batches(tokens):
-            yield _feed([tokens[i] for i in batch])
+        for batch in batches(tokens):
+            yield feed([tokens[i] for i in batch])
 
-    def _run(self, names: list[str], feed: Feed) -> Outputs:
-        found = self._run_graph(self._session, names, feed)
-        for name, output in zip(names, found, strict=True):
+    def _run(self, names: list[str], inputs: Feed) -> Outputs:
+        outputs = self._run_graph(self._session, names, inputs)
+        for name, output in zip(names, outputs, strict=True):
             if output.shape[1] != self.widths[name]:
                 raise RouterError(
                     f"the graph's output {name!r} has the width {output.shape[1]}, "
                     f"but it names {self.widths[name]}"
                 )
-        return found
+        return outputs
 
     def _results(
-        self, names: list[str], tokens: list[NDArray[np.int64]], batches: list[NDArray[np.int64]]
+        self, names: list[str], tokens: list[Ids], together: list[Ids]
     ) -> Iterator[Outputs]:
         """Yield the outputs of each batch, in order."""
 
-        def work(batch: NDArray[np.int64]) -> Outputs:
+        def work(batch: Ids) -> Outputs:
             rows = [tokens[i] for i in batch]
             if not self._exact:
-                return self._run(names, _feed(rows))
-            found = self._run(names, _exact_feed(rows))
-            return [output[: len(rows)] for output in found]
+                return self._run(names, feed(rows))
+            return [output[: len(rows)] for output in self._run(names, exact_feed(rows))]
 
         start = 0
-        if self._side_by_side is None and len(batches) >= 4 * _MEASURED_BATCHES:
+        if self._side_by_side is None and len(together) >= 4 * _MEASURED_BATCHES:
             start = 2 * _MEASURED_BATCHES
             clock = [time.perf_counter()]
-            yield from map(work, batches[:_MEASURED_BATCHES])
+            yield from map(work, together[:_MEASURED_BATCHES])
             clock.append(time.perf_counter())
-            yield from self._workers.map(work, batches[_MEASURED_BATCHES:start])
+            yield from self._workers.map(work, together[_MEASURED_BATCHES:start])
             clock.append(time.perf_counter())
-            first, second = np.diff(clock)
-            self._side_by_side = bool(second < first)
-        run = self._workers.map if self._side_by_side and len(batches) > 1 else map
-        yield from run(work, batches[start:])
+            one_by_one, at_a_time = np.diff(clock)
+            self._side_by_side = bool(at_a_time < one_by_one)
+        run = self._workers.map if self._side_by_side and len(together) > 1 else map
+        yield from run(work, together[start:])
 
 
 def _start(model: bytes | str, threads: int, *, trusted: bool) -> Any:
@@ -202,71 +205,7 @@ def _providers() -> list[str]:
     return [provider for provider in wanted if provider in available]
 
 
-def _batches(tokens: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
-    """Positions of the texts of each batch, by ascending length."""
-    lengths = np.asarray([len(ids) for ids in tokens], dtype=np.int64)
-    batch: list[int] = []
-    for position in np.argsort(lengths, kind="stable"):
-        if batch and lengths[position] * (len(batch) + 1) > TOKENS_PER_BATCH:
-            yield np.asarray(batch)
-            batch = []
-        batch.append(int(position))
-    if batch:
-        yield np.asarray(batch)
-
-
-def _exact_batches(tokens: list[NDArray[np.int64]], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Positions of the texts of each batch: texts of one exact length, by ascending length."""
-    found = np.asarray([len(ids) for ids in tokens], dtype=np.int64)
-    lengths = np.asarray([_exact_length(n) for n in range(found.max(initial=0) + 1)])[found]
-    order = np.argsort(lengths, kind="stable")
-    starts = np.flatnonzero(np.diff(lengths[order], prepend=-1))
-    for group in np.split(order, starts[1:]):
-        if len(group):
-            rows = _rows(int(lengths[group[0]]))
-            size = max(1, budget // int(lengths[group[0]]) // rows) * rows
-            yield from np.split(group, range(size, len(group), size))
-
-
-def _exact_length(length: int) -> int:
-    """Return the padded length of a text in an exact batch.
-
-    >>> [_exact_length(n) for n in (0, 3, 32, 33, 65, 129)]
-    [2, 4, 32, 36, 72, 144]
-    """
-    step = next((step for most, step in _STEPS if length <= most), _LAST_STEP)
-    return max(1, -(-length // step)) * step
-
-
-def _rows(length: int) -> int:
-    """Rows of an exact batch of this length, or a multiple: a long text stands alone."""
-    return ROWS if length <= TOKENS_PER_BATCH else 1
-
-
-def _exact_feed(tokens: list[NDArray[np.int64]]) -> Feed:
-    """Pad to the exact length of the texts, and to whole multiples of its rows."""
-    length = _exact_length(len(tokens[0]))
-    lengths = np.zeros(-(-len(tokens) // _rows(length)) * _rows(length), dtype=np.int64)
-    lengths[: len(tokens)] = [len(ids) for ids in tokens]
-    mask = np.arange(length) < lengths[:, None]
-    input_ids = np.zeros(mask.shape, dtype=np.int64)
-    input_ids[mask] = np.concatenate(tokens)
-    mask[len(tokens) :, 0] = True  # a row without tokens would be divided by zero
-    return {"input_ids": input_ids, "attention_mask": mask.astype(np.int64)}
-
-
-def _feed(tokens: list[NDArray[np.int64]]) -> Feed:
-    """Pad to one length; at least one column, since a tokeniser may return no token."""
-    length = max(1, *(len(ids) for ids in tokens))
-    input_ids = np.zeros((len(tokens), length), dtype=np.int64)
-    attention_mask = np.zeros((len(tokens), length), dtype=np.int64)
-    for row, ids in enumerate(tokens):
-        input_ids[row, : len(ids)] = ids
-        attention_mask[row, : len(ids)] = 1
-    return {"input_ids": input_ids, "attention_mask": attention_mask}
-
-
-def _in_order(parts: Outputs, order: NDArray[np.int64]) -> NDArray[np.float32]:
+def _in_order(parts: Outputs, order: Ids) -> NDArray[np.float32]:
     if not parts:
         return np.zeros((0, 0), dtype=np.float32)
     stacked = np.concatenate(parts)

@@ -1,24 +1,15 @@
-"""Texts to token ids: a tokenizer.json that is checked, and texts of any length.
-
-What passes the check works in time and memory proportional to the text: its parts are
-known ones, nothing in it multiplies the text many times over, and its regular expressions
-are those of known encoders or single characters, so that none backtracks.
-"""
+"""Texts of any length to token ids."""
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from zooter_lite.errors import RouterError
+from zooter_lite.untrusted.tokenizer_check import checked_tokenizer, clean_error
 
 Ids = NDArray[np.int64]
 
@@ -26,42 +17,7 @@ Ids = NDArray[np.int64]
 FIRST_CHARACTERS = 16_384
 LAST_CHARACTERS = 2_000_000
 TOGETHER = 1024  # texts whose tokens fit the processor's cache
-MAX_GROWTH = 1024  # times that a tokeniser may lengthen a text
-MAX_MEMORY = 640 * 2**20  # bytes that a tokeniser may take once it is parsed
-
-_NORMALIZERS = {
-    "BertNormalizer", "ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt",
-    "Precompiled", "Prepend", "Replace", "Sequence", "Strip", "StripAccents",
-}  # fmt: skip
-_PRE_TOKENIZERS = {
-    "BertPreTokenizer", "ByteLevel", "CharDelimiterSplit", "Digits", "FixedLength", "Metaspace",
-    "Punctuation", "Sequence", "Split", "UnicodeScripts", "Whitespace", "WhitespaceSplit",
-}  # fmt: skip
-_POST_PROCESSORS = {
-    "BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing"
-}  # fmt: skip
-_END = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-_OTHER = r"| ?[^\s\p{L}\p{N}]+[\r\n]*"
-_PATTERNS = {
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",  # GPT-2
-    r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",  # CLIP
-    _WORDS + _OTHER + _END,  # Qwen 2
-    _WORDS.replace(r"\p{L}+|", r"[\p{L}\p{M}]+|")  # Qwen 3.5
-    + _OTHER.replace(r"\p{L}", r"\p{L}\p{M}")
-    + _END,
-    r"\s{2,}|[\n\r\t]",  # DeBERTa 2
-    _WORDS + "{1,3}" + _OTHER + _END,  # Llama 3
-}
-# One character or class, once or repeated: no way to match the same text twice.
-_SINGLE = re.compile(
-    r"(\\?[^\\()|]|\\[pP]\{\w+\}|\[\^?(\\?[^\\\[\]])+\])([+*?]|\{\d{0,3},?\d{0,3}\})?"
-)
-
-
-# A key of JSON can also be written in escapes; no honest file does, and none is let pass.
-_ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\u00[2-7]")
-_CHARSMAP = re.compile(r'"precompiled_charsmap"\s*:\s*"([^"]*)"')
+_FAILED = "tokenizer.json: a text cannot be tokenised"
 
 
 class TextTokens:
@@ -81,22 +37,7 @@ class TextTokens:
     """
 
     def __init__(self, content: str, max_length: int) -> None:
-        cost = 3 * len(content)
-        cost += sum(each * content.count(sign) for sign, each in ((",", 60), ('"', 60), ("[", 60)))
-        if cost + 300 * content.count("{") > MAX_MEMORY:
-            raise RouterError(f"tokenizer.json takes more than {MAX_MEMORY >> 20} MiB of memory")
-        problem = _charsmap_problem(content)
-        if problem:
-            raise RouterError(f"tokenizer.json is not one that a router holds ({problem})")
-        try:
-            self._tokenizer = Tokenizer.from_str(content)
-            problem = _problem(self._tokenizer, max_length)
-            self._tokenizer.no_padding()
-            self._tokenizer.enable_truncation(max_length)
-        except BaseException as error:
-            raise _clean(error, "tokenizer.json cannot be read") from error
-        if problem:
-            raise RouterError(f"tokenizer.json is not one that a router holds ({problem})")
+        self._tokenizer: Any = checked_tokenizer(content, max_length)
         self._max_length = max_length
 
     def one(self, text: str) -> Ids:
@@ -111,7 +52,7 @@ class TextTokens:
                 return self._long(text)
             return np.asarray(self._encode(text), dtype=np.int64)
         except BaseException as error:
-            raise _clean(error, "tokenizer.json: a text cannot be tokenised") from error
+            raise clean_error(error, _FAILED) from error
 
     def many(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each text, as `one` gives them."""
@@ -124,7 +65,7 @@ class TextTokens:
                 for encoding in self._encode_all(list(texts[start : start + TOGETHER]))
             ]
         except BaseException as error:
-            raise _clean(error, "tokenizer.json: a text cannot be tokenised") from error
+            raise clean_error(error, _FAILED) from error
         ends = np.cumsum([0, *map(len, ids)]).tolist()
         together = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=ends[-1])
         return [together[start:end] for start, end in pairwise(ends)]
@@ -158,113 +99,3 @@ class TextTokens:
 def _encodable(text: str) -> str:
     """Replace lone surrogates, which the tokeniser cannot take."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _clean(error: BaseException, what: str) -> BaseException:
-    """Make a RouterError of what the tokenizers library raises: Exception, or a panic."""
-    if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-        return RouterError(f"{what} ({' '.join(str(error).split())[:300]})")
-    return error
-
-
-def _charsmap_problem(content: str) -> str:
-    """Say what is wrong with the character maps, before they are parsed: a wrong size aborts."""
-    if "\\u00" in content and _ESCAPED.search(content):
-        return "letters written as \\u00.."
-    for found in _CHARSMAP.finditer(content):
-        try:
-            blob = base64.b64decode(found[1], validate=True)
-        except ValueError:
-            return "a character map that is no base64"
-        size = int.from_bytes(blob[:4], "little")
-        if len(blob) < 4 or size % 4 or not 0 < size <= len(blob) - 4:
-            return f"a character map of {size} bytes in {len(blob)}"
-    return ""
-
-
-def _problem(tokenizer: Any, max_length: int) -> str:
-    """Say what is not known to be harmless, or ""."""
-    problem = _model_problem(tokenizer.model)
-    parts = (
-        (tokenizer.normalizer, "normalizers", _NORMALIZERS),
-        (tokenizer.pre_tokenizer, "pretokenizers", _PRE_TOKENIZERS),
-        (tokenizer.post_processor, "processors", _POST_PROCESSORS),
-    )
-    growth = 1.0
-    for part, key, known in parts:
-        for piece in _pieces(part, key):
-            kind = piece.get("type")
-            if kind not in known:
-                problem = problem or f"the {key[:-1]} {str(kind)[:60]!r}"
-            growth *= _growth(piece)
-            problem = problem or _piece_problem(piece)
-    if growth > MAX_GROWTH:
-        problem = problem or f"it makes a text more than {MAX_GROWTH} times as long"
-    special = tokenizer.num_special_tokens_to_add(is_pair=False)
-    if special >= max_length:
-        problem = problem or f"{special} special tokens of {max_length}"
-    return problem
-
-
-def _model_problem(model: Any) -> str:
-    kind = type(model).__name__
-    if kind not in ("BPE", "Unigram", "WordLevel", "WordPiece"):
-        return f"the model {kind[:60]!r}"
-    if getattr(model, "dropout", None) is not None:
-        return "a model with dropout"
-    if getattr(model, "max_input_chars_per_word", 0) > 1000:
-        return "words of more than 1000 characters"
-    affixes = ("continuing_subword_prefix", "end_of_word_suffix")
-    if any(len(getattr(model, name, None) or "") > 64 for name in affixes):
-        return "an affix of more than 64 characters"
-    return ""
-
-
-def _pieces(part: Any, key: str) -> list[dict[str, Any]]:
-    """Return the parts of a normaliser, pre-tokeniser or post-processor, sequences unrolled."""
-    if part is None:
-        return []
-    state = part.__getstate__()
-    found, waiting = [], [json.loads(state) if len(state) <= 2**22 else {"type": "too large"}]
-    while waiting:
-        piece = waiting.pop()
-        if piece.get("type") == "Sequence":
-            waiting += piece.get(key, [])
-        else:
-            found.append(piece)
-        if len(found) + len(waiting) > 64:
-            return [{"type": "Sequence of more than 64"}]
-    return found
-
-
-def _pattern(piece: dict[str, Any]) -> tuple[str, str]:
-    """Return kind and text of the pattern of a Replace or Split; empty where it has none."""
-    pattern = piece.get("pattern")
-    kinds = list(pattern.items()) if isinstance(pattern, dict) else []
-    return kinds[0] if len(kinds) == 1 else ("", "")
-
-
-def _growth(piece: dict[str, Any]) -> float:
-    """How many times longer a part can make a text."""
-    if piece.get("type") == "Precompiled":
-        blob = base64.b64decode(piece["precompiled_charsmap"])
-        size = int.from_bytes(blob[:4], "little")
-        return float(max(map(len, blob[4 + size :].split(b"\0"))))
-    if piece.get("type") == "Prepend":
-        return 1.0 + len(piece["prepend"])
-    if piece.get("type") == "Replace":
-        kind, text = _pattern(piece)
-        found = len(text.encode()) if kind == "String" else 1
-        content = len(piece["content"].encode())
-        return max(1.0, content / found) if kind == "String" and found else 1.0 + content
-    return 1.0
-
-
-def _piece_problem(piece: dict[str, Any]) -> str:
-    kind, text = _pattern(piece)
-    if kind == "Regex" and text not in _PATTERNS and not _SINGLE.fullmatch(text):
-        return f"the pattern {text[:60]!r}"
-    single = piece.get("single")
-    if isinstance(single, list) and sum("Sequence" in item for item in single) > 1:
-        return "a template that holds the text more than once"
-    return ""

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from math import inf, isfinite
+from math import isfinite
 from queue import SimpleQueue
 from typing import Any
 
@@ -85,79 +85,66 @@ def bound_memory(options: Any, providers: Sequence[str]) -> list[Provider]:
     return [(name, bound) if name == "CUDAExecutionProvider" else name for name in providers]
 
 
-class _Slot:
-    """One run at a time: its options, and when it is to stop."""
-
-    __slots__ = ("deadline", "options")
-
-    def __init__(self) -> None:
-        self.deadline = inf
-        self.options: Any = None
-        self.renew()
-
-    def renew(self) -> None:
-        """Take new options; those of a run that was told to stop would stop the next too."""
-        self.options = onnxruntime.RunOptions()
-        self.options.log_severity_level = 4  # what went wrong is told once, by the error
+def _options() -> Any:
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4  # what went wrong is told once, by the error
+    return options
 
 
-class _Slots:
-    """The runs that are allowed at a time, and a thread that stops those that take too long.
+class _Runs:
+    """The runs at work, at most `SLOTS`, and a thread that stops those that take too long.
 
-    The thread is asleep while nothing runs.
+    The thread sleeps while nothing runs.
     """
 
     def __init__(self) -> None:
-        self._all: list[_Slot] = []
-        self._free: SimpleQueue[_Slot] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._free: SimpleQueue[Any] = SimpleQueue()  # options, of one run at a time
+        for _ in range(SLOTS):
+            self._free.put(_options())
+        self._deadlines: dict[Any, float] = {}  # of the runs at work, by their options
         self._busy = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
-    def take(self) -> _Slot:
-        """Wait for a slot, and start its time."""
-        if self._thread is None or not self._thread.is_alive():  # the first run, or after a fork
-            self._start()
-        slot = self._free.get()
-        slot.deadline = time.monotonic() + RUN_SECONDS
+    def alive(self) -> bool:
+        """Whether the thread still watches; after a fork it does not."""
+        return self._thread.is_alive()
+
+    def begin(self) -> Any:
+        """Wait for a slot and return the options of a run, whose time starts."""
+        options = self._free.get()
+        self._deadlines[options] = time.monotonic() + RUN_SECONDS
         if not self._busy.is_set():
             self._busy.set()
-        return slot
+        return options
 
-    def give(self, slot: _Slot) -> bool:
-        """Take a slot back; tell whether its run was told to stop."""
-        stopped = bool(slot.options.terminate)
-        if time.monotonic() >= slot.deadline:  # it was told, or is about to be
-            slot.renew()
-        slot.deadline = inf
-        self._free.put(slot)
-        return stopped
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._all = [_Slot() for _ in range(SLOTS)]
-                self._free = SimpleQueue()
-                for slot in self._all:
-                    self._free.put(slot)
-                self._thread = threading.Thread(target=self._watch, daemon=True)
-                self._thread.start()
+    def end(self, options: Any) -> bool:
+        """Take the options back; tell whether their run was told to stop."""
+        late = time.monotonic() >= self._deadlines.pop(options)  # told, or about to be
+        self._free.put(_options() if late else options)
+        return late and bool(options.terminate)
 
     def _watch(self) -> None:
         while True:
             self._busy.wait()
-            time.sleep(_TICK)
-            running = False
-            for slot in self._all:
-                options, deadline = slot.options, slot.deadline
-                if time.monotonic() > deadline:
-                    options.terminate = True
-                running |= deadline < inf
-            if not running:
-                self._busy.clear()
+            self._busy.clear()  # before the look at the runs: one that begins now sets it again
+            while self._deadlines:
+                time.sleep(_TICK)
+                for options, deadline in self._deadlines.copy().items():
+                    if time.monotonic() > deadline:
+                        options.terminate = True
 
 
-_slots = _Slots()
+_starting = threading.Lock()
+_runs: list[_Runs] = []  # of this process; the last is at work
+
+
+def _running() -> _Runs:
+    if not _runs or not _runs[-1].alive():
+        with _starting:
+            if not _runs or not _runs[-1].alive():
+                _runs.append(_Runs())
+    return _runs[-1]
 
 
 def run_bounded(session: Any, names: Sequence[str], feed: Feed) -> Outputs:
@@ -173,14 +160,15 @@ def run_bounded(session: Any, names: Sequence[str], feed: Feed) -> Outputs:
         The graph fails, takes too much memory or time, or returns something else than
         finite rows, one for each row of the feed.
     """
-    slot = _slots.take()
+    runs = _running()
+    options = runs.begin()
     problem: Exception | None = None
     try:
-        outputs = session.run(names, feed, slot.options)
+        outputs = session.run(names, feed, options)
     except Exception as error:  # onnxruntime's exceptions share no base class
         problem = error
     finally:
-        stopped = _slots.give(slot)
+        stopped = runs.end(options)
     if problem is not None:
         raise RouterError(_reason(problem, stopped=stopped)) from problem
     return _checked(outputs, names, feed)

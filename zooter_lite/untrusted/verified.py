@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import TypeAlias
 
 from zooter_lite.errors import RouterError
+
+Content: TypeAlias = bytes | mmap.mmap
 
 # Larger files are memory-mapped. Smaller ones are not: a file that is cut short in place
 # while it is mapped kills the process that reads it.
@@ -38,7 +41,7 @@ class Promise:
     sha256: str
 
 
-def promise_of(content: bytes) -> Promise:
+def promise_of(content: Content) -> Promise:
     """Return what config.json says of a file with this content."""
     return Promise(len(content), hashlib.sha256(content).hexdigest())
 
@@ -46,7 +49,8 @@ def promise_of(content: bytes) -> Promise:
 class VerifiedFile:
     """A file of the promised size, held open: what is checked is what is loaded.
 
-    A folder may be replaced by a new fit between the two; this file is not.
+    A folder may be replaced by a new fit between the two; this file is not. Use it in a
+    `with` block, or close it.
 
     Parameters
     ----------
@@ -60,8 +64,21 @@ class VerifiedFile:
     """
 
     def __init__(self, file: Path, promise: Promise | None) -> None:
+        if promise is None:
+            raise RouterError(
+                f"{file.parent}: config.json gives no size and sha256 for {file.name}"
+            )
+        try:
+            self._stream = open_plain(file)
+        except OSError as error:
+            raise RouterError(f"{file}: missing, or not a plain file ({error.strerror})") from error
         self._file, self._promise = file, promise
-        self._stream = _open(file, promise)
+        self._size = os.fstat(self._stream.fileno()).st_size
+        if self._size != promise.bytes:
+            self.close()
+            state = "truncated" if self._size < promise.bytes else "too long"
+            promised = str(promise.bytes)[:20]
+            raise RouterError(f"{file}: {state}: {self._size} bytes, config.json says {promised}")
 
     @property
     def path(self) -> str:
@@ -77,24 +94,38 @@ class VerifiedFile:
         self._stream.seek(0)
         while count := self._stream.readinto(buffer):
             sha256.update(view[:count])
-        _compare(self._file, sha256.hexdigest(), self._promise)
-
-    def read(self) -> bytes:
-        """Return the content after the check."""
-        self._stream.seek(0)
-        content = self._stream.read()
-        _compare(self._file, hashlib.sha256(content).hexdigest(), self._promise)
-        return content
+        self._compare(sha256.hexdigest())
 
     @contextmanager
-    def view(self) -> Iterator[bytes | mmap.mmap]:
-        """Yield the content, unchecked: read, or memory-mapped as by `map_file`."""
-        with Path(self.path).open("rb") as stream:  # the held one is at work in `check`
-            if os.fstat(stream.fileno()).st_size < MAP_FROM:
-                yield stream.read()
-            else:
-                with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    yield content
+    def view(self) -> Iterator[Content]:
+        """Yield the content, unchecked, read or memory-mapped."""
+        content = self._load()
+        try:
+            yield content
+        finally:
+            _close(content)
+
+    def content(self) -> Content:
+        """Return the content after the check, read or memory-mapped."""
+        content = self._load()
+        try:
+            self._compare(hashlib.sha256(content).hexdigest())
+        except RouterError:
+            _close(content)
+            raise
+        return content
+
+    def _load(self) -> Content:
+        with Path(self.path).open("rb") as stream:  # the held one may be at work in `check`
+            if self._size < MAP_FROM:
+                return stream.read()
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def _compare(self, digest: str) -> None:
+        if digest != self._promise.sha256:
+            raise RouterError(
+                f"{self._file}: its sha256 is not the one in config.json; damaged or changed"
+            )
 
     def close(self) -> None:
         """Let go of the file."""
@@ -109,8 +140,13 @@ class VerifiedFile:
         self.close()
 
 
-def check_file(file: Path, promise: Promise | None) -> None:
-    """Compare size and sha256 of a file with what is promised, without keeping the content.
+def _close(content: Content) -> None:
+    if isinstance(content, mmap.mmap):
+        content.close()
+
+
+def read_verified(file: Path, promise: Promise | None) -> Content:
+    """Return the content of a file as it is promised; one of `MAP_FROM` bytes or more is mapped.
 
     Raises
     ------
@@ -118,39 +154,7 @@ def check_file(file: Path, promise: Promise | None) -> None:
         No promise, no plain file, or another size or hash.
     """
     with VerifiedFile(file, promise) as opened:
-        opened.check()
-
-
-def read_file(file: Path, promise: Promise | None) -> bytes:
-    """Return the content of a file after the checks of `check_file`."""
-    with VerifiedFile(file, promise) as opened:
-        return opened.read()
-
-
-def map_file(file: Path, promise: Promise | None) -> bytes | mmap.mmap:
-    """Return `read_file`; a file of `MAP_FROM` bytes or more is memory-mapped instead."""
-    with _open(file, promise) as stream:
-        if os.fstat(stream.fileno()).st_size < MAP_FROM:
-            return read_file(file, promise)
-        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    _compare(file, hashlib.sha256(content).hexdigest(), promise)
-    return content
-
-
-def _open(file: Path, promise: Promise | None) -> BufferedReader:
-    if promise is None:
-        raise RouterError(f"{file.parent}: config.json gives no size and sha256 for {file.name}")
-    try:
-        stream = open_plain(file)
-    except OSError as error:
-        raise RouterError(f"{file}: missing, or not a plain file ({error.strerror})") from error
-    size = os.fstat(stream.fileno()).st_size
-    if size != promise.bytes:
-        stream.close()
-        state = "truncated" if size < promise.bytes else "too long"
-        promised = str(promise.bytes)[:20]
-        raise RouterError(f"{file}: {state}: {size} bytes, config.json says {promised}")
-    return stream
+        return opened.content()
 
 
 def open_plain(file: Path) -> BufferedReader:
@@ -161,17 +165,12 @@ def open_plain(file: Path) -> BufferedReader:
     OSError
         It cannot be opened, is something else, or is larger than `MAX_BYTES` of its name.
     """
-    flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
-    stream = os.fdopen(os.open(file, os.O_RDONLY | sum(flags)), "rb")
-    found = os.fstat(stream.fileno())
+    extra = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    stream = open(file, "rb", opener=lambda path, flags: os.open(path, flags | extra))  # noqa: SIM115
+    status = os.fstat(stream.fileno())
     largest = MAX_BYTES.get(file.name, _OTHER_BYTES)
-    if file.is_symlink() or not stat.S_ISREG(found.st_mode) or found.st_size > largest:
+    if file.is_symlink() or not stat.S_ISREG(status.st_mode) or status.st_size > largest:
         stream.close()
         large = f"larger than {largest >> 20} MiB"
-        raise OSError(0, large if found.st_size > largest else "something else")
+        raise OSError(0, large if status.st_size > largest else "something else")
     return stream
-
-
-def _compare(file: Path, digest: str, promise: Promise | None) -> None:
-    if promise is None or digest != promise.sha256:
-        raise RouterError(f"{file}: its sha256 is not the one in config.json; damaged or changed")

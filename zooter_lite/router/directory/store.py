@@ -5,15 +5,14 @@ Nothing in it is unpickled, imported by name, or fetched.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.directory.config import CONFIG, RouterConfig
 from zooter_lite.router.head import Head
 from zooter_lite.tags.index import TagIndex, parse_json
-from zooter_lite.untrusted.verified import VerifiedFile, check_file, map_file, promise_of, read_file
+from zooter_lite.untrusted.verified import Content, VerifiedFile, promise_of, read_verified
 
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
 GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
@@ -37,7 +36,7 @@ QUERIES = "queries.json"  # texts of the indexed training queries, where the use
 
 @dataclass(frozen=True)
 class RouterFiles:
-    """A verified router directory, in memory.
+    """A verified router directory.
 
     Attributes
     ----------
@@ -45,19 +44,24 @@ class RouterFiles:
         The content of config.json.
     head
         The head's arrays.
-    graphs
-        The graphs that were asked for, by precision; their sha256 is yet to be checked.
     tokenizer
         Content of tokenizer.json.
     folder
         Where the files that only some questions need are read from later.
+    graphs
+        The graphs that were asked for, by precision, held open: close them. Their sha256 is
+        yet to be checked.
     """
 
     config: RouterConfig
     head: Head
-    graphs: dict[str, VerifiedFile]
     tokenizer: str
     folder: Path
+    graphs: dict[str, VerifiedFile] = field(default_factory=dict)
+
+    def read(self, name: str) -> Content:
+        """Return the content of a file that config.json lists; RouterError where it is not that."""
+        return read_verified(self.folder / name, self.config.files.get(name))
 
     @cached_property
     def tags(self) -> TagIndex | None:
@@ -68,14 +72,11 @@ class RouterFiles:
         RouterError
             Its files changed since the router was loaded, or are not what they should be.
         """
-        listed = self.config.files
-        if TAG_FILES[0] not in listed:
+        if TAG_FILES[0] not in self.config.files:
             return None
-        tags, index = (map_file(self.folder / name, listed[name]) for name in TAG_FILES)
-        try:
+        tags, index = map(self.read, TAG_FILES)
+        with _named(self.folder):
             return TagIndex.from_files(tags, index, self.head.dim, len(self.config.experts))
-        except RouterError as error:
-            raise RouterError(f"{self.folder}: {error}") from error
 
     @cached_property
     def kept_queries(self) -> list[str] | None:
@@ -86,25 +87,97 @@ class RouterFiles:
         RouterError
             As for `tags`.
         """
-        listed = self.config.files
-        if QUERIES not in listed:
+        if QUERIES not in self.config.files:
             return None
         rows = 0 if self.tags is None else len(self.tags.query_tags)
-        content = map_file(self.folder / QUERIES, listed[QUERIES])
-        try:
+        content = self.read(QUERIES)
+        with _named(self.folder):
             queries = parse_json(QUERIES, content)
-        except RouterError as error:
-            raise RouterError(f"{self.folder}: {error}") from error
-        if not isinstance(queries, list) or not all(isinstance(q, str) for q in queries):
-            raise RouterError(f"{self.folder}: {QUERIES} is not a list of texts")
-        if len(queries) != rows:
-            raise RouterError(
-                f"{self.folder}: {QUERIES} has {len(queries)} texts for {rows} indexed queries"
-            )
+            if not isinstance(queries, list) or not all(isinstance(q, str) for q in queries):
+                raise RouterError(f"{QUERIES} is not a list of texts")
+            if len(queries) != rows:
+                raise RouterError(f"{QUERIES} has {len(queries)} texts for {rows} indexed queries")
         return queries
 
 
-def write_router(path: Path, config: RouterConfig, files: dict[str, bytes], head: Head) -> None:
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Say in errors which router they are about."""
+    try:
+        yield
+    except RouterError as error:
+        raise RouterError(f"{folder}: {error}") from error
+
+
+def read_router(path: Path, precisions: Sequence[str] = ()) -> RouterFiles:
+    """Read and verify a router directory.
+
+    Parameters
+    ----------
+    precisions
+        Graphs to open.
+
+    Raises
+    ------
+    RouterError
+        A missing file, a wrong size or hash, a wrong shape, an unknown version, or a
+        file name that leaves the folder.
+    """
+    folder = _standing(path)
+    config = RouterConfig.read(folder)
+    later = TAG_FILES if any(name in config.files for name in TAG_FILES) else ()
+    for name in (*later, *(name for name in (QUERIES,) if name in config.files)):
+        with VerifiedFile(folder / name, config.files.get(name)) as file:
+            file.check()
+    head = _read_head(folder, config)
+    try:
+        tokenizer = read_verified(folder / TOKENIZER, config.files.get(TOKENIZER))[:].decode()
+    except UnicodeDecodeError as error:
+        raise RouterError(f"{folder}: tokenizer.json is not UTF-8") from error
+    graphs = _open_graphs(folder, config, precisions)
+    return RouterFiles(config, head, tokenizer, folder.absolute(), graphs)
+
+
+def _read_head(folder: Path, config: RouterConfig) -> Head:
+    content = read_verified(folder / HEAD, config.files.get(HEAD))
+    try:
+        head = Head.from_tensors(load_tensors(content[:]), config.calibration.temperature)
+    except KeyError as error:  # a number type that numpy lacks, such as BF16
+        raise RouterError(f"{folder}: head.safetensors: {error} is not float32") from error
+    except (SafetensorError, ValueError, AttributeError) as error:
+        raise RouterError(f"{folder}: head.safetensors: {error}") from error
+    experts, dim = len(config.experts), config.encoder.dim
+    if (len(head.bias), head.dim) != (experts, dim):
+        raise RouterError(
+            f"{folder}: the head takes {head.dim} numbers to {len(head.bias)} experts, "
+            f"but config.json names {dim} and {experts}"
+        )
+    return head
+
+
+def _open_graphs(
+    folder: Path, config: RouterConfig, precisions: Sequence[str]
+) -> dict[str, VerifiedFile]:
+    for precision in precisions:
+        if precision not in GRAPHS:
+            raise RouterError(f"precision {precision!r}: expected fp32, int8 or auto")
+        if precision != "fp32" and GRAPHS[precision] not in config.files:
+            raise RouterError(
+                f"{folder}: no {GRAPHS[precision]}; python -m zooter_lite.export makes it"
+            )
+    names = {precision: GRAPHS[precision] for precision in precisions}
+    with ExitStack() as opened:  # one that cannot be opened leaves none open
+        graphs = {
+            precision: opened.enter_context(VerifiedFile(folder / name, config.files.get(name)))
+            for precision, name in names.items()
+        }
+        opened.pop_all()
+    return graphs
+
+
+def write_router(
+    path: Path, config: RouterConfig, files: Mapping[str, Content], head: Head
+) -> None:
     """Write a router directory; an older router of that name is replaced in one step.
 
     Parameters
@@ -120,8 +193,7 @@ def write_router(path: Path, config: RouterConfig, files: dict[str, bytes], head
         The place cannot be written, or holds something that is no router.
     """
     check_replaceable(path)
-    contents = dict(files)
-    contents[HEAD] = save_tensors(head.tensors())
+    contents = dict(files) | {HEAD: save_tensors(head.tensors())}
     promises = {name: promise_of(content) for name, content in contents.items()}
     contents[CONFIG] = replace(config, files=promises).to_json().encode()
     with _replaced_folder(path) as folder:
@@ -132,34 +204,23 @@ def write_router(path: Path, config: RouterConfig, files: dict[str, bytes], head
                 os.fsync(stream.fileno())
 
 
-def rewrite_router(
-    path: Path,
-    config: RouterConfig,
-    changed: dict[str, bytes],
-    edit_card: Callable[[str], str],
-) -> None:
+def rewrite_router(path: Path, router: RouterFiles, changed: Mapping[str, bytes]) -> None:
     """Replace some files of a router directory and its config.json, in one step.
 
     Parameters
     ----------
-    config
-        As read, with what is to change.
+    router
+        As read from `path`, with what is to change in its config.
     changed
         Content of new or changed files by bare file name; the others stay.
-    edit_card
-        Makes the new model card of the old one.
 
     Raises
     ------
     RouterError
         A file that stays is missing or damaged.
     """
-    listed = config.files
-    files = {name: read_file(path / name, listed[name]) for name in listed if name not in changed}
-    head = Head.from_tensors(load_tensors(files.pop(HEAD)), config.calibration.temperature)
-    if CARD in files:
-        files[CARD] = edit_card(files[CARD].decode("utf-8", "replace")).encode()
-    write_router(path, config, files | changed, head)
+    kept = {name: router.read(name) for name in router.config.files if name not in changed}
+    write_router(path, router.config, kept | dict(changed), router.head)
 
 
 def check_replaceable(path: Path) -> None:
@@ -186,7 +247,11 @@ def _is_router(path: Path) -> bool:
 
 @contextmanager
 def _replaced_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty sibling folder that takes the place of `path` when the block ends well."""
+    """Yield an empty sibling folder that takes the place of `path` when the block ends well.
+
+    Where the system cannot swap two folders, the old one waits beside it for a moment: a
+    process that is killed then leaves it there, and `read_router` finds it.
+    """
     path = path.absolute()  # "." has no name
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -194,17 +259,27 @@ def _replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this number
         partial.mkdir()
         yield partial
-        if path.exists() and not _exchange(partial, path):
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(old)
+        if not path.exists() or not _exchange(partial, path):
+            if path.exists():
+                shutil.rmtree(_aside(path), ignore_errors=True)
+                path.rename(_aside(path))
             partial.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
-        elif not path.exists():
-            partial.rename(path)
+        shutil.rmtree(_aside(path), ignore_errors=True)
     except OSError as error:
         raise DataError(f"{path}: cannot write ({error.strerror or error})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    """Return where the old router waits while a new one takes its place."""
+    path = path.absolute()
+    return path.with_name(f".{path.name}.old")
+
+
+def _standing(path: Path) -> Path:
+    """Return the folder that holds the router of this name."""
+    return _aside(path) if not path.exists() and _aside(path).is_dir() else path
 
 
 def _exchange(first: Path, second: Path) -> bool:
@@ -212,62 +287,7 @@ def _exchange(first: Path, second: Path) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of renameat2(2)
-    with contextlib.suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None, use_errno=True)
         return bool(libc.renameat2(here, os.fsencode(first), here, os.fsencode(second), swap) == 0)
     return False
-
-
-def read_router(path: Path, precisions: Sequence[str] = ("fp32",)) -> RouterFiles:
-    """Read and verify a router directory.
-
-    Raises
-    ------
-    RouterError
-        A missing file, a wrong size or hash, a wrong shape, an unknown version, or a
-        file name that leaves the folder.
-    """
-    config = RouterConfig.read(path)
-    graphs = _graphs(path, config, precisions)
-    contents = _verified_contents(path, config)
-    experts, dim = config.experts, config.encoder.dim
-    try:
-        head = Head.from_tensors(load_tensors(contents[HEAD]), config.calibration.temperature)
-    except KeyError as error:  # a number type that numpy lacks, such as BF16
-        raise RouterError(f"{path}: head.safetensors: {error} is not float32") from error
-    except (SafetensorError, ValueError, AttributeError) as error:
-        raise RouterError(f"{path}: head.safetensors: {error}") from error
-    if (len(head.bias), head.dim) != (len(experts), dim):
-        raise RouterError(
-            f"{path}: the head takes {head.dim} numbers to {len(head.bias)} experts, "
-            f"but config.json names {dim} and {len(experts)}"
-        )
-    try:
-        tokenizer = contents[TOKENIZER].decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RouterError(f"{path}: tokenizer.json is not UTF-8") from error
-    return RouterFiles(config, head, graphs, tokenizer, path.absolute())
-
-
-def _graphs(path: Path, config: RouterConfig, precisions: Sequence[str]) -> dict[str, VerifiedFile]:
-    listed = config.files
-    for precision in precisions:
-        if precision not in GRAPHS:
-            raise RouterError(f"precision {precision!r}: expected fp32, int8 or auto")
-        if precision != "fp32" and GRAPHS[precision] not in listed:
-            raise RouterError(
-                f"{path}: no {GRAPHS[precision]}; python -m zooter_lite.export makes it"
-            )
-    return {
-        precision: VerifiedFile(path / GRAPHS[precision], listed.get(GRAPHS[precision]))
-        for precision in precisions
-    }
-
-
-def _verified_contents(path: Path, config: RouterConfig) -> dict[str, bytes]:
-    """Check every file that is ever read; return the content of those that routing needs."""
-    listed = config.files
-    later = TAG_FILES if any(name in listed for name in TAG_FILES) else ()
-    for name in (*later, *(name for name in (QUERIES,) if name in listed)):
-        check_file(path / name, listed.get(name))
-    return {name: read_file(path / name, listed.get(name)) for name in (HEAD, TOKENIZER)}

@@ -1,0 +1,67 @@
+"""Frozen dataclasses from JSON and back: every value is of the type that its field names."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields, is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+LEFT_OUT = {"left out": True}  # metadata of a field that is not written where it is None
+_TYPES: dict[Any, tuple[Any, str]] = {
+    str: (str, "text"),
+    int: (int, "a whole number"),
+    float: ((float, int), "a number"),
+    bool: (bool, "true or false"),
+}
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that has a key twice: readers differ in which one counts."""
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise ValueError("an object has a key twice")
+    return content
+
+
+def plain(section: Any, as_read: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON keeps it, with the unknown keys that were read."""
+    known = {each.name for each in fields(section)}
+    as_read = as_read if isinstance(as_read, dict) else {}
+    content = {key: value for key, value in as_read.items() if key not in known}
+    for each in fields(section):
+        value = getattr(section, each.name)
+        if value is None and "left out" in each.metadata:
+            continue
+        if is_dataclass(value):
+            value = plain(value, as_read.get(each.name))
+        content[each.name] = value
+    return content
+
+
+def typed(kind: Any, value: Any, where: str) -> Any:
+    """Make of a JSON value what an annotation names; ValueError where it is something else."""
+    arguments = get_args(kind)
+    if get_origin(kind) is UnionType:
+        return None if value is None else typed(arguments[0], value, where)
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(typed(arguments[0], each, where) for each in value)
+    if is_dataclass(kind) and isinstance(value, dict):
+        kinds = get_type_hints(kind)
+        section: Any = kind  # the class, whatever mypy makes of is_dataclass
+        keys = [name for name in kinds if name in value]
+        for each in fields(kind):
+            if each.default is MISSING and each.name not in value:
+                raise ValueError(f"{where} has no {each.name!r}")
+        return section(**{key: typed(kinds[key], value[key], f"{where} {key!r}") for key in keys})
+    types, words = _TYPES.get(kind, ((), "an object" if is_dataclass(kind) else "a list"))
+    if not isinstance(value, types) or isinstance(value, bool) != (kind is bool):
+        raise ValueError(f"{where} is {shown(value)}, expected {words}")
+    return value
+
+
+def shown(value: object) -> str:
+    """Return a value for a message, which stays one short line whatever it is."""
+    try:
+        return repr(value)[:80]
+    except (ValueError, RecursionError):  # of numbers of thousands of digits, and nesting
+        return f"some {type(value).__name__}"
