@@ -76,11 +76,11 @@ def of_all(report: Report) -> dict[str, Figure]:
     for name, settings in (report.ablations or {}).items():
         drawn[name] = _ablation(ABLATIONS[name], settings, list(report.slices))
     panels = []
-    for name, points in (report.learning_curve or {}).items():
+    for slice_name, points in (report.learning_curve or {}).items():
         dots = [(math.log(point.rows), _dot(point.micro)) for point in points]
         marks = [(math.log(point.rows), f"{point.rows:,}") for point in points]
         axes = ("training rows", REWARD)
-        panels.append(plane(name, [Series(dots)], axes, x_marks=marks, size=PANEL))
+        panels.append(plane(slice_name, [Series(dots)], axes, marks, PANEL))
     drawn["learning"] = Figure("Reward over the number of training rows", panels)
     return {name: figure for name, figure in drawn.items() if figure and figure.drawings}
 
