@@ -9,26 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import table, toy_config, toy_head, units
-from zooter_lite.compare.ablation import (
-    BETAS,
-    SHARES,
-    ablate,
-    base_recipe,
-    learning_curve,
-    n_refits,
-    own_recipe,
-    refit,
-    variants,
-)
+from zooter_lite.compare.ablation import BETAS, ablate, base_recipe, variants
+from zooter_lite.compare.analysis import choice_means
+from zooter_lite.compare.routed import sliced
+from zooter_lite.errors import DataError
 from zooter_lite.head.fit_head import fit_head
-from zooter_lite.recipe import Recipe
-from zooter_lite.router.directory.config import HeadSpec, LabelSpec
+from zooter_lite.measure.system import Slice, TrainedOn
+from zooter_lite.router.directory.config import LabelSpec
 from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
 LABELS = LabelSpec("auto 8+16+32", temperature=0.5, beta=0.3)
 CONFIG = toy_config(toy_head("linear"), labels=LABELS)
-FAST = Recipe(head="linear", tags="none", temperature=0.3, l2=0.01, folds=2, jobs=1)
 
 
 def heaps(n: int, seed: int) -> tuple[RewardTable, FloatArray, NDArray[np.intp]]:
@@ -47,10 +39,6 @@ def test_the_base_is_the_papers_head_under_the_routers_labels() -> None:
     given = replace(CONFIG, labels=replace(LABELS, tags="given"))
     assert base_recipe(given, has_tags=True).tags == "given"
     assert base_recipe(given, has_tags=False).tags == "auto"
-    own = own_recipe(replace(CONFIG, head=HeadSpec("prior")), base)
-    assert own == replace(base, head="prior", domains=False)
-    assert own_recipe(replace(CONFIG, head=HeadSpec("mlp")), base).head == "mlp"
-    assert own_recipe(CONFIG, replace(base, tags="given")).tags == "best"
     bare = base_recipe(toy_config(toy_head("linear")), has_tags=True)
     assert (bare.tags, bare.temperature, bare.beta) == ("auto", None, 1.0)
 
@@ -68,47 +56,51 @@ def test_each_ablation_varies_one_thing() -> None:
     for recipe in found["kl"].values():
         assert replace(recipe, kl="label-router") == base
     assert len({recipe.kl for recipe in found["kl"].values()}) == 2
-    # soft is beta 0.3 and KL(label || router) at once, hard stands twice
-    assert n_refits(base) == len(BETAS) + 1 + 1
 
 
-def test_every_variant_learns_two_heaps_and_equal_recipes_are_fitted_once() -> None:
-    train, embeddings, _ = heaps(60, 0)
-    _, evaluated, best = heaps(30, 5)
-    done: list[int] = []
-    base = replace(FAST, tags="auto", beta=0.5)
-    found = ablate(train, embeddings, evaluated, base, done.append)
-    assert done == [1] * n_refits(base)
-    for by_label in found.values():
-        for choices in by_label.values():
-            np.testing.assert_array_equal(choices, best)
-    assert found["labels"]["soft"] is found["beta"]["beta 0.5"]
+def slice_of(n: int) -> tuple[Slice, NDArray[np.intp]]:
+    """Thirty rows of the heaps beside n training rows, and the best expert of each."""
+    train, embeddings, _ = heaps(n, 0)
+    rows, evaluated, best = heaps(30, 5)
+    known = TrainedOn(train.rewards.mean(axis=0), train, embeddings)
+    probs = np.full((30, 3), 1 / 3, dtype=np.float32)
+    return sliced(("toy", "test"), rows, known, (probs, evaluated)), best
 
 
-def test_a_refit_is_the_fit() -> None:
-    train, embeddings, _ = heaps(40, 0)
-    evaluated = units(25, 8, 9).astype(np.float32)
-    head = fit_head(train, embeddings, FAST).head
-    np.testing.assert_array_equal(
-        refit(train, embeddings, evaluated, FAST), head.logits(evaluated).argmax(axis=1)
-    )
+def test_every_variant_learns_two_heaps_and_the_curve_ends_with_all_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zooter_lite.compare.ablation.BETAS", (0.0, 1.0))
+    one, best = slice_of(60)
+    varied, curve = ablate([one], CONFIG, 0, "t.csv")
+    expected = choice_means(best, one, 0)
+    assert [*varied] == ["beta", "labels", "kl"]
+    for settings in varied.values():
+        for values in settings.values():
+            assert values == {"toy test": expected}
+    points = curve["toy test"]
+    assert [point.rows for point in points] == [6, 15, 30, 60]
+    assert points[-1].micro == expected.micro
 
 
-def test_the_learning_curve_grows_and_ends_with_all_rows() -> None:
-    train, embeddings, _ = heaps(80, 0)
-    _, evaluated, best = heaps(30, 5)
-    done: list[int] = []
-    curve = learning_curve(train, embeddings, evaluated, FAST, done.append)
-    assert [rows for rows, _ in curve] == [8, 20, 40, 80]
-    assert done == [1] * len(SHARES)
-    np.testing.assert_array_equal(curve[-1][1], refit(train, embeddings, evaluated, FAST))
-    np.testing.assert_array_equal(curve[-1][1], best)
+def test_a_refit_is_the_fit_and_a_part_that_is_too_small_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zooter_lite.compare.ablation.BETAS", ())
+    one, _ = slice_of(24)
+    train, embeddings = one.known.table, one.known.embeddings
+    assert train is not None
+    assert embeddings is not None
+    noisy = replace(train, rewards=np.random.default_rng(0).random((24, 3)).astype(np.float32))
+    part = replace(one, known=replace(one.known, table=noisy))
+    varied, curve = ablate([part], CONFIG, 0, "t.csv")
+    head = fit_head(noisy, embeddings, base_recipe(CONFIG, has_tags=False)).head
+    expected = choice_means(head.logits(part.embeddings).argmax(axis=1), part, 0)
+    assert varied["labels"]["soft"]["toy test"] == expected
+    assert [point.rows for point in curve["toy test"]] == [6, 12, 24]  # two rows: no three folds
 
 
-@pytest.mark.parametrize("rows", [10, 24])
-def test_a_part_that_is_too_small_is_left_out(rows: int) -> None:
-    train, embeddings, _ = heaps(rows, 0)
-    recipe = replace(FAST, folds=3)
-    curve = learning_curve(train, embeddings, embeddings, recipe)
-    sizes = [round(share * rows) for share in SHARES]
-    assert [size for size, _ in curve] == [size for size in sizes if size >= 6]
+def test_without_training_rows_nothing_can_be_refitted() -> None:
+    one = replace(slice_of(6)[0], known=TrainedOn(np.ones(3)))
+    with pytest.raises(DataError, match=r"t\.csv: no row has the split 'train'"):
+        ablate([one], CONFIG, 0, "t.csv")

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import table
-from zooter_lite.compare.analysis import (
-    Evaluated,
-    analyse,
-    choice_estimates,
-    plain,
-    ranking,
-)
-from zooter_lite.compare.baselines import TrainedOn, chooser, usual_systems
-from zooter_lite.compare.slices import described, make_slice
+from zooter_lite.compare.analysis import analyse, choice_means, verdict
+from zooter_lite.compare.routed import sliced
 from zooter_lite.labels.diagnostics import observed_mean
-from zooter_lite.measure.metrics import draw
-from zooter_lite.measure.system import Slice, System
+from zooter_lite.measure.metrics import Estimate, draw
+from zooter_lite.measure.ranks import ranking
+from zooter_lite.measure.results import SliceReport, SystemResult, plain
+from zooter_lite.measure.significance import Gap
+from zooter_lite.measure.system import BEST_SINGLE, Slice, TrainedOn
 from zooter_lite.table.reward_table import RewardTable
 
 NAN = float("nan")
-Json = dict[str, Any]
 # train: two heaps of twelve, subset m where e0 is right and n where e1 is; e1 best overall
 HEAPS = np.repeat(np.eye(2, dtype=np.float32), 12, axis=0)
 TRAIN = table(
@@ -50,24 +45,29 @@ def slice_of(
     groups: dict[str, str] | None = None,
 ) -> Slice:
     embeddings = EMBEDDINGS if len(part) == 6 else np.ones((len(part), 2), dtype=np.float32)
-    return make_slice(("toy", split), part, (probs, embeddings), known, groups)
+    one = sliced(("toy", split), part, known, (probs, embeddings))
+    return replace(one, groups=groups or {})
 
 
-def report_of(one: Slice, known: TrainedOn = KNOWN, temperature: float = 1.0) -> Json:
-    report: Json = analyse([described(one, temperature, known)], {})
-    json.dumps(report, allow_nan=False)
-    found: Json = report["slices"][0]
-    return found
+def report_of(one: Slice) -> SliceReport:
+    report = analyse([one])
+    json.dumps(report.to_dict(), allow_nan=False)
+    return report.slices[one.split]
 
 
 @pytest.fixture(scope="module")
-def found() -> Json:
+def found() -> SliceReport:
     return report_of(slice_of())
 
 
-def system(one: Json, name: str) -> Json:
-    found: Json = next(s for s in one["systems"] if s["name"] == name)
-    return found
+def system(one: SliceReport, name: str) -> SystemResult:
+    return next(s for s in one.systems if s.name == name)
+
+
+def gap_of(one: SliceReport, name: str) -> Gap:
+    gap = system(one, name).gap
+    assert gap is not None
+    return gap
 
 
 @pytest.mark.parametrize(
@@ -84,104 +84,118 @@ def system(one: Json, name: str) -> Json:
         ("oracle", "bound", [1, 1, 1, 1, 1, 1]),
     ],
 )
-def test_every_system_by_hand(found: Json, name: str, role: str, rewards: list[float]) -> None:
+def test_every_system_by_hand(
+    found: SliceReport, name: str, role: str, rewards: list[float]
+) -> None:
     row = system(found, name)
     subsets = {"m": np.mean(rewards[:4]), "n": rewards[4], "new": rewards[5]}
-    assert row["role"] == role
-    assert row["micro"]["value"] == pytest.approx(np.mean(rewards))
-    assert row["macro"]["value"] == pytest.approx(np.mean(list(subsets.values())))
-    assert row["subsets"] == pytest.approx(subsets)
-    assert row["micro"]["low"] <= row["micro"]["value"] <= row["micro"]["high"]
+    assert row.role == role
+    assert row.micro.value == pytest.approx(np.mean(rewards))
+    assert row.macro.value == pytest.approx(np.mean(list(subsets.values())))
+    assert row.subsets == pytest.approx(subsets)
+    assert row.micro.low <= row.micro.value <= row.micro.high
     # each of n and new has one row, so only the four rows of m can move the means
     spread = np.ptp(rewards[:4]) * 4 / 6
-    assert row["micro"]["high"] - row["micro"]["low"] <= spread + 1e-9
+    assert row.micro.high - row.micro.low <= spread + 1e-9
     router = np.asarray([1.0, 1, 1, 1, 1, 0.25])
     if role in ("router", "bound"):
-        assert row["gap"] is None
+        assert row.gap is None
     else:
-        assert row["gap"]["value"] == pytest.approx(np.mean(router - rewards))
-        assert row["gap"]["p"] <= row["gap"]["p_holm"] <= 1
+        assert row.gap is not None
+        assert row.gap.value == pytest.approx(np.mean(router - rewards))
+        assert row.gap.p <= row.gap.p_holm <= 1
 
 
-def test_the_rest_by_hand(found: Json) -> None:
-    assert [s["name"] for s in found["systems"]] == [
+def test_the_rest_by_hand(found: SliceReport) -> None:
+    assert [s.name for s in found.systems] == [
         "router", "best single on train", "best per subset on train", "kNN", "random",
         "always e0", "always e1", "always e2", "oracle",
     ]  # fmt: skip
-    assert (found["name"], found["table"], found["split"]) == ("toy test", "toy", "test")
-    assert (found["rows"], found["best_single"], found["experts"]) == (6, "e1", ["e0", "e1", "e2"])
-    assert found["subset_rows"] == {"m": 4, "n": 1, "new": 1}
-    assert found["shares"] == pytest.approx({"e0": 2 / 6, "e1": 3 / 6, "e2": 1 / 6})
-    assert system(found, "router")["unobserved"] == 0
+    assert (found.name, found.table, found.split) == ("toy test", "toy", "test")
+    assert (found.rows, found.best_expert, found.experts) == (6, "e1", ["e0", "e1", "e2"])
+    assert found.subset_rows == {"m": 4, "n": 1, "new": 1}
+    assert found.shares == pytest.approx({"e0": 2 / 6, "e1": 3 / 6, "e2": 1 / 6})
+    assert system(found, "router").unobserved == 0
     low, high, router = 2.4166667 / 6, 1.0, 5.25 / 6
-    assert found["gap_closed"] == pytest.approx((router - low) / (high - low))
-    # the router gains a whole row in n, whatever is drawn in m
-    assert found["gain"] == {"micro": 1.0, "macro": 1.0}
-    assert found["regret"]["mean"]["value"] == pytest.approx(0.75 / 6)
-    assert [row["query_id"] for row in found["regret"]["worst"]] == ["5"]
+    assert found.gap_closed == pytest.approx((router - low) / (high - low))
+    assert found.regret.mean.value == pytest.approx(0.75 / 6)
+    assert [row.query_id for row in found.regret.worst] == ["5"]
     matrix = np.zeros((3, 3))
     for best, chosen in ((0, 0), (1, 1), (0, 0), (1, 1), (2, 2), (0, 1)):
         matrix[best, chosen] += 1 / 6
-    np.testing.assert_allclose(found["confusion"]["matrix"], matrix)
-    assert found["selective"]["overall"] == pytest.approx(5.25 / 6)
-    assert found["costs"] is None
-    assert found["robustness"] is None
+    np.testing.assert_allclose(found.confusion.matrix, matrix)
+    assert found.selective.overall == pytest.approx(5.25 / 6)
+    assert found.costs is None
+    assert found.robustness is None
 
 
-def test_the_best_single_expert_and_its_single_have_one_gap_and_count_once(found: Json) -> None:
-    assert system(found, "always e1")["gap"] == system(found, "best single on train")["gap"]
+def test_the_best_single_expert_and_its_single_have_one_gap_and_count_once(
+    found: SliceReport,
+) -> None:
+    assert gap_of(found, "always e1") == gap_of(found, "best single on train")
     others = ["best single on train", "best per subset on train", "kNN", "always e0", "always e2"]
-    p = sorted(system(found, name)["gap"]["p"] for name in others)
-    corrected = sorted(system(found, name)["gap"]["p_holm"] for name in others)
+    p = sorted(gap_of(found, name).p for name in others)
+    corrected = sorted(gap_of(found, name).p_holm for name in others)
     assert corrected[0] == pytest.approx(min(1, 5 * p[0]))  # five comparisons, not six
 
 
-def test_calibration_before_takes_the_temperature_back(found: Json) -> None:
+def test_calibration_before_takes_the_temperature_back(found: SliceReport) -> None:
     # 0.8, 0.1, 0.1 calibrated by temperature 2 were 64/66 before it
-    two = report_of(slice_of(), temperature=2.0)["calibration"]
-    assert two["after"] == found["calibration"]["after"]
-    assert two["after"]["bins"][0]["confidence"] == pytest.approx(0.8)
-    assert two["before"]["bins"][0]["confidence"] == pytest.approx(64 / 66, abs=1e-6)
-    assert two["before"]["bins"][0]["accuracy"] == pytest.approx(5 / 6)
-    assert two["after"]["ece"]["value"] == pytest.approx(5 / 6 - 0.8, abs=1e-6)
+    two = report_of(replace(slice_of(), temperature=2.0)).calibration
+    assert two.after == found.calibration.after
+    assert two.after.bins[0].confidence == pytest.approx(0.8)
+    assert two.before.bins[0].confidence == pytest.approx(64 / 66, abs=1e-6)
+    assert two.before.bins[0].accuracy == pytest.approx(5 / 6)
+    assert two.after.ece.value == pytest.approx(5 / 6 - 0.8, abs=1e-6)
 
 
-def test_a_router_that_always_takes_the_best_single_expert_neither_gains_nor_loses() -> None:
+def test_the_verdict_in_words() -> None:
     same = report_of(slice_of(probs=np.eye(3, dtype=np.float32)[[1] * 6]))
-    assert same["gain"] == {"micro": 0.5, "macro": 0.5}
-    assert same["shares"] == {"e0": 0.0, "e1": 1.0, "e2": 0.0}
-    gap = system(same, "best single on train")["gap"]
-    assert (gap["value"], gap["p"]) == (0.0, 1.0)
-    assert "does NOT reliably beat" in same["verdict"]
-
-
-def test_a_router_that_loses_everywhere_has_no_chance_of_a_gain() -> None:
-    known = TrainedOn(np.array([1.0, 0.0, 0.0]))
+    gap = gap_of(same, "best single on train")
+    assert (gap.value, gap.p) == (0.0, 1.0)
+    assert "does NOT reliably beat" in same.verdict.text
     rewards = np.tile([1.0, 0.0, 0.5], (6, 1))
-    lost = report_of(slice_of(table(rewards), np.eye(3, dtype="f4")[[1] * 6], known), known)
-    assert lost["gain"] == {"micro": 0.0, "macro": 0.0}
-    assert "is WORSE than the best single expert (e0) by 100.00 points" in lost["verdict"]
+    for best, words in ((0, "is WORSE than"), (2, "beats")):
+        known = TrainedOn(np.eye(3)[best])
+        chosen = np.eye(3, dtype="f4")[[(best + 1) % 3] * 6]
+        one = report_of(slice_of(table(rewards), chosen, known))
+        assert f"{words} the best single expert (e{best}) by" in one.verdict.text
+        assert one.verdict.pays == (words == "beats")
+
+
+def test_the_verdict_counts_all_comparisons() -> None:
+    # the interval leaves 0 out and the bare p is below 0.05; twelve comparisons were made
+    point = Estimate(0.5, 0.4, 0.6)
+    gap = Gap(0.02, 0.001, 0.04, 0.03, 0.36, Estimate(0.02, 0.0, 0.04), {})
+    systems = [
+        SystemResult("router", "router", point, point, {}),
+        SystemResult(BEST_SINGLE, "baseline", point, point, {}, gap),
+    ]
+    found = verdict(systems, "test", "e1", 0.5)
+    assert (found.outcome, found.p, found.pays) == ("unclear", 0.36, False)
+    assert "does NOT reliably beat the best single expert (e1): +2.00 points" in found.text
+    assert "(Holm-adjusted p = 0.360). It closes 50% of the gap" in found.text
 
 
 def test_without_training_rows_only_the_best_single_expert_is_known() -> None:
     found = report_of(slice_of(known=TrainedOn(KNOWN.mean_rewards)))
-    names = [s["name"] for s in found["systems"]]
+    names = [s.name for s in found.systems]
     assert "best single on train" in names
     assert not any(name.startswith(("best per subset", "kNN")) for name in names)
-    assert system(found, "router")["micro"]["value"] == pytest.approx(5.25 / 6)
+    assert system(found, "router").micro.value == pytest.approx(5.25 / 6)
 
 
 def test_choices_without_a_reward_are_counted_and_left_out() -> None:
     rewards = TEST.rewards.copy()
     rewards[1, 1] = rewards[4, 0] = NAN
     found = report_of(slice_of(table(rewards, subsets=TEST.subsets)))
-    assert system(found, "router")["unobserved"] == 1
-    assert system(found, "router")["micro"]["value"] == pytest.approx((1 + 1 + 1 + 1 + 0.25) / 5)
-    assert system(found, "random")["micro"]["value"] == pytest.approx(
+    assert system(found, "router").unobserved == 1
+    assert system(found, "router").micro.value == pytest.approx((1 + 1 + 1 + 1 + 0.25) / 5)
+    assert system(found, "random").micro.value == pytest.approx(
         np.mean([1 / 3, 0.25, 0.5, 1 / 3, 0.5, 1.25 / 3])
     )
-    assert system(found, "oracle")["micro"]["value"] == pytest.approx(5.5 / 6)
-    assert "1 rows are left out of its mean" in found["verdict"]
+    assert system(found, "oracle").micro.value == pytest.approx(5.5 / 6)
+    assert "1 rows are left out of its mean" in found.verdict.text
 
 
 def test_the_gap_is_taken_over_shared_rows() -> None:
@@ -189,40 +203,70 @@ def test_the_gap_is_taken_over_shared_rows() -> None:
     holes = table([[0.9, NAN], [0.9, NAN], [0.2, 0.5], [0.4, 0.5]])
     probs = np.tile(np.asarray([0.1, 0.9], dtype=np.float32), (4, 1))
     known = TrainedOn(np.array([0.6, 0.5]))
-    found = report_of(slice_of(holes, probs, known), known)
-    gap = system(found, "best single on train")["gap"]
-    assert gap["value"] == pytest.approx(0.2)  # mean of 0.5 - 0.2 and 0.5 - 0.4, not 0.5 - 0.6
-    assert found["gain"]["micro"] == 1.0
-    assert system(found, "router")["unobserved"] == 2
+    found = report_of(slice_of(holes, probs, known))
+    gap = gap_of(found, "best single on train")
+    assert gap.value == pytest.approx(0.2)  # mean of 0.5 - 0.2 and 0.5 - 0.4, not 0.5 - 0.6
+    assert system(found, "router").unobserved == 2
+
+
+def test_everything_is_compared_over_shared_rows() -> None:
+    # the router goes to e1; on the first row nobody knows what that earned
+    holes = table([[1.0, NAN], [0.2, 0.5]])
+    probs = np.tile(np.asarray([0.1, 0.9], dtype=np.float32), (2, 1))
+    found = report_of(slice_of(holes, probs, TrainedOn(np.array([0.1, 0.9]))))
+    assert found.gap_closed == pytest.approx(1.0)  # as good as the oracle where it is known
+    assert system(found, "always e0").micro.value > found.router.micro.value
+    assert gap_of(found, "always e0").subsets["all"] == pytest.approx(0.3)
+    assert "Ahead of it" not in found.verdict.text
+
+
+def test_the_best_rival_is_the_closest_on_shared_rows() -> None:
+    point = Estimate(0.5, 0.4, 0.6)
+
+    def rival(name: str, mean: float, lead: float) -> SystemResult:
+        gap = Gap(lead, lead, lead, 1.0, 1.0, point, {})
+        return SystemResult(name, "baseline", Estimate(mean, mean, mean), point, {}, gap)
+
+    systems = [
+        SystemResult("router", "router", point, point, {}),
+        rival(BEST_SINGLE, 0.9, -0.3),
+        rival("higher on its own rows", 0.8, 0.1),
+        rival("closest", 0.4, -0.1),
+        rival("unknown", 0.9, NAN),
+    ]
+    best = replace(report_of(slice_of()), systems=systems).best_rival
+    assert best is not None
+    assert best.name == "closest"
 
 
 def test_nothing_to_gain_has_no_gap() -> None:
-    assert report_of(slice_of(table(np.full((6, 3), 0.5))))["gap_closed"] is None
+    assert math.isnan(report_of(slice_of(table(np.full((6, 3), 0.5)))).gap_closed)
 
 
 def test_an_expert_that_the_split_never_observed_does_not_stop_the_report() -> None:
     rewards = np.column_stack([np.tile([1.0, 0.0], 10), np.full(20, NAN), np.full(20, 0.2)])
     known = TrainedOn(np.array([0.1, 0.9, 0.2]))
     probs = np.eye(3, dtype=np.float32)[[0] * 20]
-    found = report_of(slice_of(table(rewards), probs, known), known)
-    assert "cannot be compared with the best single expert (e1)" in found["verdict"]
-    assert system(found, "always e1")["micro"]["value"] is None
-    assert system(found, "router")["micro"]["value"] == 0.5
+    found = report_of(slice_of(table(rewards), probs, known))
+    assert "cannot be compared with the best single expert (e1)" in found.verdict.text
+    assert math.isnan(system(found, "always e1").micro.value)
+    assert found.verdict.outcome == "unknown"
+    assert system(found, "router").micro.value == 0.5
 
 
 def test_costs_are_described_where_there_are_some() -> None:
     costs = np.tile(np.asarray([1.0, 2.0, 4.0], dtype=np.float32), (24, 1))
     known = replace(KNOWN, table=replace(TRAIN, costs=costs))
     part = replace(TEST, costs=costs[:6])
-    found = report_of(slice_of(part, known=known), known)["costs"]
-    assert (found["weak"], found["strong"]) == ("e0", "e1")
-    router = next(s for s in found["systems"] if s["name"] == "router")
-    own = router["points"][0]  # e0 twice, e1 three times, e2 once
-    assert own["cost"] == pytest.approx((2 * 1 + 3 * 2 + 1 * 4) / 6)
-    assert own["reward"] == pytest.approx(5.25 / 6)
-    assert report_of(slice_of(part))["costs"] is None  # train knows no costs
+    found = report_of(slice_of(part, known=known)).costs
+    assert (found.weak, found.strong) == ("e0", "e1")
+    router = next(s for s in found.systems if s.name == "router")
+    own = router.points[0]  # e0 twice, e1 three times, e2 once
+    assert own.cost == pytest.approx((2 * 1 + 3 * 2 + 1 * 4) / 6)
+    assert own.reward == pytest.approx(5.25 / 6)
+    assert report_of(slice_of(part)).costs is None  # train knows no costs
     nothing = replace(TEST, costs=np.full((6, 3), NAN, dtype=np.float32))
-    assert report_of(slice_of(nothing, known=known), known)["costs"] is None
+    assert report_of(slice_of(nothing, known=known)).costs is None
 
 
 def test_ranking_over_two_slices_by_hand() -> None:
@@ -231,52 +275,60 @@ def test_ranking_over_two_slices_by_hand() -> None:
     slices = [first, second]
     draws = [draw(part.table.subsets, [0, i]) for i, part in enumerate(slices)]
     found = ranking(slices, draws)
-    assert (found["subsets"], found["slices"]) == (5, ["toy test", "toy ood"])
+    assert (found.subsets, found.slices) == (5, ["toy test", "toy ood"])
     names = ["router", "best single on train", "best per subset on train", "kNN",
              "always e0", "always e2"]  # fmt: skip
-    assert [s["name"] for s in found["systems"]] == names  # e1 is the best single of both
+    assert [s.name for s in found.systems] == names  # e1 is the best single of both
     means = []
     for part in slices:
         for subset in sorted(set(part.table.subsets)):
             rows = [i for i, s in enumerate(part.table.subsets) if s == subset]
             by_name = {s.name: s.rewards for s in part.systems}
             means.append([by_name[name][rows].mean() for name in names])
-    for place, row in enumerate(found["systems"]):
+    for place, row in enumerate(found.systems):
         ranks, first_places = [], []
         for task in means:
             better = sum(other > task[place] + 1e-9 for other in task)
             tied = sum(abs(other - task[place]) <= 1e-9 for other in task)
             ranks.append(better + (tied + 1) / 2)
             first_places.append(better == 0)
-        assert row["mtr"]["value"] == pytest.approx(np.mean(ranks))
-        assert row["uplift"]["value"] == pytest.approx(np.mean(first_places))
-        assert row["average"]["value"] == pytest.approx(np.mean([task[place] for task in means]))
-        assert row["groups"] == pytest.approx({"one": ranks[0], "two": ranks[1]})
+        assert row.mtr.value == pytest.approx(np.mean(ranks))
+        assert row.uplift.value == pytest.approx(np.mean(first_places))
+        assert row.average.value == pytest.approx(np.mean([task[place] for task in means]))
+        assert row.groups == pytest.approx({"one": ranks[0], "two": ranks[1]})
 
 
 def test_singles_drop_out_of_the_ranking_where_the_experts_differ() -> None:
     other = replace(TEST, experts=["x", "y", "z"])
     slices = [slice_of(), slice_of(other, split="other")]
     found = ranking(slices, [draw(TEST.subsets, [0, i]) for i in range(2)])
-    assert [s["name"] for s in found["systems"]] == [
+    assert [s.name for s in found.systems] == [
         "router", "best single on train", "best per subset on train", "kNN",
     ]  # fmt: skip
 
 
-def test_a_report_of_nothing() -> None:
-    report = analyse([], {"seed": 3})
-    assert (report["slices"], report["made"]) == ([], {"seed": 3})
-    assert report["ranking"]["systems"] == []
+def test_a_report_as_json() -> None:
+    report = replace(analyse([slice_of()]), made={"seed": 3}, notes=["a note"])
+    values = report.to_dict()
+    assert (values["format"], values["made"], values["notes"]) == (1, {"seed": 3}, ["a note"])
+    (one,) = values["slices"]
+    assert (one["best_single"], one["verdict"]["pays"]) == (
+        "e1",
+        report.slices["test"].verdict.pays,
+    )
+    assert one["systems"][0]["micro"]["value"] == report.slices["test"].router.micro.mean
+    assert set(analyse([slice_of()], by_split=False).slices) == {"toy test"}
+    assert analyse([]).to_dict()["ranking"]["systems"] == []
 
 
-def test_choice_estimates_are_those_of_a_system_with_these_choices() -> None:
+def test_choice_means_are_those_of_a_system_with_these_choices() -> None:
     one = slice_of()
     choices = np.asarray([1, 1, 2, 0, 2, 0])
     rewards = [0, 1, 0.5, 0, 1, 1]
-    found = choice_estimates(choices, one, 0)
-    assert found["micro"].value == pytest.approx(np.mean(rewards))
-    assert found["macro"].value == pytest.approx(np.mean([np.mean(rewards[:4]), 1, 1]))
-    assert found["micro"].low <= found["micro"].value <= found["micro"].high
+    found = choice_means(choices, one, 0)
+    assert found.micro.value == pytest.approx(np.mean(rewards))
+    assert found.macro.value == pytest.approx(np.mean([np.mean(rewards[:4]), 1, 1]))
+    assert found.micro.low <= found.micro.value <= found.micro.high
 
 
 def test_plain_is_what_json_holds() -> None:
@@ -291,23 +343,8 @@ def test_plain_is_what_json_holds() -> None:
     }  # fmt: skip
 
 
-def test_usual_systems_keep_their_scores_and_choices() -> None:
-    extra = chooser("extra", "baseline", TEST.rewards.astype(float), -PROBS.astype(float))
-    systems: list[System] = usual_systems(TEST, PROBS, EMBEDDINGS, KNOWN, [extra])
-    by_name = {s.name: s for s in systems}
-    np.testing.assert_array_equal(by_name["router"].choices, [0, 1, 0, 1, 2, 1])
-    scores, votes = by_name["router"].scores, by_name["kNN"].scores
-    assert scores is not None
-    assert votes is not None
-    np.testing.assert_allclose(scores, PROBS)
-    assert [s.name for s in systems].index("extra") == 4  # before the bounds and singles
-    assert by_name["oracle"].choices is None
-    np.testing.assert_array_equal(by_name["always e2"].choices, [2] * 6)
-    np.testing.assert_allclose(votes[0], [0.8, 0.4, 0.0], atol=1e-6)
-
-
 def test_the_first_system_must_choose() -> None:
     one = slice_of()
     wrong = replace(one, systems=[s for s in one.systems if s.choices is None])
     with pytest.raises(ValueError, match="the first system must be a router"):
-        analyse([Evaluated(wrong)], {})
+        analyse([wrong])

@@ -10,11 +10,14 @@ from sklearn.neighbors import KNeighborsRegressor
 from tests.helpers import table, units
 from zooter_lite.compare.baselines import (
     NEIGHBOURS,
-    TrainedOn,
+    best_answer,
     best_per_subset,
+    judged_rankings,
     nearest_neighbours,
+    usual_systems,
 )
 from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.measure.system import TrainedOn, chooser
 
 FloatArray = NDArray[np.float32]
 NAN = float("nan")
@@ -124,3 +127,50 @@ def test_exact_ties_go_to_the_best_single_expert() -> None:
         trained(rewards, known.astype(np.float32)), np.array([[1, 0]], dtype=np.float32)
     )
     assert scores.argmax(axis=1).tolist() == [1]
+
+
+def test_neighbours_are_compared_on_the_rows_where_every_k_was_observed() -> None:
+    random = np.random.default_rng(0)
+    known = units(60, 3, 0).astype(np.float32)
+    rewards = random.random((60, 3))
+    rewards[random.random((60, 3)) < 0.4] = NAN
+    rewards[:, 0] = np.where(np.isnan(rewards).all(axis=1), 0.5, rewards[:, 0])
+    earned = np.full((60, 2), NAN)
+    for row in range(60):
+        others = [i for i in np.argsort(-known @ known[row]) if i != row]
+        for place, k in enumerate((10, 30)):
+            means = [np.nanmean(rewards[others[:k], e]) for e in range(3)]
+            earned[row, place] = rewards[row, int(np.argmax(means))]
+    both = earned[~np.isnan(earned).any(axis=1)].mean(axis=0)
+    own = np.nanmean(earned, axis=0)
+    assert both.argmax() != own.argmax()  # on rows of their own they would stand otherwise
+    _, k = nearest_neighbours(trained(rewards, known), known[:1])
+    assert k == (10, 30)[int(both.argmax())]
+
+
+def test_tied_answers_go_to_the_expert_that_was_best_on_train() -> None:
+    rewards = table([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+    scores = np.array([[1.0, 1, 1], [1, 1, NAN]])
+    found = best_answer("s", scores, rewards, np.array([0.2, NAN, 0.9]))
+    np.testing.assert_array_equal(found.choices, [2, 0])
+    assert (found.name, found.role) == ("reward ranking (s)", "bound")  # it saw all answers
+    assert judged_rankings("x", rewards, 0) == []
+
+
+def test_usual_systems_keep_their_scores_and_choices() -> None:
+    heaps = np.repeat(np.eye(2, dtype=np.float32), 12, axis=0)
+    train = table(np.repeat([[0.8, 0.4, 0.0], [0.0, 1.0, 0.2]], 12, axis=0))
+    known = TrainedOn(observed_mean(train.rewards), train, heaps)
+    rows = table([[1.0, 0, 0], [0, 1, 0]])
+    probs = np.asarray([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]], dtype=np.float32)
+    extra = chooser("extra", "baseline", rows.rewards, -probs.astype(np.float64))
+    systems = usual_systems(rows, probs, np.eye(2, dtype=np.float32), known, [extra])
+    assert [s.name for s in systems] == [
+        "router", "best single on train", "best per subset on train", "kNN", "extra", "random",
+        "always e0", "always e1", "always e2", "oracle",
+    ]  # fmt: skip
+    by_name = {s.name: s for s in systems}
+    np.testing.assert_array_equal(by_name["router"].choices, [0, 2])
+    assert by_name["oracle"].choices is None
+    np.testing.assert_array_equal(by_name["always e2"].choices, [2, 2])
+    np.testing.assert_allclose(by_name["kNN"].scores, [[0.8, 0.4, 0], [0, 1, 0.2]], atol=1e-6)

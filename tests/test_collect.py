@@ -173,7 +173,7 @@ def test_the_budget_holds_over_runs(case: Case, capsys: pytest.CaptureFixture[st
         ({"price_input": 1.0}, ["--max-cost", 0], "--max-cost 0.0: expected a positive number"),
         ({"price_input": 1.0}, ["--max-cost", "nan"], "--max-cost nan: expected a positive"),
         ({"api_key_env": "NO_SUCH_KEY"}, [], "environment variable NO_SUCH_KEY is not set"),
-        ({}, ["--column", "prompt"], "q.jsonl, line 1: no column 'prompt'"),
+        ({}, ["--column", "prompt"], "q.jsonl: no column 'prompt'; found 'query'"),
     ],
 )
 def test_what_is_refused(

@@ -6,8 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from zooter_lite.measure.metrics import (
@@ -16,10 +14,9 @@ from zooter_lite.measure.metrics import (
     estimate,
     macro_mean,
     mean_estimates,
+    measure,
     micro_mean,
-    probability_of_gain,
-    resample,
-    resampled_means,
+    paired_means,
     reward_of,
     subset_means,
 )
@@ -69,34 +66,41 @@ def draws_of(subsets: list[str], seed: int, n: int) -> list[NDArray[np.int64]]:
     return [random.multinomial(size, [1 / size] * size, size=n) for size in sizes]
 
 
-def test_resampling_equals_a_naive_loop_over_the_same_draws() -> None:
+def test_means_and_intervals_equal_a_naive_loop_over_the_same_draws() -> None:
     random = np.random.default_rng(4)
     subsets = [str(s) for s in random.choice(["x", "y", "z"], size=25)]
-    values = random.random(25)
-    values[[3, 7, 11]] = NAN
-    other = random.random(25)
-    found = resample({"a": values, "b": other}, subsets, seed=9, n_resamples=40)
+    columns = random.random((25, 2))
+    columns[[3, 7, 11], 0] = NAN
+    measured = measure(columns, draw(subsets, 9, 40))
     draws = draws_of(subsets, 9, 40)
-    for name, method in (("a", values), ("b", other)):
+    for k, column in enumerate(columns.T):
+        micro, macro = [], []
         for i in range(40):
             everything: list[float] = []
             means = []
             for subset, counts in zip(sorted(set(subsets)), draws, strict=True):
                 rows = [r for r in range(25) if subsets[r] == subset]
-                drawn = [method[r] for r, c in zip(rows, counts[i], strict=True) for _ in range(c)]
+                drawn = [column[r] for r, c in zip(rows, counts[i], strict=True) for _ in range(c)]
                 seen = [float(value) for value in drawn if not math.isnan(value)]
                 everything += seen
                 means += [sum(seen) / len(seen)] if seen else []
-            assert found.micro[name][i] == pytest.approx(sum(everything) / len(everything))
-            assert found.macro[name][i] == pytest.approx(sum(means) / len(means))
+            micro.append(sum(everything) / len(everything))
+            macro.append(sum(means) / len(means))
+        np.testing.assert_allclose(measured.resampled[:, k], micro)
+        for found, values, mean in (
+            (measured.micro[k], micro, micro_mean(column)),
+            (measured.macro[k], macro, macro_mean(column, subsets)),
+        ):
+            low, high = np.percentile(values, [2.5, 97.5])
+            assert (found.value, found.low, found.high) == pytest.approx((mean, low, high))
+        assert measured.subsets[k] == pytest.approx(subset_means(column, subsets), nan_ok=True)
 
 
 def test_the_interval_is_that_of_the_normal_approximation() -> None:
     values = np.random.default_rng(0).random(4000)
-    drawn = resample({"a": values}, ["all"] * 4000, seed=1)
-    found = estimate(micro_mean(values), drawn.micro["a"])
+    (found,) = mean_estimates(values[:, None], draw(["all"] * 4000, 1))
     half = 1.96 * values.std() / math.sqrt(4000)
-    assert found.value == values.mean()
+    assert found.value == found.mean == values.mean()
     assert found.low == pytest.approx(values.mean() - half, abs=0.1 * half)
     assert found.high == pytest.approx(values.mean() + half, abs=0.1 * half)
 
@@ -104,9 +108,8 @@ def test_the_interval_is_that_of_the_normal_approximation() -> None:
 def test_the_interval_covers_the_truth_in_about_95_of_100_tables() -> None:
     random, covered = np.random.default_rng(0), 0
     for seed in range(300):
-        values = (random.random(80) < 0.3).astype(np.float64)
-        drawn = resample({"a": values}, ["all"] * 80, seed, n_resamples=300).micro["a"]
-        found = estimate(float(values.mean()), drawn)
+        values = (random.random((80, 1)) < 0.3).astype(np.float64)
+        (found,) = mean_estimates(values, draw(["all"] * 80, seed, 300))
         covered += found.low <= 0.3 <= found.high
     assert 0.90 <= covered / 300 <= 0.98
 
@@ -114,55 +117,28 @@ def test_the_interval_covers_the_truth_in_about_95_of_100_tables() -> None:
 def test_draws_stay_within_each_subset() -> None:
     # each subset is constant, so the macro mean cannot move; nor can the micro mean
     values = np.array([0.0] * 5 + [1.0] * 15)
-    drawn = resample({"a": values}, ["x"] * 5 + ["y"] * 15, seed=0, n_resamples=50)
-    np.testing.assert_allclose(drawn.macro["a"], 0.5)
-    np.testing.assert_allclose(drawn.micro["a"], 0.75)
-
-
-def test_methods_are_drawn_together() -> None:
-    values = np.random.default_rng(0).random(30)
-    drawn = resample({"a": values, "b": values + 0.01}, ["all"] * 30, seed=0, n_resamples=300)
-    np.testing.assert_allclose(drawn.micro["b"] - drawn.micro["a"], 0.01)
-    assert drawn.micro["a"].std() > 0.02
-    assert probability_of_gain(drawn.micro["b"], drawn.micro["a"]) == 1.0
+    measured = measure(values[:, None], draw(["x"] * 5 + ["y"] * 15, 0, 50))
+    assert measured.micro == [Estimate(0.75, 0.75, 0.75)]
+    assert measured.macro == [Estimate(0.5, 0.5, 0.5)]
 
 
 def test_the_seed_decides_the_draws() -> None:
-    values = np.random.default_rng(0).random(30)
-    runs = [resample({"a": values}, ["all"] * 30, seed).micro["a"] for seed in (1, 1, 2)]
+    values = np.random.default_rng(0).random((30, 1))
+    runs = [measure(values, draw(["all"] * 30, seed)).resampled for seed in (1, 1, 2)]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert (runs[0] != runs[2]).any()
-    assert len(runs[0]) == 2000
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        ([1.0, 2.0, 3.0, 4.0], [0.0, 2.0, 4.0, 0.0], 0.625),
-        ([1.0], [1.0], 0.5),
-        ([2.0, 2.0], [1.0, 1.0], 1.0),
-        ([0.0, 0.0], [1.0, 1.0], 0.0),
-        ([NAN, 1.0, 2.0], [0.0, NAN, 1.0], 1.0),
-        ([NAN, 1.0], [0.0, NAN], NAN),
-    ],
-)
-def test_probability_of_gain_by_hand(
-    first: list[float], second: list[float], expected: float
-) -> None:
-    found = probability_of_gain(np.array(first), np.array(second))
-    assert found == pytest.approx(expected, nan_ok=True)
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1))
-def test_gain_and_loss_add_up_to_one(pairs: list[tuple[float, float]]) -> None:
-    first, second = np.array(pairs).T
-    total = probability_of_gain(first, second) + probability_of_gain(second, first)
-    assert total == pytest.approx(1.0)
+    assert runs[0].shape == (2000, 1)
 
 
 def test_estimate_by_hand() -> None:
     assert estimate(0.5, np.arange(101.0)) == Estimate(0.5, 2.5, 97.5)
     assert estimate(0.5, np.append(np.arange(101.0), NAN)) == Estimate(0.5, 2.5, 97.5)
+
+
+def test_paired_means_by_hand() -> None:
+    columns = np.array([[1.0, 0.0], [NAN, 1.0], [0.0, 0.5], [1.0, NAN]])
+    np.testing.assert_array_equal(paired_means(columns), [0.5, 0.25])
+    assert np.isnan(paired_means(columns[[1, 3]])).all()
 
 
 def test_sums_equal_a_loop_over_the_drawn_rows() -> None:
@@ -190,14 +166,3 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for one, other in zip(whole.counts, pieces.counts, strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(pieces.means(columns), expected)
-
-
-def test_one_set_of_draws_serves_several_statistics() -> None:
-    subsets = [*"aabbbc"]
-    values = np.array([1.0, 0.0, NAN, 0.5, 1.0, 0.25])
-    draws = draw(subsets, seed=4, n_resamples=200)
-    found = resampled_means({"one": values}, draws)
-    again = resample({"one": values}, subsets, seed=4, n_resamples=200)
-    np.testing.assert_array_equal(found.micro["one"], again.micro["one"])
-    np.testing.assert_array_equal(found.micro["one"], draws.means(values[:, None])[:, 0])
-    assert mean_estimates(values[:, None], draws) == [estimate(0.55, found.micro["one"])]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import Command
 from tests.helpers import EXPERTS, table, toy_embedding, toy_encoder, toy_router
-from zooter_lite.compare.evaluated_rows import Outputs
+from zooter_lite.compare.rows import outputs_of
 from zooter_lite.encode.cache import EmbeddingCache
 from zooter_lite.encode.recall import recall
 from zooter_lite.router.router import Router
@@ -39,10 +39,6 @@ def router(tmp_path: Path) -> Router:
     return Router.load(tmp_path / "router")
 
 
-def rewards() -> NDArray[np.float64]:
-    return np.zeros((4, len(EXPERTS)))
-
-
 def test_find_tells_known_texts_and_gives_their_vectors(tmp_path: Path) -> None:
     kept(tmp_path, QUERIES[:2])
     store = EmbeddingCache(tmp_path, toy_encoder().spec.cache_key, 6)
@@ -55,20 +51,21 @@ def test_find_tells_known_texts_and_gives_their_vectors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("n_kept", [0, 3, 4])
 def test_outputs_are_those_of_the_graph(tmp_path: Path, router: Router, n_kept: int) -> None:
     kept(tmp_path, QUERIES[:n_kept])
-    done: list[int] = []
-    outputs = Outputs(router, table(rewards(), queries=QUERIES), recall(tmp_path))
-    outputs.compute(ROWS, done.append)
+    rows = table(np.zeros((4, len(EXPERTS))), queries=QUERIES)
+    found = outputs_of(router, rows, [ROWS[1:], ROWS[:3]], recall(tmp_path))
     probs, embeddings = router.embed(QUERIES)
-    np.testing.assert_allclose(outputs.probs, probs, atol=1e-5)
-    np.testing.assert_allclose(outputs.embeddings, embeddings, atol=1e-6)
-    assert sum(done) == 4
+    np.testing.assert_allclose(found[0], probs, atol=1e-5)
+    np.testing.assert_allclose(found[1], embeddings, atol=1e-6)
+    part, _ = outputs_of(router, rows, [ROWS[2:3]], recall(tmp_path))
+    np.testing.assert_allclose(part[2], probs[2], atol=1e-5)
+    assert not part[[0, 1, 3]].any()
 
 
 def test_what_the_graph_does_not_find_is_not_believed(tmp_path: Path, router: Router) -> None:
     kept(tmp_path, QUERIES, shift=0.2)
-    outputs = Outputs(router, table(rewards(), queries=QUERIES), recall(tmp_path))
-    outputs.compute(ROWS)
-    np.testing.assert_array_equal(outputs.probs, router.embed(QUERIES)[0])
+    rows = table(np.zeros((4, len(EXPERTS))), queries=QUERIES)
+    probs, _ = outputs_of(router, rows, [ROWS], recall(tmp_path))
+    np.testing.assert_array_equal(probs, router.embed(QUERIES)[0])
 
 
 def test_no_cache_is_no_recall(tmp_path: Path) -> None:

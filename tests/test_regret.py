@@ -11,14 +11,8 @@ from sklearn.metrics import confusion_matrix
 
 from tests.helpers import table
 from zooter_lite.measure.metrics import draw, estimate
-from zooter_lite.measure.regret import (
-    by_subset,
-    by_tag,
-    confusion,
-    regret,
-    regrets,
-    worst_rows,
-)
+from zooter_lite.measure.regret import Regret, confusion, regret, regrets
+from zooter_lite.table.reward_table import RewardTable
 
 NAN = float("nan")
 
@@ -43,42 +37,48 @@ def test_confusion_without_ties_is_that_of_scikit_learn() -> None:
     np.testing.assert_allclose(confusion(choices, rewards), expected)
 
 
+def regret_of(rows: RewardTable, choices: list[int], probability: list[float]) -> Regret:
+    draws = draw(rows.subsets, 0, 100)
+    return regret(rows, np.array(choices), np.array(probability), draws)
+
+
 def test_regret_by_subset_by_hand() -> None:
-    lost = np.array([1.0, 0.0, 0.5, NAN, 0.5])
-    draws = draw([*"baabb"], 0, 100)
-    first, second = by_subset(lost, [*"baabb"], draws)
+    rewards = [[0, 1], [1, 0], [0.5, 1], [NAN, 1], [0.5, 1]]  # lost: 1, 0, 0.5, unknown, 0.5
+    found = regret_of(table(rewards, subsets=[*"baabb"]), [0] * 5, [0.5] * 5)
+    first, second = found.by_subset
     assert (first.name, first.rows, first.regret.value, first.share) == ("a", 2, 0.25, 0.25)
     assert (second.name, second.rows, second.regret.value, second.share) == ("b", 2, 0.75, 0.75)
-    resampled = draws.means(np.where(np.arange(5) % 4 == 0, lost, NAN)[:, None])[:, 0]
-    assert second.regret == estimate(0.75, resampled)
+    draws = draw([*"baabb"], 0, 100)
+    lost = np.array([1.0, NAN, NAN, NAN, 0.5])
+    assert second.regret == estimate(0.75, draws.means(lost[:, None])[:, 0])
 
 
-def test_regret_by_tag_by_hand() -> None:
-    lost = np.array([1.0, 0.0, 0.6, NAN])
+def test_regret_by_tag_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    rewards = [[0, 1], [1, 0], [0.4, 1], [NAN, 1]]  # lost: 1, 0, 0.6, unknown
     tags = [["x", "y", "x"], ["y"], ["x", "z"], ["z", "y"]]
-    found = by_tag(lost, tags, draw(["all"] * 4, 0, 50), min_rows=1)
+    rows = table(rewards, tags=tags)
+    assert regret_of(rows, [0] * 4, [0.5] * 4).by_tag == []  # too few rows of each
+    monkeypatch.setattr("zooter_lite.measure.regret.TAG_ROWS", 1)
+    found = regret_of(rows, [0] * 4, [0.5] * 4).by_tag
     assert [(part.name, part.rows) for part in found] == [("x", 2), ("z", 1), ("y", 2)]
     assert [part.regret.value for part in found] == pytest.approx([0.8, 0.6, 0.5])
     assert [part.share for part in found] == pytest.approx([1.0, 0.375, 0.625])
-    frequent = by_tag(lost, tags, draw(["all"] * 4, 0, 50), min_rows=2)
-    assert [part.name for part in frequent] == ["x", "y"]
-    assert [p.name for p in by_tag(lost, tags, draw(["all"] * 4, 0, 50), 1, 1)] == ["x"]
-    assert by_tag(lost, tags, draw(["all"] * 4, 0, 50)) == []
+    monkeypatch.setattr("zooter_lite.measure.regret.TAGS", 1)
+    assert [part.name for part in regret_of(rows, [0] * 4, [0.5] * 4).by_tag] == ["x"]
 
 
-def test_worst_rows_by_hand() -> None:
+def test_worst_rows_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     rewards = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.75], [1.0, 0.0], [NAN, 1.0]]
     rows = table(rewards, subsets=[*"abcde"])
-    choices = np.array([1, 0, 0, 0, 0])
-    probability = np.array([0.6, 0.9, 0.99, 0.7, 0.99])
-    found = worst_rows(rows, choices, probability)
+    surest = [0.6, 0.9, 0.99, 0.7, 0.99]
+    found = regret_of(rows, [1, 0, 0, 0, 0], surest).worst
     assert [row.query_id for row in found] == ["1", "0", "2"]  # no regret in 3, unknown in 4
     first = found[0]
     assert (first.query, first.subset, first.probability) == ("query 1", "b", 0.9)
     assert (first.chosen, first.chosen_reward) == ("e0", 0.0)
     assert (first.best, first.best_reward, first.regret) == ("e1", 1.0, 1.0)
-    assert found[2].regret == 0.25
-    assert [row.query_id for row in worst_rows(rows, choices, probability, most=1)] == ["1"]
+    monkeypatch.setattr("zooter_lite.measure.regret.WORST", 1)
+    assert [row.query_id for row in regret_of(rows, [1, 0, 0, 0, 0], surest).worst] == ["1"]
 
 
 def test_the_parts_belong_together() -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers import units
+from tests.helpers import table, units
 from zooter_lite.compare.rivals import (
     FOLDS,
     RIVALS,
     SHRINKAGE,
-    TUNING_ROWS,
     Rival,
     clusters,
     fold_rewards,
@@ -20,15 +21,10 @@ from zooter_lite.compare.rivals import (
     ridge,
     tuned_scores,
 )
-from zooter_lite.compare.torch_rivals import dual_contrastive, factorise
 
 Array = NDArray[np.float64]
 NAN = float("nan")
-LEARNT = (
-    Rival("matrix factorisation", factorise, (0.01,)),
-    Rival("RouterDC head", dual_contrastive, (0.1,)),
-)
-ALL = [pytest.param(rival, id=rival.name) for rival in (*RIVALS, *LEARNT)]
+ALL = [pytest.param(rival, id=rival.name) for rival in RIVALS]
 
 
 def heaps(n: int, seed: int, holes: float = 0.0) -> tuple[Array, Array, NDArray[np.intp]]:
@@ -49,7 +45,9 @@ def heaps(n: int, seed: int, holes: float = 0.0) -> tuple[Array, Array, NDArray[
 def test_every_rival_learns_what_three_heaps_say(rival: Rival, holes: float) -> None:
     embeddings, rewards, _ = heaps(240, 0, holes)
     evaluated, _, best = heaps(90, 1)
-    scores, strength = tuned_scores(rival, embeddings, rewards, evaluated)
+    rows = (embeddings.astype(np.float32), evaluated.astype(np.float32))
+    rival = replace(rival, strengths=rival.strengths[1:2] or rival.strengths)
+    scores, strength = tuned_scores(rival, table(rewards), *rows)
     assert scores.shape == (90, 3)
     assert np.isfinite(scores).all()
     assert strength in rival.strengths
@@ -85,50 +83,51 @@ def test_hard_labels_by_hand() -> None:
     ]  # fmt: skip
 
 
-def test_a_strength_is_the_one_whose_held_out_choices_earn_most() -> None:
+def constant(_: Array, rewards: Array, evaluated: Array, strength: float) -> Array:
+    """Score by strength alone: 0 likes expert 0 best, 1 expert 1, 2 expert 2."""
+    experts = np.arange(rewards.shape[1])
+    return np.tile(-np.abs(experts - strength), (len(evaluated), 1)).astype(float)
+
+
+def test_a_strength_is_the_one_whose_held_out_choices_earn_most_where_all_are_known() -> None:
     embeddings, rewards, _ = heaps(90, 0, 0.3)
-    fits: list[tuple[int, int, float]] = []
-
-    def constant(x: Array, r: Array, evaluated: Array, strength: float) -> Array:
-        """Score by strength alone: 0 likes expert 0 best, 1 expert 1, 2 expert 2."""
-        fits.append((len(x), len(evaluated), strength))
-        return np.tile(-np.abs(np.arange(3) - strength), (len(evaluated), 1)).astype(float)
-
+    rewards[:30, 0], rewards[:30, 1] = 5.0, NAN  # rows of expert 0 alone do not count
     rival = Rival("constant", constant, (0.0, 1.0, 2.0))
-    earned = fold_rewards(rival, embeddings, rewards, seed=0)
-    assert len(fits) == FOLDS * 3
-    assert all(inside == 60 and outside == 30 for inside, outside, _ in fits)
-    for strength, mean in earned.items():  # each row is held out once
-        order = np.argsort(np.abs(np.arange(3) - strength), kind="stable")
-        by_hand = [next(row[e] for e in order if not np.isnan(row[e])) for row in rewards]
-        assert mean == pytest.approx(np.mean(by_hand))
-    _, chosen = tuned_scores(rival, embeddings, rewards, embeddings)
-    assert chosen == max(earned, key=lambda s: earned[s])
+    earned = fold_rewards(rival, embeddings, rewards, np.arange(90), seed=0)
+    complete = rewards[~np.isnan(rewards).any(axis=1)].mean(axis=0)
+    assert list(earned.values()) == pytest.approx(complete.tolist())
+    inputs = embeddings.astype(np.float32)
+    _, chosen = tuned_scores(rival, table(rewards), inputs, inputs)
+    assert chosen == float(complete.argmax())
 
 
-def test_the_evaluated_rows_do_not_move_the_strength() -> None:
-    embeddings, rewards, _ = heaps(90, 0, 0.3)
-    chosen = [
-        tuned_scores(rival, embeddings, rewards, heaps(30, seed)[0])[1]
-        for seed in (1, 2)
-        for rival in RIVALS[:1]
-    ]
-    assert chosen[0] == chosen[1]
+def test_every_row_is_held_out_once_and_equal_queries_together() -> None:
+    held: list[list[int]] = []
+
+    def spy(inside: Array, rewards: Array, outside: Array, strength: float) -> Array:
+        assert not set(inside[:, 0]) & set(outside[:, 0])
+        held.append(outside[:, 0].astype(int).tolist())
+        return np.zeros((len(outside), 2))
+
+    numbers = np.repeat(np.arange(20.0), 2)[:, None]
+    groups = np.repeat(np.arange(20), 2)
+    fold_rewards(Rival("spy", spy, (1.0,)), numbers, np.zeros((40, 2)), groups, 0)
+    assert len(held) == FOLDS
+    assert sorted(row for part in held for row in part) == sorted([*range(20), *range(20)])
 
 
-def test_many_rows_are_tuned_on_some_and_fitted_on_all() -> None:
+def test_many_rows_are_tuned_on_some_and_fitted_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
     def count(x: Array, r: Array, evaluated: Array, strength: float) -> Array:
         sizes.append(len(x))
         return np.zeros((len(evaluated), 2))
 
-    n = TUNING_ROWS + 500
-    tuned_scores(
-        Rival("c", count, (1.0, 2.0)), np.zeros((n, 2)), np.zeros((n, 2)), np.zeros((1, 2))
-    )
-    assert max(sizes[:-1]) < TUNING_ROWS
-    assert sizes[-1] == n
+    monkeypatch.setattr("zooter_lite.compare.rivals.TUNING_ROWS", 50)
+    rows = np.zeros((70, 2), dtype=np.float32)
+    tuned_scores(Rival("c", count, (1.0, 2.0)), table(rows), rows, rows[:1])
+    assert sizes[:-1] == [40] * 2 * FOLDS
+    assert sizes[-1] == 70
 
 
 def test_ridge_is_scikit_learns_per_expert() -> None:

@@ -24,7 +24,7 @@ from zooter_lite.scoring.checks import Verifier, read_verifier
 from zooter_lite.scoring.rewards import combine, read_responses, standardise
 from zooter_lite.scoring.scorer import Item, fingerprint
 from zooter_lite.scoring.scorer_file import read_scorers, scorers_of
-from zooter_lite.table.storage import read_table, sample_path
+from zooter_lite.table import read_table, sample_path
 
 QUERIES: list[dict[str, Any]] = [
     {"query_id": "q1", "query": "2 + 2?", "answer": "4", "subset": "sums", "split": "train",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_rel
+from scipy.stats import norm, ttest_rel
 
 from zooter_lite.measure.metrics import draw
 from zooter_lite.measure.significance import holm, paired_gaps, two_sided_p
@@ -19,7 +19,8 @@ NAN = float("nan")
     [
         ([0.1] * 98 + [-0.1], 2 * 2 / 100),
         ([-0.1] * 98 + [0.1], 2 * 2 / 100),
-        ([0.1] * 99, 2 * 1 / 100),
+        ([0.1] * 99, 2 * 1 / 100),  # they do not vary, so their number is the limit
+        ([0.1, 0.2] * 4, norm.sf(3) * 2),  # mean 0.15, deviation 0.05
         ([0.0] * 99, 1.0),  # no difference at all
         ([0.1, 0.1, 0.0], 2 * 2 / 4),
         ([0.1, NAN, -0.1, 0.1], 1.0),
@@ -57,11 +58,24 @@ def test_holm_equals_its_definition_by_sequential_rejection(p_values: list[float
 def test_gaps_by_hand() -> None:
     reference = np.array([1.0, 0.0, 1.0, NAN])
     others = np.array([[0.0, NAN], [0.0, NAN], [0.5, NAN], [1.0, 1.0]])
-    first, second = paired_gaps(reference, others, draw(["all"] * 4, 0, 500))
+    first, second = paired_gaps(reference, others, draw([*"aabb"], 0, 500))
     assert first.value == 0.5
     assert first.low <= first.value <= first.high
     assert first.p == first.p_holm  # the other has no query in common, so is not counted
+    assert first.macro.value == 0.5
+    assert first.subsets == {"a": 0.5, "b": 0.5}
     assert [second.value, second.p, second.p_holm] == pytest.approx([NAN] * 3, nan_ok=True)
+    assert second.outcome == "unknown"
+
+
+def test_a_clear_lead_is_shown_beside_a_hundred_experts_too() -> None:
+    # two thousand resamples alone tell no p below 0.001, which Holm would make 0.1
+    random = np.random.default_rng(0)
+    reference = random.random(200) + 1
+    gaps = paired_gaps(reference, random.random((200, 100)), draw(["all"] * 200, 0))
+    assert {gap.outcome for gap in gaps} == {"better"}
+    behind = paired_gaps(-reference, random.random((200, 100)), draw(["all"] * 200, 0))
+    assert {gap.outcome for gap in behind} == {"worse"}
 
 
 def test_p_values_are_close_to_those_of_the_paired_t_test() -> None:

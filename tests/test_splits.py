@@ -1,7 +1,8 @@
-"""Splits before a fit: held-out rows, leaks, rows side by side."""
+"""Splits before a fit: which queries are the same, held-out rows, leaks, rows side by side."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from tests.helpers import table
 from zooter_lite.errors import DataError
+from zooter_lite.table.keys import query_groups, query_hashes, query_key
 from zooter_lite.table.splits import part_of, with_splits
 
 QUERIES = ["a", "b", "c", "a ", "d"]
@@ -50,3 +52,12 @@ def test_rows_side_by_side_are_not_copied() -> None:
     np.testing.assert_array_equal(view, values[2:5])
     np.testing.assert_array_equal(part_of(values, np.array([1, 3])), values[[1, 3]])
     assert part_of(values, np.array([], dtype=np.int64)).shape == (0, 2)
+
+
+def test_queries_are_the_same_whatever_their_white_space() -> None:
+    assert query_key("  a\t b\n\nc ") == "a b c"
+    first = int(hashlib.sha256(b"a b").hexdigest()[:16], 16)
+    assert query_hashes(["a  b", "\ud800", " a b"]).tolist()[::2] == [first, first]
+    queries = [f"q{i}" for i in (5, 3, 5, 9, 3, 0)]
+    assert query_groups(queries).tolist() == [0, 1, 0, 2, 1, 3]
+    assert query_groups([]).tolist() == []

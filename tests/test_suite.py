@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import table
-from zooter_lite.compare.suite import (
-    SplitChoice,
-    SuiteTable,
-    check_groups,
-    chosen_splits,
-    read_suite,
-    table_name,
-)
+from zooter_lite.compare.rows import SplitChoice, TableChoice
+from zooter_lite.compare.suite import read_suite
 from zooter_lite.errors import DataError
-from zooter_lite.table.reward_table import RewardTable
 
 WHOLE = """
 [[table]]
@@ -54,7 +45,7 @@ def write(folder: Path, text: str) -> str:
 
 def test_a_suite_is_read_whole(tmp_path: Path) -> None:
     first, second, third = read_suite(write(tmp_path, WHOLE))
-    assert first == SuiteTable(
+    assert first == TableChoice(
         "first",
         str(tmp_path / "tables" / "first.parquet"),
         str(tmp_path / ".." / "routers" / "first"),
@@ -120,76 +111,3 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, expected: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"suite\.toml: No such file"):
         read_suite(str(tmp_path / "suite.toml"))
-
-
-def rows() -> RewardTable:
-    subsets = ["a", "b", "a", "b", "c", "a"]
-    splits = ["train", "train", "test", "test", "test", "shift"]
-    return replace(table([[1, 0]] * 6, subsets=subsets), splits=splits)
-
-
-@pytest.mark.parametrize(
-    ("splits", "expected"),
-    [
-        ((), {"shift": [5], "test": [2, 3, 4]}),
-        ((SplitChoice("test"),), {"test": [2, 3, 4]}),
-        ((SplitChoice("test", only=("c", "b")),), {"test": [3, 4]}),
-        ((SplitChoice("test", leave_out=("c",)),), {"test": [2, 3]}),
-        ((SplitChoice("test", ("a", "b"), ("b",)),), {"test": [2]}),
-        ((SplitChoice("train"),), {"train": [0, 1]}),
-    ],
-)
-def test_the_rows_of_a_choice(
-    splits: tuple[SplitChoice, ...], expected: dict[str, list[int]]
-) -> None:
-    found = chosen_splits(rows(), SuiteTable("t", "t.csv", "r", splits))
-    assert {choice.split: kept.tolist() for choice, kept in found} == expected
-
-
-@pytest.mark.parametrize(
-    ("choice", "expected"),
-    [
-        (SplitChoice("val"), "t.csv: no row has the split 'val'; found shift, test, train"),
-        (SplitChoice("test", only=("z",)), "split 'test' has no subset 'z'; found a, b, c"),
-        (SplitChoice("shift", leave_out=("b",)), "split 'shift' has no subset 'b'; found a"),
-        (SplitChoice("shift", leave_out=("a",)), "every subset is left out"),
-    ],
-)
-def test_a_choice_that_the_table_does_not_have(choice: SplitChoice, expected: str) -> None:
-    with pytest.raises(DataError) as caught:
-        chosen_splits(rows(), SuiteTable("t", "t.csv", "r", (choice,)))
-    assert expected in str(caught.value)
-
-
-def test_subsets_without_splits_hold_for_every_split() -> None:
-    found = chosen_splits(rows(), SuiteTable("t", "t.csv", "r", only=("a",)))
-    assert {choice.split: kept.tolist() for choice, kept in found} == {"shift": [5], "test": [2]}
-
-
-def test_only_training_rows_must_be_asked_for_by_name() -> None:
-    train = replace(rows(), splits=["train"] * 6)
-    with pytest.raises(DataError, match="every row has the split 'train'"):
-        chosen_splits(train, SuiteTable("t", "t.csv", "r"))
-
-
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("a/b.parquet", "b"),
-        ("b.csv.gz", "b"),
-        ("b.jsonl", "b"),
-        ("org/set", "set"),
-        ("x.csv.y", "x.csv.y"),
-    ],
-)
-def test_a_table_is_named_by_its_file(source: str, name: str) -> None:
-    assert table_name(source) == name
-
-
-def test_groups_name_subsets_of_the_table() -> None:
-    assert check_groups(rows(), SuiteTable("t", "t.csv", "r")) == {}
-    named = SuiteTable("t", "t.csv", "r", groups={"a": "x", "c": "y"})
-    assert check_groups(rows(), named) == {"a": "x", "c": "y"}
-    wrong = SuiteTable("t", "t.csv", "r", groups={"q": "x"})
-    with pytest.raises(DataError, match="no subset 'q', which group 'x' names; found a, b, c"):
-        check_groups(rows(), wrong)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from zooter_lite.errors import DataError
+from zooter_lite.table.columns import Columns
 from zooter_lite.table.reward_table import RewardTable, build_table
 
 NAN = float("nan")
@@ -24,7 +25,7 @@ def build(**changed: Any) -> RewardTable:
     }
     columns |= {name.replace("__", ":"): cells for name, cells in changed.items()}
     kept = {name: cells for name, cells in columns.items() if cells is not None}
-    return build_table(kept, "t.csv", lambda row: f"t.csv, line {row + 2}")
+    return build_table(Columns("t.csv", kept, list(kept), lambda row: f"t.csv, line {row + 2}"))
 
 
 def table_of(queries: Sequence[str], splits: list[str] | None = None) -> RewardTable:
@@ -38,7 +39,8 @@ def table_of(queries: Sequence[str], splits: list[str] | None = None) -> RewardT
         "tags": [[f"tag {i}"] for i in range(n)],
         "subset": [f"subset {i}" for i in range(n)],
     }
-    return build_table(columns | ({} if splits is None else {"split": splits}), "made", str)
+    columns |= {} if splits is None else {"split": splits}
+    return build_table(Columns("made", columns, list(columns), str))
 
 
 def test_columns_left_out_have_their_defaults() -> None:
@@ -185,6 +187,40 @@ def test_take_of_no_row_and_of_missing_columns() -> None:
     assert (one.splits, one.tags, one.costs, one.responses) == (None, None, None, None)
 
 
+def test_experts_are_chosen_and_ordered_in_every_field() -> None:
+    scores: dict[str, Any] = {"score:s:a": [1, 2], "score:s:b": [3, None], "score:s:c": [5, 6]}
+    table = build(reward__c=[7, 8], cost__a=[1, 2], response__c=["x", None], **scores).among(
+        ["c", "b"]
+    )
+    assert table.experts == ["c", "b"]
+    np.testing.assert_array_equal(table.rewards, [[7, NAN], [8, 2]])
+    np.testing.assert_array_equal(table.costs, [[NAN, NAN], [NAN, NAN]])
+    assert table.responses == [["x", None], [None, None]]
+    np.testing.assert_array_equal(table.scores["s"], [[5, 3], [6, NAN]])
+    assert build(reward__b=[1, 1]).among(["a", "b"]).costs is None
+
+
+def test_scores_of_a_scorer_that_lacks_an_expert_are_left_out() -> None:
+    table = build(score__s__a=[1, 2], score__s__b=["0.5", ""], score__half__a=[1, 1])
+    assert list(table.scores) == ["s"]
+    np.testing.assert_array_equal(table.scores["s"], [[1, 0.5], [2, NAN]])
+    np.testing.assert_array_equal(table.take([1]).scores["s"], [[2, NAN]])
+    with pytest.raises(DataError, match="line 3, column 'score:s:b': 'x' is not a number"):
+        build(score__s__a=[1, 2], score__s__b=[1, "x"])
+
+
+def test_an_id_that_stands_at_two_queries_is_refused() -> None:
+    assert build(query=["one", "one"], query_id=["x", "x"]).query_ids == ["x", "x"]
+    assert build(query_id=["1", None]).query_ids == ["1", "1"]  # a position is no given name
+    expected = "t.csv, line 3: query_id '7' stands at two different queries; the other is t.csv, li"
+    with pytest.raises(DataError, match=expected):
+        build(query_id=[7, "7"])
+    with pytest.raises(
+        DataError, match=r"line 2: query_id is \['x'\], expected a text or a number"
+    ):
+        build(query_id=[["x"], "y"])
+
+
 def test_rows_of_a_split() -> None:
     table = table_of(["p", "q", "r", "s"], ["train", "test", "train", "Test"])
     assert table.rows("train").tolist() == [0, 2]
@@ -196,18 +232,8 @@ def test_rows_of_a_split() -> None:
 def test_leaks_are_rows_whose_query_stands_in_train_with_white_space_folded() -> None:
     queries = ["a  b", " a b\n", "a\tb", "ab", "A b", "a  b", "c", "c"]
     splits = ["train", "test", "dev", "test", "test", "train", "test", "dev"]
-    table = table_of(queries, splits)
-    assert table.leaks().tolist() == [1, 2]
-    left = table.drop(table.leaks())
-    assert left.queries == ["a  b", "ab", "A b", "a  b", "c", "c"]
-    assert left.leaks().tolist() == []
+    assert table_of(queries, splits).leaks().tolist() == [1, 2]
     assert table_of(queries).leaks().tolist() == []
-
-
-def test_drop_keeps_the_other_rows_in_order() -> None:
-    table = table_of(["p", "q", "r", "s"])
-    assert table.drop(np.array([3, 1])).query_ids == ["0", "2"]
-    assert table.drop(np.array([], dtype=np.int64)).queries == table.queries
 
 
 def test_hold_out_depends_on_each_query_alone() -> None:

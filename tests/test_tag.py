@@ -325,7 +325,7 @@ def test_a_mistake_is_one_line(
 def test_tags_that_are_no_list_are_refused(tag_command: Tag, tmp_path: Path) -> None:
     source = write(tmp_path / "q.jsonl", [{"query": "Sort", "tags": 5}])
     code, _, err = tag_command("--queries", source, "--out", tmp_path / "o.jsonl")
-    assert (code, "tags are 5, expected a list of texts" in err) == (2, True)
+    assert (code, "column 'tags': expected a list of texts, found 5" in err) == (2, True)
 
 
 def test_another_column_of_queries_is_kept_under_its_name(tag_command: Tag, tmp_path: Path) -> None:

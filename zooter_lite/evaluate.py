@@ -25,7 +25,7 @@ from zooter_lite.compare.routed import Plan
 from zooter_lite.compare.rows import SplitChoice, TableChoice, table_name
 from zooter_lite.compare.suite import read_suite
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.files.rows import atomic_text
+from zooter_lite.files.atomic import atomic_text
 from zooter_lite.measure.results import Report
 from zooter_lite.report.card import rewritten_card
 from zooter_lite.report.terminal import ranking_table, text_table

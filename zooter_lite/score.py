@@ -14,7 +14,7 @@ no security boundary, so use a container or a virtual machine for experts you do
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -36,10 +36,9 @@ from zooter_lite.scoring.rewards import (
 )
 from zooter_lite.scoring.scorer import Scorer
 from zooter_lite.scoring.scorer_file import Weighted, read_scorers
+from zooter_lite.table import write_table
 from zooter_lite.table.queries import read_queries
-from zooter_lite.table.storage import write_table
-
-_FORMATS = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
+from zooter_lite.table.storage import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ class Options:
 
 def main(options: Options) -> None:
     """Score the responses with every scorer, combine, write the table, report."""
-    if not options.out.lower().endswith(_FORMATS):
-        raise DataError(f"{options.out}: expected a name ending in {', '.join(_FORMATS)}")
+    if not options.out.lower().endswith(SUFFIXES):
+        raise DataError(f"{options.out}: expected a name ending in {', '.join(SUFFIXES)}")
     if not Path(options.out).absolute().parent.is_dir():
         raise DataError(f"{options.out}: no such folder")
     scorers = read_scorers(options.scorer)
@@ -82,13 +81,14 @@ def main(options: Options) -> None:
     scores = [_score(each.scorer, responses, journal.parent) for each in scorers]
     rewards = combine(scores, [each.weight for each in scorers])
     table, kept = reward_table(responses, rewards)
-    own = {
-        f"score:{each.scorer.name}:{expert}": responses.matrix(values)[kept, place]
-        for each, values in zip(scorers, scores, strict=True)
-        for place, expert in enumerate(responses.experts)
-        if expert in table.experts
-    }
-    write_table(table, options.out, own if len(scorers) > 1 else None)
+    if len(scorers) > 1:
+        places = [responses.experts.index(expert) for expert in table.experts]
+        own = {
+            each.scorer.name: responses.matrix(values)[kept][:, places]
+            for each, values in zip(scorers, scores, strict=True)
+        }
+        table = replace(table, scores=own)
+    write_table(table, options.out)
     for place, expert in enumerate(table.experts):
         column = table.rewards[:, place]
         seen = column[~np.isnan(column)]

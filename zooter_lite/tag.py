@@ -28,7 +28,8 @@ from tqdm import tqdm
 from zooter_lite.cli import option, run
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.table.overlap import contaminated, repeated
-from zooter_lite.table.queries import SUFFIXES, Queries, read_queries, write_queries
+from zooter_lite.table.queries import Queries, read_queries, write_queries
+from zooter_lite.table.storage import SUFFIXES
 from zooter_lite.tags.balance import per_tag
 from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, support
 
@@ -152,7 +153,7 @@ def _without_unwanted(queries: Queries, options: Options, embed: Embed) -> Queri
         queries = _drop(queries, repeated(queries.texts), "repeat one further up")
     if options.decontaminate:
         names = [name.strip() for name in options.decontaminate.split(",") if name.strip()]
-        others = [text for name in names for text in read_queries(name).texts]
+        others = [text for name in names for text in read_queries(name, others=()).texts]
         found = contaminated(queries.texts, others, options.ngram)
         what = f"share a run of {options.ngram} words with one of {len(others)} test queries"
         queries = _drop(queries, found, what)
@@ -187,7 +188,7 @@ def _tags(queries: Queries, options: Options, embed: Embed) -> Lists:
     from zooter_lite.tags.meanings import tags_by_clusters, tags_by_neighbours
 
     if kind == "nearest":
-        known = read_queries(rest)
+        known = read_queries(rest, others=("tags",))
         tagged = [
             (text, tags) for text, tags in zip(known.texts, known.tags(), strict=True) if tags
         ]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from zooter_lite.cli import option, run
-from zooter_lite.files.rows import atomic_file
+from zooter_lite.files.atomic import atomic_file
 from zooter_lite.table import RewardTable, read_table, sample_path
 
 PIECE = 10_000  # rows written at a time

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError
+from zooter_lite.files.atomic import atomic_text
 from zooter_lite.files.journal import read_journal
-from zooter_lite.files.rows import atomic_text
 from zooter_lite.table.queries import Queries
 
 JOURNAL = "responses.jsonl"

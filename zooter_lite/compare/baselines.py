@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import faiss
 import numpy as np
@@ -163,9 +163,7 @@ def best_answer(scorer: str, scores: Array, part: RewardTable, mean_rewards: Arr
     return System(name, "bound", reward_of(choices, part.rewards), choices)
 
 
-def judged_rankings(
-    name: str, part: RewardTable, scorers: Mapping[str, Array], seed: int
-) -> list[JudgedRanking]:
+def judged_rankings(name: str, part: RewardTable, seed: int) -> list[JudgedRanking]:
     """Mean of what each judge gives to the answers that each scorer picks.
 
     Judges are the rewards of the table and the other scorers, each in its own unit.
@@ -175,17 +173,17 @@ def judged_rankings(
     name
         Of the slice.
     part
-        Its n rows.
-    scorers
-        Per scorer (n, n_experts) scores, NaN where there is none.
+        Its n rows, with the scores of each scorer.
     """
-    draws = draw(part.subsets, seed) if scorers else None
-    judges = {"reward": part.rewards.astype(np.float64)} | dict(scorers)
+    if not part.scores:
+        return []
+    draws = draw(part.subsets, seed)
+    judges = {"reward": part.rewards.astype(np.float64)} | dict(part.scores)
     rankings = []
-    for picker, scores in scorers.items():
+    for picker, scores in part.scores.items():
         choices = _highest(scores, np.zeros(scores.shape[1]))
         for judge, values in judges.items():
-            if judge != picker and draws is not None:
+            if judge != picker:
                 (earned,) = mean_estimates(reward_of(choices, values)[:, None], draws)
                 rankings.append(JudgedRanking(name, judge, picker, earned))
     return rankings

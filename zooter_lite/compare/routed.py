@@ -27,8 +27,6 @@ from zooter_lite.measure.system import ROUTER, FloatArray, Slice, System, Traine
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.table.reward_table import RewardTable
-from zooter_lite.table.scores import read_scores
-from zooter_lite.table.storage import read_table
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,10 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     """Route a table's rows, fit the baselines on its training rows, and make the slices."""
     loaded = isinstance(wanted.router, Router)
     router = wanted.router if loaded else Router.load(wanted.router, plan.precision)
-    read = wanted.data if isinstance(wanted.data, RewardTable) else read_table(wanted.data)
-    table = in_router_order(read, router.experts, wanted.source)
+    table = wanted.data
+    if not isinstance(table, RewardTable):
+        table = RewardTable.read(table, responses=False)
+    table = in_router_order(table, router.experts, wanted.source)
     remembered = _remembered(plan) if plan.precision == "fp32" and not loaded else None
     outputs, notes = None, []
     if table.splits is None:
@@ -100,7 +100,6 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         name, other = f"router {Path(folder).name}", Router.load(folder, plan.precision)
         encoders[name] = other.config.encoder.name
         scored[name] = _other_scores(other, folder, table, evaluated)
-    picked = {} if isinstance(wanted.data, RewardTable) else read_scores(wanted.data, table)
     if plan.precision == "auto":
         share = f"{router.repeat_share:.1%}"
         notes.append(f"auto: int8, with {share} of the queries answered again in fp32")
@@ -108,13 +107,12 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     rankings: list[JudgedRanking] = []
     for split, rows in chosen.items():
         part = table.take(rows)
-        pickers = {scorer: scores[rows] for scorer, scores in picked.items()}
         others = [chooser(name, "baseline", part.rewards, s[rows]) for name, s in scored.items()]
-        others += [best_answer(n, s, part, known.mean_rewards) for n, s in pickers.items()]
+        others += [best_answer(n, s, part, known.mean_rewards) for n, s in part.scores.items()]
         one = sliced((wanted.name, split), part, known, (probs[rows], embeddings[rows]), others)
         temperature = router.config.calibration.temperature
         slices.append(replace(one, temperature=temperature, groups=wanted.groups))
-        rankings += judged_rankings(one.name, part, pickers, plan.seed)
+        rankings += judged_rankings(one.name, part, plan.seed)
     return RoutedTable(wanted, router, slices, rankings, notes, encoders)
 
 

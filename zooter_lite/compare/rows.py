@@ -157,17 +157,14 @@ def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> 
             + ", ".join(repr(expert) for expert in experts)
             + " (--data names another table)"
         )
-    order = [table.experts.index(expert) for expert in experts]
-    rewards = table.rewards[:, order]
-    empty = np.flatnonzero(np.isnan(rewards).all(axis=1))
+    table = table.among(experts)
+    empty = np.flatnonzero(np.isnan(table.rewards).all(axis=1))
     if len(empty):
         raise DataError(
             f"{source}: query {table.query_ids[int(empty[0])]!r} has no reward for any expert "
             "of the router"
         )
-    costs = None if table.costs is None else table.costs[:, order]
-    responses = table.responses and [[texts[i] for i in order] for texts in table.responses]
-    return replace(table, experts=list(experts), rewards=rewards, costs=costs, responses=responses)
+    return table
 
 
 def outputs_of(

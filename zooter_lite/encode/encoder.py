@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from zooter_lite.encode.cache import EmbeddingCache
 from zooter_lite.encode.find import EncoderError, find_encoder, fingerprint, is_static
 from zooter_lite.encode.prompt import check_pooled, declared_prompt, with_prompt
-from zooter_lite.files.rows import atomic_file
+from zooter_lite.files.atomic import atomic_file
 from zooter_lite.router.session import TextSession
 
 EXPORT_VERSION = 2  # to be raised with every change of what an export computes or is named

@@ -28,7 +28,7 @@ from zooter_lite.encode.encoder import Encoder, EncoderSpec
 from zooter_lite.encode.find import DEFAULT, STATIC, EncoderError, find_encoder, fingerprint
 from zooter_lite.encode.reference import load_torch, quiet
 from zooter_lite.errors import MissingPackageError
-from zooter_lite.files.rows import atomic_file
+from zooter_lite.files.atomic import atomic_file
 from zooter_lite.graph.builder import GraphBuilder, encoder_model, serialise
 
 DIM = 256

@@ -1,97 +1,101 @@
-"""CSV and JSON-lines rows as a stream: read with line numbers, written atomically.
-
-Bounded memory whatever the size of the file; nothing here knows about rewards.
-"""
+"""Rows of CSV and JSON-lines files as a stream, each with the line on which it starts."""
 
 from __future__ import annotations
 
 import csv
 import gzip
-import io
-import os
-import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TextIO, cast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, cast
 
 from zooter_lite.errors import DataError
-from zooter_lite.files.lines import csv_line, decode_line, json_line, json_object
+from zooter_lite.files.lines import decode_line, json_object
 
-STANDARD = "-"
+STANDARD = "-"  # standard input or output, for the commands that take it
 TEXT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 _MAX_CELL = 2**31 - 1  # the csv module refuses cells over 128 KiB unless told otherwise
 
 
-@dataclass(frozen=True)
-class Row:
-    """One record of a text file and the line it starts on (counted from 1)."""
-
-    line: int
-    values: dict[str, object]
+def is_csv(path: str) -> bool:
+    """Whether a path with one of the `TEXT_SUFFIXES` is CSV, else JSON lines."""
+    return path.lower().removesuffix(".gz").endswith(".csv")
 
 
-@dataclass(frozen=True)
-class RowReader:
-    """The records of one file: `columns` as the header has them (None for JSON lines)."""
+def csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the cells of each record, the header first.
 
-    name: str
-    columns: list[str] | None
-    rows: Iterator[Row]
-
-
-def text_format(path: str) -> str:
-    """Return "csv" or "jsonl" for a path by its suffix; `-` has no suffix and is an error."""
-    for suffix in TEXT_SUFFIXES:
-        if path.lower().endswith(suffix):
-            return suffix.split(".")[1]
-    raise DataError(f"{path}: unknown format; expected a name ending in {', '.join(TEXT_SUFFIXES)}")
-
-
-@contextmanager
-def open_rows(path: str, kind: str | None = None) -> Iterator[RowReader]:
-    """Open a CSV or JSON-lines file (`-` is standard input) as a stream of rows.
-
-    Parameters
-    ----------
-    path
-        A file name; one that ends in .gz is decompressed.
-    kind
-        "csv" or "jsonl"; None takes it from the file name.
+    A blank line is one empty cell where there is one column, else nothing.
 
     Raises
     ------
     DataError
         Missing, empty, truncated or badly encoded file; a row that does not fit the header.
     """
-    kind = kind or text_format(path)
-    name = "standard input" if path == STANDARD else path
-    with _open_binary(path) as stream:
-        lines = _Lines(stream, name)
-        if kind == "csv":
-            yield _csv_reader(lines)
-        else:
-            yield RowReader(name, None, _json_rows(lines))
+    csv.field_size_limit(_MAX_CELL)
+    columns: list[str] = []
+    with _open_lines(path) as lines:
+        reader = csv.reader(iter(lines), strict=True)
+        while True:
+            line = lines.count + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                raise DataError(f"{path}, line {line}: broken CSV ({error})") from error
+            if cells is None:
+                break
+            if not cells and len(columns) != 1:
+                continue
+            if not columns:
+                repeated = sorted({name for name in cells if cells.count(name) > 1})
+                if repeated:
+                    raise DataError(
+                        f"{path}, line {line}: column {repeated[0]!r} appears more than once"
+                    )
+                columns = cells
+            cells = cells or [""]
+            if len(cells) != len(columns):
+                raise DataError(
+                    f"{path}, line {line}: {len(cells)} cells, "
+                    f"but the header has {len(columns)} columns"
+                )
+            yield line, cells
+    if not columns:
+        raise DataError(f"{path}: the file is empty; expected a header line with column names")
+
+
+def json_rows(path: str) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield the line and the object of each line that is not blank.
+
+    Raises
+    ------
+    DataError
+        Missing, empty, truncated or badly encoded file; a line that is no JSON object.
+    """
+    empty = True
+    with _open_lines(path) as lines:
+        for text in lines:
+            if not text.strip():
+                continue
+            try:
+                value = json_object(text)
+            except ValueError as error:
+                raise DataError(f"{path}, line {lines.count}: {error}") from error
+            empty = False
+            yield lines.count, value
+    if empty:
+        raise DataError(f"{path}: the file is empty; expected one JSON object per line")
 
 
 @contextmanager
-def _open_binary(path: str) -> Iterator[IO[bytes]]:
-    if path == STANDARD:
-        yield sys.stdin.buffer
-        return
-    opener: Callable[[], AbstractContextManager[object]]
-    if path.lower().endswith(".gz"):
-        opener = lambda: gzip.open(path, "rb")  # noqa: E731, SIM115
-    else:
-        opener = lambda: Path(path).open("rb")  # noqa: E731, SIM115
+def _open_lines(path: str) -> Iterator[_Lines]:
+    opener = gzip.open if path.lower().endswith(".gz") else open
     try:
-        stream = opener()
+        stream = cast("IO[bytes]", opener(path, "rb"))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    with stream as opened:
-        yield cast("IO[bytes]", opened)
+    with stream:
+        yield _Lines(stream, path)
 
 
 class _Lines:
@@ -118,129 +122,22 @@ class _Lines:
             raise DataError(f"{self.name}: {error.strerror or error}") from error
 
 
-def _csv_reader(lines: _Lines) -> RowReader:
-    csv.field_size_limit(_MAX_CELL)
-    reader = csv.reader(iter(lines), strict=True)
-    header = next(_csv_records(lines, reader, blank_is_row=False), None)
-    if header is None:
-        raise DataError(
-            f"{lines.name}: the file is empty; expected a header line with column names"
-        )
-    columns = header[1]
-    repeated = sorted({c for c in columns if columns.count(c) > 1})
-    if repeated:
-        raise DataError(
-            f"{lines.name}, line {header[0]}: column {repeated[0]!r} appears more than once"
-        )
-    return RowReader(lines.name, columns, _csv_rows(lines, reader, columns))
+def no_column(source: str, column: str, found: Sequence[str], advice: str = "") -> DataError:
+    """Make the error for a file that lacks a column.
 
-
-def _csv_records(
-    lines: _Lines, reader: Iterator[list[str]], *, blank_is_row: bool
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield records with the line each starts on; a blank line is one empty cell, or nothing."""
-    while True:
-        start = lines.count + 1
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError(f"{lines.name}, line {start}: broken CSV ({error})") from error
-        if record or blank_is_row:
-            yield start, record or [""]
-
-
-def _csv_rows(lines: _Lines, reader: Iterator[list[str]], columns: list[str]) -> Iterator[Row]:
-    for start, record in _csv_records(lines, reader, blank_is_row=len(columns) == 1):
-        if len(record) != len(columns):
-            raise DataError(
-                f"{lines.name}, line {start}: {len(record)} cells, "
-                f"but the header has {len(columns)} columns"
-            )
-        yield Row(start, dict(zip(columns, record, strict=True)))
-
-
-def _json_rows(lines: _Lines) -> Iterator[Row]:
-    empty = True
-    for text in lines:
-        if not text.strip():
-            continue
-        try:
-            value = json_object(text)
-        except ValueError as error:
-            raise DataError(f"{lines.name}, line {lines.count}: {error}") from error
-        empty = False
-        yield Row(lines.count, value)
-    if empty:
-        raise DataError(f"{lines.name}: the file is empty; expected one JSON object per line")
-
-
-class RowWriter:
-    """Writes rows as CSV (a header line first) or JSON lines to an open text stream."""
-
-    def __init__(self, stream: TextIO, kind: str, columns: Sequence[str] | None) -> None:
-        self._stream = stream
-        self._columns = columns if kind == "csv" else None
-        self._count = 0
-        if self._columns is not None:
-            stream.write(csv_line(self._columns))
-
-    def write(self, rows: Iterable[dict[str, object]]) -> None:
-        """Append rows; a CSV row takes its cells in the order of the header.
-
-        Raises
-        ------
-        DataError
-            A row that the format cannot hold, such as infinity in JSON.
-        """
-        for row in rows:
-            self._count += 1
-            try:
-                if self._columns is not None:
-                    line = csv_line([row[column] for column in self._columns])
-                else:
-                    line = json_line(row)
-                self._stream.write(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(
-                    f"row {self._count} of the output cannot be written ({error})"
-                ) from error
-
-
-@contextmanager
-def atomic_text(path: str) -> Iterator[TextIO]:
-    """Open `path` for writing so that it appears complete or not at all.
-
-    `-` is standard output. A name that ends in .gz is compressed, without a time
-    stamp, so that equal rows give equal bytes.
+    It lists the columns that were found, and says so where their names look as if
+    something else than commas divided the cells.
     """
-    if path == STANDARD:
-        sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    with atomic_file(Path(path)) as partial, partial.open("wb") as raw:
-        binary: IO[bytes] = raw
-        if path.lower().endswith(".gz"):
-            binary = cast("IO[bytes]", gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
-        text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
-        yield text
-        text.flush()
-        text.detach()
-        if binary is not raw:
-            binary.close()
+    other = next((sign for sign in (";", "\t", "|") if sign in "".join(found)), None)
+    hint = f"; are its cells divided by {other!r}? expected commas" if other else ""
+    return DataError(f"{source}: no column {column!r}; found {listed(found)}{advice}{hint}")
 
 
-@contextmanager
-def atomic_file(target: Path) -> Iterator[Path]:
-    """Yield a sibling path to write to; it replaces `target` when the block ends well."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(target)
-    except OSError as error:
-        raise DataError(f"{target}: cannot write ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Join the first names for a message.
+
+    >>> listed(["a", "b", "c"], most=2)
+    "'a', 'b' and 1 more"
+    """
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

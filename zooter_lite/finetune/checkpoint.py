@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from zooter_lite.encode.find import EncoderError
-from zooter_lite.files.rows import atomic_file
+from zooter_lite.files.atomic import atomic_file
 
 ENCODER, FIGURES = "encoder", "figures.json"
 

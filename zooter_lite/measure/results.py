@@ -336,7 +336,7 @@ class Report:
         MissingPackageError
             A package of the extra `report` is not installed.
         """
-        from zooter_lite.files.rows import atomic_text
+        from zooter_lite.files.atomic import atomic_text
         from zooter_lite.report.page import render
 
         page = render(self)

@@ -15,7 +15,8 @@ from zooter_lite.ask.responses import SETTINGS
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import read_journal
 from zooter_lite.scoring.scorer import Item
-from zooter_lite.table.queries import Queries, tags_of
+from zooter_lite.table.checks import tags_of
+from zooter_lite.table.queries import Queries
 from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float64]

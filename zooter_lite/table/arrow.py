@@ -1,156 +1,218 @@
-"""Reward tables that Arrow reads: Parquet files, `datasets` folders and hub names.
+"""Columns by way of Arrow: Parquet files, `datasets` folders, hub names, frames in memory.
 
-Large ones are mapped from disk: the text of the queries stays there (table/texts.py).
+Large ones are mapped from disk: the text of the queries stays there (`ArrowTexts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from sys import intern
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.table.reward_table import Column, RewardTable, build_table
-from zooter_lite.table.texts import ArrowTexts
+from zooter_lite.files.atomic import atomic_file
+from zooter_lite.table.columns import NUMBERS, ArrowTexts, Column, Columns, Wanted, by_row, objects
 
-IN_MEMORY = 64 * 2**20  # bytes of a Parquet file, uncompressed, up to which it is simply read
+IN_MEMORY = 32 * 2**20  # bytes of a Parquet file up to which it is simply read
 TEXTS = 16 * 2**20  # bytes of queries up to which they become Python strings
 
 
-def read_parquet(path: Path, responses: bool = True) -> RewardTable:
+def read_parquet(source: str, wanted: Wanted) -> Columns:
     """Read a Parquet file; one of more than `IN_MEMORY` goes through `datasets`.
 
     That keeps an Arrow copy in its own cache folder ($HF_DATASETS_CACHE), which is mapped.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingPackageError("pyarrow", "fit", f"{path}: reading Parquet") from error
+    pa = _package("pyarrow", f"{source}: reading Parquet")
+    path = Path(source)
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{source}: no such file")
     if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty; expected a Parquet file")
+        raise DataError(f"{source}: the file is empty; expected a Parquet file")
     try:
-        with pq.ParquetFile(path) as file:  # pq.read_table trips over repeated column names
-            names = _wanted(file.schema_arrow.names, responses, str(path))
-            if _size(file.metadata, names) > IN_MEMORY:
-                return _from_arrow(_mapped(path, names), str(path))
-            table = file.read(names).select(names)  # "a" alone would bring "a.b", too
+        with _package("pyarrow.parquet", source).ParquetFile(
+            path
+        ) as file:  # read_table trips over repeated names
+            names = file.schema_arrow.names
+            kept = _kept(names, wanted, source)
+            if path.stat().st_size > IN_MEMORY:
+                table = _mapped(source, kept)
+            else:
+                table = file.read(kept).select(kept)  # "a" alone would bring "a.b", too
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({_flat(error)})") from error
-    return _from_arrow(table, str(path))
+        raise DataError(f"{source}: not a readable Parquet file ({_flat(error)})") from error
+    return _columns(table, names, source)
 
 
-def _size(metadata: Any, names: Sequence[str]) -> int:
-    """Bytes of these columns without compression."""
-    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
-    columns = (group.column(place) for group in groups for place in range(group.num_columns))
-    kept = set(names)
-    return sum(
-        column.total_uncompressed_size
-        for column in columns
-        if column.path_in_schema in kept or column.path_in_schema.partition(".")[0] in kept
-    )
-
-
-def _mapped(path: Path, names: list[str]) -> Any:
+def _mapped(source: str, names: list[str]) -> Any:
     """Arrow table of these columns, in files that are mapped into memory."""
-    datasets = _datasets(str(path))
+    datasets = _package("datasets", f"{source}: mapping a large file")
     try:
-        loaded = datasets.Dataset.from_parquet(str(path), columns=names)
+        loaded = datasets.Dataset.from_parquet(source, columns=names)
     except Exception as error:  # its builder raises many unrelated classes
-        raise DataError(f"{path}: not a readable Parquet file ({_flat(error)})") from error
+        raise DataError(f"{source}: not a readable Parquet file ({_flat(error)})") from error
     return loaded.with_format("arrow")[:]
 
 
-def is_response(name: str) -> bool:
-    """Whether a column holds an expert's responses."""
-    return name.startswith("response:")
-
-
-def _wanted(names: list[str], responses: bool, source: str) -> list[str]:
-    """Columns to read; an error where one stands twice."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{source}: column {repeated[0]!r} appears more than once")
-    return [name for name in names if responses or not is_response(name)]
-
-
-def _flat(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _from_arrow(table: Any, source: str) -> RewardTable:
-    columns = {
-        name: _arrow_column(name, table.column(name), f"{source}, column {name!r}")
-        for name in table.column_names
-    }
-    return build_table(columns, source, lambda row: f"{source}, row {row + 1}")
-
-
-def _arrow_column(name: str, column: Any, where: str) -> Column:
-    import pyarrow as pa
-
-    whole = pa.types.is_integer(column.type) and not column.null_count
-    if pa.types.is_decimal(column.type):
-        column = column.cast(pa.float64())
-    if pa.types.is_floating(column.type) or whole:
-        numbers: NDArray[Any] = column.to_numpy()
-        return numbers
-    try:
-        if name == "query" and pa.types.is_string(column.type) and column.nbytes > TEXTS:
-            column.validate(full=True)
-            return ArrowTexts(column)
-        if name in ("subset", "split") and pa.types.is_string(column.type):
-            return [None if cell is None else intern(cell) for cell in column.to_pylist()]
-        cells: list[Any] = column.to_pylist()
-    except (UnicodeDecodeError, pa.ArrowInvalid) as error:
-        raise DataError(f"{where}: text that is not UTF-8") from error
-    return cells
-
-
-def read_datasets(source: str, responses: bool = True) -> RewardTable:
+def read_datasets(source: str, wanted: Wanted) -> Columns:
     """Read a saved `datasets` folder, or whatever `load_dataset` finds under a name."""
-    datasets = _datasets(source)
+    datasets = _package("datasets", f"{source}: reading a datasets folder")
     saved = any((Path(source) / name).exists() for name in ("state.json", "dataset_dict.json"))
     try:
         loaded = datasets.load_from_disk(source) if saved else datasets.load_dataset(source)
     except Exception as error:  # the hub client raises many unrelated classes
         kind = "not a saved datasets folder" if saved else "no such file, folder or hub dataset"
         raise DataError(f"{source}: {kind} ({_flat(error)})") from error
-    if not isinstance(loaded, dict):
-        return _from_arrow(_columns(loaded, responses, source), source)
+    return read_frame(loaded, source, wanted)
+
+
+def read_frame(frame: Any, source: str, wanted: Wanted) -> Columns:
+    """Read a pandas or polars frame, an Arrow table, or a data set of `datasets`.
+
+    The parts of a `DatasetDict` stand one after another, with their names as the column
+    'split' where they have none.
+
+    Raises
+    ------
+    DataError
+        It is nothing of that kind, or names a column twice.
+    """
+    pa = _package("pyarrow", f"{source}: reading a frame")
+    if isinstance(frame, Mapping) and frame and all(map(_is_dataset, frame.values())):
+        return _joined(frame, source, wanted)
+    if _is_dataset(frame):
+        names = list(frame.column_names)
+        kept = _kept(names, wanted, source)
+        return _columns(frame.select_columns(kept).with_format("arrow")[:], names, source)
+    if hasattr(frame, "iloc"):  # pandas, whose columns of objects may hold what Arrow cannot
+        names = [str(name) for name in frame.columns]
+        kept = _kept(names, wanted, source)
+        series = {name: frame.iloc[:, names.index(name)] for name in kept}
+        cells = {name: _of_series(name, one, source) for name, one in series.items()}
+        return Columns(source, cells, names, by_row(source))
+    if not hasattr(frame, "__arrow_c_stream__"):
+        raise DataError(
+            f"{source}: found {type(frame).__name__}; expected a pandas or polars frame, "
+            "a datasets.Dataset or an Arrow table"
+        )
+    table = pa.table(frame)
+    names = table.column_names
+    return _columns(table.select(_kept(names, wanted, source)), names, source)
+
+
+def _is_dataset(frame: object) -> bool:
+    return hasattr(frame, "with_format") and hasattr(frame, "select_columns")
+
+
+def _joined(parts: Mapping[str, Any], source: str, wanted: Wanted) -> Columns:
     import pyarrow as pa
 
-    parts = []
-    for split, part in loaded.items():
-        table = _columns(part, responses, source)
+    tables, names = [], dict[str, None]()
+    for split, part in parts.items():
+        kept = _kept(list(part.column_names), wanted, source)
+        table = part.select_columns(kept).with_format("arrow")[:]
         if "split" not in table.column_names:
             table = table.append_column("split", pa.array([str(split)] * len(table), pa.string()))
-        parts.append(table)
+        tables.append(table)
+        names |= dict.fromkeys([*part.column_names, "split"])
     try:
-        table = pa.concat_tables(parts, promote_options="permissive")  # int beside float is float
+        table = pa.concat_tables(tables, promote_options="permissive")  # int beside float is float
     except pa.ArrowException as error:
         raise DataError(f"{source}: the splits do not fit together ({_flat(error)})") from error
-    return _from_arrow(table, source)
+    return _columns(table, list(names), source)
 
 
-def _columns(part: Any, responses: bool, source: str) -> Any:
-    """Arrow table of the wanted columns, mapped where the data set is."""
-    names = _wanted(list(part.column_names), responses, source)
-    return part.select_columns(names).with_format("arrow")[:]
+def _of_series(name: str, series: Any, source: str) -> Column:
+    import pyarrow as pa
 
-
-def _datasets(source: str) -> Any:
     try:
-        import datasets
-        import pyarrow  # noqa: F401
+        column = pa.array(series, from_pandas=True)
+    except (pa.ArrowException, UnicodeEncodeError):  # cells of several types
+        return list(series.astype(object).where(series.notna(), None))
+    chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    return _column(name, chunked, source)
+
+
+def _kept(names: Sequence[str], wanted: Wanted, source: str) -> list[str]:
+    """Names of the columns to read; an error where one stands twice."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{source}: column {repeated[0]!r} appears more than once")
+    return [name for name in names if wanted(name)]
+
+
+def _columns(table: Any, names: Sequence[str], source: str) -> Columns:
+    kept = table.column_names
+    cells = {name: _column(name, table.column(name), source) for name in kept}
+    return Columns(source, cells, names, by_row(source))
+
+
+def _column(name: str, column: Any, source: str) -> Column:
+    import pyarrow as pa
+
+    kind = column.type
+    if name.startswith(NUMBERS):
+        if pa.types.is_decimal(kind):
+            column = column.cast(pa.float64())
+        if pa.types.is_floating(column.type) or (
+            pa.types.is_integer(kind) and not column.null_count
+        ):
+            numbers: Column = column.to_numpy()
+            return numbers
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    try:
+        if name == "query" and text and column.nbytes > TEXTS:
+            column.validate(full=True)
+            return ArrowTexts(column)
+        cells: list[Any] = column.to_pylist()
+    except (UnicodeDecodeError, pa.ArrowInvalid) as error:
+        raise DataError(f"{source}, column {name!r}: text that is not UTF-8") from error
+    if name in ("subset", "split") and text:
+        return [None if cell is None else intern(cell) for cell in cells]
+    return cells
+
+
+def write_parquet(columns: Mapping[str, Column], path: str) -> None:
+    """Write columns as a Parquet file: numbers as float32, a column without any cell as text.
+
+    Raises
+    ------
+    DataError
+        A column holds cells of several types, or the file cannot be written.
+    """
+    pa = _package("pyarrow", f"{path}: writing Parquet")
+    arrays = {}
+    for name, column in columns.items():
+        kind = pa.float32() if isinstance(column, np.ndarray) else None
+        try:
+            array = pa.array(objects(column), kind)
+            arrays[name] = array.cast(_named(array.type))
+        except (pa.ArrowException, UnicodeEncodeError) as error:
+            raise DataError(
+                f"{path}: column {name!r} cannot be written ({_flat(error)})"
+            ) from error
+    with atomic_file(Path(path)) as partial:
+        _package("pyarrow.parquet", path).write_table(pa.table(arrays), partial)
+
+
+def _named(kind: Any) -> Any:
+    """Return the type, with text in the place of the type of empty cells."""
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        return pa.list_(_named(kind.value_type))
+    return pa.string() if pa.types.is_null(kind) else kind
+
+
+def _flat(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _package(name: str, purpose: str) -> Any:
+    try:
+        return import_module(name)
     except ImportError as error:
-        raise MissingPackageError(
-            "datasets", "fit", f"{source}: reading a datasets folder"
-        ) from error
-    return datasets
+        raise MissingPackageError(name.partition(".")[0], "fit", purpose) from error

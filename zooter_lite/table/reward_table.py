@@ -1,24 +1,27 @@
-"""The reward table in memory, and the one place where its columns are validated."""
+"""The reward table: read, validated, held in memory, written."""
 
 from __future__ import annotations
 
-import re
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
+from zooter_lite.table import checks
+from zooter_lite.table.arrow import read_frame
+from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
 from zooter_lite.table.keys import query_hashes
-from zooter_lite.table.texts import ArrowTexts, taken
+from zooter_lite.table.storage import read_columns, write_columns
 
 FloatArray = NDArray[np.float32]
-Column = Sequence[Any] | NDArray[Any]
 
-_NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf|infinity)\s*", re.I)
+_PLAIN = ("query_id", "query", "subset", "split", "tags")
+_BY_EXPERT = ("reward:", "cost:", "response:")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ class RewardTable:
         One list per query, one text (or None) per expert.
     query_ids
         Names of the rows; their position where the file has none.
+    scores
+        (n_queries, n_experts) float64 scores of each scorer by its name, NaN where there is
+        none: what `score` found with several scorers, beside the rewards it made of them.
     """
 
     queries: Sequence[str]
@@ -56,6 +62,60 @@ class RewardTable:
     costs: FloatArray | None
     responses: list[list[str | None]] | None
     query_ids: list[str]
+    scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls, source: str | os.PathLike[str], *, responses: bool = True, scores: bool = True
+    ) -> RewardTable:
+        """Read and validate a reward table.
+
+        Large Parquet files, and what `datasets` reads, are mapped from disk: their queries
+        stay there. Text files are read into memory whole.
+
+        Parameters
+        ----------
+        source
+            A .parquet, .jsonl or .csv file (the last two also .gz), a folder saved by
+            `datasets`, a folder or hub name (owner/name) that `datasets.load_dataset` reads.
+        responses, scores
+            Whether the columns "response:<expert>", which outweigh all others, and
+            "score:<scorer>:<expert>" are read.
+
+        Raises
+        ------
+        DataError
+            With the file, row and column, and what was expected there.
+        MissingPackageError
+            The format needs a package of the `[fit]` extra.
+        """
+        prefixes = (*_BY_EXPERT[: 2 + responses], *(("score:",) if scores else ()))
+        return build_table(
+            read_columns(
+                os.fspath(source), lambda name: name in _PLAIN or name.startswith(prefixes)
+            )
+        )
+
+    @classmethod
+    def of(cls, frame: Any, name: str = "table") -> RewardTable:
+        """Validate a frame in memory, with the columns that a file has.
+
+        Parameters
+        ----------
+        frame
+            A pandas or polars frame, a `datasets.Dataset` or `DatasetDict`, an Arrow table, or
+            anything else that Arrow takes over.
+        name
+            What messages call it.
+
+        Raises
+        ------
+        DataError
+            With the row and column, and what was expected there.
+        MissingPackageError
+            pyarrow, of the `[fit]` extra, is not installed.
+        """
+        return build_table(read_frame(frame, name, lambda _: True))
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -77,6 +137,21 @@ class RewardTable:
             costs=None if self.costs is None else self.costs[index],
             responses=None if self.responses is None else [self.responses[i] for i in index],
             query_ids=[self.query_ids[i] for i in index],
+            scores={name: values[index] for name, values in self.scores.items()},
+        )
+
+    def among(self, experts: Sequence[str]) -> RewardTable:
+        """Return the table with these of its experts, in the given order."""
+        order = [self.experts.index(expert) for expert in experts]
+        return replace(
+            self,
+            experts=list(experts),
+            rewards=self.rewards[:, order],
+            costs=None if self.costs is None else self.costs[:, order],
+            responses=None
+            if self.responses is None
+            else [[texts[i] for i in order] for texts in self.responses],
+            scores={name: values[:, order] for name, values in self.scores.items()},
         )
 
     def leaks(self) -> NDArray[np.int64]:
@@ -85,12 +160,6 @@ class RewardTable:
             return np.zeros(0, dtype=np.int64)
         hashes, train = query_hashes(self.queries), np.asarray(self.splits) == "train"
         return np.flatnonzero(~train & np.isin(hashes, hashes[train]))
-
-    def drop(self, rows: NDArray[np.int64]) -> RewardTable:
-        """Return the table without these rows."""
-        keep = np.ones(len(self), dtype=bool)
-        keep[rows] = False
-        return self.take(np.flatnonzero(keep))
 
     def hold_out(self, share: float = 0.2) -> RewardTable:
         """Split a table that has no splits into `train` and `test`.
@@ -102,181 +171,78 @@ class RewardTable:
         return replace(self, splits=[("train", "test")[one] for one in held.tolist()])
 
 
-def build_table(
-    columns: Mapping[str, Column], source: str, where: Callable[[int], str]
-) -> RewardTable:
-    """Validate the columns of a file and make the reward table of them.
+def sample_path() -> str:
+    """Path of the bundled sample: prompts answered by pocket experts (recipes/pocket)."""
+    return str(resources.files("zooter_lite.table").joinpath("sample.jsonl.gz"))
 
-    Parameters
-    ----------
-    columns
-        Cells by column name; all of one length.
-    source
-        Name of the file, for errors about the file as a whole.
-    where
-        Maps a row's position to the words that locate it, such as "prompts.csv, line 14".
+
+def write_table(table: RewardTable, path: str) -> None:
+    """Write a reward table as .parquet, .jsonl or .csv (the last two also .gz), atomically.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written, the format is unknown, or it cannot hold a cell, such
+        as a tag with the ';' that separates tags in CSV.
+    """
+    columns: dict[str, Column | None] = {
+        "query_id": table.query_ids,
+        "query": table.queries,
+        "subset": table.subsets,
+        "split": table.splits,
+        "tags": table.tags,
+    }
+    matrices = {"reward": table.rewards, "cost": table.costs}
+    for prefix, matrix in matrices.items():
+        if matrix is not None:
+            columns |= _by_expert(prefix, table.experts, matrix)
+    if table.responses is not None:
+        responses = list(zip(*table.responses, strict=True))
+        columns |= {f"response:{e}": responses[i] for i, e in enumerate(table.experts)}
+    for scorer, scores in table.scores.items():
+        columns |= _by_expert(f"score:{scorer}", table.experts, scores)
+    write_columns({name: column for name, column in columns.items() if column is not None}, path)
+
+
+def _by_expert(prefix: str, experts: Sequence[str], matrix: NDArray[Any]) -> dict[str, Column]:
+    return {f"{prefix}:{expert}": matrix[:, place] for place, expert in enumerate(experts)}
+
+
+def build_table(columns: Columns) -> RewardTable:
+    """Validate columns and make the reward table of them.
 
     Raises
     ------
     DataError
         A missing or unusable column, or a cell that is not what its column needs.
     """
-    if "query" not in columns:
-        raise DataError(f"{source}: no column 'query'; found {_listed(columns)}")
-    experts = [name.removeprefix("reward:") for name in columns if name.startswith("reward:")]
-    if "" in experts:
-        raise DataError(f"{source}: column 'reward:' names no expert; expected 'reward:<expert>'")
-    if len(experts) < 2:
-        raise DataError(
-            f"{source}: expected at least two columns named 'reward:<expert>', "
-            f"found {len(experts)} among {_listed(columns)}"
-        )
-    n_queries = len(columns["query"])
-    if n_queries == 0:
+    source, where, read = columns.source, columns.where, columns.cells
+    experts = checks.experts_of(columns)
+    if len(columns) == 0:
         raise DataError(f"{source}: no rows; expected one row per query")
-    for prefix in ("cost:", "response:"):
-        for name in columns:
-            if name.startswith(prefix) and name.removeprefix(prefix) not in experts:
-                raise DataError(
-                    f"{source}: column {name!r} has no column "
-                    f"'reward:{name.removeprefix(prefix)}' beside it"
-                )
-    rewards = _matrix(columns, "reward:", experts, where)
+    rewards = checks.matrix(columns, "reward:", experts, np.float32)
     unrewarded = np.flatnonzero(np.isnan(rewards).all(axis=1))
     if len(unrewarded):
         raise DataError(
             f"{where(int(unrewarded[0]))}: no reward at all; "
             "expected a number in at least one 'reward:' column"
         )
+    for name, empty in (("query", False), ("subset", True), ("split", False)):
+        checks.check_texts(name, read.get(name, ()), where, empty=empty)
+    queries = read["query"] if isinstance(read["query"], ArrowTexts) else list(read["query"])
     return RewardTable(
-        queries=_queries(columns["query"], where),
+        queries=queries,
         experts=experts,
         rewards=rewards,
-        subsets=list(_texts("subset", columns["subset"], where, blank="(none)"))
-        if "subset" in columns
-        else ["all"] * n_queries,
-        splits=list(_texts("split", columns["split"], where)) if "split" in columns else None,
-        tags=_tags(columns["tags"], where) if "tags" in columns else None,
-        costs=_matrix(columns, "cost:", experts, where)
-        if any(name.startswith("cost:") for name in columns)
+        subsets=[cell if cell and cell.strip() else "(none)" for cell in read["subset"]]
+        if "subset" in read
+        else ["all"] * len(columns),
+        splits=list(read["split"]) if "split" in read else None,
+        tags=checks.tag_lists(read["tags"], where) if "tags" in read else None,
+        costs=checks.matrix(columns, "cost:", experts, np.float32)
+        if any(name.startswith("cost:") for name in read)
         else None,
-        responses=_responses(columns, experts, where),
-        query_ids=_ids(columns.get("query_id"), n_queries),
+        responses=checks.responses_of(columns, experts),
+        query_ids=checks.row_ids(columns, queries, str),
+        scores=checks.scores_of(columns, experts),
     )
-
-
-def _listed(columns: Mapping[str, Column], most: int = 8) -> str:
-    names = [repr(name) for name in columns]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _matrix(
-    columns: Mapping[str, Column], prefix: str, experts: list[str], where: Callable[[int], str]
-) -> FloatArray:
-    """Numbers of all experts as (n_queries, n_experts) float32, NaN where empty or absent."""
-    matrix = np.full((len(columns["query"]), len(experts)), np.nan, dtype=np.float32)
-    for place, expert in enumerate(experts):
-        name = prefix + expert
-        if name in columns:
-            matrix[:, place] = _numbers(name, columns[name], where)
-    return matrix
-
-
-def _numbers(name: str, cells: Column, where: Callable[[int], str]) -> FloatArray:
-    numbers = np.empty(len(cells), dtype=np.float64)
-    if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiu":
-        numbers[:] = cells
-    else:
-        for row, cell in enumerate(cells):
-            try:
-                numbers[row] = _number(cell)
-            except ValueError as error:
-                raise DataError(
-                    f"{where(row)}, column {name!r}: {cell!r} is not a number "
-                    "(leave the cell empty if it was not observed)"
-                ) from error
-    with np.errstate(over="ignore"):
-        single = numbers.astype(np.float32)
-    infinite = np.flatnonzero(np.isinf(single)).tolist()
-    if infinite:
-        first = infinite[0]
-        raise DataError(
-            f"{where(first)}, column {name!r}: {cells[first]} is not finite in 32 bits; "
-            "expected a number"
-        )
-    return single
-
-
-def _number(cell: object) -> float:
-    """Return the cell's value, NaN for an empty cell; raise ValueError for what is no number."""
-    if cell is None or cell == "":
-        return float("nan")
-    if isinstance(cell, str) and not _NUMBER.fullmatch(cell):
-        raise ValueError(cell)
-    if isinstance(cell, bool) or not isinstance(cell, (str, int, float)):
-        raise ValueError(cell)
-    try:
-        return float(cell)
-    except OverflowError:  # an integer beyond the largest float
-        return float("inf")
-
-
-def _queries(cells: Column, where: Callable[[int], str]) -> Sequence[str]:
-    """Check the texts; those that are on disk stay there."""
-    texts = _texts("query", cells, where)
-    if isinstance(cells, ArrowTexts):
-        deque(texts, maxlen=0)
-        return cells
-    return list(texts)
-
-
-def _texts(
-    name: str, cells: Column, where: Callable[[int], str], blank: str | None = None
-) -> Iterator[str]:
-    """Texts of a column; an empty cell becomes `blank`, or is an error where that is None."""
-    for row, cell in enumerate(cells):
-        if cell is not None and not isinstance(cell, str):
-            raise DataError(
-                f"{where(row)}, column {name!r}: expected text, found {type(cell).__name__}"
-            )
-        if cell is None or not cell.strip():
-            if blank is None:
-                raise DataError(f"{where(row)}, column {name!r}: empty; expected text")
-            cell = blank
-        yield cell
-
-
-def _tags(cells: Column, where: Callable[[int], str]) -> list[list[str]]:
-    """Tags per row, from a list of texts or from one text separated by ';'."""
-    tags = []
-    for row, cell in enumerate(cells):
-        names = [] if cell is None else cell.split(";") if isinstance(cell, str) else cell
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(
-                f"{where(row)}, column 'tags': expected a list of texts, found {cell!r}"
-            )
-        tags.append(list(dict.fromkeys(name.strip() for name in names if name.strip())))
-    return tags
-
-
-def _responses(
-    columns: Mapping[str, Column], experts: list[str], where: Callable[[int], str]
-) -> list[list[str | None]] | None:
-    names = [f"response:{expert}" for expert in experts]
-    if not any(name in columns for name in names):
-        return None
-    for name in names:
-        for row, cell in enumerate(columns.get(name, ())):
-            if cell is not None and not isinstance(cell, str):
-                raise DataError(
-                    f"{where(row)}, column {name!r}: expected text, found {type(cell).__name__}"
-                )
-    empty: list[None] = [None] * len(columns["query"])
-    by_expert = [columns.get(name, empty) for name in names]
-    return [list(texts) for texts in zip(*by_expert, strict=True)]
-
-
-def _ids(cells: Column | None, n_queries: int) -> list[str]:
-    if cells is None:
-        return [str(row) for row in range(n_queries)]
-    return [str(row) if cell in (None, "") else str(cell) for row, cell in enumerate(cells)]

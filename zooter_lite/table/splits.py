@@ -45,7 +45,8 @@ def with_splits(
     if len(leaks):
         done = "dropped" if drop_leaks else "kept; --drop-leaks removes them"
         notes.append(f"{len(leaks)} evaluated rows have a query that also stands in train ({done})")
-        table = table.drop(leaks) if drop_leaks else table
+        if drop_leaks:
+            table = table.take(np.setdiff1d(np.arange(len(table)), leaks))
     return _by_split(table), notes
 
 

@@ -92,16 +92,3 @@ def test_factorised_scores_are_logits_of_the_mean_reward_where_nothing_else_is_k
     scores = factorise(embeddings, rewards, np.zeros((1, 3)), 0.01)
     probabilities = 1 / (1 + np.exp(-scores[0]))
     np.testing.assert_allclose(probabilities, rewards.mean(axis=0), atol=0.05)
-
-
-def test_scores_of_the_dual_contrastive_head_are_cosines() -> None:
-    random = np.random.default_rng(3)
-    embeddings = random.normal(size=(30, 4))
-    scores = dual_contrastive(embeddings, random.random((30, 3)), embeddings, 0.2)
-    assert np.abs(scores).max() <= 1 + 1e-6
-
-
-def test_the_number_of_threads_is_left_as_it_was() -> None:
-    before = torch.get_num_threads()
-    factorise(np.eye(4), np.eye(4), np.eye(4), 0.01)
-    assert torch.get_num_threads() == before

@@ -1,0 +1,213 @@
+"""From a table and a router to a report: toy routers, tables written to disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.helpers import EXPERTS, WORDS, table, toy_router
+from zooter_lite import Router
+from zooter_lite.compare import rivals
+from zooter_lite.compare.evaluation import evaluate_router
+from zooter_lite.compare.noise import NOISES
+from zooter_lite.compare.rivals import Rival, clusters
+from zooter_lite.compare.routed import Plan, RoutedTable, routed
+from zooter_lite.compare.rows import TableChoice
+from zooter_lite.errors import DataError
+from zooter_lite.table import write_table
+from zooter_lite.table.reward_table import RewardTable
+
+NAN = float("nan")
+
+
+def toy_table(costs: bool = False) -> RewardTable:
+    """Forty rows of words in splits train, test and ood; subsets a and b."""
+    random = np.random.default_rng(0)
+    words = WORDS[4:]
+    queries = [
+        f"{words[i % 9]} {words[(i // 9) % 9]} {words[(i * 7 + 3) % 9]} {words[i % 4]}"
+        for i in range(40)
+    ]
+    made = table(
+        random.random((40, 3)).round(2),
+        queries=queries,
+        subsets=["a" if i % 3 else "b" for i in range(40)],
+    )
+    splits = ["train"] * 24 + ["test"] * 10 + ["ood"] * 6
+    prices = np.tile(np.asarray([1, 2, 3], dtype=np.float32), (40, 1)) if costs else None
+    return replace(made, experts=list(EXPERTS), splits=splits, costs=prices)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    toy_router(tmp_path / "router")
+    write_table(toy_table(), str(tmp_path / "toy.jsonl"))
+    return tmp_path
+
+
+def run(folder: Path, plan: Plan | None = None, **changes: Any) -> RoutedTable:
+    wanted = TableChoice("toy", str(folder / "toy.jsonl"), str(folder / "router"))
+    return routed(replace(wanted, **changes), plan or Plan(cache="none"))
+
+
+def test_the_slices_hold_the_routers_outputs_of_their_rows(folder: Path) -> None:
+    found = run(folder, groups={"a": "first"})
+    rows = toy_table()
+    router = Router.load(folder / "router")
+    assert [one.name for one in found.slices] == ["toy ood", "toy test"]
+    for one in found.slices:
+        part = rows.take(rows.rows(one.split))
+        probs, embeddings = router.embed(part.queries)
+        np.testing.assert_allclose(one.probs, probs, atol=1e-6)
+        np.testing.assert_allclose(one.embeddings, embeddings, atol=1e-6)
+        np.testing.assert_array_equal(one.table.rewards, part.rewards)
+        earned = [part.rewards[i, choice] for i, choice in enumerate(probs.argmax(axis=1))]
+        np.testing.assert_allclose(one.systems[0].rewards, earned)
+        assert one.groups == {"a": "first"}
+        assert one.temperature == pytest.approx(0.7)
+        train = rows.rewards[:24].astype(np.float64)
+        np.testing.assert_allclose(one.known.mean_rewards, train.mean(axis=0))
+        assert one.known.best_single == int(train.mean(axis=0).argmax())
+        assert one.known.mean_costs is None
+    assert found.encoders == {"router": "toy"}
+    assert found.rankings == found.notes == []
+
+
+def test_the_api_takes_objects_and_paths(folder: Path) -> None:
+    by_path = evaluate_router(folder / "router", folder / "toy.jsonl", cache="none")
+    router = Router.load(folder / "router")
+    by_object = evaluate_router(router, toy_table(), name="toy", splits=["test"], subsets=["a"])
+    assert list(by_path.slices) == ["ood", "test"]
+    assert by_path.made["routers"] == by_object.made["routers"] == {"toy": "router"}
+    (one,) = by_object.slices.values()
+    assert (one.name, one.subset_rows) == ("toy test", {"a": 6})
+    assert one.router.subsets["a"] == pytest.approx(by_path.slices["test"].router.subsets["a"])
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_queries_of_the_fit_are_told_in_a_table_without_splits(folder: Path, loaded: bool) -> None:
+    rows = replace(toy_table(), splits=None)
+    index = Router.load(folder / "router").tag_index
+    assert index is not None
+    router = Router.load(folder / "router") if loaded else folder / "router"
+    report = evaluate_router(router, rows, cache="none")
+    assert report.slices["all"].rows == 40  # the toy index holds none of them
+    assert report.notes == []
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, *strengths: float) -> list[Any]:
+    """Let clusters be the one rival; returns what it will be given."""
+    seen: list[Any] = []
+
+    def spy(inputs: Any, rewards: Any, evaluated: Any, strength: float) -> NDArray[np.float64]:
+        seen.append((inputs, rewards, evaluated))
+        return clusters(inputs, rewards, evaluated, strength)
+
+    monkeypatch.setattr(rivals, "RIVALS", (Rival("clusters", spy, strengths),))
+    return seen
+
+
+def test_rivals_learn_of_the_training_rows_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = spied(monkeypatch, 2.0)
+    found = run(folder, Plan(rivals=True, cache="none"))
+    ((inputs, rewards, evaluated),) = seen
+    np.testing.assert_allclose(rewards, toy_table().rewards[:24])
+    assert len(evaluated) == 16
+    for one in found.slices:
+        system = next(s for s in one.systems if s.name == "clusters")
+        expected = clusters(inputs, rewards, one.embeddings.astype(np.float64), 2.0)
+        assert system.scores is not None
+        np.testing.assert_allclose(system.scores, expected, atol=1e-6)
+        assert system.role == "baseline"
+
+
+def test_other_rewards_on_the_evaluated_rows_change_no_choice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spied(monkeypatch, 2.0, 3.0, 5.0)
+    before = run(folder, Plan(rivals=True, cache="none")).slices
+    rows = toy_table()
+    changed = rows.rewards.copy()
+    changed[24:] = 1 - changed[24:]
+    write_table(replace(rows, rewards=changed), str(folder / "toy.jsonl"))
+    after = run(folder, Plan(rivals=True, cache="none")).slices
+    for one, other in zip(before, after, strict=True):
+        for first, second in zip(one.systems, other.systems, strict=True):
+            assert first.name == second.name
+            if first.choices is not None and second.choices is not None:
+                np.testing.assert_array_equal(first.choices, second.choices)
+
+
+def test_costs_are_those_of_train(folder: Path) -> None:
+    write_table(toy_table(costs=True), str(folder / "toy.jsonl"))
+    for one in run(folder).slices:
+        costs = one.known.mean_costs
+        assert costs is not None
+        np.testing.assert_allclose(costs, [1, 2, 3])
+
+
+def test_further_routers_are_systems(folder: Path) -> None:
+    toy_router(folder / "second", "linear", ["cat", "ant", "bee"])  # another order of experts
+    found = run(folder, also=(str(folder / "second"),))
+    assert found.encoders == {"router": "toy", "router second": "toy"}
+    second = Router.load(folder / "second")
+    for one in found.slices:
+        system = next(s for s in one.systems if s.name == "router second")
+        assert system.choices is not None
+        names = [decision.expert for decision in second.route(one.table.queries)]
+        assert [EXPERTS[choice] for choice in system.choices] == names
+    toy_router(folder / "third", "linear", ["ant", "bee", "dog"])
+    with pytest.raises(DataError, match="third: routes to ant, bee, dog; expected ant, bee, cat"):
+        run(folder, also=(str(folder / "third"),))
+
+
+def test_noise_is_tried_on_the_slices_prompts(folder: Path) -> None:
+    path, table_path = folder / "router", folder / "toy.jsonl"
+    report = evaluate_router(path, table_path, splits=["test"], robustness=True, cache="none")
+    tried = report.slices["test"].robustness
+    assert tried is not None
+    assert [row.name for row in tried] == [noise.name for noise in NOISES]
+    router, queries = Router.load(path), toy_table().queries[24:34]
+    upper = router.predict_proba([query.upper() for query in queries]).argmax(axis=1)
+    flips = router.predict_proba(queries).argmax(axis=1) != upper
+    assert tried[0].flips.value == pytest.approx(flips.mean())
+
+
+def test_leaks_are_said(folder: Path) -> None:
+    rows = toy_table()
+    leaky = replace(rows, queries=[*rows.queries[:-1], rows.queries[0]])
+    write_table(leaky, str(folder / "toy.jsonl"))
+    leaks = len(leaky.leaks())
+    assert leaks >= 1
+    said = f"{leaks} evaluated rows have a query that also stands in train"
+    assert run(folder).notes == [said]
+
+
+def test_reward_ranking_by_hand(folder: Path) -> None:
+    draws = np.random.default_rng(0)
+    matrices = {scorer: draws.random((40, len(EXPERTS))).round(3) for scorer in ("judge", "rm")}
+    write_table(replace(toy_table(), scores=matrices), str(folder / "toy.jsonl"))
+    found = run(folder)
+    rows = toy_table()
+    by_key = {(r.slice, r.judge, r.picker): r.micro for r in found.rankings}
+    assert len(by_key) == 2 * 4  # two slices, two pickers, two judges of each
+    for split in ("test", "ood"):
+        at = rows.rows(split)
+        for name, scores in matrices.items():
+            picked = [int(max(range(3), key=lambda e: scores[i, e])) for i in at]
+            earned = np.mean([rows.rewards[i, e] for i, e in zip(at, picked, strict=True)])
+            assert by_key[f"toy {split}", "reward", name].value == pytest.approx(earned)
+            other = "rm" if name == "judge" else "judge"
+            judged = np.mean([matrices[other][i, e] for i, e in zip(at, picked, strict=True)])
+            assert by_key[f"toy {split}", other, name].value == pytest.approx(judged, abs=1e-6)
+            one = next(o for o in found.slices if o.split == split)
+            system = next(s for s in one.systems if s.name == f"reward ranking ({name})")
+            np.testing.assert_array_equal(system.choices, picked)
+            assert system.role == "bound"

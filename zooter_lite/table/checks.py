@@ -1,0 +1,182 @@
+"""Columns made into the parts of a reward table, each cell checked where it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.errors import DataError
+from zooter_lite.files.rows import listed, no_column
+from zooter_lite.table.columns import Column, Columns, Where
+
+Number = TypeVar("Number", np.float32, np.float64)
+
+TAG_SIGN = ";"  # between the tags of a text
+_NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf|infinity)\s*", re.I)
+
+
+def experts_of(columns: Columns) -> list[str]:
+    """Experts that the columns name; an error where columns are missing or do not fit."""
+    source, names = columns.source, columns.names
+    if "query" not in names:
+        raise no_column(source, "query", names)
+    experts = [name.removeprefix("reward:") for name in names if name.startswith("reward:")]
+    if "" in experts:
+        raise DataError(f"{source}: column 'reward:' names no expert; expected 'reward:<expert>'")
+    if len(experts) < 2:
+        raise DataError(
+            f"{source}: expected at least two columns named 'reward:<expert>', "
+            f"found {len(experts)} among {listed(names)}"
+        )
+    for name in columns.cells:
+        prefix, _, expert = name.partition(":")
+        if prefix in ("cost", "response") and expert not in experts:
+            raise DataError(f"{source}: column {name!r} has no column 'reward:{expert}' beside it")
+    return experts
+
+
+def matrix(
+    columns: Columns, prefix: str, experts: Sequence[str], kind: type[Number]
+) -> NDArray[Number]:
+    """Numbers of all experts as (n_queries, n_experts), NaN where empty or absent."""
+    values = np.full((len(columns), len(experts)), np.nan, dtype=kind)
+    for place, expert in enumerate(experts):
+        name = prefix + expert
+        if name in columns.cells:
+            values[:, place] = numbers(name, columns.cells[name], columns.where)
+    return values
+
+
+def responses_of(columns: Columns, experts: Sequence[str]) -> list[list[str | None]] | None:
+    """Responses of all experts to each query; None where there is no such column."""
+    found = {e: columns.cells.get(f"response:{e}") for e in experts}
+    for expert, cells in found.items():
+        check_texts(f"response:{expert}", cells or (), columns.where, empty=True)
+    if not any(found.values()):
+        return None
+    by_expert = [cells or [None] * len(columns) for cells in found.values()]
+    return [list(texts) for texts in zip(*by_expert, strict=True)]
+
+
+def scores_of(columns: Columns, experts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Scores by scorer; one without a column for every expert is left out."""
+    names = [name for name in columns.cells if name.startswith("score:")]
+    scorers = dict.fromkeys(name.split(":")[1] for name in names)
+    return {
+        scorer: matrix(columns, f"score:{scorer}:", experts, np.float64)
+        for scorer in scorers
+        if all(f"score:{scorer}:{expert}" in names for expert in experts)
+    }
+
+
+def numbers(name: str, cells: Column, where: Where) -> NDArray[np.float64]:
+    """(n_rows,) numbers, NaN where a cell is empty.
+
+    Raises
+    ------
+    DataError
+        A cell is no number, or is not finite in 32 bits.
+    """
+    values = np.empty(len(cells), dtype=np.float64)
+    if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiu":
+        values[:] = cells
+    else:
+        for row, cell in enumerate(cells):
+            try:
+                values[row] = _number(cell)
+            except ValueError as error:
+                raise DataError(
+                    f"{where(row)}, column {name!r}: {cell!r} is not a number "
+                    "(leave the cell empty if it was not observed)"
+                ) from error
+    with np.errstate(over="ignore"):
+        infinite = np.flatnonzero(np.isinf(values.astype(np.float32))).tolist()
+    if infinite:
+        raise DataError(
+            f"{where(infinite[0])}, column {name!r}: {cells[infinite[0]]} is not finite in 32 "
+            "bits; expected a number"
+        )
+    return values
+
+
+def _number(cell: object) -> float:
+    """Return the cell's value, NaN for an empty cell; raise ValueError for what is no number."""
+    if cell is None or cell == "":
+        return float("nan")
+    if isinstance(cell, str) and not _NUMBER.fullmatch(cell):
+        raise ValueError(cell)
+    if isinstance(cell, bool) or not isinstance(cell, (str, int, float)):
+        raise ValueError(cell)
+    try:
+        return float(cell)
+    except OverflowError:  # an integer beyond the largest float
+        return float("inf")
+
+
+def check_texts(name: str, cells: Column, where: Where, *, empty: bool) -> None:
+    """Raise DataError where a cell is no text, or, unless `empty` is right, has none."""
+    for row, cell in enumerate(cells):
+        if cell is not None and not isinstance(cell, str):
+            raise DataError(
+                f"{where(row)}, column {name!r}: expected text, found {type(cell).__name__}"
+            )
+        if not empty and (cell is None or not cell.strip()):
+            raise DataError(f"{where(row)}, column {name!r}: empty; expected text")
+
+
+def tags_of(cell: object) -> list[str]:
+    """Tags of one cell: a list of texts, or a text with ; between them.
+
+    Raises
+    ------
+    DataError
+        It is neither.
+    """
+    parts = [] if cell is None else cell.split(TAG_SIGN) if isinstance(cell, str) else cell
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise DataError(f"column 'tags': expected a list of texts, found {cell!r}")
+    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def tag_lists(cells: Column, where: Where) -> list[list[str]]:
+    """Tags of each row."""
+    lists = []
+    for row, cell in enumerate(cells):
+        try:
+            lists.append(tags_of(cell))
+        except DataError as error:
+            raise DataError(f"{where(row)}, {error}") from error
+    return lists
+
+
+def row_ids(columns: Columns, queries: Column, unnamed: Callable[[int], str]) -> list[str]:
+    """Names of the rows: the column query_id, and `unnamed` of the row where a cell is empty.
+
+    Raises
+    ------
+    DataError
+        A name is no text or number, or stands at two different queries.
+    """
+    if "query_id" not in columns.cells:
+        return [unnamed(row) for row in range(len(queries))]
+    names, first = [], dict[str, int]()
+    for row, cell in enumerate(columns.cells["query_id"]):
+        if isinstance(cell, (list, dict)):
+            raise DataError(
+                f"{columns.where(row)}: query_id is {cell!r:.40}, expected a text or a number"
+            )
+        if cell is None or cell == "":
+            names.append(unnamed(row))
+            continue
+        names.append(str(cell))
+        before = first.setdefault(names[row], row)
+        if before != row and queries[before] != queries[row]:
+            raise DataError(
+                f"{columns.where(row)}: query_id {names[row]!r} stands at two different queries; "
+                f"the other is {columns.where(before)}"
+            )
+    return names

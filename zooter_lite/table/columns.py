@@ -1,0 +1,105 @@
+"""Columns of a table as they were read, whatever the format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+Column = Sequence[Any] | NDArray[Any]
+Where = Callable[[int], str]  # words that locate a row
+Wanted = Callable[[str], bool]  # whether the column of a name is read
+
+NUMBERS = ("reward:", "cost:", "score:")  # names of columns of numbers begin so
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a file or frame.
+
+    Attributes
+    ----------
+    source
+        What messages call it.
+    cells
+        Cells of the wanted columns by name, all of one length; None where a cell is empty.
+        Numbers may be arrays, with NaN where they are empty.
+    names
+        Names of all columns.
+    where
+        Words that locate a row, such as "prompts.csv, line 14".
+    """
+
+    source: str
+    cells: dict[str, Column]
+    names: Sequence[str]
+    where: Where
+
+    def __len__(self) -> int:
+        return len(next(iter(self.cells.values()), ()))
+
+
+def by_line(source: str, lines: Sequence[int]) -> Where:
+    """Locate rows by the lines of a file on which they start."""
+    return lambda row: f"{source}, line {lines[row]}"
+
+
+def by_row(source: str) -> Where:
+    """Locate rows by their number, from 1."""
+    return lambda row: f"{source}, row {row + 1}"
+
+
+def objects(column: Column) -> Sequence[Any]:
+    """Cells as Python objects, None where a number is missing."""
+    if not isinstance(column, np.ndarray):
+        return column
+    return [None if cell != cell else cell for cell in column.tolist()]
+
+
+class ArrowTexts(Sequence[str]):
+    """Texts that stay in an Arrow column, mostly mapped from disk, until they are asked for.
+
+    Parameters
+    ----------
+    column
+        A `pyarrow.ChunkedArray` of strings.
+    rows
+        Positions in the column that these texts are; None takes all.
+    """
+
+    def __init__(self, column: Any, rows: NDArray[np.int64] | None = None) -> None:
+        self._column = column
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._column) if self._rows is None else len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        row = range(len(self))[place]
+        text: str = self._column[row if self._rows is None else int(self._rows[row])].as_py()
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[place] for place in range(len(self)))
+
+    def take(self, rows: NDArray[np.int64]) -> ArrowTexts:
+        """Return the texts at these positions, without reading them."""
+        return ArrowTexts(self._column, rows if self._rows is None else self._rows[rows])
+
+
+def taken(texts: Sequence[str], rows: NDArray[np.int64]) -> Sequence[str]:
+    """Texts at these positions: on disk where they were, else a list."""
+    if isinstance(texts, ArrowTexts):
+        return texts.take(rows)
+    return [texts[row] for row in rows.tolist()]
