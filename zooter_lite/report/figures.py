@@ -204,12 +204,18 @@ def _costs(costs: CostQuality) -> Figure:
     series = [
         Series(_places(points), look, name, dashes=dashes) for name, points, look, dashes in curves
     ]
-    experts = sorted((s for s in known if s.role == "single"), key=lambda s: s.points[0].cost)
-    single = [place for system in experts for place in _places(system.points)]
-    series.append(Series(single, "single", "single experts", line=False, numbered=True))
+    experts = [
+        (point.cost, point.reward, system.name)
+        for system in costs.systems
+        for point in system.points
+        if system.role == "single" and not math.isnan(point.cost + point.reward)
+    ]
+    experts.sort()
+    dots = [(cost, Dot(100 * reward)) for cost, reward, _ in experts]
+    series.append(Series(dots, "single", "single experts", line=False, numbered=True))
     title = "Cost against quality"
     axes = (f"cost ({costs.unit})" if costs.unit else "cost", REWARD)
-    names = ", ".join(f"{place} {system.name}" for place, system in enumerate(experts, start=1))
+    names = ", ".join(f"{place} {name}" for place, (*_, name) in enumerate(experts, start=1))
     return Figure(title, [plane(title, series, axes)], names)
 
 
