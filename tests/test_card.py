@@ -12,6 +12,7 @@ from tests.report_example import around, one_slice
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.regret import Part
 from zooter_lite.measure.results import RankedSystem, Ranking, Report, SliceReport, SystemResult
+from zooter_lite.measure.system import Role
 from zooter_lite.report.card import documents, model_card, rewritten_card, with_precision_section
 from zooter_lite.report.readable import in_columns
 from zooter_lite.report.terminal import BAR, conclusion, ranking_table, text_table
@@ -44,7 +45,7 @@ CONFIG = RouterConfig(
 def small(*values: float) -> SliceReport:
     """Return a slice whose systems earn these, by default 0.6, 0.55, 0.3 and 0.8."""
     names = ("router", "best single on train", "kNN", "oracle")
-    roles = ("router", "baseline", "baseline", "bound")
+    roles: tuple[Role, ...] = ("router", "baseline", "baseline", "bound")
     systems = [
         SystemResult(name, role, Estimate(v, v - 0.01, v + 0.02), around(0.5, 0.04), {})
         for name, role, v in zip(names, roles, values or (0.6, 0.55, 0.3, 0.8), strict=False)

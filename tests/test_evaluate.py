@@ -357,7 +357,6 @@ def test_a_report_without_its_packages_is_refused_at_once(
 
 @pytest.mark.slow
 def test_the_report_is_one_page(command: Command, router_path: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
     data, _ = small_sample(tmp_path)
     out = tmp_path / "report.html"

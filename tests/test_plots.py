@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.report_example import HOSTILE
+from tests.report_example import HOSTILE, one_slice
+from zooter_lite.measure.costs import CostCurve, Point
+from zooter_lite.measure.metrics import Estimate
+from zooter_lite.measure.system import Role
 from zooter_lite.report import svg
+from zooter_lite.report.figures import of_slice
 from zooter_lite.report.plots import Dot, Row, Series, named_rows, plane
 
 
@@ -102,3 +107,30 @@ def test_a_file_is_one_svg_with_its_colours_and_without_scripts_or_links() -> No
     assert used
     assert all(f".{name} {{" in svg.STYLE for name in used)
     ElementTree.fromstring(svg.document([]))
+
+
+def test_costs_draw_the_largest_areas_and_number_the_experts_from_the_cheapest_on() -> None:
+    def curve(name: str, role: Role, aiq: float, *costs: float) -> CostCurve:
+        points = [Point(cost, 0.5) for cost in costs]
+        return CostCurve(name, role, points, points, Estimate(aiq, aiq, aiq))
+
+    baselines = [curve(f"b{i}", "baseline", i / 10, 1, 2) for i in range(5)]
+    systems = [curve("mine", "router", 0.1, 1, 2), *baselines]
+    systems += [curve("best single on train", "baseline", 0.9, 1)]
+    systems += [curve(n, "single", 0.5, c) for n, c in (("dear", 3), ("?", math.nan), ("low", 1))]
+    costs = one_slice().costs
+    assert costs
+    one = replace(one_slice(), costs=replace(costs, systems=systems))
+    figure = of_slice(one)["costs"]
+    assert figure.note == "1 low, 2 dear"
+    named = [words for words in texts(figure.drawings[0]) if re.match(r"b\d|mine|best|dear", words)]
+    assert named == ["mine", "b4", "b3", "b2"]
+    assert len(shapes(figure.drawings[0], "single")) == 2
+
+
+def test_the_best_single_expert_stands_in_a_figure_once() -> None:
+    figures = of_slice(one_slice())
+    for name in ("systems", "gaps"):
+        words = texts(figures[name].drawings[0])
+        assert sum(text.startswith("best single on") for text in words) == 1
+        assert f"always {one_slice().best_expert}" not in " ".join(words)

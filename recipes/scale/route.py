@@ -17,6 +17,8 @@ from pathlib import Path
 
 from recipes.scale.prompts import write
 from recipes.scale.raw import TOKENS, raw_speed
+from zooter_lite.report.plots import Dot, Series, plane
+from zooter_lite.report.svg import document
 
 MIB = 2**20
 
@@ -67,19 +69,10 @@ def watched(command: list[str]) -> tuple[float, list[tuple[float, int]], str]:
 
 def plot(samples: list[tuple[float, int]], rows: int, path: Path) -> None:
     """Draw memory over time."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot([second for second, _ in samples], [size / MIB for _, size in samples], lw=1.2)
-    axes.set(
-        xlabel="seconds",
-        ylabel="memory of all processes, MiB",
-        title=f"python -m zooter_lite.route, {rows:,} prompts",
-        ylim=(0, 1.25 * max(size for _, size in samples) / MIB),
-    )
-    axes.grid(alpha=0.3)
-    figure.savefig(path, metadata={"Date": None})
+    curve = Series([(0.0, Dot(0.0)), *((second, Dot(size / MIB)) for second, size in samples)])
+    title = f"python -m zooter_lite.route, {rows:,} prompts"
+    axes = ("seconds", "memory of all processes, MiB")
+    path.write_text(document([plane(title, [curve], axes, size=(640, 200))]), "utf-8")
 
 
 def main() -> None:

@@ -76,11 +76,11 @@ def of_all(report: Report) -> dict[str, Figure]:
     for name, settings in (report.ablations or {}).items():
         drawn[name] = _ablation(ABLATIONS[name], settings, list(report.slices))
     panels = []
-    for name, points in (report.learning_curve or {}).items():
+    for slice_name, points in (report.learning_curve or {}).items():
         dots = [(math.log(point.rows), _dot(point.micro)) for point in points]
         marks = [(math.log(point.rows), f"{point.rows:,}") for point in points]
         axes = ("training rows", REWARD)
-        panels.append(plane(name, [Series(dots)], axes, x_marks=marks, size=PANEL))
+        panels.append(plane(slice_name, [Series(dots)], axes, marks, PANEL))
     drawn["learning"] = Figure("Reward over the number of training rows", panels)
     return {name: figure for name, figure in drawn.items() if figure and figure.drawings}
 
@@ -204,12 +204,18 @@ def _costs(costs: CostQuality) -> Figure:
     series = [
         Series(_places(points), look, name, dashes=dashes) for name, points, look, dashes in curves
     ]
-    experts = sorted((s for s in known if s.role == "single"), key=lambda s: s.points[0].cost)
-    single = [place for system in experts for place in _places(system.points)]
-    series.append(Series(single, "single", "single experts", line=False, numbered=True))
+    experts = [
+        (point.cost, point.reward, system.name)
+        for system in costs.systems
+        for point in system.points
+        if system.role == "single" and not math.isnan(point.cost + point.reward)
+    ]
+    experts.sort()
+    dots = [(cost, Dot(100 * reward)) for cost, reward, _ in experts]
+    series.append(Series(dots, "single", "single experts", line=False, numbered=True))
     title = "Cost against quality"
     axes = (f"cost ({costs.unit})" if costs.unit else "cost", REWARD)
-    names = ", ".join(f"{place} {system.name}" for place, system in enumerate(experts, start=1))
+    names = ", ".join(f"{place} {name}" for place, (*_, name) in enumerate(experts, start=1))
     return Figure(title, [plane(title, series, axes)], names)
 
 

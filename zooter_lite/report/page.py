@@ -59,7 +59,8 @@ def picture(drawing: str, verdicts: Sequence[str]) -> str:
     """Return verdicts over an SVG file, such as report.svg of a router, as a piece of HTML."""
     lines = "".join(f"<p>{escape(readable.visible(verdict))}</p>" for verdict in verdicts)
     data = b64encode(drawing.encode()).decode()
-    return f'<div>{lines}<img alt="mean rewards" src="data:image/svg+xml;base64,{data}"></div>'
+    source = f'style="max-width: 100%" src="data:image/svg+xml;base64,{data}"'
+    return f'<div>{lines}<img alt="mean rewards" {source}></div>'
 
 
 def headline(slices: Sequence[SliceReport]) -> str:
