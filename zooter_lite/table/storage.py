@@ -25,6 +25,17 @@ SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 _HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
+def table_name(source: str) -> str:
+    """Name of a table by the file it stands in.
+
+    >>> table_name("tables/mine.csv.gz")
+    'mine'
+    """
+    name = Path(source).name
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(suffix)]
+
+
 def read_columns(source: str, wanted: Wanted) -> Columns:
     """Read the wanted columns of a table.
 
@@ -79,11 +90,10 @@ def _read_json(source: str, wanted: Wanted) -> Columns:
     cells: dict[str, list[Any]] = {}
     lines: list[int] = []
     for line, values in json_rows(source):
-        for name in values:
-            if name not in names:
-                names[name] = None
-                if wanted(name):
-                    cells[name] = [None] * len(lines)
+        if not values.keys() <= names.keys():
+            new = [name for name in values if name not in names]
+            names |= dict.fromkeys(new)
+            cells |= {name: [None] * len(lines) for name in new if wanted(name)}
         for name, column in cells.items():
             column.append(values.get(name))
         lines.append(line)
