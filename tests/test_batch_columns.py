@@ -9,14 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from zooter_lite.files.parquet import ParquetBlock, open_parquet, output_schema, parquet_pieces
+from zooter_lite.files.store import Source
 
 from tests.hostile_parquet import plain, unsound
 from zooter_lite.bulk.block import Block
 from zooter_lite.errors import DataError
 from zooter_lite.files import parquet as columns
-from zooter_lite.files.parquet import ParquetBlock, open_parquet, output_schema, parquet_pieces
 from zooter_lite.files.records import Piece
-from zooter_lite.files.store import Source
 
 
 def source(path: Path) -> Source:

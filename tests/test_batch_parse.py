@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from zooter_lite.bulk.parse import Bad, csv_rows, json_rows
+from zooter_lite.files.store import Kind
 
 from tests.hostile_files import Text, texts
 from zooter_lite.bulk import parse
 from zooter_lite.bulk.block import Block
-from zooter_lite.bulk.parse import Bad, csv_rows, json_rows
 from zooter_lite.files import records as records_module
 from zooter_lite.files.records import Lines, Piece, pieces
-from zooter_lite.files.store import Kind
 
 
 def block(kind: Kind, raw: bytes, line: int = 2) -> Block:

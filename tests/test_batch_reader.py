@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from zooter_lite.files.store import Kind, Source
 
 from tests.hostile_files import HEADER, PACKERS, good_csv, good_json
 from tests.hostile_parquet import plain
 from zooter_lite.bulk.reader import Start, read_blocks
 from zooter_lite.errors import DataError
-from zooter_lite.files.store import Kind, Source
 
 
 def start(path: Path, kind: Kind, packing: str = "", size: int = 300) -> Start:

@@ -15,12 +15,12 @@ from typing import Any
 import fsspec
 import pytest
 import zstandard
+from zooter_lite.files.parquet import arrow
+from zooter_lite.files.store import Kind, Source
 
 from tests.hostile_files import PACKERS, UNPACKERS
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files import store
-from zooter_lite.files.parquet import arrow
-from zooter_lite.files.store import Kind, Source
 
 DATA = b"".join(b"line %d\n" % i for i in range(200_000))
 PACKINGS = list(UNPACKERS)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zooter_lite.bulk.summary import best_single, read_costs, summary, table_costs
 
 from zooter_lite.bulk.block import Tally
 from zooter_lite.bulk.job import Done
-from zooter_lite.bulk.summary import best_single, read_costs, summary, table_costs
 from zooter_lite.errors import DataError
 
 CONFIG: dict[str, Any] = {

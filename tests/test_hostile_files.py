@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zooter_lite.files.store import split_suffix
 
 from tests.hostile_files import (
     UNPACKERS,
@@ -22,7 +23,6 @@ from tests.hostile_files import (
     texts,
     visible,
 )
-from zooter_lite.files.store import split_suffix
 from zooter_lite.router.router import Router
 
 Route = Callable[..., tuple[int, str]]

@@ -9,13 +9,15 @@ import argparse
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, field
 from typing import Any, TypeVar
 
 from argparse_dataclass import ArgumentParser
+from tqdm import tqdm
 
-from zooter_lite.errors import ZooterError
+from zooter_lite.errors import DataError, ZooterError
 
 Options = TypeVar("Options")
 
@@ -62,6 +64,25 @@ def parse(
     )
     parsed: Options = parser.parse_args(None if argv is None else list(argv))
     return parsed
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a number outside of its range; NaN, too.
+
+    Raises
+    ------
+    DataError
+        It is outside; the message has the name.
+    """
+    if not low <= value <= high:
+        raise DataError(f"{name} {value}: expected a number from {low} to {high}")
+
+
+@contextmanager
+def bar(total: int | None, label: str) -> Iterator[Any]:
+    """Yield a progress bar on standard error, silent where that is no terminal."""
+    with tqdm(total=total, desc=label, disable=None, file=sys.stderr) as progress:
+        yield progress
 
 
 def as_command(command: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> str:

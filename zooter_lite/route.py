@@ -13,24 +13,13 @@ the work is divided.
 
 import sys
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Literal, Optional
 
-from tqdm import tqdm
-
 from zooter_lite.bulk.block import Settings
-from zooter_lite.bulk.engine import run_local
-from zooter_lite.bulk.inputs import plan
-from zooter_lite.bulk.job import Engine, run_job
-from zooter_lite.bulk.summary import read_costs, summary, table_costs
-from zooter_lite.bulk.work import Worker
-from zooter_lite.cli import option, run
+from zooter_lite.bulk.job import Job, route_files
+from zooter_lite.cli import bar, check_range, option, run
 from zooter_lite.errors import DataError
 from zooter_lite.files.records import MAX_RECORD
-from zooter_lite.files.rows import STANDARD
-from zooter_lite.files.store import is_url
-from zooter_lite.untrusted.limits import cores
 
 MAX_WORKERS = 1024
 
@@ -101,7 +90,14 @@ class Options:
 
 def main(options: Options) -> None:
     """Run the job and tell what it did."""
-    _check(options)
+    check_range("--block", options.block, 1, MAX_RECORD // 1024)
+    check_range("--min-probability", options.min_probability, 0, 1)
+    if options.workers is not None:
+        check_range("--workers", options.workers, 1, MAX_WORKERS)
+    if options.ray_address is not None and options.engine != "ray":
+        raise DataError("--ray-address is for --engine ray")
+    if (options.fallback is None) != (options.min_probability == 0):
+        raise DataError("--fallback and --min-probability are needed together")
     settings = Settings(
         options.router,
         options.precision,
@@ -112,63 +108,21 @@ def main(options: Options) -> None:
         options.fallback,
         options.min_probability,
     )
-    tasks = plan(options.input, options.output, options.format)
-    if len(tasks) == 1 and options.output == tasks[0].target:
-        _check_target(options.output, force=options.force)
-    worker = Worker(settings)
-    costs = read_costs(options.costs, worker.experts) if options.costs else None
-    with tqdm(desc="routing", unit=" rows", disable=None, file=sys.stderr) as bar:
-        done = run_job(
-            tasks,
-            worker,
-            settings,
-            _engine(options),
-            options.block * 1024,
-            force=options.force,
-            progress=bar.update,
-        )
-    costs = costs or table_costs(worker.config)
-    lines = summary(done, worker.config, costs, repeats=options.precision == "auto")
-    print(*lines, sep="\n", file=sys.stderr)
-
-
-def _engine(options: Options) -> Engine:
-    if options.engine == "ray":
-        from zooter_lite.bulk.ray_engine import run_ray
-
-        return partial(run_ray, address=options.ray_address, workers=options.workers)
-    return partial(run_local, workers=options.workers or max(1, cores() // options.threads))
-
-
-def _check(options: Options) -> None:
-    most = MAX_RECORD // 1024
-    if not 1 <= options.block <= most:
-        raise DataError(f"--block {options.block}: expected a number from 1 to {most}")
-    if options.workers is not None and not 1 <= options.workers <= MAX_WORKERS:
-        raise DataError(f"--workers {options.workers}: expected a number from 1 to {MAX_WORKERS}")
-    if not 0 <= options.min_probability <= 1:
-        raise DataError(f"--min-probability {options.min_probability}: expected 0 to 1")
-    if options.ray_address is not None and options.engine != "ray":
-        raise DataError("--ray-address is for --engine ray")
-    if (options.fallback is None) != (options.min_probability == 0):
-        raise DataError("--fallback and --min-probability are needed together")
-
-
-def _check_target(path: str, *, force: bool) -> None:
-    """Refuse what a file cannot replace, before anything is loaded."""
-    if path == STANDARD or is_url(path):
-        return
-    target = Path(path)
-    try:
-        there = target.exists()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-    if there and not force:
-        raise DataError(f"{path}: exists already; --force overwrites it")
-    if there and not target.is_dir() and not target.is_file():
-        raise DataError(f"{path}: expected a file, found a device or pipe; - is standard output")
-    if target.is_dir() or not target.parent.is_dir():
-        raise DataError(f"{path}: expected a file name in an existing folder")
+    job = Job(
+        options.input,
+        options.output,
+        settings,
+        options.format,
+        options.block * 1024,
+        options.force,
+        options.costs,
+        options.engine,
+        options.workers,
+        options.ray_address,
+    )
+    with bar(None, "rows routed") as progress:
+        done = route_files(job, progress.update)
+    print(*done.summary(), sep="\n", file=sys.stderr)
 
 
 if __name__ == "__main__":

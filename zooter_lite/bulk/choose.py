@@ -1,13 +1,15 @@
-"""The decision cells of prompts: each different prompt computed once, recent ones remembered."""
+"""The decisions on prompts: each different prompt computed once, recent ones remembered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+import onnxruntime
 
-from zooter_lite.bulk.block import Settings
+from zooter_lite import __version__
+from zooter_lite.bulk.block import Cells, Settings
 from zooter_lite.errors import DataError
 from zooter_lite.router.router import Router
 
@@ -15,11 +17,17 @@ REMEMBERED = 65_536  # prompts
 REMEMBERED_CHARACTERS = 2**24
 DIGITS = 6
 
-Cells = tuple[Any, ...]
+
+def versions() -> dict[str, str]:
+    """Versions of the packages on which the last bits of a probability depend."""
+    return {"zooter-lite": __version__, "onnxruntime": onnxruntime.__version__}
 
 
-class FallbackCells(tuple[Any, ...]):
-    """Cells of a prompt that the fallback got."""
+class Choice(NamedTuple):
+    """The added cells of a prompt, and whether the fallback got it."""
+
+    cells: Cells
+    fallback: bool
 
 
 class Chooser:
@@ -54,46 +62,41 @@ class Chooser:
             at_once=at_once,
         )
         if settings.fallback is not None and settings.fallback not in self.router.experts:
-            found = ", ".join(self.router.experts)
-            raise DataError(f"--fallback {settings.fallback}: no such expert; expected {found}")
-        self._recent: dict[str, Cells] = {}
+            known = ", ".join(self.router.experts)
+            raise DataError(f"--fallback {settings.fallback}: no such expert; expected {known}")
+        self._recent: dict[str, Choice] = {}
         self._characters = 0
 
-    def choose(self, prompts: Iterable[str]) -> dict[str, Cells]:
-        """Return the added cells of each different prompt."""
+    def choose(self, prompts: Iterable[str]) -> dict[str, Choice]:
+        """Return the choice of each different prompt."""
         different = dict.fromkeys(prompts)
-        recent = self._recent
-        known = {prompt: recent[prompt] for prompt in different if prompt in recent}
-        unknown = [prompt for prompt in different if prompt not in known] if known else different
-        found = dict(zip(unknown, self._compute(list(unknown)), strict=True))
-        self._remember(found)
-        return known | found if known else found
+        known = {prompt: self._recent[prompt] for prompt in different if prompt in self._recent}
+        unknown = [prompt for prompt in different if prompt not in known]
+        computed = dict(zip(unknown, self._compute(unknown), strict=True))
+        self._remember(computed)
+        return known | computed
 
-    def _compute(self, prompts: list[str]) -> Iterable[Cells]:
+    def _compute(self, prompts: list[str]) -> Iterable[Choice]:
         if not prompts:
             return []
         probs = self.router.predict_proba(prompts)
         experts = self.router.experts
         best = probs.argmax(axis=1)
         highest = probs.max(axis=1)
-        low = np.zeros(0, dtype=np.int64)
+        low = np.zeros(len(prompts), dtype=bool)
         if self._settings.fallback is not None:
-            low = np.flatnonzero(highest < self._settings.least)
+            low = highest < self._settings.least
             best[low] = experts.index(self._settings.fallback)
             highest[low] = probs[low, best[low]]
         columns = [highest, *(probs.T if self._settings.all_probabilities else ())]
         numbers = [np.round(column.astype(np.float64), DIGITS).tolist() for column in columns]
-        cells: list[Cells] = list(
-            zip(map(experts.__getitem__, best.tolist()), *numbers, strict=True)
-        )
-        for row in low.tolist():
-            cells[row] = FallbackCells(cells[row])
-        return cells
+        cells = zip(map(experts.__getitem__, best.tolist()), *numbers, strict=True)
+        return map(Choice, cells, low.tolist())
 
-    def _remember(self, found: dict[str, Cells]) -> None:
+    def _remember(self, choices: dict[str, Choice]) -> None:
         """Keep these, and forget the oldest beyond the bounds."""
-        self._recent |= found
-        self._characters += sum(map(len, found))
+        self._recent |= choices
+        self._characters += sum(map(len, choices))
         oldest = iter(list(self._recent)) if self._full() else iter(())
         while self._full():
             prompt = next(oldest)

@@ -14,18 +14,25 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing.connection import Connection
 
-from zooter_lite.bulk.block import Block, Result, Settings
-from zooter_lite.bulk.reader import Start, read_blocks
+from zooter_lite.bulk.block import Block, Result, Settings, Start
+from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import Worker
 from zooter_lite.errors import DataError
+from zooter_lite.untrusted.limits import cores
 
 _AHEAD = 2  # blocks that wait for each worker: reading never stops it, memory stays bounded
 
 _worker: Worker | None = None
 
 
+def usual_workers(worker: Worker, settings: Settings) -> int:
+    """Return one worker for a machine with a GPU, which holds one router; else one per core."""
+    on_cpu = worker.router.provider == "CPUExecutionProvider"
+    return max(1, cores() // settings.threads) if on_cpu else 1
+
+
 def run_local(
-    starts: Sequence[Start], worker: Worker, settings: Settings, workers: int
+    starts: Sequence[Start], worker: Worker, settings: Settings, workers: int | None
 ) -> Iterator[Result]:
     """Route files in `workers` processes and yield the results in the order of the blocks.
 
@@ -39,13 +46,14 @@ def run_local(
     settings
         What the other processes load a worker by.
     workers
-        Processes; with 1, or a single block, none is started.
+        Processes, None for `usual_workers`; with 1, or a single block, none is started.
 
     Raises
     ------
     DataError
         A file or a row cannot be routed, or a worker was ended from outside.
     """
+    workers = workers or usual_workers(worker, settings)
     blocks = chain.from_iterable(map(read_blocks, starts))
     first = list(islice(blocks, 2))
     if workers == 1 or len(first) < 2:
@@ -76,13 +84,19 @@ def _in_order(pool: ProcessPoolExecutor, blocks: Iterator[Block], most: int) -> 
         yield waiting.popleft().result()
 
 
+def loaded(settings: Settings) -> Worker:
+    """Load a worker that has one core of many, in a process that does nothing else."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    worker = Worker(settings, at_once=1)
+    gc.freeze()  # what is loaded stays: no need to look through it again and again
+    return worker
+
+
 def _start(settings: Settings, end: Connection) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells when to end
     threading.Thread(target=_end_with, args=(end,), daemon=True).start()
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are as many workers as cores
-    _worker = Worker(settings, at_once=1)
-    gc.freeze()  # what is loaded stays: no need to look through it again and again
+    _worker = loaded(settings)
 
 
 def _end_with(end: Connection) -> None:

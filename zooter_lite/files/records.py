@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, NamedTuple
 
-from zooter_lite.errors import DataError
+from zooter_lite.files.places import DAMAGED, refused
 
 MAX_RECORD = 16 * 2**20  # bytes of one row; what is longer is hardly a prompt
 SHOWN = 2**16  # bytes of a longer row that are kept to show it
@@ -47,26 +47,25 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Piece:
-    """Records that stand one after another.
+    """Records that stand one after another, or one that is longer than `MAX_RECORD`.
 
     Attributes
     ----------
     raw
-        Their bytes, without the records that are cut.
+        Their bytes; of a record that is too long its beginning.
     line
         Line on which the first starts, from 1.
     end, last
         Bytes and lines of the file up to the end of the piece.
-    cut
-        Records longer than `MAX_RECORD`: the place in `raw` where it stood, the record, and
-        the last line that it takes.
+    too_long
+        Bytes of a record that is too long; 0 for all others.
     """
 
     raw: bytes
     line: int
     end: int
     last: int
-    cut: tuple[tuple[int, Record, int], ...] = ()
+    too_long: int = 0
 
 
 class Lines:
@@ -147,21 +146,14 @@ class Lines:
         try:
             return read(size)
         except Exception as error:  # each decompressor and store raises its own
-            raise unreadable(error, f"{self.name}, after line {self.line}") from error
-
-
-def unreadable(error: Exception, where: str) -> DataError:
-    """Make the error for a stream that cannot be read on, `where` names the place."""
-    if isinstance(error, OSError) and error.strerror:
-        return DataError(f"{where}: {error.strerror}")
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return DataError(f"{where}: truncated or damaged data ({reason})")
+            raise refused(error, f"{self.name}, after line {self.line}", DAMAGED) from error
 
 
 def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
     """Divide what `lines` has left into pieces of `size` bytes and the rest of a record.
 
-    Where a piece ends depends on where it begins, and on nothing else.
+    A record that is too long is a piece alone, and nothing left is an empty one. Where a
+    piece ends depends on where it begins, and on nothing else.
 
     Parameters
     ----------
@@ -172,26 +164,34 @@ def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
     quotes
         Whether quoted cells may hold ends of lines, as in CSV.
     """
-    records = csv_records if quotes else json_records
-    while raw := lines.look(size):
+    raw = lines.look(size)
+    if not raw:
+        yield Piece(b"", lines.line + 1, lines.offset, lines.line)
+    while raw:
         line = lines.line + 1
-        end = lines.offset + len(raw)
         text = raw.removeprefix(_MARK if line == 1 else b"")
         if len(raw) <= MAX_RECORD and not (quotes and b'"' in text and not _whole(text)):
             lines.take()
             yield Piece(raw, line, lines.offset, lines.line)
-            continue
-        parts, length = [], 0
-        cut: list[tuple[int, Record, int]] = []
-        for record in records(lines):
-            if record.whole:
-                parts.append(record.raw)
-                length += record.size
-            else:
-                cut.append((length, record, lines.line))
-            if lines.offset >= end:
-                break
-        yield Piece(b"".join(parts), line, lines.offset, lines.line, tuple(cut))
+        else:
+            yield from _of_records(lines, lines.offset + len(raw), quotes=quotes)
+        raw = lines.look(size)
+
+
+def _of_records(lines: Lines, end: int, *, quotes: bool) -> Iterator[Piece]:
+    """Yield the piece up to the first record that ends at `end` or later, and a too long one."""
+    parts: list[bytes] = []
+    line, offset, last = lines.line + 1, lines.offset, lines.line
+    for record in (csv_records if quotes else json_records)(lines):
+        if record.whole:
+            parts.append(record.raw)
+            offset, last = lines.offset, lines.line
+        if lines.offset >= end:  # as a record that is too long always does
+            break
+    if parts:
+        yield Piece(b"".join(parts), line, offset, last)
+    if not record.whole:
+        yield Piece(record.raw, record.line, lines.offset, lines.line, record.size)
 
 
 def _whole(raw: bytes) -> bool:
@@ -206,12 +206,10 @@ def _whole(raw: bytes) -> bool:
 
 def json_records(lines: Lines) -> Iterator[Record]:
     """Yield each line."""
-    while True:
-        line = lines.line + 1
-        raw = lines.read()
-        if not raw:
-            return
+    line = lines.line + 1
+    while raw := lines.read():
         yield _record(lines, raw, line, quotes=False)
+        line = lines.line + 1
 
 
 def csv_records(lines: Lines) -> Iterator[Record]:
@@ -221,14 +219,12 @@ def csv_records(lines: Lines) -> Iterator[Record]:
     notices it.
     """
     csv.field_size_limit(2**31 - 1)  # otherwise cells over 128 KiB are refused
-    while True:
-        line = lines.line + 1
-        raw = lines.read()
-        if not raw:
-            return
+    line = lines.line + 1
+    while raw := lines.read():
         if b'"' in raw and len(raw) <= MAX_RECORD:
             raw = _quoted(lines, raw, _MARK if line == 1 else b"")
         yield _record(lines, raw, line, quotes=True)
+        line = lines.line + 1
 
 
 def _quoted(lines: Lines, first: bytes, mark: bytes) -> bytes:

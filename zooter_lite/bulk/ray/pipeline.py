@@ -1,78 +1,35 @@
 """Blocks through workers on a Ray cluster: the same results, in the same order.
 
 Ray Data reads each file in a task that streams its blocks, hands the blocks to a pool of
-actors, and takes care of back pressure, scaling, and what dies on the way. Failures that
-are the user's to put right travel as values beside the results, so that they arrive in
-order too: what stands before a bad row is written, as it is without Ray.
+actors, and takes care of back pressure, scaling, and what dies on the way. Errors that are
+the user's to put right travel as values beside the results, so that they arrive in order
+too: what stands before a bad row is written, as it is without Ray.
 """
 
 from __future__ import annotations
 
-import gc
-import os
 import pickle
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
-from zooter_lite import __version__
-from zooter_lite.bulk.block import Block, Result, Settings
-from zooter_lite.bulk.ray_cluster import connected, told
-from zooter_lite.bulk.reader import Start, read_blocks
+from zooter_lite.bulk.block import Block, Result, Settings, Start
+from zooter_lite.bulk.choose import versions
+from zooter_lite.bulk.engine import loaded
+from zooter_lite.bulk.ray.cluster import connected, told
+from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import Worker
 from zooter_lite.errors import DataError, RouterError, ZooterError
-from zooter_lite.files.rows import STANDARD
-from zooter_lite.files.store import is_url
+from zooter_lite.files.places import STANDARD, is_url
 from zooter_lite.router.directory.config import CONFIG
 from zooter_lite.router.directory.store import GRAPHS, HEAD, QUERIES, TAG_FILES, TOKENIZER
+from zooter_lite.untrusted.limits import cores
 
 _READERS = 2  # files that are read at a time: reading one is much quicker than routing it
 _AHEAD = 2  # blocks sent to a worker, the one at work included
 _COLUMN = "item"
-VERSIONS = {"zooter-lite": __version__, "onnxruntime": onnxruntime.__version__}
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A `ZooterError` on its way to the driver.
-
-    Attributes
-    ----------
-    router
-        Whether the router is to blame, and not the data.
-    message
-        What the error says.
-    """
-
-    router: bool
-    message: str
-
-    def error(self) -> ZooterError:
-        """Return the error."""
-        return RouterError(self.message) if self.router else DataError(self.message)
-
-
-@dataclass(frozen=True)
-class Shipment:
-    """What a worker anywhere on the cluster needs.
-
-    Attributes
-    ----------
-    settings
-        Of the job.
-    files
-        Reference to the files of the router, by name: each node gets them once.
-    versions
-        Of the packages on which the last bits of a probability depend.
-    """
-
-    settings: Settings
-    files: Any
-    versions: dict[str, str]
 
 
 def run_ray(
@@ -109,14 +66,15 @@ def run_ray(
         raise DataError(
             "standard input: --engine ray needs a file, which can be read again when a node fails"
         )
-    with connected(address, settings.threads, workers) as ray, told(ray):
+    cpus = (workers or max(1, cores() // settings.threads)) * settings.threads
+    with connected(address, cpus) as ray, told(ray):
         dataset = _pipeline(ray, starts, settings, workers)
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            for item in table.column(_COLUMN):
-                found: Result | Failure = pickle.loads(item.as_py())
-                if isinstance(found, Failure):
-                    raise found.error()
-                yield found
+            for cell in table.column(_COLUMN):
+                item: Result | ZooterError = pickle.loads(cell.as_py())
+                if isinstance(item, ZooterError):
+                    raise item
+                yield item
 
 
 def _pipeline(ray: Any, starts: Sequence[Start], settings: Settings, workers: int | None) -> Any:
@@ -124,8 +82,7 @@ def _pipeline(ray: Any, starts: Sequence[Start], settings: Settings, workers: in
     anywhere = all(is_url(start.source.path) for start in starts)
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     many: dict[str, int] = {"min_size": 1} if workers is None else {"size": workers}
-    files = router_files(Path(settings.router), settings.precision)
-    shipment = Shipment(settings, ray.put(files), VERSIONS)
+    files = ray.put(router_files(Path(settings.router), settings.precision))  # once to each node
     dataset = ray.data.from_items(
         [{_COLUMN: pickle.dumps(start)} for start in starts], override_num_blocks=len(starts)
     )
@@ -139,78 +96,93 @@ def _pipeline(ray: Any, starts: Sequence[Start], settings: Settings, workers: in
     ).map_batches(
         RayWorker,
         **each,
-        fn_constructor_args=(shipment,),
+        fn_constructor_args=(settings, [files], versions()),
         compute=ray.data.ActorPoolStrategy(**many, max_tasks_in_flight_per_actor=_AHEAD),
         num_cpus=settings.threads,
     )
 
 
 def read_items(table: Any) -> Iterator[Any]:
-    """Yield the blocks of the file in `table`, one table each, or a failure at its place."""
+    """Yield the blocks of the file in `table`, one table each, or an error at its place."""
     try:
         for block in read_blocks(unpacked(table)):
             yield packed(block)
     except ZooterError as error:
-        yield packed(_failure(error))
+        yield packed(_portable(error))
 
 
 class RayWorker:
-    """Routes blocks in an actor.
+    """Routes blocks in an actor; what keeps it from starting is told in the place of a block.
 
-    What keeps it from starting is told in the place of the first block.
+    Parameters
+    ----------
+    settings
+        Of the job.
+    files
+        A list with the one reference to the content of the router's files, by name.
+    expected
+        Versions on the machine where the job was started.
     """
 
-    def __init__(self, shipment: Shipment) -> None:
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are as many workers as cores
-        self._found = _worker(shipment)
-        gc.freeze()  # what is loaded stays: no need to look through it again and again
+    def __init__(self, settings: Settings, files: list[Any], expected: dict[str, str]) -> None:
+        try:
+            self._worker: Worker | ZooterError = _loaded(settings, files, expected)
+        except ZooterError as error:
+            self._worker = _portable(error)
 
     def __call__(self, table: Any) -> Any:
         """Return a table with the result of the block in `table`."""
-        item: Block | Failure = unpacked(table)
-        if isinstance(item, Failure):
+        item: Block | ZooterError = unpacked(table)
+        if isinstance(item, ZooterError):
             return table
-        if isinstance(self._found, Failure):
-            return packed(self._found)
+        if isinstance(self._worker, ZooterError):
+            return packed(self._worker)
         try:
-            return packed(self._found.work(item))
+            return packed(self._worker.work(item))
         except ZooterError as error:
-            return packed(_failure(error))
+            return packed(_portable(error))
 
 
-def _worker(shipment: Shipment) -> Worker | Failure:
+def _portable(error: ZooterError) -> ZooterError:
+    """Return an error of the same message that can be pickled, and tells no cause."""
+    return RouterError(str(error)) if isinstance(error, RouterError) else DataError(str(error))
+
+
+def _loaded(settings: Settings, files: list[Any], expected: dict[str, str]) -> Worker:
     """Unpack the router into a private folder, load it, and leave nothing behind."""
     import ray
 
-    if shipment.versions != VERSIONS:
-        wanted, found = (
-            " and ".join(f"{name} {version}" for name, version in versions.items())
-            for versions in (shipment.versions, VERSIONS)
+    if versions() != expected:
+        here, wanted = (
+            " and ".join(f"{name} {version}" for name, version in each.items())
+            for each in (versions(), expected)
         )
-        return Failure(False, f"a node of the cluster has {found}; expected {wanted}, as here")
-    router = shipment.settings.router
+        raise DataError(f"a node of the cluster has {here}; expected {wanted}, as here")
     with tempfile.TemporaryDirectory(prefix="zooter-lite-") as folder:
-        for name, content in ray.get(shipment.files).items():
+        for name, content in ray.get(files[0]).items():
             (Path(folder) / name).write_bytes(content)
         try:
-            return Worker(replace(shipment.settings, router=folder), at_once=1)
+            return loaded(replace(settings, router=folder))
         except ZooterError as error:
-            failure = _failure(error)
-            return replace(failure, message=failure.message.replace(folder, router))
+            told = _portable(error)
+            told.args = (str(error).replace(folder, settings.router),)
+            raise told from error
 
 
 def router_files(folder: Path, precision: str) -> dict[str, bytes]:
-    """Content by name of the files that `Router.load` looks at."""
+    """Content by name of the files that `Router.load` looks at.
+
+    Raises
+    ------
+    RouterError
+        One cannot be read.
+    """
     unused = {name for kind, name in GRAPHS.items() if precision not in (kind, "auto")}
     names = {CONFIG, HEAD, TOKENIZER, QUERIES, *TAG_FILES, *GRAPHS.values()} - unused
     try:
         return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
     except OSError as error:
         raise RouterError(f"{folder}: {error.strerror}") from error
-
-
-def _failure(error: ZooterError) -> Failure:
-    return Failure(isinstance(error, RouterError), str(error))
 
 
 def packed(item: object) -> Any:
