@@ -2,51 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from zooter_lite.bulk.tally import Tally
 from zooter_lite.files.places import Source
 from zooter_lite.files.records import Piece
 
-OnError = Literal["fail", "skip", "keep"]
 Cells = tuple[Any, ...]  # that routing adds to a row
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a worker has to know of the job.
-
-    Attributes
-    ----------
-    router
-        Router directory.
-    precision, threads
-        As `Router.load` takes them.
-    column
-        Column or key that holds the prompt.
-    all_probabilities
-        Whether every expert gets a column.
-    on_error
-        What becomes of a row that cannot be routed.
-    fallback, least
-        Expert that gets the prompts whose best probability is below `least`.
-    """
-
-    router: str
-    precision: Literal["fp32", "int8", "auto"] = "fp32"
-    threads: int = 1
-    column: str = "query"
-    all_probabilities: bool = False
-    on_error: OnError = "fail"
-    fallback: str | None = None
-    least: float = 0.0
-
-    def added(self, experts: Sequence[str]) -> tuple[str, ...]:
-        """Names of the columns that routing adds."""
-        probabilities = [f"p:{expert}" for expert in experts] if self.all_probabilities else []
-        return ("expert", "probability", *probabilities)
 
 
 @dataclass(frozen=True)
@@ -88,7 +51,7 @@ class Block:
     columns
         Names in the order of the header; None for JSON lines.
     piece
-        The records, or for Parquet an Arrow stream with them; lines are then rows.
+        The records, or for Parquet an Arrow stream with them.
     first, final
         Whether it is the first of its file, and the last.
     """
@@ -123,24 +86,6 @@ class Bad:
     raw: bytes
     size: int
     values: Any = None
-
-
-class Rows(Protocol):
-    """The rows of a block, parsed.
-
-    Attributes
-    ----------
-    prompts
-        Text of each row; "" where there is none, and for a row that cannot be routed.
-    bad
-        Rows that cannot be routed.
-    """
-
-    prompts: list[str]
-    bad: list[Bad]
-
-    def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
-        """Return the rows with the added cells of each; with `keep` also those that are bad."""
 
 
 @dataclass(frozen=True)

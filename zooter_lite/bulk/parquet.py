@@ -9,13 +9,14 @@ from typing import IO, Any
 
 from zooter_lite.bulk.block import Bad, Block, Cells
 from zooter_lite.errors import DataError
-from zooter_lite.files.places import Source, batch_package, flat, open_raw
+from zooter_lite.files.places import Source, batch_package, flat, open_source, refusals
 from zooter_lite.files.records import Piece
 
 ROWS_PER_PIECE = 65_536  # at most; fewer where rows are long
 _GROUP_ROWS = 2**17  # of the row groups that are written
 _GROUP_BYTES = 2**26
 _BUFFER = 2**20  # bytes read at a time of each column, so that row groups may be huge
+_UNREADABLE = "not a readable Parquet file"
 _TEXTS = ("string", "large_string", "string_view", "null")
 
 
@@ -37,23 +38,14 @@ def open_parquet(source: Source) -> Iterator[Any]:
         It is none, or cut short; or pyarrow is not installed.
     """
     pa = _arrow()
-    with open_raw(source.path) as stream:
-        with _readable(pa, source):
+    with open_source(source) as stream:
+        with refusals(source.name, _UNREADABLE):
             file = pa.parquet.ParquetFile(
                 stream, buffer_size=_BUFFER, page_checksum_verification=True
             )
             file.schema_arrow.names  # noqa: B018 - which may be damaged too
         with file:
             yield file
-
-
-@contextmanager
-def _readable(pa: Any, source: Source) -> Iterator[None]:
-    """Turn what damaged files raise into a `DataError`."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{source.name}: not a readable Parquet file ({flat(error)})") from error
 
 
 def parquet_columns(file: Any, source: Source, column: str) -> tuple[str, ...]:
@@ -87,7 +79,7 @@ def parquet_pieces(file: Any, source: Source, size: int, start: int) -> Iterator
         The file is damaged.
     """
     pa = _arrow()
-    with _readable(pa, source):
+    with refusals(source.name, _UNREADABLE):
         rows = _rows_per_piece(file.metadata, size)
         place = end = 0
         for group in range(file.metadata.num_row_groups):
@@ -98,11 +90,11 @@ def parquet_pieces(file: Any, source: Source, size: int, start: int) -> Iterator
             for batch in file.iter_batches(batch_size=rows, row_groups=[group]):
                 place += batch.num_rows
                 if place > start:
-                    yield Piece(_stream(pa, batch), place - batch.num_rows + 1, place, place)
+                    yield Piece(_stream(pa, batch), place, place)
             if place != end:
                 raise ValueError(f"row group {group} ends at row {place} of {end}")
         if end <= start:
-            yield Piece(b"", start + 1, start, start)
+            yield Piece(b"", start, start)
 
 
 def _rows_per_piece(metadata: Any, size: int) -> int:
@@ -120,16 +112,17 @@ def _stream(pa: Any, batch: Any) -> bytes:
 
 
 class ParquetRows:
-    """The rows of a block of Parquet, as `Rows`; the output is an Arrow stream of its own."""
+    """The rows of a block of Parquet, as `CsvRows` has them; the output is an Arrow stream."""
 
     def __init__(self, block: Block) -> None:
         self._pa = _arrow()
-        self._block = block
+        self._added = block.start.added
         self._batch = None
         self.bad: list[Bad] = []
         self.prompts: list[str] = []
-        if block.piece.raw:
-            self._batch = next(iter(self._pa.ipc.open_stream(block.piece.raw)))
+        if block.piece.content:
+            self._batch = next(iter(self._pa.ipc.open_stream(block.piece.content)))
+            self._first = block.piece.last - self._batch.num_rows + 1
             self.prompts = self._texts(self._batch.column(block.start.column))
 
     def _texts(self, column: Any) -> list[str]:
@@ -138,7 +131,7 @@ class ParquetRows:
         except UnicodeDecodeError:
             pass
         texts = []
-        for row, cell in enumerate(column, self._block.piece.line):
+        for row, cell in enumerate(column, self._first):
             try:
                 texts.append(cell.as_py() or "")
             except UnicodeDecodeError as error:
@@ -152,11 +145,11 @@ class ParquetRows:
         batch = self._batch
         if batch is None:
             return b""
-        for place, field in enumerate(_added_fields(self._pa, self._block.start.added)):
+        for place, field in enumerate(_added_fields(self._pa, self._added)):
             values = self._pa.array([row[place] for row in cells], field.type)
             batch = batch.append_column(field, values)
         if self.bad and not keep:
-            lost = {row.line - self._block.piece.line for row in self.bad}
+            lost = {row.line - self._first for row in self.bad}
             batch = batch.filter(self._pa.array([row not in lost for row in range(len(cells))]))
         return _stream(self._pa, batch)
 

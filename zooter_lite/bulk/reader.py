@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import IO
 
 from zooter_lite.bulk.block import Block, Start
 from zooter_lite.bulk.parquet import open_parquet, parquet_columns, parquet_pieces
+from zooter_lite.bulk.text_rows import csv_cells
 from zooter_lite.errors import DataError
 from zooter_lite.files.lines import decode_line
-from zooter_lite.files.places import go_to, open_text
+from zooter_lite.files.places import go_to, open_source
 from zooter_lite.files.records import Lines, Piece, Record, csv_records, pieces
 
 _Pieces = Iterator[tuple[tuple[str, ...] | None, Piece]]
@@ -39,7 +38,7 @@ def read_blocks(start: Start) -> Iterator[Block]:
 
 
 def _csv_pieces(start: Start) -> _Pieces:
-    with open_text(start.source) as stream:
+    with open_source(start.source) as stream:
         lines = Lines(stream, start.source.name)
         columns = _header(lines, start)
         yield from ((columns, piece) for piece in _rest(lines, stream, start, quotes=True))
@@ -47,10 +46,10 @@ def _csv_pieces(start: Start) -> _Pieces:
 
 def _json_pieces(start: Start) -> _Pieces:
     blank = start.alone and not start.end
-    with open_text(start.source) as stream:
+    with open_source(start.source) as stream:
         lines = Lines(stream, start.source.name)
         for piece in _rest(lines, stream, start, quotes=False):
-            blank = blank and not piece.too_long and not piece.raw.strip()
+            blank = blank and not any(record.raw.strip() for record in piece.content)
             if not blank:
                 yield None, piece
     if blank:
@@ -92,12 +91,9 @@ def _header(lines: Lines, start: Start) -> tuple[str, ...]:
     try:
         if not record.whole:
             raise ValueError(f"a header of {record.size} bytes")
-        text = decode_line(record.raw, first=record.line == 1)
-        columns = next(csv.reader(io.StringIO(text, newline="\n"), strict=True))
+        columns = csv_cells(decode_line(record.raw, first=record.line == 1))
     except ValueError as error:
         raise DataError(f"{where}: {error}") from error
-    except csv.Error as error:
-        raise DataError(f"{where}: broken CSV ({error})") from error
     repeated = next((name for name in columns if columns.count(name) > 1), None)
     if repeated is not None:
         raise DataError(f"{where}: column {repeated!r} appears more than once")

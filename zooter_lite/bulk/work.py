@@ -4,44 +4,83 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
-from zooter_lite.bulk.block import Bad, Block, Cells, Result, Rows, Settings
-from zooter_lite.bulk.choose import Chooser
+import numpy as np
+import onnxruntime
+
+from zooter_lite import __version__
+from zooter_lite.bulk.block import Bad, Block, Cells, Result
+from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.parquet import ParquetRows
 from zooter_lite.bulk.tally import Tally
 from zooter_lite.bulk.text_rows import CsvRows, JsonRows
 from zooter_lite.errors import DataError
 from zooter_lite.files.places import packer
 from zooter_lite.files.records import SHOWN
+from zooter_lite.router.router import Router
 
-_ROWS: dict[str, Callable[[Block], Rows]] = {
+REMEMBERED = 2**16  # prompts whose choices are kept, and characters of them all
+REMEMBERED_CHARACTERS = 2**24
+DIGITS = 6
+_ROWS: dict[str, Callable[[Block], CsvRows | JsonRows | ParquetRows]] = {
     "csv": CsvRows,
     "jsonl": JsonRows,
     "parquet": ParquetRows,
 }
 
 
+def versions() -> dict[str, str]:
+    """Versions of the packages on which the last bits of a probability depend."""
+    return {"zooter-lite": __version__, "onnxruntime": onnxruntime.__version__}
+
+
+class Choice(NamedTuple):
+    """The added cells of a prompt, and whether the fallback got it."""
+
+    cells: Cells
+    fallback: bool
+
+
 class Worker:
-    """Routes blocks; one per process.
+    """Routes blocks with a router of its own; one per process.
+
+    The same prompt gets the same cells whatever prompts come with it (`exact`), so what
+    is remembered changes no output.
 
     Parameters
     ----------
-    settings, at_once
-        As `Chooser` takes them.
+    options
+        Of the job.
+    at_once
+        Forward passes side by side; None for as many as the cores allow.
 
     Raises
     ------
-    RouterError, DataError
-        As `Chooser` does.
+    RouterError
+        The router is damaged, or lacks the precision.
+    DataError
+        The fallback is none of its experts.
     """
 
-    def __init__(self, settings: Settings, at_once: int | None = None) -> None:
-        self._settings = settings
-        self._chooser = Chooser(settings, at_once)
-        self.router = self._chooser.router
-        self.added = settings.added(self.router.experts)
+    def __init__(self, options: Options, at_once: int | None = None) -> None:
+        self._options = options
+        self.router = Router.load(
+            options.router,
+            options.precision,
+            options.threads,
+            remember=0,
+            exact=True,
+            at_once=at_once,
+        )
+        self.experts = self.router.experts
+        self.added = options.added(self.experts)
+        if options.fallback is not None and options.fallback not in self.experts:
+            known = ", ".join(self.experts)
+            raise DataError(f"--fallback {options.fallback}: no such expert; expected {known}")
+        self._recent: dict[str, Choice] = {}
+        self._characters = 0
 
     def work(self, block: Block) -> Result:
         """Route a block.
@@ -51,7 +90,7 @@ class Worker:
         DataError
             A row cannot be routed, and the job is to fail then; with file, line and reason.
         """
-        piece, start, mode = block.piece, block.start, self._settings.on_error
+        piece, start, mode = block.piece, block.start, self._options.on_error
         rows = _ROWS[start.source.kind](block)
         if rows.bad and mode == "fail":
             row = rows.bad[0]
@@ -64,10 +103,9 @@ class Worker:
         tally.repeated, tally.computed = (
             now - then for now, then in zip(self.router.repeats, before, strict=True)
         )
-        packed = packer(start.packing)(data) if data else b""
         rejects = "".join(_reject(block, row) for row in rows.bad)
         return Result(
-            packed,
+            packer(start.packing)(data) if data else b"",
             rejects.encode("utf-8", "backslashreplace"),  # names of files may be no UTF-8
             tally,
             piece.end,
@@ -78,12 +116,39 @@ class Worker:
     def _cells(self, prompts: Sequence[str], tally: Tally) -> list[Cells]:
         """Return the added cells of each prompt, None where it is empty; count them."""
         some = [prompt for prompt in prompts if prompt and not prompt.isspace()]
-        choices = self._chooser.choose(some)
+        choices = self.choose(some)
         counts = Counter(choices[prompt].cells[0] for prompt in some)
-        tally.experts = dict.fromkeys(self.router.experts, 0) | counts
+        tally.experts = dict.fromkeys(self.experts, 0) | counts
         tally.fallbacks = sum(choices[prompt].fallback for prompt in some)
         nothing = (None,) * len(self.added)
         return [choices[prompt].cells if prompt in choices else nothing for prompt in prompts]
+
+    def choose(self, prompts: Iterable[str]) -> dict[str, Choice]:
+        """Return the choice of each different prompt, computed where it is not remembered."""
+        different = dict.fromkeys(prompts)
+        unknown = [prompt for prompt in different if prompt not in self._recent]
+        self._recent |= zip(unknown, self._compute(unknown), strict=True)
+        choices = {prompt: self._recent[prompt] for prompt in different}
+        self._characters += sum(map(len, unknown))
+        if len(self._recent) > REMEMBERED or self._characters > REMEMBERED_CHARACTERS:
+            self._recent, self._characters = {}, 0
+        return choices
+
+    def _compute(self, prompts: list[str]) -> Iterable[Choice]:
+        if not prompts:
+            return []
+        probs = self.router.predict_proba(prompts)
+        best = probs.argmax(axis=1)
+        highest = probs.max(axis=1)
+        low = np.zeros(len(prompts), dtype=bool)
+        if self._options.fallback is not None:
+            low = highest < self._options.min_probability
+            best[low] = self.experts.index(self._options.fallback)
+            highest[low] = probs[low, best[low]]
+        columns = [highest, *(probs.T if self._options.all_probabilities else ())]
+        numbers = [np.round(column.astype(np.float64), DIGITS).tolist() for column in columns]
+        cells = zip(map(self.experts.__getitem__, best.tolist()), *numbers, strict=True)
+        return map(Choice, cells, low.tolist())
 
 
 def _unit(block: Block) -> str:
@@ -93,11 +158,8 @@ def _unit(block: Block) -> str:
 
 def _reject(block: Block, row: Bad) -> str:
     """One line of the file of rejected rows."""
-    line: dict[str, Any] = {
-        "file": block.start.source.name,
-        _unit(block): row.line,
-        "reason": row.reason,
-    }
+    name, unit = block.start.source.name, _unit(block)
+    line: dict[str, Any] = {"file": name, unit: row.line, "reason": row.reason}
     if row.raw:
         line |= {"bytes": row.size, "text": row.raw[:SHOWN].decode("utf-8", "backslashreplace")}
     return json.dumps(line, ensure_ascii=False) + "\n"

@@ -152,27 +152,8 @@ def refusals(where: object, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def open_raw(path: str) -> Iterator[IO[bytes]]:
-    """Open a file or URL as it is, for reading.
-
-    Raises
-    ------
-    DataError
-        It cannot be opened.
-    """
-    with refusals(path, "cannot be read"):
-        if is_url(path):
-            filesystem, inner = filesystem_of(path)
-            stream = filesystem.open(inner, "rb")
-        else:
-            stream = Path(path).open("rb")  # noqa: SIM115
-    with stream:
-        yield stream
-
-
-@contextmanager
-def open_text(source: Source) -> Iterator[IO[bytes]]:
-    """Open a CSV or JSON-lines file unpacked.
+def open_source(source: Source) -> Iterator[IO[bytes]]:
+    """Open a file, a URL or standard input for reading, unpacked.
 
     Raises
     ------
@@ -184,7 +165,13 @@ def open_text(source: Source) -> Iterator[IO[bytes]]:
             raise DataError(f"{source.name}: it is closed")
         yield sys.stdin.buffer
         return
-    with open_raw(source.path) as raw:
+    with refusals(source.path, "cannot be read"):
+        if is_url(source.path):
+            filesystem, inner = filesystem_of(source.path)
+            raw = filesystem.open(inner, "rb")
+        else:
+            raw = Path(source.path).open("rb")  # noqa: SIM115
+    with raw:
         yield cast("IO[bytes]", _unpacked(raw, source.packing))
 
 
@@ -202,7 +189,7 @@ def _unpacked(raw: IO[bytes], packing: str) -> object:
 
 
 def go_to(stream: IO[bytes], source: Source, place: int, target: int) -> None:
-    """Move a stream that `open_text` opened from byte `place` on to byte `target`.
+    """Move a stream that `open_source` opened from byte `place` on to byte `target`.
 
     Raises
     ------

@@ -37,7 +37,8 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
     MissingPackageError
         Ray is not installed.
     DataError
-        There is no cluster at the address, or it is of another version.
+        There is no cluster at the address, it is of another version, or fails later on; a
+        node lacks zooter-lite.
     """
     wanted = address or os.environ.get(VARIABLE) or _LOCAL
     _set_environment(wanted)
@@ -50,7 +51,8 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
         try:
             _init(ray, wanted, cpus)
             _settle(ray)
-            yield ray
+            with _told(ray):
+                yield ray
         finally:
             ray.shutdown()
 
@@ -137,14 +139,8 @@ def _settle(ray: Any) -> None:
 
 
 @contextmanager
-def told(ray: Any) -> Iterator[None]:
-    """Turn what a cluster does to a job into one line; a bug of ours keeps its traceback.
-
-    Raises
-    ------
-    DataError
-        A node lacks zooter-lite, or the cluster fails otherwise.
-    """
+def _told(ray: Any) -> Iterator[None]:
+    """Turn what a cluster does to a job into one line; a bug of ours keeps its traceback."""
     try:
         yield
     except ray.exceptions.RayError as error:

@@ -15,16 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zooter_lite.bulk.block import Block, Result, Settings, Start
-from zooter_lite.bulk.choose import versions
+from zooter_lite.bulk.block import Block, Result, Start
 from zooter_lite.bulk.engine import loaded
-from zooter_lite.bulk.ray.cluster import connected, told
+from zooter_lite.bulk.options import Options
+from zooter_lite.bulk.ray.cluster import connected
 from zooter_lite.bulk.reader import read_blocks
-from zooter_lite.bulk.work import Worker
+from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError, RouterError, ZooterError
 from zooter_lite.files.places import STANDARD, is_url
-from zooter_lite.router.directory.config import CONFIG
-from zooter_lite.router.directory.store import GRAPHS, HEAD, QUERIES, TAG_FILES, TOKENIZER
+from zooter_lite.router.directory.store import GRAPHS
 from zooter_lite.untrusted.limits import cores
 
 _READERS = 2  # files that are read at a time: reading one is much quicker than routing it
@@ -32,28 +31,16 @@ _AHEAD = 2  # blocks sent to a worker, the one at work included
 _COLUMN = "item"
 
 
-def run_ray(
-    starts: Sequence[Start],
-    worker: Worker,
-    settings: Settings,
-    *,
-    address: str | None,
-    workers: int | None,
-) -> Iterator[Result]:
+def run_ray(starts: Sequence[Start], options: Options) -> Iterator[Result]:
     """Route files on a Ray cluster and yield the results in the order of the blocks.
 
     Parameters
     ----------
     starts
         The files. Paths are read on the node of this process, URLs on any.
-    worker
-        Of this process; its experts were looked at already.
-    settings
-        What the workers load a router by; its files are sent to them.
-    address
-        Of a running cluster as HOST:PORT, or "auto"; None starts one on this machine.
-    workers
-        Actors; None lets Ray choose, from one to as many as the cluster has room for.
+    options
+        What the workers load a router by; its files are sent to them. Without a number of
+        workers Ray starts from one to as many as the cluster has room for.
 
     Raises
     ------
@@ -66,9 +53,9 @@ def run_ray(
         raise DataError(
             "standard input: --engine ray needs a file, which can be read again when a node fails"
         )
-    cpus = (workers or max(1, cores() // settings.threads)) * settings.threads
-    with connected(address, cpus) as ray, told(ray):
-        dataset = _pipeline(ray, starts, settings, workers)
+    workers = options.workers or max(1, cores() // options.threads)
+    with connected(options.ray_address, workers * options.threads) as ray:
+        dataset = _pipeline(ray, starts, options)
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             for cell in table.column(_COLUMN):
                 item: Result | ZooterError = pickle.loads(cell.as_py())
@@ -77,12 +64,12 @@ def run_ray(
                 yield item
 
 
-def _pipeline(ray: Any, starts: Sequence[Start], settings: Settings, workers: int | None) -> Any:
+def _pipeline(ray: Any, starts: Sequence[Start], options: Options) -> Any:
     """Files to blocks to results; every item is a row that holds one pickled object."""
     anywhere = all(is_url(start.source.path) for start in starts)
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    many: dict[str, int] = {"min_size": 1} if workers is None else {"size": workers}
-    files = ray.put(router_files(Path(settings.router), settings.precision))  # once to each node
+    many: dict[str, int] = {"size": options.workers} if options.workers else {"min_size": 1}
+    files = ray.put(router_files(Path(options.router), options.precision))  # once to each node
     dataset = ray.data.from_items(
         [{_COLUMN: pickle.dumps(start)} for start in starts], override_num_blocks=len(starts)
     )
@@ -96,9 +83,9 @@ def _pipeline(ray: Any, starts: Sequence[Start], settings: Settings, workers: in
     ).map_batches(
         RayWorker,
         **each,
-        fn_constructor_args=(settings, [files], versions()),
+        fn_constructor_args=(options, [files], versions()),
         compute=ray.data.ActorPoolStrategy(**many, max_tasks_in_flight_per_actor=_AHEAD),
-        num_cpus=settings.threads,
+        num_cpus=options.threads,
     )
 
 
@@ -116,7 +103,7 @@ class RayWorker:
 
     Parameters
     ----------
-    settings
+    options
         Of the job.
     files
         A list with the one reference to the content of the router's files, by name.
@@ -124,9 +111,9 @@ class RayWorker:
         Versions on the machine where the job was started.
     """
 
-    def __init__(self, settings: Settings, files: list[Any], expected: dict[str, str]) -> None:
+    def __init__(self, options: Options, files: list[Any], expected: dict[str, str]) -> None:
         try:
-            self._worker: Worker | ZooterError = _loaded(settings, files, expected)
+            self._worker: Worker | ZooterError = _loaded(options, files, expected)
         except ZooterError as error:
             self._worker = _portable(error)
 
@@ -148,7 +135,7 @@ def _portable(error: ZooterError) -> ZooterError:
     return RouterError(str(error)) if isinstance(error, RouterError) else DataError(str(error))
 
 
-def _loaded(settings: Settings, files: list[Any], expected: dict[str, str]) -> Worker:
+def _loaded(options: Options, files: list[Any], expected: dict[str, str]) -> Worker:
     """Unpack the router into a private folder, load it, and leave nothing behind."""
     import ray
 
@@ -162,10 +149,10 @@ def _loaded(settings: Settings, files: list[Any], expected: dict[str, str]) -> W
         for name, content in ray.get(files[0]).items():
             (Path(folder) / name).write_bytes(content)
         try:
-            return loaded(replace(settings, router=folder))
+            return loaded(replace(options, router=folder))
         except ZooterError as error:
             told = _portable(error)
-            told.args = (str(error).replace(folder, settings.router),)
+            told.args = (str(error).replace(folder, options.router),)
             raise told from error
 
 
@@ -178,9 +165,12 @@ def router_files(folder: Path, precision: str) -> dict[str, bytes]:
         One cannot be read.
     """
     unused = {name for kind, name in GRAPHS.items() if precision not in (kind, "auto")}
-    names = {CONFIG, HEAD, TOKENIZER, QUERIES, *TAG_FILES, *GRAPHS.values()} - unused
     try:
-        return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+        return {
+            path.name: path.read_bytes()
+            for path in folder.iterdir()
+            if path.is_file() and path.name not in unused
+        }
     except OSError as error:
         raise RouterError(f"{folder}: {error.strerror}") from error
 
