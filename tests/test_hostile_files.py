@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from zooter_lite.files.store import split_suffix
 
 from tests.hostile_files import (
     UNPACKERS,
@@ -23,6 +22,7 @@ from tests.hostile_files import (
     texts,
     visible,
 )
+from zooter_lite.files.places import split_suffix
 from zooter_lite.router.router import Router
 
 Route = Callable[..., tuple[int, str]]
