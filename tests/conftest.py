@@ -94,8 +94,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def route_toy(toy: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Run `route` with the toy router in this process; returns exit code and standard error."""
+    from zooter_lite.bulk.options import Options
     from zooter_lite.cli import run
-    from zooter_lite.route import Options, main
+    from zooter_lite.route import main
 
     def call(source: object, target: object, *args: object) -> tuple[int, str]:
         files = ("--router", toy, "--input", source, "--output", target)

@@ -22,7 +22,7 @@ from tests.hostile_files import (
     texts,
     visible,
 )
-from zooter_lite.files.store import split_suffix
+from zooter_lite.files.places import split_suffix
 from zooter_lite.router.router import Router
 
 Route = Callable[..., tuple[int, str]]

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -411,7 +412,7 @@ class TestRivals:
         with Journal(tmp_path / ".out.csv.journal") as journal:
             journal.append({"fingerprint": None})
             state = State(end=50, last=5, size=10, begun=True)
-            journal.append(vars(state) | {"tally": state.tally.as_dict()})
+            journal.append(asdict(state))
         (tmp_path / ".out.csv.partial").write_text("x" * 10)
         (tmp_path / ".out.csv.rejects.partial").write_text("")
         (tmp_path / "in.csv").write_text(CONTENT)

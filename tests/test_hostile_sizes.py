@@ -23,8 +23,9 @@ PART = b"x" * 2**20
 BOUND = 420  # MiB over the router alone; a cell in memory as text would take 100 or 400
 PEAK = """
 import re, sys
+from zooter_lite.bulk.options import Options
 from zooter_lite.cli import run
-from zooter_lite.route import Options, main
+from zooter_lite.route import main
 code = run(Options, main, "route", "")
 print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 sys.exit(code)

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zooter_lite.files.store import Source
 
 from tests.conftest import ROOT, Command
 from zooter_lite.bulk.block import Settings
 from zooter_lite.bulk.reader import Start, read_blocks
 from zooter_lite.errors import DataError, MissingPackageError, RouterError
-from zooter_lite.files.store import Source
 from zooter_lite.router.router import Router
 
 ray = pytest.importorskip("ray")

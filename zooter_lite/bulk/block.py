@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
+from zooter_lite.bulk.tally import Tally
+from zooter_lite.files.places import Source
 from zooter_lite.files.records import Piece
-from zooter_lite.files.store import Kind
 
-OnError = Literal["fail", "skip", "keep"]
+Cells = tuple[Any, ...]  # that routing adds to a row
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a worker has to know of the job.
+class Start:
+    """A file and the place in it from which a job has to read.
 
     Attributes
     ----------
-    router
-        Router directory.
-    precision, threads
-        As `Router.load` takes them.
-    column
-        Column or key that holds the prompt.
-    all_probabilities
-        Whether every expert gets a column.
-    on_error
-        What becomes of a row that cannot be routed.
-    fallback, least
-        Expert that gets the prompts whose best probability is below `least`.
+    source, packing
+        The file, and how the output is packed.
+    column, added
+        Column that holds the prompt, and those that the output adds.
+    size
+        Bytes of a block.
+    end, last
+        Bytes and lines (rows of Parquet) that are done.
+    alone
+        Whether it is the only file, which is then not expected to be empty.
     """
 
-    router: str
-    precision: Literal["fp32", "int8", "auto"] = "fp32"
-    threads: int = 1
-    column: str = "query"
-    all_probabilities: bool = False
-    on_error: OnError = "fail"
-    fallback: str | None = None
-    least: float = 0.0
+    source: Source
+    packing: str
+    column: str
+    added: tuple[str, ...]
+    size: int
+    end: int = 0
+    last: int = 0
+    alone: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,76 +46,46 @@ class Block:
 
     Attributes
     ----------
-    number
-        Place of its file among those of the job.
-    name
-        Of the file, for messages.
-    kind, packing
-        What the file holds, and how the output is packed.
+    start
+        What is read, and how.
     columns
         Names in the order of the header; None for JSON lines.
     piece
-        The records, or for Parquet an Arrow stream with them; lines are then rows.
+        The records, or for Parquet an Arrow stream with them.
     first, final
         Whether it is the first of its file, and the last.
     """
 
-    number: int
-    name: str
-    kind: Kind
-    packing: str
+    start: Start
     columns: tuple[str, ...] | None
     piece: Piece
     first: bool
     final: bool
 
 
-@dataclass
-class Tally:
-    """Counts of a block, a file or a job.
+@dataclass(frozen=True)
+class Bad:
+    """A row that cannot be routed.
 
     Attributes
     ----------
-    rows
-        Rows read.
-    empty
-        Of them, those without a prompt.
-    rejected, kept
-        Those that could not be routed, and how many of these are in the output.
-    fallbacks
-        Prompts that went to the fallback.
-    computed, repeated
-        Prompts whose probabilities were computed, and again in fp32 as close calls.
-    experts
-        Prompts that each expert gets.
+    line
+        Where it starts.
+    reason
+        Why, as a message says it.
+    raw
+        Its bytes, or their beginning; empty for a row of Parquet.
+    size
+        Its bytes in the file.
+    values
+        What could be read of it: cells, or a JSON object; None for nothing.
     """
 
-    rows: int = 0
-    empty: int = 0
-    rejected: int = 0
-    kept: int = 0
-    fallbacks: int = 0
-    computed: int = 0
-    repeated: int = 0
-    experts: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def routed(self) -> int:
-        """Rows that have an expert."""
-        return sum(self.experts.values())
-
-    def plus(self, other: Tally) -> Tally:
-        """Return the sum of both."""
-        experts = dict(self.experts)
-        for expert, count in other.experts.items():
-            experts[expert] = experts.get(expert, 0) + count
-        names = ("rows", "empty", "rejected", "kept", "fallbacks", "computed", "repeated")
-        counts = {name: getattr(self, name) + getattr(other, name) for name in names}
-        return Tally(**counts, experts=experts)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the counts as JSON can hold them; `Tally(**...)` makes it again."""
-        return asdict(self)
+    line: int
+    reason: str
+    raw: bytes
+    size: int
+    values: Any = None
 
 
 @dataclass(frozen=True)
@@ -126,8 +94,6 @@ class Result:
 
     Attributes
     ----------
-    number
-        Place of its file among those of the job.
     data
         What is to be appended to the output, packed.
     rejects
@@ -140,16 +106,9 @@ class Result:
         Whether the block is the last of its file.
     """
 
-    number: int
     data: bytes
     rejects: bytes
     tally: Tally
     end: int
     last: int
     final: bool
-
-
-def added_columns(experts: Sequence[str], all_probabilities: bool) -> list[str]:
-    """Names of the columns that routing adds."""
-    probabilities = [f"p:{expert}" for expert in experts] if all_probabilities else []
-    return ["expert", "probability", *probabilities]

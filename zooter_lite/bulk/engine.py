@@ -14,20 +14,26 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing.connection import Connection
 
-from zooter_lite.bulk.block import Block, Result, Settings
-from zooter_lite.bulk.reader import Start, read_blocks
+from zooter_lite.bulk.block import Block, Result, Start
+from zooter_lite.bulk.options import Options
+from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import Worker
 from zooter_lite.errors import DataError
+from zooter_lite.untrusted.limits import cores
 
 _AHEAD = 2  # blocks that wait for each worker: reading never stops it, memory stays bounded
 
 _worker: Worker | None = None
 
 
-def run_local(
-    starts: Sequence[Start], worker: Worker, settings: Settings, workers: int
-) -> Iterator[Result]:
-    """Route files in `workers` processes and yield the results in the order of the blocks.
+def usual_workers(worker: Worker, options: Options) -> int:
+    """Return one worker for a machine with a GPU, which holds one router; else one per core."""
+    on_cpu = worker.router.provider == "CPUExecutionProvider"
+    return max(1, cores() // options.threads) if on_cpu else 1
+
+
+def run_local(starts: Sequence[Start], worker: Worker, options: Options) -> Iterator[Result]:
+    """Route files in processes and yield the results in the order of the blocks.
 
     Parameters
     ----------
@@ -36,16 +42,15 @@ def run_local(
         workers are in memory.
     worker
         Of this process; it does the work where one process is enough.
-    settings
-        What the other processes load a worker by.
-    workers
-        Processes; with 1, or a single block, none is started.
+    options
+        What the other processes load a worker by, and how many they are.
 
     Raises
     ------
     DataError
         A file or a row cannot be routed, or a worker was ended from outside.
     """
+    workers = options.workers or usual_workers(worker, options)
     blocks = chain.from_iterable(map(read_blocks, starts))
     first = list(islice(blocks, 2))
     if workers == 1 or len(first) < 2:
@@ -53,7 +58,7 @@ def run_local(
         return
     here, there = multiprocessing.Pipe(duplex=False)  # its end tells the workers to end
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start, (settings, here))
+    pool = ProcessPoolExecutor(workers, context, _start, (options, here))
     try:
         yield from _in_order(pool, chain(first, blocks), workers * (1 + _AHEAD))
     except BrokenProcessPool as error:
@@ -76,13 +81,19 @@ def _in_order(pool: ProcessPoolExecutor, blocks: Iterator[Block], most: int) -> 
         yield waiting.popleft().result()
 
 
-def _start(settings: Settings, end: Connection) -> None:
+def loaded(options: Options) -> Worker:
+    """Load a worker that has one core of many, in a process that does nothing else."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    worker = Worker(options, at_once=1)
+    gc.freeze()  # what is loaded stays: no need to look through it again and again
+    return worker
+
+
+def _start(options: Options, end: Connection) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells when to end
     threading.Thread(target=_end_with, args=(end,), daemon=True).start()
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are as many workers as cores
-    _worker = Worker(settings, at_once=1)
-    gc.freeze()  # what is loaded stays: no need to look through it again and again
+    _worker = loaded(options)
 
 
 def _end_with(end: Connection) -> None:

@@ -8,20 +8,17 @@ import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import cast
 
+from zooter_lite.bulk.output import REJECTS
 from zooter_lite.errors import DataError
-from zooter_lite.files.rows import STANDARD
-from zooter_lite.files.store import (
-    REJECTS,
+from zooter_lite.files.places import (
+    STANDARD,
     SUFFIXES,
-    Kind,
     Source,
     filesystem_of,
-    flat,
     is_url,
+    refusals,
     split_suffix,
-    unknown,
 )
 
 _SIGNS = "*?["  # of a pattern
@@ -57,45 +54,53 @@ def plan(source: str, target: str, kind: str | None = None) -> list[Task]:
     source, target = _local(source), _local(target)
     if target == STANDARD and sys.stdout is None:
         raise DataError("standard output: it is closed")
-    if source == STANDARD:
-        return [_from_standard(target, kind)]
-    base, paths = _files(source)
+    base, paths = _files(source) if source != STANDARD else (None, [])
     if base is None:
         return _checked([_single(source, target, kind)])
-    known = [path for path in paths if split_suffix(path) is not None]
+    known = sorted(path for path in paths if path.lower().endswith(SUFFIXES))
     if not known:
         raise DataError(f"{source}: no file ending in {', '.join(SUFFIXES)}")
-    other = sorted(path for path in paths if split_suffix(path) is None)
+    other = sorted(set(paths) - set(known))
     if other:
         more = f" and {len(other) - 5} more" if len(other) > 5 else ""
         print(f"passed over, of no known format: {', '.join(other[:5])}{more}", file=sys.stderr)
-    if target == STANDARD or split_suffix(target) is not None:
+    if target == STANDARD or target.lower().endswith(SUFFIXES):
         raise DataError(f"{target}: expected a folder, since {source} may name several files")
     where, below = _real(base), _real(target)
     recursive = "**" in source or not any(sign in source for sign in _SIGNS)
     if where == below or (recursive and below.startswith(where.rstrip("/") + "/")):
         raise DataError(f"{target}: expected a folder outside {base}")
     folder = target.rstrip("/") or "/"
-    return _checked(
-        [Task(_source(path), f"{folder}/{_relative(path, base)}") for path in sorted(known)]
-    )
+    return _checked([Task(_source(path), f"{folder}/{_relative(path, base)}") for path in known])
 
 
 def _local(path: str) -> str:
     """Return a path where a URL names a local file, which can be replaced at once."""
-    for start in ("file://", "local://"):
-        if path.startswith(start):
-            return path.removeprefix(start)
-    return path
+    return path.removeprefix("file://").removeprefix("local://")
 
 
-def _from_standard(target: str, kind: str | None) -> Task:
-    wanted = kind if target == STANDARD and kind else _kind_of(target)
-    if (kind or wanted) != wanted:
-        raise DataError(f"{target}: the input is {kind} and the output {wanted}")
-    if wanted == "parquet":
-        raise DataError(f"{target}: Parquet cannot be read from standard input")
-    return Task(Source(STANDARD, cast("Kind", wanted), "", ""), target)
+def _single(source: str, target: str, kind: str | None) -> Task:
+    """Pair one file, or standard input, with one file or standard output."""
+    if source == STANDARD:
+        kind = kind or _kind_of(target)
+        read = Source(STANDARD, kind, "", "")  # type: ignore[arg-type]
+    else:
+        read = _source(source)
+    if read.kind == "parquet" and STANDARD in (source, target):
+        what = "read from standard input" if source == STANDARD else "written to standard output"
+        raise DataError(f"{target if source == STANDARD else source}: Parquet cannot be {what}")
+    wanted = (kind or read.kind) if target == STANDARD else _kind_of(target)
+    if wanted != read.kind:
+        raise DataError(
+            f"{target}: the input is {read.kind} and the output {wanted}; expected the same format"
+        )
+    return Task(read, target)
+
+
+def _kind_of(path: str) -> str:
+    if path == STANDARD:
+        raise DataError("--format csv or --format jsonl is needed with - for both files")
+    return split_suffix(path)[0]
 
 
 def _checked(tasks: list[Task]) -> list[Task]:
@@ -111,8 +116,7 @@ def _checked(tasks: list[Task]) -> list[Task]:
                 raise DataError(f"{path}: both {other} and {task.source.path} would write it")
     for task in tasks:
         path = task.source.path
-        own = _real(task.target) == _real(path)
-        if _real(path) in owners and not own:
+        if _real(path) in owners and _real(task.target) != _real(path):
             raise DataError(f"{path}: an input that the job would write; expected another output")
     return tasks
 
@@ -125,47 +129,19 @@ def _real(path: str) -> str:
     return path if path == STANDARD else os.path.realpath(path)
 
 
-def _single(source: str, target: str, kind: str | None) -> Task:
-    found = _source(source)
-    if target == STANDARD and found.kind == "parquet":
-        raise DataError(f"{source}: Parquet cannot be written to standard output")
-    wanted = kind or found.kind if target == STANDARD else _kind_of(target)
-    if wanted != found.kind:
-        raise DataError(
-            f"{target}: the input is {found.kind} and the output {wanted}; expected the same format"
-        )
-    return Task(found, target)
-
-
-def _kind_of(path: str) -> str:
-    if path == STANDARD:
-        raise DataError("--format csv or --format jsonl is needed with - for both files")
-    found = split_suffix(path)
-    if found is None:
-        raise unknown(path)
-    return found[0]
-
-
 def _source(path: str) -> Source:
-    found = split_suffix(path)
-    if found is None:
-        raise unknown(path)
-    return Source(path, *found, _stamp(path))
+    return Source(path, *split_suffix(path), _stamp(path))
 
 
 def _stamp(path: str) -> str:
-    if is_url(path):
-        filesystem, inner = filesystem_of(path)
-        try:
-            return str(filesystem.ukey(inner))
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: no such file") from error
-        except Exception as error:  # each store raises its own
-            raise DataError(f"{path}: cannot be read ({flat(error)})") from error
-    try:
+    with refusals(path, "cannot be read"):
+        if is_url(path):
+            filesystem, inner = filesystem_of(path)
+            try:
+                return str(filesystem.ukey(inner))
+            except FileNotFoundError as error:
+                raise DataError(f"{path}: no such file") from error
         status = Path(path).stat()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path}: expected a file, found a device or pipe; - is standard input")
     return f"{status.st_size}:{status.st_mtime_ns}"
@@ -177,8 +153,8 @@ def _files(source: str) -> tuple[str | None, list[str]]:
         return _remote_files(source)
     if any(sign in source for sign in _SIGNS) and not os.path.lexists(source):
         base = source[: min(source.find(sign) for sign in _SIGNS if sign in source)]
-        found = glob.glob(source, recursive=True)  # noqa: PTH207 - of any folder
-        return os.path.split(base)[0] or ".", [p for p in set(found) if not os.path.isdir(p)]  # noqa: PTH112
+        paths = glob.glob(source, recursive=True)  # noqa: PTH207 - of any folder
+        return os.path.split(base)[0] or ".", [p for p in set(paths) if not os.path.isdir(p)]  # noqa: PTH112
     if not os.path.isdir(source):  # noqa: PTH112 - False for a name that is too long
         return None, []
     paths = []
@@ -193,8 +169,8 @@ def _unlistable(error: OSError) -> None:
 
 
 def _remote_files(source: str) -> tuple[str | None, list[str]]:
-    filesystem, inner = filesystem_of(source)
-    try:
+    with refusals(source, "cannot be listed"):
+        filesystem, inner = filesystem_of(source)
         if "*" in source:
             base = inner[: inner.find("*")].rpartition("/")[0]
             paths = filesystem.glob(inner)
@@ -203,8 +179,6 @@ def _remote_files(source: str) -> tuple[str | None, list[str]]:
         else:
             return None, []
         return filesystem.unstrip_protocol(base), [filesystem.unstrip_protocol(p) for p in paths]
-    except Exception as error:  # each store raises its own
-        raise DataError(f"{source}: cannot be listed ({flat(error)})") from error
 
 
 def _relative(path: str, base: str) -> str:

@@ -4,101 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO
 
-from zooter_lite.bulk.block import Result, Settings, Tally, added_columns
-from zooter_lite.bulk.inputs import Task
-from zooter_lite.bulk.output import Output
-from zooter_lite.bulk.reader import Start
-from zooter_lite.bulk.work import Worker
+from zooter_lite.bulk.block import Result, Start
+from zooter_lite.bulk.engine import run_local
+from zooter_lite.bulk.inputs import Task, plan
+from zooter_lite.bulk.options import Options
+from zooter_lite.bulk.output import Output, Standard, State
+from zooter_lite.bulk.parquet import write_parquet
+from zooter_lite.bulk.tally import Done, Tally, read_costs, table_costs
+from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError
-from zooter_lite.files.parquet import open_parquet, output_schema, write_parquet
-from zooter_lite.files.rows import STANDARD
-from zooter_lite.files.store import Source, is_url, split_suffix
+from zooter_lite.files.places import STANDARD, is_url, split_suffix
+
+_DECIDING = (  # options that an output depends on, apart from the router itself
+    "precision", "threads", "column", "all_probabilities", "fallback", "min_probability", "block"
+)  # fmt: skip
 
 
-class Engine(Protocol):
-    """Routes files and yields the results, file by file, block by block."""
-
-    def __call__(
-        self, starts: Sequence[Start], worker: Worker, settings: Settings
-    ) -> Iterator[Result]:
-        """Do so; `worker` is one of this process."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a job did.
-
-    Attributes
-    ----------
-    tally
-        Counts of every file, also of what earlier runs of the job did.
-    earlier
-        Rows that those had done.
-    seconds
-        Of this run, without the loading of the router.
-    rejects
-        Files that hold rejected rows.
-    """
-
-    tally: Tally
-    earlier: int
-    seconds: float
-    rejects: list[str]
-
-
-class Standard:
-    """Standard output in the place of an `Output`; rejected rows go to standard error."""
-
-    def __enter__(self) -> Standard:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the stream open."""
-
-    def append(self, result: Result) -> None:
-        """Write the rows of a block."""
-        try:
-            sys.stdout.buffer.write(result.data)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise DataError(f"standard output: cannot write ({error.strerror})") from error
-        sys.stderr.write(result.rejects.decode("utf-8"))
-
-
-def run_job(
-    tasks: Sequence[Task],
-    worker: Worker,
-    settings: Settings,
-    engine: Engine,
-    size: int,
-    *,
-    force: bool,
-    progress: Callable[[int], object],
-) -> Done:
+def route_files(options: Options, progress: Callable[[int], object]) -> Done:
     """Route files; go on where a killed run of the same job stopped.
 
     Parameters
     ----------
-    tasks
-        From `plan`.
-    worker
-        Of this process, loaded.
-    engine
-        That does the work.
-    size
-        Bytes of a block: what a worker takes at a time, and what a kill can cost.
-    force
-        As `Output` takes it.
+    options
+        What to do.
     progress
         Called with the number of rows done since the last call.
 
@@ -106,99 +40,87 @@ def run_job(
     ------
     DataError
         An input or output is not what was expected, or a row cannot be routed.
+    RouterError
+        The router cannot be loaded.
     """
-    key = _key(settings, size)
-    outputs = [_output(task, key, force) for task in tasks]
-    starts = list(_starts(tasks, outputs, settings, worker.experts, size))
-    earlier = sum(output.state.tally.rows for output in outputs if output is not None)
-    tally = Tally(experts=dict.fromkeys(worker.experts, 0))
-    started = time.perf_counter()
-    results = engine(starts, worker, settings)
-    pending = {start.number for start in starts}
-    for number, (task, output) in enumerate(zip(tasks, outputs, strict=True)):
-        with output if output is not None else Standard() as sink:
-            if number in pending:
-                counts = _write(results, sink, progress)
-            if output is not None:
-                output.finish(_conversion(task, settings, worker.experts))
-                counts = output.state.tally
-        tally = tally.plus(counts)
-    for output in outputs:
-        if output is not None:
-            output.forget()
-    rejects = [
-        output.rejects_target for output in outputs if output is not None and output.state.rejects
+    options.check()
+    tasks = plan(options.input, options.output, options.format)
+    outputs = [_output(task, options) for task in tasks]
+    worker = Worker(options)
+    config = worker.router.config
+    costs = read_costs(options.costs, worker.experts) if options.costs else table_costs(config)
+    starts = [
+        _start(task, output.state, worker.added, options, alone=len(tasks) == 1)
+        for task, output in zip(tasks, outputs, strict=True)
+        if not output.state.done
     ]
-    return Done(tally, earlier, time.perf_counter() - started, rejects)
+    earlier = sum(output.state.tally.rows for output in outputs)
+    started = time.perf_counter()
+    results = _run(starts, worker, options)
+    for task, output in zip(tasks, outputs, strict=True):
+        with output:
+            while not output.state.done:
+                result = next(results)
+                output.append(result)
+                progress(result.tally.rows)
+            output.finish(_conversion(task, worker.added))
+    tally = Tally(experts=dict.fromkeys(worker.experts, 0))
+    for output in outputs:
+        output.forget()
+        tally = tally.plus(output.state.tally)
+    return Done(
+        tally,
+        earlier,
+        time.perf_counter() - started,
+        [each.rejects_target for each in outputs if each.rejects_target and each.state.rejects],
+        costs,
+        config.best_single,
+        repeats=options.precision == "auto",
+    )
 
 
-def _write(
-    results: Iterator[Result], sink: Output | Standard, progress: Callable[[int], object]
-) -> Tally:
-    """Append the results of one file; return the counts of this run."""
-    tally = Tally()
-    for result in results:
-        sink.append(result)
-        tally = tally.plus(result.tally)
-        progress(result.tally.rows)
-        if result.final:
-            return tally
-    raise RuntimeError("the engine stopped before the file ended")
+def _run(starts: Sequence[Start], worker: Worker, options: Options) -> Iterator[Result]:
+    if options.engine == "local":
+        return run_local(starts, worker, options)
+    from zooter_lite.bulk.ray.pipeline import run_ray
+
+    return run_ray(starts, options)
 
 
-def _starts(
-    tasks: Sequence[Task],
-    outputs: Sequence[Output | None],
-    settings: Settings,
-    experts: Sequence[str],
-    size: int,
-) -> Iterator[Start]:
-    added = tuple(added_columns(experts, settings.all_probabilities))
-    for number, (task, output) in enumerate(zip(tasks, outputs, strict=True)):
-        if output is not None and output.state.done:
-            continue
-        found = split_suffix(task.target) if output is not None else None
-        yield Start(
-            number,
-            task.source,
-            found[1] if found is not None else "",
-            settings.column,
-            added,
-            size,
-            output.state.end if output is not None else 0,
-            output.state.last if output is not None else 0,
-            alone=len(tasks) == 1,
-        )
-
-
-def _output(task: Task, key: str, force: bool) -> Output | None:
+def _output(task: Task, options: Options) -> Output | Standard:
+    """Open the output of a task, or refuse to overwrite what stands there."""
     if task.target == STANDARD:
+        return Standard()
+    single = task.target == options.output and not is_url(task.target)
+    if single and not Path(task.target).parent.is_dir():
+        raise DataError(f"{task.target}: expected a file name in an existing folder")
+    return Output(task.target, _fingerprint(task, options), force=options.force)
+
+
+def _fingerprint(task: Task, options: Options) -> str | None:
+    """Return a text that differs where the same input would give another output.
+
+    A job that failed at a row may go on with another `on_error`.
+    """
+    path = task.source.path
+    if path == STANDARD:
         return None
-    source = task.source
-    if source.path == STANDARD:
-        return Output(task.target, None, force=force)
-    path = source.path if is_url(source.path) else str(Path(source.path).absolute())
-    text = json.dumps([key, path, source.stamp])
-    return Output(task.target, hashlib.sha256(text.encode()).hexdigest(), force=force)
+    config = Path(options.router) / "config.json"
+    values = {name: getattr(options, name) for name in _DECIDING} | {
+        "router": hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else "",
+        "versions": versions(),
+        "input": [path if is_url(path) else str(Path(path).absolute()), task.source.stamp],
+    }
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _key(settings: Settings, size: int) -> str:
-    """Return a text that differs where the same input would give another output."""
-    config = (Path(settings.router) / "config.json").read_bytes()
-    values = asdict(settings) | {"router": hashlib.sha256(config).hexdigest(), "size": size}
-    del values["on_error"]  # a job that failed at a row may go on another way
-    return json.dumps(values, sort_keys=True)
+def _start(
+    task: Task, state: State, added: tuple[str, ...], options: Options, *, alone: bool
+) -> Start:
+    packing = split_suffix(task.target)[1] if task.target != STANDARD else ""
+    size, column = options.block * 1024, options.column
+    return Start(task.source, packing, column, added, size, state.end, state.last, alone)
 
 
-def _conversion(
-    task: Task, settings: Settings, experts: Sequence[str]
-) -> Callable[[IO[bytes], Path], None] | None:
-    if task.source.kind != "parquet":
-        return None
-    return partial(_write_parquet, task.source, added_columns(experts, settings.all_probabilities))
-
-
-def _write_parquet(source: Source, added: list[str], spool: IO[bytes], target: Path) -> None:
-    with open_parquet(source) as file:
-        schema: Any = output_schema(file, added, source)
-    write_parquet(spool, target, schema, source)
+def _conversion(task: Task, added: tuple[str, ...]) -> Callable[[IO[bytes], Path], None] | None:
+    return partial(write_parquet, task.source, added) if task.source.kind == "parquet" else None

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from zooter_lite.bulk.block import Result, Tally
+from zooter_lite.bulk.block import Result
+from zooter_lite.bulk.tally import Tally
+from zooter_lite.encode.cache import default_cache
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal, read_journal
-from zooter_lite.files.store import REJECTS, exists, is_url, size_of, upload
+from zooter_lite.files.places import is_url, size_of, upload
 
-CACHE = Path("~/.cache/zooter-lite/route")
+REJECTS = ".rejects.jsonl"  # follows the name of the output
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,51 @@ class State:
     begun: bool = False
     done: bool = False
     whole: int = -1
+
+    def after(self, result: Result) -> State:
+        """Return the state when the rows of a block are added."""
+        return State(
+            result.end,
+            result.last,
+            self.size + len(result.data),
+            self.rejects + len(result.rejects),
+            self.tally.plus(result.tally),
+            begun=True,
+            done=result.final,
+        )
+
+
+class Standard:
+    """Standard output in the place of an `Output`; rejected rows go to standard error."""
+
+    rejects_target = ""
+
+    def __init__(self) -> None:
+        self.state = State()
+
+    def __enter__(self) -> Standard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the stream open."""
+
+    def append(self, result: Result) -> None:
+        """Write the rows of a block."""
+        try:
+            sys.stdout.buffer.write(result.data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise DataError(f"standard output: cannot write ({error.strerror})") from error
+        sys.stderr.write(result.rejects.decode("utf-8"))
+        self.state = self.state.after(result)
+
+    def finish(self, convert: object = None) -> None:
+        """Leave it as it is."""
+
+    def forget(self) -> None:
+        """Leave it as it is."""
 
 
 class Output:
@@ -76,7 +124,8 @@ class Output:
         self._spool = self._beside("partial")
         self._rejects = self._beside("rejects.partial")
         self._journal_path = self._beside("journal")
-        self.rejects_target = f"{self._final if _is_link(target) else target}{REJECTS}"
+        is_link = not is_url(target) and Path(target).is_symlink()
+        self.rejects_target = f"{self._final if is_link else target}{REJECTS}"
         self._stack = ExitStack()
         self.state = self._check()
 
@@ -84,51 +133,45 @@ class Output:
         return self._final.with_name(f".{self._final.name}.{ending}")
 
     def _check(self) -> State:
-        records = list(read_journal(self._journal_path))
-        own = bool(records) and records[0] == {"fingerprint": self._fingerprint}
-        if own and self._fingerprint is not None:
+        """Return the state to go on from; refuse what may not be replaced."""
+        first, *records = [*read_journal(self._journal_path)] or [{}]
+        if first == {"fingerprint": self._fingerprint}:
+            state = self._last_state(records) if self._fingerprint is not None else State()
+            if state.begun:
+                return state
+        elif first not in ({}, {"fingerprint": None}) and not self._force:
+            raise DataError(
+                f"{self.target}: an unfinished job of another input, router, setting or version "
+                f"stands there ({self._journal_path}); --force throws it away"
+            )
+        for path in (self.target, self.rejects_target):
+            if size_of(path) < 0:
+                continue
+            if not self._force:
+                raise DataError(f"{path}: exists already; --force overwrites it")
+            if not is_url(path) and os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+                raise DataError(f"{path}: expected a file, found a folder, device or pipe")
+        return State()
+
+    def _last_state(self, records: list[dict[str, Any]]) -> State:
+        """Return the last state whose bytes are on the disk."""
+        spool, rejects = size_of(self._spool), size_of(self._rejects)
+        for record in reversed(records):
             try:
-                state = self._last_state(records[1:])
+                state = State(**record | {"tally": Tally(**record["tally"])})
             except (KeyError, TypeError) as error:
                 raise DataError(
                     f"{self._journal_path}: expected the journal of a job; without it the job "
                     "begins anew"
                 ) from error
-            if state.begun:
-                return state
-        elif records and not own and records[0] != {"fingerprint": None} and not self._force:
-            raise DataError(
-                f"{self.target}: an unfinished job of another input, router or setting stands "
-                f"there ({self._journal_path}); --force throws it away"
-            )
-        for path in (self.target, self.rejects_target):
-            if exists(path):
-                self._check_existing(path)
-        return State()
-
-    def _check_existing(self, path: str) -> None:
-        if not self._force:
-            raise DataError(f"{path}: exists already; --force overwrites it")
-        if not is_url(path) and os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
-            raise DataError(f"{path}: expected a file, found a folder, device or pipe")
-
-    def _last_state(self, records: list[dict[str, Any]]) -> State:
-        """Return the last state whose bytes are on the disk."""
-        for record in reversed(records):
-            state = State(**record | {"tally": Tally(**record["tally"])})
-            spool = _size(self._spool)
             if state.whole >= 0 and spool < 0 and size_of(self.target) == state.whole:
                 return state
             rejects_gone = state.whole >= 0 and size_of(self.rejects_target) == state.rejects
-            if state.size <= spool and (rejects_gone or state.rejects <= _size(self._rejects)):
+            if state.size <= spool and (rejects_gone or state.rejects <= rejects):
                 return state
         return State()
 
     def __enter__(self) -> Output:
-        try:
-            self._final.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._refused(error) from error
         self._journal = self._stack.enter_context(Journal(self._journal_path))
         try:
             if self._check() != self.state:
@@ -145,7 +188,7 @@ class Output:
             self.__exit__()
             raise self._refused(error) from error
         except DataError:
-            if not _size(self._journal_path):
+            if not size_of(self._journal_path):
                 self._journal_path.unlink()
             self._stack.close()
             raise
@@ -170,7 +213,6 @@ class Output:
         DataError
             The disk is full, or refuses otherwise; what was added before stays.
         """
-        before = self.state
         try:
             for stream, content in ((self._data, result.data), (self._lines, result.rejects)):
                 stream.write(content)
@@ -178,21 +220,12 @@ class Output:
             os.fsync(self._data.fileno())
         except OSError as error:
             raise self._refused(error) from error
-        if not before.begun:
+        if not self.state.begun:
             self._journal.append({"fingerprint": self._fingerprint})
-        state = State(
-            result.end,
-            result.last,
-            before.size + len(result.data),
-            before.rejects + len(result.rejects),
-            before.tally.plus(result.tally),
-            begun=True,
-            done=result.final,
-        )
-        self._note(state)
+        self._note(self.state.after(result))
 
     def _note(self, state: State) -> None:
-        self._journal.append(vars(state) | {"tally": state.tally.as_dict()})
+        self._journal.append(asdict(state))
         self.state = state
 
     def finish(self, convert: Callable[[IO[bytes], Path], None] | None = None) -> None:
@@ -218,7 +251,7 @@ class Output:
                 whole = self._beside("whole.partial")
                 with self._spool.open("rb") as spool:
                     convert(spool, whole)
-            self._note(replace(self.state, whole=_size(whole)))
+            self._note(replace(self.state, whole=size_of(whole)))
             if self.state.rejects and self._rejects.exists():
                 self._publish(self._rejects, self.rejects_target)
             elif not self.state.rejects and not is_url(self.target):
@@ -232,8 +265,8 @@ class Output:
     def _publish(self, path: Path, target: str) -> None:
         if is_url(target):
             upload(path, target)
-            return
-        path.replace(self._final if target == self.target else target)
+        else:
+            path.replace(self._final if target == self.target else target)
 
     def forget(self) -> None:
         """Remove the journal: what was done stays done, and a new job starts anew."""
@@ -243,30 +276,18 @@ class Output:
                 self._journal_path.unlink()
 
     def _refused(self, error: OSError) -> DataError:
-        rest = "; what was routed is kept, and the same command goes on from there"
-        reason = f"cannot write ({error.strerror or error})"
-        return DataError(
-            f"{self.target}: {reason}{rest if self.state.begun and self._fingerprint else ''}"
-        )
+        kept = self.state.begun and self._fingerprint is not None
+        rest = "; what was routed is kept, and the same command goes on from there" if kept else ""
+        return DataError(f"{self.target}: cannot write ({error.strerror or error}){rest}")
 
 
 def _final(target: str) -> Path:
     """Return where the file is made: behind symbolic links, so that these stay."""
     if is_url(target):
         key = hashlib.sha256(target.encode()).hexdigest()[:16]
-        return CACHE.expanduser() / key / (target.rstrip("/").rpartition("/")[2] or "output")
+        name = target.rstrip("/").rpartition("/")[2] or "output"
+        return default_cache() / "route" / key / name
     return Path(os.path.realpath(target))
-
-
-def _is_link(target: str) -> bool:
-    return not is_url(target) and os.path.islink(target)  # noqa: PTH114
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
 
 
 def _at(path: Path, size: int) -> IO[bytes]:

@@ -4,48 +4,83 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
-from zooter_lite.bulk.block import Block, Result, Settings, Tally, added_columns
-from zooter_lite.bulk.choose import Cells, Chooser, FallbackCells
-from zooter_lite.bulk.parse import Bad, csv_rows, json_rows
+import numpy as np
+import onnxruntime
+
+from zooter_lite import __version__
+from zooter_lite.bulk.block import Bad, Block, Cells, Result
+from zooter_lite.bulk.options import Options
+from zooter_lite.bulk.parquet import ParquetRows
+from zooter_lite.bulk.tally import Tally
+from zooter_lite.bulk.text_rows import CsvRows, JsonRows
 from zooter_lite.errors import DataError
-from zooter_lite.files.lines import csv_text, json_line
-from zooter_lite.files.parquet import ParquetBlock
-from zooter_lite.files.records import SHOWN, Record
-from zooter_lite.files.store import packer
-from zooter_lite.router.directory.config import RouterConfig
+from zooter_lite.files.places import packer
+from zooter_lite.files.records import SHOWN
+from zooter_lite.router.router import Router
+
+REMEMBERED = 2**16  # prompts whose choices are kept, and characters of them all
+REMEMBERED_CHARACTERS = 2**24
+DIGITS = 6
+_ROWS: dict[str, Callable[[Block], CsvRows | JsonRows | ParquetRows]] = {
+    "csv": CsvRows,
+    "jsonl": JsonRows,
+    "parquet": ParquetRows,
+}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages on which the last bits of a probability depend."""
+    return {"zooter-lite": __version__, "onnxruntime": onnxruntime.__version__}
+
+
+class Choice(NamedTuple):
+    """The added cells of a prompt, and whether the fallback got it."""
+
+    cells: Cells
+    fallback: bool
 
 
 class Worker:
-    """Routes blocks; one per process.
+    """Routes blocks with a router of its own; one per process.
+
+    The same prompt gets the same cells whatever prompts come with it (`exact`), so what
+    is remembered changes no output.
 
     Parameters
     ----------
-    settings, at_once
-        As `Chooser` takes them.
+    options
+        Of the job.
+    at_once
+        Forward passes side by side; None for as many as the cores allow.
 
     Raises
     ------
-    RouterError, DataError
-        As `Chooser` does.
+    RouterError
+        The router is damaged, or lacks the precision.
+    DataError
+        The fallback is none of its experts.
     """
 
-    def __init__(self, settings: Settings, at_once: int | None = None) -> None:
-        self._settings = settings
-        self._chooser = Chooser(settings, at_once)
-        self._added = added_columns(self.experts, settings.all_probabilities)
-
-    @property
-    def config(self) -> RouterConfig:
-        """The content of the router's config.json."""
-        return self._chooser.router.config
-
-    @property
-    def experts(self) -> list[str]:
-        """Names of the router's experts."""
-        return self._chooser.router.experts
+    def __init__(self, options: Options, at_once: int | None = None) -> None:
+        self._options = options
+        self.router = Router.load(
+            options.router,
+            options.precision,
+            options.threads,
+            remember=0,
+            exact=True,
+            at_once=at_once,
+        )
+        self.experts = self.router.experts
+        self.added = options.added(self.experts)
+        if options.fallback is not None and options.fallback not in self.experts:
+            known = ", ".join(self.experts)
+            raise DataError(f"--fallback {options.fallback}: no such expert; expected {known}")
+        self._recent: dict[str, Choice] = {}
+        self._characters = 0
 
     def work(self, block: Block) -> Result:
         """Route a block.
@@ -55,19 +90,22 @@ class Worker:
         DataError
             A row cannot be routed, and the job is to fail then; with file, line and reason.
         """
-        before = self._chooser.router.repeats
-        tally = Tally(experts=dict.fromkeys(self.experts, 0))
-        do = {"csv": self._csv, "jsonl": self._json, "parquet": self._parquet}[block.kind]
-        data, bad = do(block, tally)
-        tally.rejected = len(bad)
-        after = self._chooser.router.repeats
-        tally.repeated, tally.computed = (a - b for a, b in zip(after, before, strict=True))
-        rejects = "".join(_reject(block, row) for row in bad)
-        piece = block.piece
-        packed = packer(block.packing, block.name)(data) if data else b""
+        piece, start, mode = block.piece, block.start, self._options.on_error
+        rows = _ROWS[start.source.kind](block)
+        if rows.bad and mode == "fail":
+            row = rows.bad[0]
+            raise DataError(f"{start.source.name}, {_unit(block)} {row.line}: {row.reason}")
+        before = self.router.repeats
+        tally = Tally(rows=len(rows.prompts), rejected=len(rows.bad))
+        tally.kept = len(rows.bad) if mode == "keep" else 0
+        data = rows.output(self._cells(rows.prompts, tally), keep=mode == "keep")
+        tally.empty = tally.rows - tally.routed - tally.rejected
+        tally.repeated, tally.computed = (
+            now - then for now, then in zip(self.router.repeats, before, strict=True)
+        )
+        rejects = "".join(_reject(block, row) for row in rows.bad)
         return Result(
-            block.number,
-            packed,
+            packer(start.packing)(data) if data else b"",
             rejects.encode("utf-8", "backslashreplace"),  # names of files may be no UTF-8
             tally,
             piece.end,
@@ -75,99 +113,53 @@ class Worker:
             block.final,
         )
 
-    def _csv(self, block: Block, tally: Tally) -> tuple[bytes, list[Bad]]:
-        columns = block.columns or ()
-        rows = csv_rows(block)
-        place = columns.index(self._settings.column)
-        prompts = ["" if isinstance(row, Bad) else row[place] for row in rows]
-        bad: list[Bad] = []
-        found: list[Sequence[object]] = [[*columns, *self._added]] if block.first else []
-        for row, cells in zip(rows, self._cells(prompts, tally), strict=True):
-            if not isinstance(row, Bad):
-                found.append((*row, *cells))
-                continue
-            bad.append(self._unless_fatal(block, row, tally))
-            if self._settings.on_error == "keep":
-                found.append((*(row.values or [""] * len(columns)), *cells))
-        return csv_text(found).encode("utf-8"), bad
-
-    def _json(self, block: Block, tally: Tally) -> tuple[bytes, list[Bad]]:
-        rows = [self._sound(row) for row in json_rows(block)]
-        prompts = ["" if isinstance(row, Bad) else row[0] for row in rows]
-        lines: list[str] = []
-        bad: list[Bad] = []
-        for row, cells in zip(rows, self._cells(prompts, tally), strict=True):
-            if not isinstance(row, Bad):
-                added = json_line(dict(zip(self._added, cells, strict=True)))
-                lines.append(f"{row[1][:-2]}, {added[1:]}")  # written once: the row has a key
-                continue
-            bad.append(self._unless_fatal(block, row, tally))
-            if self._settings.on_error == "keep":
-                values = {self._settings.column: None} | (row.values or {})
-                lines.append(json_line(values | dict.fromkeys(self._added)))
-        return "".join(lines).encode("utf-8"), bad
-
-    def _parquet(self, block: Block, tally: Tally) -> tuple[bytes, list[Bad]]:
-        if not block.piece.raw:
-            return b"", []
-        rows = ParquetBlock(block, self._settings.column)
-        cells = self._cells(rows.prompts, tally)
-        bad = [self._unless_fatal(block, row, tally) for row in rows.bad]
-        left_out = self._settings.on_error == "skip"
-        return rows.with_columns(self._added, cells, left_out=left_out), bad
-
     def _cells(self, prompts: Sequence[str], tally: Tally) -> list[Cells]:
         """Return the added cells of each prompt, None where it is empty; count them."""
         some = [prompt for prompt in prompts if prompt and not prompt.isspace()]
-        choices = self._chooser.choose(some)
-        nothing = (None,) * len(self._added)
-        cells = [choices.get(prompt, nothing) for prompt in prompts]
-        tally.experts.update(Counter(choices[prompt][0] for prompt in some))
-        if self._settings.fallback is not None:
-            tally.fallbacks = sum(type(each) is FallbackCells for each in cells)
-        tally.rows = len(prompts)
-        tally.empty = len(prompts) - len(some)
-        return cells
+        choices = self.choose(some)
+        counts = Counter(choices[prompt].cells[0] for prompt in some)
+        tally.experts = dict.fromkeys(self.experts, 0) | counts
+        tally.fallbacks = sum(choices[prompt].fallback for prompt in some)
+        nothing = (None,) * len(self.added)
+        return [choices[prompt].cells if prompt in choices else nothing for prompt in prompts]
 
-    def _sound(self, row: tuple[Record, dict[str, object]] | Bad) -> tuple[str, str] | Bad:
-        """Return the prompt and the line of a row, or what is wrong with its values."""
-        if isinstance(row, Bad):
-            return row
-        record, values = row
-        reason, kept, line = _problem(values, self._settings.column, self._added), values, ""
-        try:
-            line = json_line(values)
-        except (ValueError, RecursionError) as error:
-            reason, kept = reason or f"cannot be written as JSON ({error})", {}
-        if reason:
-            return Bad(record.line, reason, record.raw, record.size, kept)
-        return str(values[self._settings.column] or ""), line
+    def choose(self, prompts: Iterable[str]) -> dict[str, Choice]:
+        """Return the choice of each different prompt, computed where it is not remembered."""
+        different = dict.fromkeys(prompts)
+        unknown = [prompt for prompt in different if prompt not in self._recent]
+        self._recent |= zip(unknown, self._compute(unknown), strict=True)
+        choices = {prompt: self._recent[prompt] for prompt in different}
+        self._characters += sum(map(len, unknown))
+        if len(self._recent) > REMEMBERED or self._characters > REMEMBERED_CHARACTERS:
+            self._recent, self._characters = {}, 0
+        return choices
 
-    def _unless_fatal(self, block: Block, row: Bad, tally: Tally) -> Bad:
-        if self._settings.on_error == "fail":
-            what = "row" if block.kind == "parquet" else "line"
-            raise DataError(f"{block.name}, {what} {row.line}: {row.reason}")
-        tally.empty -= 1  # it is no row without a prompt
-        tally.kept += self._settings.on_error == "keep"
-        return row
+    def _compute(self, prompts: list[str]) -> Iterable[Choice]:
+        if not prompts:
+            return []
+        probs = self.router.predict_proba(prompts)
+        best = probs.argmax(axis=1)
+        highest = probs.max(axis=1)
+        low = np.zeros(len(prompts), dtype=bool)
+        if self._options.fallback is not None:
+            low = highest < self._options.min_probability
+            best[low] = self.experts.index(self._options.fallback)
+            highest[low] = probs[low, best[low]]
+        columns = [highest, *(probs.T if self._options.all_probabilities else ())]
+        numbers = [np.round(column.astype(np.float64), DIGITS).tolist() for column in columns]
+        cells = zip(map(self.experts.__getitem__, best.tolist()), *numbers, strict=True)
+        return map(Choice, cells, low.tolist())
 
 
-def _problem(values: dict[str, object], column: str, added: list[str]) -> str:
-    if column not in values:
-        return f"no key {column!r}; expected the prompt there"
-    taken = [key for key in added if key in values]
-    if taken:
-        return f"already has a key {taken[0]!r}, which the output adds"
-    prompt = values[column]
-    if prompt is not None and not isinstance(prompt, str):
-        return f"{column!r} holds {type(prompt).__name__}, expected text"
-    return ""
+def _unit(block: Block) -> str:
+    """Return what the rows of a file are numbered by."""
+    return "row" if block.start.source.kind == "parquet" else "line"
 
 
 def _reject(block: Block, row: Bad) -> str:
     """One line of the file of rejected rows."""
-    where = "row" if block.kind == "parquet" else "line"
-    found: dict[str, Any] = {"file": block.name, where: row.line, "reason": row.reason}
+    name, unit = block.start.source.name, _unit(block)
+    line: dict[str, Any] = {"file": name, unit: row.line, "reason": row.reason}
     if row.raw:
-        found |= {"bytes": row.size, "text": row.raw[:SHOWN].decode("utf-8", "backslashreplace")}
-    return json.dumps(found, ensure_ascii=False) + "\n"
+        line |= {"bytes": row.size, "text": row.raw[:SHOWN].decode("utf-8", "backslashreplace")}
+    return json.dumps(line, ensure_ascii=False) + "\n"

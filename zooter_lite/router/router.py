@@ -236,6 +236,11 @@ class Router:
         return repeated / computed if computed else float("nan")
 
     @property
+    def provider(self) -> str:
+        """What runs the graph, as onnxruntime names it: "CPUExecutionProvider", for one."""
+        return self._runtime.provider
+
+    @property
     def repeats(self) -> tuple[int, int]:
         """Number of prompts that `auto` answered again in fp32, and of all it computed.
 

@@ -47,6 +47,11 @@ class Runtime:
         self._computed = self._repeated = 0
 
     @property
+    def provider(self) -> str:
+        """What runs the graph, as onnxruntime names it."""
+        return self._first.provider
+
+    @property
     def repeats(self) -> tuple[int, int]:
         """Number of queries that the exact graph answered again, and of all that were computed."""
         with self._lock:

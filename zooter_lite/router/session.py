@@ -105,6 +105,11 @@ class TextSession:
         """The graph's metadata_props."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
+    @property
+    def provider(self) -> str:
+        """What runs the graph, as onnxruntime names it."""
+        return str(self._session.get_providers()[0])
+
     def run(
         self,
         texts: Sequence[str],

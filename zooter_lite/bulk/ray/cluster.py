@@ -13,8 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any, BinaryIO
 
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.files.store import flat
-from zooter_lite.untrusted.limits import cores
+from zooter_lite.files.places import flat
 
 VARIABLE = "RAY_ADDRESS"  # Ray's own; `ray job submit` sets it
 _LOCAL = "local"
@@ -22,7 +21,7 @@ _SECONDS = 10.0  # to reach an address
 
 
 @contextmanager
-def connected(address: str | None, threads: int, workers: int | None) -> Iterator[Any]:
+def connected(address: str | None, cpus: int) -> Iterator[Any]:
     """Yield the ray package, connected to a cluster; leave or end that afterwards.
 
     Parameters
@@ -30,29 +29,35 @@ def connected(address: str | None, threads: int, workers: int | None) -> Iterato
     address
         HOST:PORT or "auto"; None for the one that RAY_ADDRESS names, or else for one that
         is started on this machine.
-    threads, workers
-        For which one that is started has room.
+    cpus
+        Of one that is started.
 
     Raises
     ------
     MissingPackageError
         Ray is not installed.
     DataError
-        There is no cluster at the address, or it is of another version.
+        There is no cluster at the address, it is of another version, or fails later on; a
+        node lacks zooter-lite.
     """
     wanted = address or os.environ.get(VARIABLE) or _LOCAL
-    _environment(wanted)
-    ray = _package()  # reads the environment
+    _set_environment(wanted)
+    try:
+        import ray  # which reads the environment
+        import ray.data
+    except ImportError as error:
+        raise MissingPackageError("ray", "ray", "--engine ray") from error
     with redirect_stdout(_DataOnly(sys.stdout.buffer)):
         try:
-            _init(ray, wanted, (workers or max(1, cores() // threads)) * threads)
+            _init(ray, wanted, cpus)
             _settle(ray)
-            yield ray
+            with _told(ray):
+                yield ray
         finally:
             ray.shutdown()
 
 
-def _environment(address: str) -> None:
+def _set_environment(address: str) -> None:
     """Tell Ray to be quiet; and a cluster of our own to work as hard as we do, for us alone."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # the rest goes to the terminal
@@ -82,13 +87,7 @@ def _init(ray: Any, address: str, cpus: int) -> None:
 
 
 class _DataOnly(io.TextIOBase):
-    """Standard output for rows, which are written to `buffer`; Ray prints there that a node died.
-
-    Parameters
-    ----------
-    buffer
-        Of the real standard output.
-    """
+    """Standard output for rows, written to `buffer`; Ray prints there that a node died."""
 
     def __init__(self, buffer: BinaryIO) -> None:
         self.buffer = buffer
@@ -110,15 +109,6 @@ def _silence() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(nowhere)
         os.close(kept)
-
-
-def _package() -> Any:
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingPackageError("ray", "ray", "--engine ray") from error
-    return ray
 
 
 def _reach(address: str) -> None:
@@ -149,14 +139,8 @@ def _settle(ray: Any) -> None:
 
 
 @contextmanager
-def told(ray: Any) -> Iterator[None]:
-    """Turn what a cluster does to a job into one line; a bug of ours keeps its traceback.
-
-    Raises
-    ------
-    DataError
-        A node lacks zooter-lite, or the cluster fails otherwise.
-    """
+def _told(ray: Any) -> Iterator[None]:
+    """Turn what a cluster does to a job into one line; a bug of ours keeps its traceback."""
     try:
         yield
     except ray.exceptions.RayError as error:

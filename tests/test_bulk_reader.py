@@ -10,14 +10,20 @@ import pytest
 
 from tests.hostile_files import HEADER, PACKERS, good_csv, good_json
 from tests.hostile_parquet import plain
-from zooter_lite.bulk.reader import Start, read_blocks
+from zooter_lite.bulk.block import Block, Start
+from zooter_lite.bulk.reader import read_blocks
+from zooter_lite.bulk.text_rows import records_of
 from zooter_lite.errors import DataError
-from zooter_lite.files.store import Kind, Source
+from zooter_lite.files.places import Kind, Source
 
 
 def start(path: Path, kind: Kind, packing: str = "", size: int = 300) -> Start:
     added = ("expert", "probability")
-    return Start(3, Source(str(path), kind, packing, ""), ".gz", "query", added, size)
+    return Start(Source(str(path), kind, packing, ""), ".gz", "query", added, size)
+
+
+def text(*blocks: Block) -> bytes:
+    return b"".join(record.raw for block in blocks for record in records_of(block))
 
 
 @pytest.fixture(
@@ -40,16 +46,12 @@ def test_blocks_and_where_they_end(given: Start) -> None:
     assert len(blocks) > 4
     assert [block.first for block in blocks] == [True] + [False] * (len(blocks) - 1)
     assert [block.final for block in blocks] == [False] * (len(blocks) - 1) + [True]
-    assert {(block.number, block.name, block.packing) for block in blocks} == {
-        (3, given.source.path, ".gz")
-    }
+    assert {block.start for block in blocks} == {given}
     expected = {"csv": ("id", "query", "note"), "jsonl": None, "parquet": ("id", "query")}
     assert {block.columns for block in blocks} == {expected[given.source.kind]}
     if given.source.kind != "parquet":
         good = good_csv if given.source.kind == "csv" else good_json
-        assert b"".join(block.piece.raw for block in blocks) == b"".join(
-            good(i).raw for i in range(60)
-        )
+        assert text(*blocks) == b"".join(good(i).raw for i in range(60))
     assert list(read_blocks(given)) == blocks
 
 
@@ -57,35 +59,31 @@ def test_reading_goes_on_after_any_block(given: Start) -> None:
     blocks = list(read_blocks(given))
     for number, block in enumerate(blocks[:-1], 1):
         again = replace(given, end=block.piece.end, last=block.piece.last)
-        assert list(read_blocks(again)) == blocks[number:]
+        rest = [replace(block, start=again) for block in blocks[number:]]
+        assert list(read_blocks(again)) == rest
 
 
 def test_a_file_without_rows(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(HEADER)
     (block,) = read_blocks(start(tmp_path / "in.csv", "csv"))
-    assert (block.piece.raw, block.piece.end, block.first, block.final) == (
-        b"",
-        len(HEADER),
-        True,
-        True,
-    )
+    assert (block.piece, block.first, block.final) == (([], len(HEADER), 1), True, True)
     pq.write_table(plain(0), tmp_path / "in.parquet")
     (block,) = read_blocks(start(tmp_path / "in.parquet", "parquet"))
-    assert (block.piece.raw, block.first, block.final) == (b"", True, True)
+    assert (block.piece, block.first, block.final) == ((b"", 0, 0), True, True)
     for content in (b"", b"\n\n", b"\n" * 2000):
         (tmp_path / "in.jsonl").write_bytes(content)
         begun = start(tmp_path / "in.jsonl", "jsonl")
         with pytest.raises(DataError, match=r"in\.jsonl: the file is empty; expected one JSON obj"):
             list(read_blocks(begun))
         blocks = list(read_blocks(replace(begun, alone=False)))  # one file of many may be
-        assert b"".join(block.piece.raw for block in blocks) == content
+        assert text(*blocks) == content
         assert blocks[-1].final
 
 
 def test_blank_lines_before_the_first_object(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(b"\n" * 2000 + b'{"query": "one"}\n')
     blocks = list(read_blocks(start(tmp_path / "in.jsonl", "jsonl")))
-    assert blocks[-1].piece.raw.strip() == b'{"query": "one"}'
+    assert text(blocks[-1]).strip() == b'{"query": "one"}'
     assert blocks[-1].piece.last == 2001
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import toy_config, toy_head
-from zooter_lite.bulk.block import Tally
-from zooter_lite.bulk.job import Done
-from zooter_lite.bulk.summary import best_single, read_costs, summary, table_costs
+from zooter_lite.bulk.tally import Done, Tally, read_costs, table_costs
 from zooter_lite.errors import DataError
 from zooter_lite.router.directory.config import Training
 
@@ -29,9 +27,9 @@ def test_everything() -> None:
         repeated=6,
         experts={"ant": 60, "bee": 20, "cat": 0},
     )
-    done = Done(tally, 50, 2.0, ["a.rejects.jsonl", "b.rejects.jsonl"])
+    rejects = ["a.rejects.jsonl", "b.rejects.jsonl"]
     costs = {"ant": 1.0, "bee": 2.5, "cat": 0.0}
-    assert summary(done, CONFIG, costs, repeats=True) == [
+    assert Done(tally, 50, 2.0, rejects, costs, "bee", repeats=True).summary() == [
         "80 rows routed (ant 75%, bee 25%); 5 rows with an empty prompt left unrouted",
         "50 rows in 2.0 s after 50 of an earlier run (25 rows/s)",
         "fallbacks: 8 prompts (10%)",
@@ -42,34 +40,31 @@ def test_everything() -> None:
     ]
 
 
-def test_nothing() -> None:
-    done = Done(Tally(experts={"ant": 0}), 0, 0.0, [])
-    assert summary(done, CONFIG, table_costs(CONFIG)) == [
+def test_nothing_and_a_rejected_row() -> None:
+    assert Done(Tally(experts={"ant": 0}), 0, 0.0, [], {"ant": 1}, "ant").summary() == [
         "0 rows routed (none)",
         "0 rows in 0.0 s (nothing left to do)",
     ]
-
-
-def test_rejected_and_left_out() -> None:
-    done = Done(Tally(rows=2, rejected=1, experts={"ant": 1}), 0, 0.5, [])
-    assert summary(done, CONFIG, None)[1:] == [
+    one = Tally(rows=2, rejected=1, experts={"ant": 1})
+    assert Done(one, 0, 0.5, [], None, "ant").summary()[1:] == [
         "2 rows in 0.5 s (4 rows/s)",
         "rejected: 1 rows, left out",
     ]
 
 
+def test_sums() -> None:
+    one = Tally(rows=3, empty=1, kept=1, experts={"ant": 2})
+    assert one.plus(Tally(rows=4, kept=2, experts={"ant": 1, "bee": 3})) == Tally(
+        rows=7, empty=1, kept=3, experts={"ant": 3, "bee": 3}
+    )
+
+
 def test_costs_of_the_table() -> None:
     assert table_costs(CONFIG) == {"ant": 1, "bee": 2.5, "cat": 0}
-    assert best_single(CONFIG) == "bee"
+    assert CONFIG.best_single == "bee"
     for costs in (None, (1, None, 2)):
         training = replace(CONFIG.training, mean_costs=costs)
         assert table_costs(replace(CONFIG, training=training)) is None
-
-
-def test_costs_of_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "costs.json"
-    path.write_text('{"ant": 1, "bee": 0.5, "dog": null}')
-    assert read_costs(str(path), ["ant", "bee"]) == {"ant": 1.0, "bee": 0.5}
 
 
 ODD = [None, True, "1", -1, float("nan"), float("inf"), [1], 10**400]
@@ -78,19 +73,18 @@ WRONG = [
     (b"{}", r"costs\.json: 'ant' has the cost None; expected a number from 0$"),
     (b"[1]", r"costs\.json: expected a JSON object from expert to the cost of one prompt$"),
     (b"{", r"costs\.json: not JSON \("),
-    (b"", r"costs\.json: not JSON \("),
     (b"\xff", r"costs\.json: not JSON \("),
     (b"[" * 100_000, r"costs\.json: not JSON \("),
 ]
 
 
-@pytest.mark.parametrize(("content", "message"), WRONG, ids=range(len(WRONG)))
-def test_files_that_hold_no_costs(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "costs.json").write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        read_costs(str(tmp_path / "costs.json"), ["ant"])
-
-
-def test_no_file_of_costs(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.json: No such file or directory$"):
-        read_costs(str(tmp_path / "none.json"), ["ant"])
+def test_costs_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "costs.json"
+    with pytest.raises(DataError, match=r"costs\.json: No such file or directory$"):
+        read_costs(str(path), ["ant"])
+    path.write_text('{"ant": 1, "bee": 0.5, "dog": null}')
+    assert read_costs(str(path), ["ant", "bee"]) == {"ant": 1.0, "bee": 0.5}
+    for content, message in WRONG:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_costs(str(path), ["ant"])

@@ -6,20 +6,21 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
 from zooter_lite.bulk import output as output_module
-from zooter_lite.bulk.block import Result, Tally
+from zooter_lite.bulk.block import Result
 from zooter_lite.bulk.output import Output, State
+from zooter_lite.bulk.tally import Tally
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal
 
 BLOCKS = [
     Result(
-        0,
         f"block {i}\n".encode(),
         f"reject {i}\n".encode() if i % 2 else b"",
         Tally(rows=i + 1, experts={"a": i}),
@@ -250,7 +251,7 @@ def test_without_a_fingerprint_nothing_is_left_or_gone_on_with(tmp_path: Path) -
     assert content(tmp_path) == {}
     with Journal(tmp_path / ".out.csv.journal") as journal:  # as of a kill
         journal.append({"fingerprint": None})
-        journal.append(vars(State(10, 2, 8, begun=True)) | {"tally": Tally().as_dict()})
+        journal.append(asdict(State(10, 2, 8, begun=True)))
     (tmp_path / ".out.csv.partial").write_bytes(BLOCKS[0].data)
     assert Output(str(target), None, force=False).state == State()
     assert Output(str(target), "f", force=False).state == State()
@@ -262,7 +263,7 @@ def test_no_rejects_no_file(tmp_path: Path) -> None:
     (tmp_path / "out.csv.rejects.jsonl").write_bytes(b"old")
     with pytest.raises(DataError, match=r"out\.csv\.rejects\.jsonl: exists already"):
         Output(str(tmp_path / "out.csv"), "f", force=False)
-    whole = [Result(0, b"x", b"", Tally(), 1, 1, True)]
+    whole = [Result(b"x", b"", Tally(), 1, 1, True)]
     job(tmp_path / "out.csv", force=True, blocks=whole)
     assert content(tmp_path) == {"out.csv": b"x"}
 
@@ -271,7 +272,7 @@ def test_no_rejects_no_file(tmp_path: Path) -> None:
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import fsspec
 
-    monkeypatch.setattr(output_module, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("ZOOTER_CACHE", str(tmp_path / "cache"))
     filesystem = fsspec.filesystem("memory")
     yield filesystem
     filesystem.store.clear()
@@ -281,7 +282,7 @@ def test_a_url(tmp_path: Path, memory: Any) -> None:
     url = "memory://bucket/out.csv"
     job(url, blocks=BLOCKS[:3])
     assert memory.find("/") == []
-    assert len(list((tmp_path / "cache").rglob(".out.csv.*"))) == 3
+    assert len(list((tmp_path / "cache" / "route").rglob(".out.csv.*"))) == 3
     job(url)
     assert memory.cat("/bucket/out.csv") == WHOLE
     assert memory.cat("/bucket/out.csv.rejects.jsonl") == REJECTS
@@ -317,6 +318,6 @@ def test_the_journal_can_be_read(tmp_path: Path) -> None:
             "begun": True,
             "done": False,
             "whole": -1,
-            "tally": Tally(rows=1, experts={"a": 0}).as_dict(),
+            "tally": asdict(Tally(rows=1, experts={"a": 0})),
         },
     ]

@@ -1,0 +1,117 @@
+"""Parquet in pieces: rows of a block, and one file of many streams."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.hostile_parquet import plain, unsound
+from zooter_lite.bulk import parquet
+from zooter_lite.bulk.block import Block, Start
+from zooter_lite.bulk.parquet import ParquetRows, open_parquet, parquet_pieces, write_parquet
+from zooter_lite.errors import DataError
+from zooter_lite.files.places import Source
+from zooter_lite.files.records import Piece
+
+ADDED = ("expert", "probability")
+
+
+def source(path: Path) -> Source:
+    return Source(str(path), "parquet", "", "")
+
+
+def read_pieces(path: Path, size: int, start: int = 0) -> list[Piece]:
+    with open_parquet(source(path)) as file:
+        return list(parquet_pieces(file, source(path), size, start))
+
+
+def parsed(piece: Piece) -> ParquetRows:
+    start = Start(source(Path("f")), "", "query", ADDED, 1)
+    return ParquetRows(Block(start, ("query", "n"), piece, True, True))
+
+
+def batches(streams: bytes) -> list[pa.RecordBatch]:
+    with io.BufferedReader(io.BytesIO(streams)) as spool:
+        return [batch for group in parquet._groups(pa, spool) for batch in group]
+
+
+def test_pieces_number_their_rows(tmp_path: Path) -> None:
+    pq.write_table(plain(500), tmp_path / "in.parquet", row_group_size=130)
+    for size in (1, 300, 10**9):
+        found = read_pieces(tmp_path / "in.parquet", size)
+        ids: list[int] = []
+        for number, piece in enumerate(found, 1):
+            ids += batches(bytes(piece.content))[0]["id"].to_pylist()  # type: ignore[arg-type]
+            assert piece.end == piece.last == len(ids)
+            if number % 50 == 1:
+                rest = found[number:] or [Piece(b"", 500, 500)]
+                assert read_pieces(tmp_path / "in.parquet", size, piece.last) == rest
+        assert ids == list(range(500))
+    assert len(read_pieces(tmp_path / "in.parquet", 10**9)) == 4  # one per row group
+
+
+def test_a_row_group_is_never_read_whole(tmp_path: Path) -> None:
+    """A piece of a group of 32 MB takes a few of them."""
+    texts = pa.array([f"{i:08d}" * 1000 for i in range(4000)])
+    table = pa.table({"query": texts})
+    pq.write_table(table, tmp_path / "in.parquet", compression="none", use_dictionary=False)
+    before = pa.total_allocated_bytes()
+    with open_parquet(source(tmp_path / "in.parquet")) as file:
+        assert file.metadata.num_row_groups == 1
+        for number, piece in enumerate(parquet_pieces(file, source(tmp_path), 2**18, 0), 1):
+            assert piece.last == number * 32
+            assert len(piece.content) < 2**19
+            assert pa.total_allocated_bytes() - before < 8 * 2**20
+
+
+def test_unsound_prompts_and_cells_for_the_others(tmp_path: Path) -> None:
+    content, wrong = unsound()
+    (tmp_path / "in.parquet").write_bytes(content)
+    first = 1
+    for piece in read_pieces(tmp_path / "in.parquet", 400):
+        here = parsed(piece)
+        numbers = range(first, piece.last + 1)
+        first = piece.last + 1
+        assert [bad.line for bad in here.bad] == [n for n in numbers if n in wrong]
+        assert len(here.prompts) == len(numbers)
+        cells = [(prompt or None, n / 2) for n, prompt in zip(numbers, here.prompts, strict=True)]
+        for keep in (False, True):
+            kept = [n for n in numbers if keep or n not in wrong]
+            (batch,) = batches(here.output(cells, keep=keep))
+            assert batch.column("n").to_pylist() == [n - 1 for n in kept]
+            assert batch.column("probability").to_pylist() == [n / 2 for n in kept]
+
+
+def test_many_streams_become_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "_GROUP_ROWS", 100)
+    table = pa.table({"query": pa.array([f"p{i % 40}" for i in range(450)]).dictionary_encode()})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=30)
+    spool = b""
+    for piece in read_pieces(tmp_path / "in.parquet", 60):
+        here = parsed(piece)
+        spool += here.output([("a", 0.5)] * len(here.prompts), keep=True)
+    with io.BufferedReader(io.BytesIO(spool)) as stream:
+        write_parquet(source(tmp_path / "in.parquet"), ADDED, stream, tmp_path / "out.parquet")
+    with pq.ParquetFile(tmp_path / "out.parquet") as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        found = file.read()
+    assert sum(sizes) == 450
+    assert all(100 <= size < 160 for size in sizes[:-1])
+    assert found.schema.types == [table.schema.types[0], pa.string(), pa.float64()]
+    assert found["query"].to_pylist() == table["query"].to_pylist()
+    assert set(found["expert"].to_pylist()) == {"a"}
+
+
+def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(plain(3), tmp_path / "in.parquet")
+    empty = pa.field("x", pa.struct([]))
+    monkeypatch.setattr(parquet, "_added_fields", lambda *_: [empty])
+    with (
+        io.BufferedReader(io.BytesIO(b"")) as spool,
+        pytest.raises(DataError, match=r"in.parquet: cannot be written as Parquet \("),
+    ):
+        write_parquet(source(tmp_path / "in.parquet"), ADDED, spool, tmp_path / "out.parquet")

@@ -1,0 +1,1 @@
+"""The same blocks through workers on a Ray cluster."""

@@ -1,0 +1,188 @@
+"""Blocks through workers on a Ray cluster: the same results, in the same order.
+
+Ray Data reads each file in a task that streams its blocks, hands the blocks to a pool of
+actors, and takes care of back pressure, scaling, and what dies on the way. Errors that are
+the user's to put right travel as values beside the results, so that they arrive in order
+too: what stands before a bad row is written, as it is without Ray.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zooter_lite.bulk.block import Block, Result, Start
+from zooter_lite.bulk.engine import loaded
+from zooter_lite.bulk.options import Options
+from zooter_lite.bulk.ray.cluster import connected
+from zooter_lite.bulk.reader import read_blocks
+from zooter_lite.bulk.work import Worker, versions
+from zooter_lite.errors import DataError, RouterError, ZooterError
+from zooter_lite.files.places import STANDARD, is_url
+from zooter_lite.router.directory.store import GRAPHS
+from zooter_lite.untrusted.limits import cores
+
+_READERS = 2  # files that are read at a time: reading one is much quicker than routing it
+_AHEAD = 2  # blocks sent to a worker, the one at work included
+_COLUMN = "item"
+
+
+def run_ray(starts: Sequence[Start], options: Options) -> Iterator[Result]:
+    """Route files on a Ray cluster and yield the results in the order of the blocks.
+
+    Parameters
+    ----------
+    starts
+        The files. Paths are read on the node of this process, URLs on any.
+    options
+        What the workers load a router by; its files are sent to them. Without a number of
+        workers Ray starts from one to as many as the cluster has room for.
+
+    Raises
+    ------
+    DataError, RouterError
+        As `run_local` does; or the cluster cannot be reached, or fails.
+    MissingPackageError
+        Ray is not installed.
+    """
+    if any(start.source.path == STANDARD for start in starts):
+        raise DataError(
+            "standard input: --engine ray needs a file, which can be read again when a node fails"
+        )
+    workers = options.workers or max(1, cores() // options.threads)
+    with connected(options.ray_address, workers * options.threads) as ray:
+        dataset = _pipeline(ray, starts, options)
+        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for cell in table.column(_COLUMN):
+                item: Result | ZooterError = pickle.loads(cell.as_py())
+                if isinstance(item, ZooterError):
+                    raise item
+                yield item
+
+
+def _pipeline(ray: Any, starts: Sequence[Start], options: Options) -> Any:
+    """Files to blocks to results; every item is a row that holds one pickled object."""
+    anywhere = all(is_url(start.source.path) for start in starts)
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    many: dict[str, int] = {"size": options.workers} if options.workers else {"min_size": 1}
+    files = ray.put(router_files(Path(options.router), options.precision))  # once to each node
+    dataset = ray.data.from_items(
+        [{_COLUMN: pickle.dumps(start)} for start in starts], override_num_blocks=len(starts)
+    )
+    each: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
+    return dataset.map_batches(
+        read_items,
+        **each,
+        compute=ray.data.TaskPoolStrategy(size=min(_READERS, len(starts))),
+        num_cpus=0,  # it waits for the workers most of the time
+        label_selector=None if anywhere else here,
+    ).map_batches(
+        RayWorker,
+        **each,
+        fn_constructor_args=(options, [files], versions()),
+        compute=ray.data.ActorPoolStrategy(**many, max_tasks_in_flight_per_actor=_AHEAD),
+        num_cpus=options.threads,
+    )
+
+
+def read_items(table: Any) -> Iterator[Any]:
+    """Yield the blocks of the file in `table`, one table each, or an error at its place."""
+    try:
+        for block in read_blocks(unpacked(table)):
+            yield packed(block)
+    except ZooterError as error:
+        yield packed(_portable(error))
+
+
+class RayWorker:
+    """Routes blocks in an actor; what keeps it from starting is told in the place of a block.
+
+    Parameters
+    ----------
+    options
+        Of the job.
+    files
+        A list with the one reference to the content of the router's files, by name.
+    expected
+        Versions on the machine where the job was started.
+    """
+
+    def __init__(self, options: Options, files: list[Any], expected: dict[str, str]) -> None:
+        try:
+            self._worker: Worker | ZooterError = _loaded(options, files, expected)
+        except ZooterError as error:
+            self._worker = _portable(error)
+
+    def __call__(self, table: Any) -> Any:
+        """Return a table with the result of the block in `table`."""
+        item: Block | ZooterError = unpacked(table)
+        if isinstance(item, ZooterError):
+            return table
+        if isinstance(self._worker, ZooterError):
+            return packed(self._worker)
+        try:
+            return packed(self._worker.work(item))
+        except ZooterError as error:
+            return packed(_portable(error))
+
+
+def _portable(error: ZooterError) -> ZooterError:
+    """Return an error of the same message that can be pickled, and tells no cause."""
+    return RouterError(str(error)) if isinstance(error, RouterError) else DataError(str(error))
+
+
+def _loaded(options: Options, files: list[Any], expected: dict[str, str]) -> Worker:
+    """Unpack the router into a private folder, load it, and leave nothing behind."""
+    import ray
+
+    if versions() != expected:
+        here, wanted = (
+            " and ".join(f"{name} {version}" for name, version in each.items())
+            for each in (versions(), expected)
+        )
+        raise DataError(f"a node of the cluster has {here}; expected {wanted}, as here")
+    with tempfile.TemporaryDirectory(prefix="zooter-lite-") as folder:
+        for name, content in ray.get(files[0]).items():
+            (Path(folder) / name).write_bytes(content)
+        try:
+            return loaded(replace(options, router=folder))
+        except ZooterError as error:
+            told = _portable(error)
+            told.args = (str(error).replace(folder, options.router),)
+            raise told from error
+
+
+def router_files(folder: Path, precision: str) -> dict[str, bytes]:
+    """Content by name of the files that `Router.load` looks at.
+
+    Raises
+    ------
+    RouterError
+        One cannot be read.
+    """
+    unused = {name for kind, name in GRAPHS.items() if precision not in (kind, "auto")}
+    try:
+        return {
+            path.name: path.read_bytes()
+            for path in folder.iterdir()
+            if path.is_file() and path.name not in unused
+        }
+    except OSError as error:
+        raise RouterError(f"{folder}: {error.strerror}") from error
+
+
+def packed(item: object) -> Any:
+    """Return a table of one row that holds `item`."""
+    import pyarrow
+
+    values = pyarrow.array([pickle.dumps(item)], pyarrow.large_binary())
+    return pyarrow.table({_COLUMN: values})
+
+
+def unpacked(table: Any) -> Any:
+    """Return the item of a table that `packed` made."""
+    return pickle.loads(table.column(_COLUMN)[0].as_py())

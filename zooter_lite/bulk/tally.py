@@ -1,0 +1,170 @@
+"""Counts of a job, and what it tells of them at its end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from zooter_lite.errors import DataError
+from zooter_lite.router.directory.config import RouterConfig
+
+
+@dataclass
+class Tally:
+    """Counts of a block, a file or a job.
+
+    Attributes
+    ----------
+    rows
+        Rows read.
+    empty
+        Of them, those without a prompt.
+    rejected, kept
+        Those that could not be routed, and how many of these are in the output.
+    fallbacks
+        Prompts that went to the fallback.
+    computed, repeated
+        Prompts whose probabilities were computed, and again in fp32 as close calls.
+    experts
+        Prompts that each expert gets.
+    """
+
+    rows: int = 0
+    empty: int = 0
+    rejected: int = 0
+    kept: int = 0
+    fallbacks: int = 0
+    computed: int = 0
+    repeated: int = 0
+    experts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def routed(self) -> int:
+        """Rows that have an expert."""
+        return sum(self.experts.values())
+
+    def plus(self, other: Tally) -> Tally:
+        """Return the sum of both."""
+        experts = dict(self.experts)
+        for expert, count in other.experts.items():
+            experts[expert] = experts.get(expert, 0) + count
+        names = [each.name for each in fields(self) if each.name != "experts"]
+        counts = {name: getattr(self, name) + getattr(other, name) for name in names}
+        return Tally(**counts, experts=experts)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job did.
+
+    Attributes
+    ----------
+    tally
+        Counts of every file, also of what earlier runs of the job did.
+    earlier
+        Rows that those had done.
+    seconds
+        Of this run, without the loading of the router.
+    rejects
+        Files that hold rejected rows.
+    costs
+        Of one prompt by expert; None where they are not known.
+    single
+        The best single expert on the training rows.
+    repeats
+        Whether close calls were answered again in fp32.
+    """
+
+    tally: Tally
+    earlier: int
+    seconds: float
+    rejects: Sequence[str]
+    costs: Mapping[str, float] | None
+    single: str
+    repeats: bool = False
+
+    def summary(self) -> list[str]:
+        """Lines about rows, speed, experts, what was not routed, and costs."""
+        tally = self.tally
+        lines = [self._routed(), self._speed()]
+        if tally.fallbacks:
+            share = _share(tally.fallbacks, tally.routed)
+            lines.append(f"fallbacks: {tally.fallbacks} prompts ({share})")
+        if tally.rejected:
+            kept = f", {tally.kept} of them kept without an expert" if tally.kept else ", left out"
+            where = f": {', '.join(self.rejects)}" if self.rejects else ""
+            lines.append(f"rejected: {tally.rejected} rows{kept}{where}")
+        if self.repeats:
+            lines.append(
+                f"close calls answered again in fp32: {tally.repeated} of {tally.computed} prompts "
+                f"computed ({tally.repeated / max(tally.computed, 1):.1%})"
+            )
+        if self.costs is not None and tally.routed:
+            lines.append(self._costs(self.costs))
+        return lines
+
+    def _routed(self) -> str:
+        tally = self.tally
+        shares = ", ".join(
+            f"{expert} {_share(count, tally.routed)}"
+            for expert, count in sorted(tally.experts.items(), key=lambda item: -item[1])
+            if count
+        )
+        left = f"; {tally.empty} rows with an empty prompt left unrouted" if tally.empty else ""
+        return f"{tally.routed} rows routed ({shares or 'none'}){left}"
+
+    def _speed(self) -> str:
+        rows = self.tally.rows - self.earlier
+        before = f" after {self.earlier} of an earlier run" if self.earlier else ""
+        speed = f"{rows / self.seconds:.0f} rows/s" if rows else "nothing left to do"
+        return f"{rows} rows in {self.seconds:.1f} s{before} ({speed})"
+
+    def _costs(self, costs: Mapping[str, float]) -> str:
+        counts = self.tally.experts
+        each = {expert: count * costs[expert] for expert, count in counts.items() if count}
+        parts = ", ".join(f"{expert} {cost:.6g}" for expert, cost in each.items())
+        alone = self.tally.routed * costs[self.single]
+        return (
+            f"estimated cost: {sum(each.values()):.6g} ({parts}); "
+            f"with {self.single}, the best single expert on train, alone: {alone:.6g}"
+        )
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count / max(total, 1):.0%}"
+
+
+def read_costs(path: str, experts: Sequence[str]) -> dict[str, float]:
+    """Cost of one prompt by expert, from a JSON object.
+
+    Raises
+    ------
+    DataError
+        The file is no such object, or lacks an expert.
+    """
+    try:
+        costs = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error})") from error
+    if not isinstance(costs, dict):
+        raise DataError(f"{path}: expected a JSON object from expert to the cost of one prompt")
+    for expert in experts:
+        cost = costs.get(expert)
+        number = isinstance(cost, int | float) and not isinstance(cost, bool)
+        if not number or not 0 <= cost <= sys.float_info.max:
+            raise DataError(f"{path}: {expert!r} has the cost {cost!r}; expected a number from 0")
+    return {expert: float(costs[expert]) for expert in experts}
+
+
+def table_costs(config: RouterConfig) -> dict[str, float] | None:
+    """Mean cost of one prompt by expert in the table that the router was fitted on, if known."""
+    costs = config.training.mean_costs
+    if costs is None:
+        return None
+    known = {e: cost for e, cost in zip(config.experts, costs, strict=True) if cost is not None}
+    return known if len(known) == len(costs) else None

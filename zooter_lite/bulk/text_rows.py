@@ -1,0 +1,176 @@
+"""Rows of CSV and JSON lines: parsed together where all are sound, else one by one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+from zooter_lite.bulk.block import Bad, Block, Cells
+from zooter_lite.files.lines import csv_line, decode_line, json_line, json_object
+from zooter_lite.files.records import MAX_RECORD, Record
+
+
+class CsvRows:
+    """The rows of a CSV block; blank lines are rows where there is one column.
+
+    Attributes
+    ----------
+    prompts
+        Text of each row; "" where there is none, and for a row that cannot be routed.
+    bad
+        Rows that cannot be routed.
+    """
+
+    def __init__(self, block: Block) -> None:
+        columns = block.columns or ()
+        self._header = [(*columns, *block.start.added)] if block.first else []
+        self._width = len(columns)
+        self._rows = _together(records_of(block), self._width) or [
+            _csv_row(record, self._width)
+            for record in records_of(block)
+            if self._width == 1 or record.raw.strip(b"\r\n")
+        ]
+        place = columns.index(block.start.column)
+        self.prompts = ["" if isinstance(row, Bad) else row[place] for row in self._rows]
+        self.bad = [row for row in self._rows if isinstance(row, Bad)]
+
+    def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
+        """Return the rows with the added cells of each, after the header where it is due.
+
+        With `keep` also those that are bad.
+        """
+        rows: list[Sequence[object]] = [*self._header]
+        for row, added in zip(self._rows, cells, strict=True):
+            if not isinstance(row, Bad):
+                rows.append((*row, *added))
+            elif keep:
+                rows.append((*(row.values or [""] * self._width), *added))
+        return _csv_text(rows).encode("utf-8")
+
+
+def _together(records: list[Record], width: int) -> list[list[str] | Bad]:
+    """Every row at once; none where one is unsound."""
+    try:
+        text = decode_line(b"".join(record.raw for record in records))
+        rows = list(csv.reader(io.StringIO(text, newline="\n"), strict=True))
+    except (ValueError, csv.Error):
+        return []
+    rows = [row or [""] for row in rows] if width == 1 else [row for row in rows if row]
+    sound = all(len(row) == width for row in rows) and all(record.whole for record in records)
+    return [*rows] if sound else []
+
+
+def _csv_row(record: Record, width: int) -> list[str] | Bad:
+    if not record.whole:
+        return _bad(record, _too_long(record))
+    try:
+        cells = csv_cells(decode_line(record.raw))
+    except ValueError as error:
+        return _bad(record, str(error), _salvaged(record.raw, width))
+    if len(cells) == width:
+        return cells
+    reason = f"{len(cells)} cells, but the header has {width} columns"
+    return _bad(record, reason, _fitted(cells, width))
+
+
+def csv_cells(text: str) -> list[str]:
+    """Cells of one record; a blank line has one.
+
+    Raises
+    ------
+    ValueError
+        It is broken.
+    """
+    try:
+        return next(csv.reader(io.StringIO(text, newline="\n"), strict=True), None) or [""]
+    except csv.Error as error:
+        raise ValueError(f"broken CSV ({error})") from error
+
+
+def _salvaged(raw: bytes, width: int) -> list[str]:
+    """Cells of a broken row as far as they can be told apart."""
+    text = raw.decode("utf-8", "replace").replace("\0", "\ufffd")
+    with suppress(csv.Error):
+        return _fitted(next(csv.reader(io.StringIO(text, newline="\n")), []), width)
+    return _fitted([], width)
+
+
+def _fitted(cells: list[str], width: int) -> list[str]:
+    return [*cells, *[""] * width][:width]
+
+
+def _csv_text(rows: Sequence[Sequence[object]]) -> str:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    text = stream.getvalue()
+    if "\r" in text:  # with that end of lines it would stand without quotes
+        return "".join(map(csv_line, rows))
+    return text
+
+
+class JsonRows:
+    """The rows of a JSON-lines block, as `CsvRows` has them; blank lines are none."""
+
+    def __init__(self, block: Block) -> None:
+        self._column, self._added = block.start.column, block.start.added
+        self._rows = [row for row in map(self._row, records_of(block)) if row is not None]
+        self.prompts = ["" if isinstance(row, Bad) else row[0] for row in self._rows]
+        self.bad = [row for row in self._rows if isinstance(row, Bad)]
+
+    def _row(self, record: Record) -> tuple[str, str] | Bad | None:
+        """Return the prompt of a record and the line to write; or what is wrong; or nothing."""
+        if not record.whole:
+            return _bad(record, _too_long(record))
+        try:
+            text = decode_line(record.raw, first=record.line == 1)
+            if not text.strip():
+                return None
+            values = json_object(text)
+        except ValueError as error:
+            return _bad(record, str(error))
+        reason, line = self._problem(values), ""
+        try:
+            line = json_line(values)
+        except (ValueError, RecursionError) as error:
+            reason, values = reason or f"cannot be written as JSON ({error})", {}
+        if reason:
+            return _bad(record, reason, values)
+        return str(values[self._column] or ""), line
+
+    def _problem(self, values: dict[str, object]) -> str:
+        if self._column not in values:
+            return f"no key {self._column!r}; expected the prompt there"
+        taken = [key for key in self._added if key in values]
+        if taken:
+            return f"already has a key {taken[0]!r}, which the output adds"
+        prompt = values[self._column]
+        if prompt is not None and not isinstance(prompt, str):
+            return f"{self._column!r} holds {type(prompt).__name__}, expected text"
+        return ""
+
+    def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
+        """Return the rows with the added keys."""
+        lines = []
+        for row, values in zip(self._rows, cells, strict=True):
+            added = dict(zip(self._added, values, strict=True))
+            if not isinstance(row, Bad):
+                lines.append(f"{row[1][:-2]}, {json_line(added)[1:]}")  # the row has a key
+            elif keep:
+                lines.append(json_line({self._column: None} | (row.values or {}) | added))
+        return "".join(lines).encode("utf-8")
+
+
+def records_of(block: Block) -> list[Record]:
+    """Return the records of a block of text."""
+    return cast("list[Record]", block.piece.content)
+
+
+def _bad(record: Record, reason: str, values: Any = None) -> Bad:
+    return Bad(record.line, reason, record.raw, record.size, values)
+
+
+def _too_long(record: Record) -> str:
+    return f"a row of {record.size} bytes; expected at most {MAX_RECORD}"

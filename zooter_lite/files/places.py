@@ -1,0 +1,238 @@
+"""Files where they lie: local or behind a URL, packed or not, read, looked for and put."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import importlib
+import io
+import lzma
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+from zooter_lite.errors import DataError, MissingPackageError, ZooterError
+
+Kind = Literal["csv", "jsonl", "parquet"]
+STANDARD = "-"
+_PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
+SUFFIXES = (*(f".{kind}{packed}" for kind in ("csv", "jsonl") for packed in _PACKED), ".parquet")
+_STEP = 2**20
+DAMAGED = "truncated or damaged data"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to read.
+
+    Attributes
+    ----------
+    path
+        A local path, a URL, or `-` for standard input.
+    kind
+        What it holds.
+    packing
+        Suffix of its compression; "" for none.
+    stamp
+        Changes when its content does: size and time, or what the store gives.
+    """
+
+    path: str
+    kind: Kind
+    packing: str
+    stamp: str
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "standard input" if self.path == STANDARD else self.path
+
+
+def split_suffix(path: str) -> tuple[Kind, str]:
+    """Kind and packing of a file by its name.
+
+    Raises
+    ------
+    DataError
+        The name tells neither.
+
+    Examples
+    --------
+    >>> split_suffix("s3://bucket/prompts.csv.gz")
+    ('csv', '.gz')
+    """
+    suffix = next((suffix for suffix in SUFFIXES if path.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise DataError(
+            f"{path}: unknown format; expected a name ending in .csv, .jsonl "
+            "(also .gz, .bz2, .xz, .zst) or .parquet"
+        )
+    kind, _, packing = suffix[1:].partition(".")
+    return cast("Kind", kind), f".{packing}" if packing else ""
+
+
+def is_url(path: str) -> bool:
+    """Whether fsspec opens it."""
+    return "://" in path
+
+
+def filesystem_of(path: str) -> tuple[Any, str]:
+    """Return the fsspec filesystem of a URL, and the path in it.
+
+    Raises
+    ------
+    DataError, MissingPackageError
+        No such protocol, or a package is missing.
+    """
+    fsspec = batch_package("fsspec", f"{path}: reading a URL")
+    try:
+        filesystem, inner = fsspec.core.url_to_fs(path)
+    except (ImportError, ValueError) as error:
+        raise DataError(f"{path}: {flat(error)}") from error
+    return filesystem, inner
+
+
+def size_of(path: str | Path) -> int:
+    """Return the bytes of what stands at a path or URL; -1 where nothing does.
+
+    A link to nothing is something, too, and has none.
+
+    Raises
+    ------
+    DataError
+        The store does not answer.
+    """
+    with refusals(path, "cannot be reached"):
+        try:
+            if isinstance(path, Path) or not is_url(path):
+                return Path(path).stat().st_size
+            filesystem, inner = filesystem_of(path)
+            return int(filesystem.size(inner) or 0)
+        except FileNotFoundError:
+            return 0 if Path(path).is_symlink() else -1
+
+
+def upload(path: Path, url: str) -> None:
+    """Put a file at a URL.
+
+    Raises
+    ------
+    DataError
+        The store refuses it.
+    """
+    with refusals(url, "cannot be written"):
+        filesystem, inner = filesystem_of(url)
+        filesystem.put_file(str(path), inner)
+
+
+def flat(error: Exception) -> str:
+    """Return the message of an error in one short line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def refused(error: Exception, where: object, what: str) -> DataError:
+    """Make the error for a file or store that raised `error`: each raises its own kinds."""
+    if isinstance(error, OSError) and error.strerror:
+        return DataError(f"{where}: {error.strerror}")
+    return DataError(f"{where}: {what} ({flat(error)})")
+
+
+@contextmanager
+def refusals(where: object, what: str) -> Iterator[None]:
+    """Turn what files and stores raise into what `refused` makes of it."""
+    try:
+        yield
+    except ZooterError:
+        raise
+    except Exception as error:
+        raise refused(error, where, what) from error
+
+
+@contextmanager
+def open_source(source: Source) -> Iterator[IO[bytes]]:
+    """Open a file, a URL or standard input for reading, unpacked.
+
+    Raises
+    ------
+    DataError, MissingPackageError
+        It cannot be opened, or a package is missing.
+    """
+    if source.path == STANDARD:
+        if sys.stdin is None:
+            raise DataError(f"{source.name}: it is closed")
+        yield sys.stdin.buffer
+        return
+    with refusals(source.path, "cannot be read"):
+        if is_url(source.path):
+            filesystem, inner = filesystem_of(source.path)
+            raw = filesystem.open(inner, "rb")
+        else:
+            raw = Path(source.path).open("rb")  # noqa: SIM115
+    with raw:
+        yield cast("IO[bytes]", _unpacked(raw, source.packing))
+
+
+def _unpacked(raw: IO[bytes], packing: str) -> object:
+    if packing == ".zst":  # pyarrow's reader is the one that tells when a frame is cut short
+        pyarrow = batch_package("pyarrow", "Zstandard compression")
+        frames = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
+        return io.BufferedReader(frames, _STEP)
+    openers: dict[str, Callable[..., object]] = {
+        ".gz": gzip.open,
+        ".bz2": bz2.open,
+        ".xz": lzma.open,
+    }
+    return openers[packing](raw, "rb") if packing else raw
+
+
+def go_to(stream: IO[bytes], source: Source, place: int, target: int) -> None:
+    """Move a stream that `open_source` opened from byte `place` on to byte `target`.
+
+    Raises
+    ------
+    DataError
+        It ends before, or cannot be read.
+    """
+    with refusals(source.name, DAMAGED):
+        if not source.packing:
+            stream.seek(target)
+            return
+        while place < target:  # packed bytes have to be read to be counted
+            read = len(stream.read(min(target - place, _STEP)))
+            if not read:
+                raise DataError(f"{source.name}: shorter than when the job began")
+            place += read
+
+
+def packer(packing: str) -> Callable[[bytes], bytes]:
+    """Return a function that packs bytes so that packed parts, joined, unpack as one.
+
+    Equal bytes give equal bytes: no time stamp is written.
+    """
+    if packing == ".zst":
+        zstandard = batch_package("zstandard", "Zstandard compression")
+        return zstandard.ZstdCompressor(write_checksum=True).compress  # type: ignore[no-any-return]
+    packers: dict[str, Callable[[bytes], bytes]] = {
+        "": lambda data: data,
+        ".gz": lambda data: gzip.compress(data, 6, mtime=0),
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+    }
+    return packers[packing]
+
+
+def batch_package(name: str, purpose: str) -> Any:
+    """Import a package of the extra `batch`.
+
+    Raises
+    ------
+    MissingPackageError
+        It is not installed; `purpose` needs it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingPackageError(name, "batch", purpose) from error
