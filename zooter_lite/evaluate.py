@@ -165,7 +165,7 @@ def _write(suite: list[TableChoice], report: Report, options: Options) -> None:
         router = read_router(folder)
         old = json.loads(router.read("report.json")[:])
         files = rewritten_card(router.config, report.of_table(table.name), old, _command(options))
-        rewrite_router(folder, router.config, files)
+        rewrite_router(folder, router, files)
         print(f"model card: {folder / 'README.md'}")
 
 

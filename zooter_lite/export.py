@@ -20,6 +20,7 @@ from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.recipe import precisions
 from zooter_lite.report.card import parity_lines, with_precision_section
 from zooter_lite.router.directory.store import (
+    CARD,
     GRAPHS,
     TEXT_GRAPH,
     RouterFiles,
@@ -68,7 +69,7 @@ def main(options: Options) -> None:
     router = read_router(folder)
     if options.precision is None and router.config.encoder.pooling == "static":
         wanted = ["fp32"]
-    files = {GRAPHS["fp32"]: router.graphs["fp32"].read()}
+    files = {GRAPHS["fp32"]: router.read(GRAPHS["fp32"])[:]}
     parity = router.config.parity
     try:
         if options.precision is not None or not options.text:
@@ -89,7 +90,10 @@ def main(options: Options) -> None:
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
     config = replace(router.config, parity=parity)
-    rewrite_router(folder, config, files, lambda card: with_precision_section(card, config))
+    if CARD in config.files:
+        card = router.read(CARD)[:].decode("utf-8", "replace")
+        files[CARD] = with_precision_section(card, config).encode()
+    rewrite_router(folder, replace(router, config=config), files)
     print("\n  ".join([f"router: {folder}", *parity_lines(config)]))
 
 
