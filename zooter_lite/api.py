@@ -13,7 +13,7 @@ import numpy as np
 from zooter_lite.cli import as_command, bar, cache_folder
 from zooter_lite.compare.held_out import held_out_report
 from zooter_lite.compare.rows import table_name
-from zooter_lite.errors import MissingPackageError
+from zooter_lite.errors import needs
 from zooter_lite.labels import diagnose
 from zooter_lite.recipe import Recipe, check_recipe, precisions
 from zooter_lite.report.card import documents, parity_lines
@@ -76,14 +76,12 @@ def fit_router(
     name = table_name(path) or "table"
     folder = Path(out or f"exports/{name}")
     check_replaceable(folder)
-    try:
+    with needs("fit", "fitting a router"):
         from zooter_lite.encode.load import load_encoder
         from zooter_lite.finetune.finetune import finetune
         from zooter_lite.head.fit_head import fit_head
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
-    except ImportError as error:
-        raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
 
     rewards, notes = with_splits(_as_table(source), recipe.hold_out, recipe.drop_leaks)
     rows = rewards.rows("train")
@@ -103,7 +101,11 @@ def fit_router(
     say(fitted.summary(recipe.folds))
     details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
     if recipe.finetune:
-        tuned = finetune(encoder, embeddings, rewards, fitted, recipe, cache)
+        with bar(None, "fine-tuning") as progress:
+            tuned = finetune(
+                *(encoder, embeddings, rewards, fitted, recipe, cache),
+                *(progress.update, progress.reset),
+            )
         say(tuned.summary())
         encoder, embeddings, fitted = tuned.encoder, tuned.embeddings, tuned.fitted
         details["finetune"] = tuned.to_json()
@@ -126,6 +128,10 @@ def fit_router(
         say(f"  {line}")
     if exports.refused:
         say(f"  no int8 graph: {exports.refused}")
+    if config.encoder.pooling == "static":
+        from zooter_lite.encode.static import MEASURED
+
+        say(f"  {MEASURED}")
     first, second, third = np.diff(clock)
     say(f"time: encoder {first:.1f} s, embedding {second:.1f} s, the rest {third:.1f} s")
     return Router.load(folder)

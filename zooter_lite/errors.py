@@ -1,5 +1,8 @@
 """Errors that a user can put right; commands print them as one line and exit with code 2."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ZooterError(Exception):
     """Root of every error that zooter-lite raises on purpose."""
@@ -20,3 +23,20 @@ class MissingPackageError(ZooterError):
         super().__init__(
             f"{purpose} needs the package '{package}': pip install 'zooter-lite[{extra}]'"
         )
+
+
+@contextmanager
+def needs(extra: str, purpose: str) -> Iterator[None]:
+    """Make one clear line of the import of a package that an extra would have installed.
+
+    Raises
+    ------
+    MissingPackageError
+        A package that is none of ours cannot be imported in the block.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if error.name is None or error.name.startswith("zooter_lite"):
+            raise
+        raise MissingPackageError(error.name, extra, purpose) from error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Optional
 
 from zooter_lite.cli import bar, cache_folder, cache_option, check_range, option, run
 from zooter_lite.compare.rows import in_router_order
-from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.errors import DataError, needs
 from zooter_lite.recipe import precisions
 from zooter_lite.report.card import parity_lines, with_precision_section
 from zooter_lite.router.directory.store import (
@@ -71,7 +71,7 @@ def main(options: Options) -> None:
         wanted = ["fp32"]
     files = {GRAPHS["fp32"]: router.read(GRAPHS["fp32"])[:]}
     parity = router.config.parity
-    try:
+    with needs("fit", "exporting a router"):
         if options.precision is not None or not options.text:
             exports = _graphs(options, router, wanted)
             files |= exports.files
@@ -87,8 +87,6 @@ def main(options: Options) -> None:
                 prompts[:TEXT_PROMPTS],
             )
             files[TEXT_GRAPH], parity = content, replace(parity, text=figures)
-    except ImportError as error:
-        raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
     config = replace(router.config, parity=parity)
     if CARD in config.files:
         card = router.read(CARD)[:].decode("utf-8", "replace")

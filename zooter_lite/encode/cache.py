@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
-from zooter_lite.files.rows import atomic_file
+from zooter_lite.files.atomic import atomic_file
 
 try:
     import fcntl
