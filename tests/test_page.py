@@ -157,6 +157,14 @@ def test_numbers_stand_with_their_intervals_and_the_verdict_first() -> None:
     assert places == sorted(places)
 
 
+def test_the_leaderboard_falls_and_what_is_unknown_stands_last() -> None:
+    first, *others = next(iter(example(1).slices.values())).systems
+    values = {"low-x": 0.3, "hidden-x": math.nan, "high-x": 0.5}
+    named = [replace(others[-1], name=n, micro=around(v)) for n, v in values.items()]
+    text = words(render(bare(systems=[first, *named]))).partition("Leaderboard")[2]
+    assert text.index("high-x") < text.index("low-x") < text.index("hidden-x")
+
+
 @pytest.mark.parametrize(
     ("outcomes", "said"),
     [

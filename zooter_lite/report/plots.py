@@ -95,7 +95,7 @@ def named_rows(
     bottom = top + sum(steps)
     low, high = _range(dots, [0.0] if zero else [])
     scale = _scale(low, high, left, right)
-    marks = _ticks(low, high, int((right - left) / 45))
+    marks = _ticks(low, high, int((right - left) / 40))
     body += _x_axis(scale, marks, (top, bottom), axis, width)
     if zero:
         body += svg.line("muted", [(scale(0), top), (scale(0), bottom)], 1.2)
