@@ -24,17 +24,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from zooter_lite.cli import as_command, option, run
-from zooter_lite.compare.held_out import conclusion, held_out_slices
-from zooter_lite.compare.rows import table_name
+from zooter_lite.compare.held_out import held_out_report
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.export import precisions
 from zooter_lite.finetune.processes import Processes, launched, mixed_precision
 from zooter_lite.labels import diagnose
+from zooter_lite.measure.results import SliceReport
 from zooter_lite.recipe import Recipe
 from zooter_lite.report.card import documents, parity_lines
+from zooter_lite.report.terminal import conclusion
 from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.router.directory.store import check_replaceable, write_router
-from zooter_lite.table import RewardTable, read_table, sample_path
+from zooter_lite.table import RewardTable, read_table, sample_path, table_name
 from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.splits import part_of, with_splits
 
@@ -194,15 +195,15 @@ def main(options: Options) -> None:
         if options.keep_queries:
             files |= assemble.kept_queries(train, fitted.tagging)
     name = table_name(source)
-    slices, notes = held_out_slices(table, embeddings, fitted.head, name, options.seed)
+    report, notes = held_out_report(table, embeddings, fitted.head, name, options.seed)
     config = assemble.router_config(encoder, train, fitted, recipe)
     config = replace(config, parity=exports.parity)
     details = {"cross_validation": [asdict(score) for score in cross_validated]}
-    files |= _documents(config, slices, details, refined, options)
+    files |= _documents(config, [*report.slices.values()], details, refined, options)
     write_router(out, config, files, fitted.head)
     clock.append(time.perf_counter())
     print(*notes, sep="\n", end="\n" if notes else "")
-    print(conclusion(slices))
+    print(conclusion(report))
     print("\n".join([f"router: {out}", *(f"  {line}" for line in parity_lines(config))]))
     if exports.refused:
         print(f"  no int8 graph: {exports.refused}")
@@ -331,7 +332,7 @@ def _describe(source: str, table: RewardTable, train: RewardTable) -> None:
 
 def _documents(
     config: RouterConfig,
-    slices: list[dict[str, Any]],
+    slices: list[SliceReport],
     details: dict[str, Any],
     refined: "Refined | None",
     options: Options,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,20 @@ class RewardTable:
 def sample_path() -> str:
     """Path of the bundled sample: prompts answered by pocket experts (recipes/pocket)."""
     return str(resources.files("zooter_lite.table").joinpath("sample.jsonl.gz"))
+
+
+def table_name(source: str) -> str:
+    """Name of a reward table by the file it stands in.
+
+    Examples
+    --------
+    >>> table_name("tables/mine.csv.gz")
+    'mine'
+    """
+    name = Path(source).name
+    for suffix in (".gz", ".csv", ".jsonl", ".parquet"):
+        name = name.removesuffix(suffix)
+    return name
 
 
 def write_table(table: RewardTable, path: str) -> None:
