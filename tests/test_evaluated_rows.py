@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.helpers import table
-from zooter_lite.compare.rows import SplitChoice, TableChoice, chosen_splits, table_name
+from zooter_lite.compare.rows import SplitChoice, TableChoice, chosen_splits
 from zooter_lite.errors import DataError
-from zooter_lite.table.reward_table import RewardTable
+from zooter_lite.table import RewardTable, table_name
 
 
 def rows() -> RewardTable:

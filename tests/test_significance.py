@@ -21,6 +21,7 @@ NAN = float("nan")
         ([-0.1] * 98 + [0.1], 2 * 2 / 100),
         ([0.1] * 99, 2 * 1 / 100),  # they do not vary, so their number is the limit
         ([0.1, 0.2] * 4, norm.sf(3) * 2),  # mean 0.15, deviation 0.05
+        ([0.1, 0.11] * 4, 1e-6),  # the tail is trusted no further
         ([0.0] * 99, 1.0),  # no difference at all
         ([0.1, 0.1, 0.0], 2 * 2 / 4),
         ([0.1, NAN, -0.1, 0.1], 1.0),

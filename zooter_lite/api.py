@@ -12,7 +12,6 @@ import numpy as np
 
 from zooter_lite.cli import as_command, bar, cache_folder
 from zooter_lite.compare.held_out import held_out_report
-from zooter_lite.compare.rows import table_name
 from zooter_lite.errors import needs
 from zooter_lite.labels import diagnose
 from zooter_lite.recipe import Recipe, check_recipe, precisions
@@ -20,7 +19,7 @@ from zooter_lite.report.card import documents, parity_lines
 from zooter_lite.report.terminal import conclusion
 from zooter_lite.router.directory.store import check_replaceable, write_router
 from zooter_lite.router.router import Router
-from zooter_lite.table import RewardTable, sample_path
+from zooter_lite.table import RewardTable, sample_path, table_name
 from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.splits import part_of, with_splits
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, Optional
 from zooter_lite.cli import check_range, option, run
 from zooter_lite.compare.evaluation import evaluate_suite
 from zooter_lite.compare.routed import Plan
-from zooter_lite.compare.rows import SplitChoice, TableChoice, table_name
+from zooter_lite.compare.rows import SplitChoice, TableChoice
 from zooter_lite.compare.suite import read_suite
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files.atomic import atomic_text
@@ -30,6 +30,7 @@ from zooter_lite.measure.results import Report
 from zooter_lite.report.card import rewritten_card
 from zooter_lite.report.terminal import ranking_table, text_table
 from zooter_lite.router.directory.store import read_router, rewrite_router
+from zooter_lite.table import table_name
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from zooter_lite.cli import bar
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.noise import robustness_of
 from zooter_lite.compare.routed import Plan, RoutedTable, routed
-from zooter_lite.compare.rows import SplitChoice, TableChoice, table_name
+from zooter_lite.compare.rows import SplitChoice, TableChoice
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.measure.results import Report, Robustness
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
-from zooter_lite.table.reward_table import RewardTable
+from zooter_lite.table import RewardTable, table_name
 
 
 def evaluate_router(

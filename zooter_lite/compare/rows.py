@@ -82,20 +82,6 @@ class TableChoice:
         return Path(where).name
 
 
-def table_name(source: str) -> str:
-    """Name of a reward table by the file it stands in.
-
-    Examples
-    --------
-    >>> table_name("tables/mine.csv.gz")
-    'mine'
-    """
-    name = Path(source).name
-    for suffix in (".gz", ".csv", ".jsonl", ".parquet"):
-        name = name.removesuffix(suffix)
-    return name
-
-
 def chosen_splits(table: RewardTable, wanted: TableChoice) -> dict[str, Rows]:
     """Rows of each split that is to be evaluated, by its name.
 

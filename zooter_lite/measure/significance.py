@@ -11,6 +11,7 @@ import numpy as np
 from zooter_lite.measure.metrics import Array, Draws, Estimate, measure
 
 LEVEL = 0.05  # of the Holm-corrected p below which a difference is called one
+SMALLEST = 1e-6  # p-value that the tail of a normal distribution is trusted for
 
 Outcome = Literal["better", "worse", "unclear", "unknown"]
 
@@ -85,7 +86,7 @@ def two_sided_p(resampled: Array) -> float:
 
     Where all resamples are on one side their number is the limit, which Holm's correction
     for many experts would push above any level: there a smaller tail of the normal
-    distribution of their mean and deviation counts.
+    distribution of their mean and deviation counts, down to `SMALLEST`.
 
     Examples
     --------
@@ -100,7 +101,7 @@ def two_sided_p(resampled: Array) -> float:
     mean, deviation = abs(float(known.mean())), float(known.std())
     if crossed or not deviation > 1e-9 * mean:
         return p
-    return min(p, math.erfc(mean / deviation / math.sqrt(2)))
+    return min(p, max(SMALLEST, math.erfc(mean / deviation / math.sqrt(2))))
 
 
 def holm(p_values: list[float]) -> list[float]:
