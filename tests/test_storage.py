@@ -182,7 +182,7 @@ def test_every_format_reads_to_the_same_table(tmp_path: Path, save: Callable[[Pa
 
 
 def as_pandas() -> Any:
-    frame = pandas.DataFrame(ROWS, index=[7, 7])
+    frame = pandas.DataFrame(ROWS, index=[7, 7]).assign(unknown=[object(), 1])
     return frame.astype({"subset": "category", "query": "string"})
 
 
@@ -254,6 +254,10 @@ def wrong_pandas(**changed: Any) -> Any:
             "mine: no column 'query'; found 'q', 'rewa",
         ),
         (pa.table({"query": ["p"]}), "mine: expected at least two columns named 'reward:<expert>'"),
+        (
+            datasets.Dataset.from_dict({"a": [1]}).to_iterable_dataset(),
+            "mine: found IterableDataset; expec",
+        ),
         ([{"query": "p"}], "mine: found list; expected a pandas or polars frame, a datasets.Datas"),
         ({"query": ["p"]}, "mine: found dict; expected a pandas or polars frame"),
     ],

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 MAX_DEPTH = 400  # of JSON; the json module refuses somewhere below a thousand
 _TOO_DEEP = f"not a JSON object (nested deeper than {MAX_DEPTH})"
@@ -60,11 +61,8 @@ def _depth(text: str) -> int:
     2
     """
     outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
-    depth = deepest = 0
-    for found in _BRACKETS.finditer("".join(outside)):
-        depth += 1 if found[0] in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+    steps = (1 if bracket in "[{" else -1 for bracket in _BRACKETS.findall("".join(outside)))
+    return max(accumulate(steps), default=0)
 
 
 def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -104,7 +104,7 @@ def read_frame(frame: Any, source: str, wanted: Wanted) -> Columns:
 
 
 def _is_dataset(frame: object) -> bool:
-    return hasattr(frame, "with_format") and hasattr(frame, "select_columns")
+    return hasattr(frame, "with_format") and hasattr(frame, "num_rows")  # one that streams has none
 
 
 def _joined(parts: Mapping[str, Any], source: str, wanted: Wanted) -> Columns:

@@ -21,7 +21,7 @@ from zooter_lite.table.storage import read_columns, write_columns
 FloatArray = NDArray[np.float32]
 
 _PLAIN = ("query_id", "query", "subset", "split", "tags")
-_BY_EXPERT = ("reward:", "cost:", "response:")
+_PREFIXES = ("reward:", "cost:", "response:", "score:")
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ class RewardTable:
         MissingPackageError
             The format needs a package of the `[fit]` extra.
         """
-        prefixes = (*_BY_EXPERT[: 2 + responses], *(("score:",) if scores else ()))
+        left_out = ("response:",) * (not responses) + ("score:",) * (not scores)
         return build_table(
             read_columns(
-                os.fspath(source), lambda name: name in _PLAIN or name.startswith(prefixes)
+                os.fspath(source), lambda name: _is_used(name) and not name.startswith(left_out)
             )
         )
 
@@ -115,7 +115,7 @@ class RewardTable:
         MissingPackageError
             pyarrow, of the `[fit]` extra, is not installed.
         """
-        return build_table(read_frame(frame, name, lambda _: True))
+        return build_table(read_frame(frame, name, _is_used))
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -169,6 +169,10 @@ class RewardTable:
         """
         held = query_hashes(self.queries) >> np.uint64(32) < int(share * 2**32)
         return replace(self, splits=[("train", "test")[one] for one in held.tolist()])
+
+
+def _is_used(column: str) -> bool:
+    return column in _PLAIN or column.startswith(_PREFIXES)
 
 
 def sample_path() -> str:
