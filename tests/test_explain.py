@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +27,19 @@ from tests.helpers import (
     toy_router,
 )
 from zooter_lite import Router
+from zooter_lite import explain as explain_command
+from zooter_lite.cli import run
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision
 from zooter_lite.router.directory.store import write_router
-from zooter_lite.router.explain import (
+from zooter_lite.router.evidence import Agreement, agreement, kendall_tau_b
+from zooter_lite.router.explanation import (
     NO_TAGS,
     NO_TEXTS,
-    Agreement,
     Explanation,
-    agreement,
     explain_decision,
-    kendall_tau_b,
+    shown,
 )
-from zooter_lite.router.explain_text import shown
 from zooter_lite.tags.index import TagIndex
 
 TEXTS = [f"training query {i}" for i in range(12)]
@@ -209,69 +212,74 @@ def test_damaged_kept_queries_are_refused_on_load(keeping: Path) -> None:
         Router.load(keeping)
 
 
-def test_the_command_prints_text_json_and_lines(command: Command, keeping: Path) -> None:
-    text = command("explain", "--router", keeping, "-k", 3, "one two")
-    assert text.returncode == 0, text.stderr
-    assert text.stdout == Router.load(keeping).explain("one two", 3).to_text() + "\n"
-    assert "training query" in text.stdout
-    lines = command("explain", "--router", keeping, "--json", "-", input="one two\n\nthree\n")
-    assert lines.returncode == 0, lines.stderr
-    found = [json.loads(line) for line in lines.stdout.splitlines()]
+@pytest.fixture
+def explain(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the command in this process; returns exit code, standard output and error."""
+
+    def call(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = run(
+            explain_command.Options, explain_command.main, "explain", "", list(map(str, arguments))
+        )
+        return code, *capfd.readouterr()
+
+    return call
+
+
+def test_the_command_prints_text_json_and_lines(explain: Any, keeping: Path) -> None:
+    code, text, err = explain("--router", keeping, "-k", 3, "one two")
+    assert (code, err) == (0, "")
+    assert text == Router.load(keeping).explain("one two", 3).to_text() + "\n"
+    assert "training query" in text
+    code, lines, err = explain("--router", keeping, "--json", "-", stdin=b"one two\n\nthree\n")
+    assert (code, err) == (0, "")
+    found = [json.loads(line) for line in lines.splitlines()]
     assert [content["query"] for content in found] == ["one two", "three"]
     assert len(found[0]["neighbours"]) == 12
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "message"),
+    ("arguments", "stdin", "message"),
     [
-        (("--router", "ROUTER", "  "), {}, "error: the query is empty; expected text"),
-        (("--router", "ROUTER", "-"), {"input": "\n\n"}, "error: standard input holds no query"),
-        (("--router", "ROUTER", "-k", "0", "x"), {}, "error: --neighbours 0: expected at least 1"),
-        (("--router", "nowhere", "x"), {}, "error: nowhere: no such router directory"),
-        (("--router", "tests", "x"), {}, "error: tests: no config.json"),
+        (("--router", "ROUTER", "  "), b"", "error: the query is empty; expected text"),
+        (("--router", "ROUTER", "-"), b"\n\n", "error: standard input holds no query"),
+        (("--router", "ROUTER", "-"), b"one\n\xff\n", "error: standard input, line 2: not UTF-8"),
+        (("--router", "ROUTER", "-k", "0", "x"), b"", "error: --neighbours 0: expected at least 1"),
+        (("--router", "nowhere", "x"), b"", "error: nowhere: no such router directory"),
+        (("--router", "tests", "x"), b"", "error: tests: no config.json"),
     ],
 )
 def test_the_command_refuses_in_one_line(
-    command: Command,
-    folder: Path,
-    arguments: tuple[str, ...],
-    options: dict[str, Any],
-    message: str,
+    explain: Any, folder: Path, arguments: tuple[str, ...], stdin: bytes, message: str
 ) -> None:
-    given = [str(folder) if word == "ROUTER" else word for word in arguments]
-    done = command("explain", *given, **options)
-    assert done.returncode == 2
-    assert done.stderr.startswith(message)
-    assert done.stderr.count("\n") == 1
+    given = [folder if word == "ROUTER" else word for word in arguments]
+    code, _, err = explain(*given, stdin=stdin)
+    assert code == 2
+    assert err.startswith(message)
+    assert err.count("\n") == 1
 
 
 def test_the_command_explains_the_precision_that_is_asked_for(
-    command: Command, router_path: Path
+    explain: Any, router_path: Path
 ) -> None:
     query = "What is 17 * 23?"
-    options = ("--json", "--precision", "int8", query)
-    found = json.loads(command("explain", "--router", router_path, *options).stdout)
+    _, out, _ = explain("--router", router_path, "--json", "--precision", "int8", query)
+    decision = json.loads(out)["decision"]
     expected = Router.load(router_path, "int8").route([query])[0]
-    assert found["decision"]["expert"] == expected.expert
-    assert found["decision"]["probability"] == pytest.approx(expected.probability, abs=1e-5)
+    assert decision["expert"] == expected.expert
+    assert decision["probability"] == pytest.approx(expected.probability, abs=1e-5)
     exact = Router.load(router_path).route([query])[0].probability
-    assert abs(found["decision"]["probability"] - exact) > 1e-5
-
-
-def test_input_that_is_not_utf8_is_one_line(command: Command, folder: Path) -> None:
-    done: Any = command("explain", "--router", folder, "-", input=b"one\n\xff\xfe\n", text=False)
-    assert done.returncode == 2
-    assert done.stderr == b"error: standard input, line 2: not UTF-8\n"
+    assert abs(decision["probability"] - exact) > 1e-5
 
 
 @pytest.mark.slow
 def test_fit_keeps_the_queries_only_when_told(
-    command: Command, router_path: Path, tmp_path: Path
+    command: Command, explain: Any, router_path: Path, tmp_path: Path
 ) -> None:
     assert not (router_path / "queries.json").exists()
-    without = command("explain", "--router", router_path, "What is 17 * 23?")
-    assert without.returncode == 0, without.stderr
-    assert NO_TEXTS in without.stdout
+    assert NO_TEXTS in explain("--router", router_path, "What is 17 * 23?")[1]
     rows = [f"Add {i} and 3,1,0" for i in range(30)] + [f"Sing song {i},0,1" for i in range(30)]
     header = "query,reward:small,reward:large,split,tags"
     lines = [f"{row},train,{'maths' if row[0] == 'A' else 'music'}" for row in rows]
@@ -281,13 +289,11 @@ def test_fit_keeps_the_queries_only_when_told(
     assert done.returncode == 0, done.stderr
     kept = json.loads((tmp_path / "r" / "queries.json").read_text("utf-8"))
     assert kept == [row.split(",")[0] for row in rows]
-    explained = command("explain", "--router", tmp_path / "r", "--json", "Add 7 and 3")
-    assert explained.returncode == 0, explained.stderr
-    found = json.loads(explained.stdout)
+    _, out, _ = explain("--router", tmp_path / "r", "--json", "Add 7 and 3")
+    found = json.loads(out)
     assert found["neighbours"][0]["text"] == "Add 7 and 3"
     assert found["neighbours"][0]["similarity"] == pytest.approx(1.0, abs=1e-5)
     assert found["tags"][0]["tag"] == "maths"
     assert found["agreement"]["tag_choice"] == "small"
     refused = command("fit", "--keep-queries", "--tags", "none")
-    assert refused.returncode == 2
     assert "--keep-queries with --tags none" in refused.stderr

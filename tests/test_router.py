@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from tests.helpers import (
 )
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.onnx.router_graph import router_graph
+from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.router import Router
 
 QUERIES = ["one two", "", "\ud800", "eight " * 1000, "日本語", "one two", "six seven", "three"]
@@ -129,6 +133,70 @@ def test_expert_names_in_any_script(tmp_path: Path) -> None:
 
 def test_toy_files_are_deterministic() -> None:
     assert toy_files(toy_head("prior")) == toy_files(toy_head("prior"))
+
+
+def test_arg_max_by_hand() -> None:
+    probs = np.array([[0.25, 0.5, 0.25], [0.4, 0.2, 0.4]])
+    first, second = arg_max(probs, ["a", "b", "c"])
+    assert first == Decision("b", 0.5, {"a": 0.25, "b": 0.5, "c": 0.25})
+    assert (second.expert, second.probability) == ("a", 0.4)  # of equals the first
+    assert arg_max(np.zeros((0, 3)), ["a", "b", "c"]) == []
+
+
+EVIL = '<script>alert("x")</script>'
+
+
+def evil_report(path: Path) -> None:
+    """Give a router a report and a picture that try to run scripts where they are shown."""
+    (path / "report.svg").write_text(f"<svg xmlns='http://www.w3.org/2000/svg'>{EVIL}</svg>")
+    report = {"slices": [{"split": EVIL, "verdict": f"It wins. {EVIL}"}]}
+    (path / "report.json").write_text(json.dumps(report))
+    for name in ("report.svg", "report.json"):
+        replace_file(path, name, (path / name).read_bytes())
+    edit_config(path, lambda config: config["encoder"].update(name=EVIL))
+
+
+def test_a_notebook_shows_picture_and_verdict_and_runs_no_script(tmp_path: Path) -> None:
+    toy_router(tmp_path / "r", experts=["ant", EVIL, "cat"])
+    evil_report(tmp_path / "r")
+    html = Router.load(tmp_path / "r")._repr_html_()
+    parser = Tags()
+    parser.feed(html)
+    assert {name for name, _ in parser.tags} <= {"div", "b", "img"}
+    (attributes,) = (dict(attributes) for name, attributes in parser.tags if name == "img")
+    kind, _, picture = (attributes["src"] or "").partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert base64.b64decode(picture) == (tmp_path / "r" / "report.svg").read_bytes()
+    assert "".join(parser.text).count(EVIL) == 4  # as text, once each
+    assert "It wins." in html
+
+
+@pytest.mark.parametrize("report", [b"[]", b"{", b"[" * 100_000, b'{"slices": [{"split": 1}]}'])
+def test_a_notebook_shows_a_router_without_figures_too(path: Path, report: bytes) -> None:
+    assert Router.load(path)._repr_html_().count("<div>") == 2
+    replace_file(path, "report.json", report)
+    router = Router.load(path)
+    (path / "report.svg").write_bytes(b"unlisted")
+    assert router._repr_html_().count("<div>") == 2
+    assert "<img" not in router._repr_html_()
+    assert repr(router) == f"<Router {path}: ant, bee, cat; encoder toy>"
+
+
+class Tags(HTMLParser):
+    """What an HTML text holds: its tags with their attributes, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, list[tuple[str, str | None]]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.append((tag, attrs))
+
+    def handle_data(self, data: str) -> None:
+        """Note a text."""
+        self.text.append(data)
 
 
 @pytest.mark.slow

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +18,9 @@ from tests.tiny_encoders import MAX_LENGTH, save_tiny
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.errors import RouterError
 from zooter_lite.router import session as session_module
+from zooter_lite.router.batches import TOKENS_PER_BATCH
 from zooter_lite.router.router import Router
-from zooter_lite.router.session import TOKENS_PER_BATCH, TextSession
+from zooter_lite.router.session import TextSession
 
 
 def texts(n: int, seed: int = 0) -> list[str]:
@@ -124,83 +123,14 @@ def test_outputs_and_width() -> None:
     assert session.run(["one", "two"], ["unit"])[0].shape == (2, DIM)
 
 
-class Watched:
-    """The session of onnxruntime; remembers in which thread each batch ran."""
-
-    def __init__(self, session: TextSession) -> None:
-        self._inner = session._session
-        self.threads: list[str] = []
-        session._session = self
-
-    def run(self, *arguments: Any) -> Any:
-        self.threads.append(threading.current_thread().name)
-        return self._inner.run(*arguments)
-
-    def aside(self) -> list[bool]:
-        """Tell for each batch since the last call whether a worker ran it."""
-        found = [name.startswith("zooter") for name in self.threads]
-        self.threads.clear()
-        return found
-
-
-@pytest.fixture
-def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "cores", lambda: 2)
-
-
-def with_threads(threads: int | None) -> TextSession:
+@pytest.mark.parametrize("threads", [None, 1, 2, 3])
+def test_long_calls_give_the_same_whatever_runs_side_by_side(threads: int | None) -> None:
     encoder = toy_encoder()
-    return TextSession(encoder.graph, encoder.tokenizer, 16, threads)
-
-
-LONG = 1000  # texts, in more than 24 batches
-
-
-@pytest.mark.parametrize("faster", [True, False])
-def test_the_first_long_call_decides_whether_batches_run_side_by_side(
-    two_cores: None, monkeypatch: pytest.MonkeyPatch, faster: bool
-) -> None:
-    session = with_threads(None)
-    watched = Watched(session)
-    embed(session, texts(300))  # some batches, but too few to measure
-    assert not any(watched.aside())
-    # the clock is read before, between and after two equal parts: one by one, side by side
-    clock = iter([0.0, 2.0, 3.0] if faster else [0.0, 2.0, 5.0])
-    monkeypatch.setattr(session_module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    queries = texts(LONG, seed=1)
-    found = embed(session, queries)
-    aside = watched.aside()
-    assert len(aside) > 24
-    assert aside == [False] * 6 + [True] * 6 + [faster] * (len(aside) - 12)
-    np.testing.assert_allclose(found, [toy_embedding(query) for query in queries], atol=1e-5)
-    # decided once, for short calls too; a single text never leaves the caller's thread
-    assert embed(session, queries) == found
-    assert set(watched.aside()) == {faster}
-    embed(session, ["one"])
-    assert not any(watched.aside())
-
-
-@pytest.mark.parametrize(("threads", "aside"), [(1, True), (2, False), (3, False)])
-def test_threads_of_a_batch_leave_cores_for_others_or_not(
-    two_cores: None, threads: int, aside: bool
-) -> None:
-    session = with_threads(threads)
-    watched = Watched(session)
-    queries = texts(LONG)
-    found = embed(session, queries)
-    assert set(watched.aside()) == {aside}
-    np.testing.assert_allclose(found, [toy_embedding(query) for query in queries], atol=1e-5)
-
-
-def test_as_many_batches_side_by_side_as_the_cores_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "cores", lambda: 8)
-    for threads, expected in ((1, 8), (2, 4), (3, 2), (4, 2)):
-        session = with_threads(threads)
-        watched = Watched(session)
-        for _ in range(3):
-            embed(session, texts(LONG))
-        assert 1 <= len(set(watched.threads)) <= expected
-        assert session._workers._max_workers == expected
+    session = TextSession(encoder.graph, encoder.tokenizer, 16, threads)
+    queries = texts(1000)  # more than 24 batches, on which side by side is measured
+    first = embed(session, queries)
+    np.testing.assert_allclose(first, [toy_embedding(query) for query in queries], atol=1e-5)
+    assert embed(session, queries) == first  # decided by now
 
 
 def test_feeds_are_the_padded_batches_that_run_takes(session: TextSession) -> None:
@@ -282,18 +212,3 @@ def test_exact_batches_of_the_router_of_the_sample(
     check_exact(router.predict_proba, queries)
     usual = Router.load(router_path, precision).predict_proba(queries)
     np.testing.assert_allclose(found[0], usual, atol=1e-5)
-
-
-def test_shapes_of_exact_batches_depend_on_the_length_of_the_text_alone() -> None:
-    found = [session_module._exact_length(n) for n in range(600)]
-    assert found[:5] == [2, 2, 2, 4, 4]
-    assert all(length >= n for n, length in enumerate(found))
-    assert found == sorted(found)
-    assert {found[n] for n in range(129, 600)} <= set(range(144, 625, 16))
-    for length in (3, 40, 300, 600):
-        tokens = [np.arange(1, length + 1)] * 3
-        feed = session_module._exact_feed(tokens)
-        rows, width = feed["input_ids"].shape
-        assert width == session_module._exact_length(length)
-        assert rows % session_module._rows(width) == 0
-        assert feed["attention_mask"].sum(axis=1).tolist() == [length] * 3 + [1] * (rows - 3)
