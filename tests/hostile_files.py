@@ -11,7 +11,7 @@ import gzip
 import json
 import lzma
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import zstandard
@@ -76,7 +76,6 @@ class Broken:
     file: str
     content: bytes
     message: str
-    args: tuple[str, ...] = field(default=())
 
 
 def good_csv(number: int) -> Row:
@@ -96,34 +95,23 @@ def good_json(number: int) -> Row:
 
 BAD_CSV: dict[str, tuple[bytes, str]] = {
     "latin-1": (b"a,caf\xe9,b\n", "byte 0xe9 is not UTF-8"),
-    "latin-1 in quotes": (b'a,"caf\xe9",b\n', "byte 0xe9 is not UTF-8"),
     "latin-1 in a line of a quoted cell": (b'a,"one\ncaf\xe9\n",b\n', "byte 0xe9 is not UTF-8"),
-    "0xff": (b"\xff,one,b\n", "byte 0xff is not UTF-8"),
     "overlong": (b"a,\xc0\xaf,b\n", "byte 0xc0 is not UTF-8"),
     "UTF-8 of a surrogate": (b"a,\xed\xa0\x80,b\n", "byte 0xed is not UTF-8"),
-    "character cut by the end of the line": (b"a,one,\xe2\x82\n", "byte 0xe2 is not UTF-8"),
-    "beyond Unicode": (b"a,\xf4\x90\x80\x80,b\n", "byte 0xf4 is not UTF-8"),
     "NUL": (b"a,o\0ne,b\n", "a NUL byte"),
-    "NUL in quotes": (b'a,"o\0ne",b\n', "a NUL byte"),
     "nothing but NUL": (b"\0" * 3000 + b"\n", "a NUL byte"),
     "too few cells": (b"a,one\n", "2 cells, but the header has 3 columns"),
     "too many cells": (b"a,one,b,c\n", "4 cells, but the header has 3 columns"),
-    "many cells": (b"," * 5000 + b"\n", "5001 cells, but the header has 3 columns"),
     "another delimiter": (b"a;one;b\n", "1 cells, but the header has 3 columns"),
-    "tabs": (b"a\tone\tb\n", "1 cells, but the header has 3 columns"),
-    "spaces": (b"   \n", "1 cells, but the header has 3 columns"),
     "an empty quoted cell": (b'""\n', "1 cells, but the header has 3 columns"),
     "text after a quote": (b'a,"one"two,b\n', "broken CSV (',' expected after '\"')"),
-    "quote after a quote": (b'a,"one" "two",b\n', "broken CSV (',' expected after '\"')"),
     "carriage return in a cell": (b"a,one\rtwo,b\n", "broken CSV (new-line character seen"),
     "quotes opened, closed later": (b'a,"one,b\nc,two,d\ne,three"4,\n', "broken CSV (',' expec"),
 }
 LAST_CSV: dict[str, tuple[bytes, str]] = {  # they take what follows
     "never closed": (b'a,"one,b\nc,two,d\n', "broken CSV (unexpected end of data)"),
-    "never closed, at once": (b'"', "broken CSV (unexpected end of data)"),
     "never closed, long": (b'a,one,"' + b"x,y\n" * 2000, "broken CSV (unexpected end of data)"),
     "quote at the very end": (b'a,one,"', "broken CSV (unexpected end of data)"),
-    "closed, doubled": (b'a,one,"b""', "broken CSV (unexpected end of data)"),
     "cut in a character": (b"a,one,\xe2\x82", "byte 0xe2 is not UTF-8"),
     "cut in a row": (b"a,o", "2 cells, but the header has 3 columns"),
 }
@@ -148,54 +136,30 @@ ODD_CSV: dict[str, Row] = {  # sound all the same
 DEEP = b"[" * 450 + b"]" * 450
 BAD_JSON: dict[str, tuple[bytes, str]] = {
     "cut": (b'{"query": "one"\n', "not a JSON object"),
-    "opened": (b"{\n", "not a JSON object"),
-    "cut in text": (b'{"query": "on\n', "not a JSON object"),
     "array": (b'["query", "one"]\n', "expected a JSON object, found list"),
-    "text": (b'"query"\n', "expected a JSON object, found str"),
     "number": (b"5\n", "expected a JSON object, found int"),
-    "null": (b"null\n", "expected a JSON object, found NoneType"),
-    "true": (b"true\n", "expected a JSON object, found bool"),
     "CSV": (b"a,one,b\n", "not a JSON object"),
     "NaN": (b'{"query": "one", "n": NaN}\n', "NaN is not JSON; use null"),
-    "NaN as prompt": (b'{"query": NaN}\n', "NaN is not JSON; use null"),
     "Infinity": (b'{"query": "one", "n": [Infinity]}\n', "Infinity is not JSON"),
-    "-Infinity": (b'{"query": "one", "n": {"m": -Infinity}}\n', "-Infinity is not JSON"),
     "key twice": (b'{"query": "one", "query": "two"}\n', "key 'query' appears twice"),
-    "key twice, deep": (b'{"query": "one", "n": [{"a": 1, "a": 1}]}\n', "key 'a' appears twice"),
     "key twice, escaped": (b'{"query": "one", "qu\\u0065ry": 1}\n', "key 'query' appears twice"),
     "no key": (b'{"Query": "one"}\n', "no key 'query'"),
     "nothing": (b"{}\n", "no key 'query'"),
     "taken": (b'{"query": "one", "expert": "x"}\n', "already has a key 'expert'"),
-    "taken too": (b'{"query": "one", "probability": 1}\n', "already has a key 'probability'"),
     "int": (b'{"query": 5}\n', "'query' holds int, expected text"),
-    "float": (b'{"query": 0.5}\n', "'query' holds float, expected text"),
-    "bool": (b'{"query": false}\n', "'query' holds bool, expected text"),
-    "list": (b'{"query": ["one"]}\n', "'query' holds list, expected text"),
     "object": (b'{"query": {"one": "two"}}\n', "'query' holds dict, expected text"),
     "two in a line": (b'{"query": "one"} {"query": "two"}\n', "not a JSON object"),
-    "comma": (b'{"query": "one",}\n', "not a JSON object"),
-    "comma behind": (b'{"query": "one"},\n', "not a JSON object"),
     "single quotes": (b"{'query': 'one'}\n", "not a JSON object"),
-    "no quotes": (b'{query: "one"}\n', "not a JSON object"),
-    "comment": (b'{"query": "one"} // two\n', "not a JSON object"),
     "deep": (b'{"query": "one", "n": ' + DEEP + b"}\n", "nested deeper than 400"),
     "deeper": (b'{"query": "one", "n": ' + b"[" * 100_000 + b"}\n", "nested deeper than 400"),
-    "deep objects": (b'{"query":' * 5000 + b"1" + b"}" * 5000 + b"\n", "nested deeper than 400"),
     "1e999": (b'{"query": "one", "n": 1e999}\n', "cannot be written as JSON"),
-    "1e999, no key": (b'{"n": 1e999}\n', "no key 'query'"),
     "1e999, wrong type": (b'{"query": -1e999}\n', "'query' holds float, expected text"),
     "digits": (b'{"query": "one", "n": ' + b"9" * 5000 + b"}\n", "not a JSON object (Exceeds"),
-    "leading zero": (b'{"query": "one", "n": 01}\n', "not a JSON object"),
-    "hexadecimal": (b'{"query": "one", "n": 0x1}\n', "not a JSON object"),
-    "tab in text": (b'{"query": "one\ttwo"}\n', "not a JSON object"),
     "escape": (b'{"query": "\\x41"}\n', "not a JSON object"),
-    "short escape": (b'{"query": "\\ud8"}\n', "not a JSON object"),
     "latin-1": (b'{"query": "caf\xe9"}\n', "byte 0xe9 is not UTF-8"),
-    "latin-1 in a key": (b'{"query": "one", "\xe9": 1}\n', "byte 0xe9 is not UTF-8"),
     "UTF-8 of a surrogate": (b'{"query": "\xed\xa0\x80"}\n', "byte 0xed is not UTF-8"),
     "NUL": (b'{"query": "o\0ne"}\n', "a NUL byte"),
     "nothing but NUL": (b"\0" * 3000 + b"\n", "a NUL byte"),
-    "carriage return in text": (b'{"query": "one\rtwo"}\n', "not a JSON object"),
 }
 ODD_JSON: dict[str, Row] = {
     "blank lines": Row(b"\n \t\r\n\n"),
@@ -219,6 +183,9 @@ ODD_JSON: dict[str, Row] = {
     "long": Row(b'{"query": "' + b"one " * 50_000 + b'"}\n', {"query": "one " * 50_000}),
     "no key but others": Row(b'{"": {}, "query": ""}\n', {"": {}, "query": ""}),
 }
+
+
+AT_THE_ENDS = (": latin-1", ": NUL", "few cells", "blank lines", "in quotes", ": cut", "mark later")
 
 
 def texts() -> Iterator[Text]:
@@ -262,10 +229,12 @@ def texts() -> Iterator[Text]:
 def _placed(
     name: str, kind: str, head: bytes, good: Callable[[int], Row], row: Row
 ) -> Iterator[Text]:
-    """Yield files with one odd row: first, in the middle, last, and last without its end."""
+    """Yield files with one odd row: in the middle, and where it is a usual one at the ends."""
     rows = tuple(good(i) for i in range(40))
-    yield Text(f"{name}, first", kind, head, (row, *rows))
     yield Text(f"{name}, in the middle", kind, head, (*rows, row, *rows))
+    if not name.endswith(AT_THE_ENDS):
+        return
+    yield Text(f"{name}, first", kind, head, (row, *rows))
     if len(row.raw.rstrip(b"\r\n")):
         cut = Row(row.raw.rstrip(b"\r\n"), row.values, row.reason)
         yield Text(f"{name}, last", kind, head, (*rows, cut))
@@ -293,10 +262,10 @@ def brokens() -> Iterator[Broken]:
         for other in PACKERS.keys() - {packing}:
             yield Broken(f"{packing} named {other}", f"in.csv{other}", packed, ", after line 0: ")
         yield Broken(f"{packing} twice", f"in.csv{packing}", pack(packed), ", line ")
-        for place in range(1, 10):
+        for place in (1, 5, 9):
             cut = packed[: len(packed) * place // 10]
             yield Broken(f"{packing} cut at {place}", f"in.csv{packing}", cut, ", after line ")
-        for back in (1, 2, 5):
+        for back in (1, 5):
             cut = packed[:-back]
             yield Broken(f"{packing} without {back}", f"in.csv{packing}", cut, ", after line ")
         yield Broken(f"{packing} of nothing", f"in.csv{packing}", pack(b""), ": the file is empty")
@@ -307,9 +276,9 @@ def flipped() -> Iterator[tuple[str, bytes, bytes]]:
     text = HEADER + b"".join(good_csv(i).raw for i in range(300))
     for packing, pack in PACKERS.items():
         packed = pack(text)
-        for place in range(12):
+        for place in range(8):
             changed = bytearray(packed)
-            changed[len(packed) * place // 12] ^= 1 << place % 8
+            changed[len(packed) * place // 8] ^= 1 << place % 8
             yield packing, bytes(changed), text
 
 

@@ -152,7 +152,7 @@ def refused() -> dict[str, tuple[bytes, str]]:
         )
     whole = written(plain(3000), row_group_size=500)
     unreadable = ": not a readable Parquet file ("
-    for place in range(1, 16):
+    for place in (1, 8, 15):
         found[f"cut at {place}"] = whole[: len(whole) * place // 16], unreadable
     for back in (1, 4, 5, 8, 9, 100):
         found[f"without {back}"] = whole[:-back], unreadable

@@ -24,7 +24,11 @@ import pytest
 
 from tests.helpers import WORDS
 from tests.hostile_files import PACKERS, UNPACKERS, check_error
-from zooter_lite.bulk import output
+from zooter_lite.bulk import engine
+from zooter_lite.bulk.options import Options
+from zooter_lite.cli import run
+from zooter_lite.route import main
+from zooter_lite.router.router import Router
 
 ROOT = Path(__file__).resolve().parent.parent
 Route = Callable[..., tuple[int, str]]
@@ -152,25 +156,75 @@ def check_parquet(before: Any, after: Any) -> None:
 
 
 def test_one_worker_and_several_give_the_same_bytes(
-    tmp_path: Path, inputs: Path, router_path: Path
+    tmp_path: Path, inputs: Path, toy: Path, route_toy: Route
 ) -> None:
-    """With the router of the sample, in real processes."""
-    found = []
-    for workers, block in ((1, 2), (2, 2), (2, 64)):
-        target, args = tmp_path / f"{workers} {block}", ("--workers", workers, "--block", block)
-        finished(router_path, inputs / "sub" / "**" / "*[clt]", target, *args)
-        found.append(tree(target))
-    assert found[0] == found[1]
-    assert set(found[0]) == {"b.jsonl", "b.jsonl.zst", "empty.jsonl", "deep/c.parquet"}
-    assert unpacked(found[2]) == unpacked(found[0])
+    pattern = inputs / "sub" / "**" / "*[clt]"
+    finished(toy, pattern, tmp_path / "2", "--workers", 2, "--block", 2)
+    assert route_toy(pattern, tmp_path / "1", "--block", 2)[0] == 0
+    assert tree(tmp_path / "1") == tree(tmp_path / "2")
+    names = {"b.jsonl", "b.jsonl.zst", "empty.jsonl", "deep/c.parquet"}
+    assert set(tree(tmp_path / "1")) == names
 
 
-@pytest.mark.slow
+class StartedError(Exception):
+    """Several workers are to be started."""
+
+
+@pytest.mark.parametrize(
+    ("provider", "args", "several"),
+    [
+        ("CPUExecutionProvider", (), True),
+        ("CPUExecutionProvider", ("--threads", 4), False),
+        ("CUDAExecutionProvider", (), False),
+        ("CUDAExecutionProvider", ("--workers", 2), True),
+    ],
+)
+def test_one_worker_where_there_is_a_gpu(
+    tmp_path: Path,
+    toy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    provider: str,
+    args: tuple[object, ...],
+    several: bool,
+) -> None:
+    def start(*_: object) -> None:
+        raise StartedError
+
+    monkeypatch.setattr(engine, "ProcessPoolExecutor", start)
+    monkeypatch.setattr(engine, "cores", lambda: 4)
+    monkeypatch.setattr(Router, "provider", provider)
+    (tmp_path / "in.csv").write_bytes(as_csv(prompts(300)))
+    files = ("--router", toy, "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv")
+    arguments = [str(argument) for argument in (*files, "--block", 1, *args)]
+    if several:
+        with pytest.raises(StartedError):
+            run(Options, main, "route", "", arguments)
+    else:
+        assert run(Options, main, "route", "", arguments) == 0
+
+
+@pytest.mark.parametrize("package", ["__version__", "onnxruntime.__version__"])
+def test_another_version_never_goes_on(
+    tmp_path: Path, route_toy: Route, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    """An upgrade between a kill and its resume would mix the answers of both."""
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(as_csv(prompts(300)) + b"ragged\n")
+    assert route_toy(source, target, "--block", 1)[0] == 2
+    monkeypatch.setattr(f"zooter_lite.bulk.work.{package}", "99.0")
+    args = ("--block", 1, "--on-error", "skip")
+    code, err = route_toy(source, target, *args)
+    check_error(code, err, f"{target}: an unfinished job of another input, router, setting or vers")
+    code, err = route_toy(source, target, *args, "--force")
+    assert code == 0
+    assert " of an earlier run" not in err
+
+
 @pytest.mark.parametrize("kind", ["csv.gz", "jsonl", "parquet"])
-def test_killed_at_random_moments(tmp_path: Path, toy: Path, kind: str) -> None:
-    """SIGKILL again and again, then to the end: what an undisturbed run gives."""
+def test_killed_at_a_random_moment(tmp_path: Path, toy: Path, route_toy: Route, kind: str) -> None:
+    """SIGKILL, then to the end with another number of workers: what an undisturbed run gives."""
     source, target, whole = (tmp_path / f"{name}.{kind}" for name in ("in", "out", "whole"))
-    texts = prompts(10_000)
+    texts = prompts(4_000)
     if kind == "parquet":
         as_parquet(texts, source)
     elif kind == "jsonl":
@@ -178,21 +232,19 @@ def test_killed_at_random_moments(tmp_path: Path, toy: Path, kind: str) -> None:
     else:
         ragged = as_csv(texts).replace(b",one", b",one,x")
         source.write_bytes(gzip.compress(ragged))
-    args = ("--workers", 2, "--block", 8, "--on-error", "skip")
-    finished(toy, source, whole, *args)
-    dice = random.Random(kind)
-    for _ in range(3):
-        running = process(toy, source, target, *args)
-        before = size(tmp_path / f".out.{kind}.journal")
-        while running.poll() is None and size(tmp_path / f".out.{kind}.journal") == before:
-            time.sleep(0.01)
-        time.sleep(dice.random() / 5)
-        running.send_signal(signal.SIGKILL)
-        running.communicate()
-        if target.exists():
-            break
+    args = ("--block", 4, "--on-error", "skip")
+    assert route_toy(source, whole, *args)[0] == 0
+    running = process(toy, source, target, *args, "--workers", 2)
+    journal = tmp_path / f".out.{kind}.journal"
+    while running.poll() is None and entries(journal) < 2:
+        time.sleep(0.01)
+    time.sleep(random.random() / 10)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
     if not target.exists():
-        assert " of an earlier run (" in finished(toy, source, target, *args)
+        code, err = route_toy(source, target, *args)
+        assert code == 0, err
+        assert " of an earlier run (" in err
     assert target.read_bytes() == whole.read_bytes()
     rejects = [Path(f"{path}.rejects.jsonl") for path in (target, whole)]
     assert rejects[0].exists() == rejects[1].exists() == (kind != "parquet")
@@ -201,8 +253,8 @@ def test_killed_at_random_moments(tmp_path: Path, toy: Path, kind: str) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def entries(journal: Path) -> int:
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
 def test_a_file_that_fails_among_others(tmp_path: Path, route_toy: Route) -> None:
@@ -259,7 +311,7 @@ def test_force_goes_on_with_its_own_job(tmp_path: Path, route_toy: Route) -> Non
 def test_a_job_of_urls(
     tmp_path: Path, inputs: Path, route_toy: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("ZOOTER_CACHE", str(tmp_path / "cache"))
     memory = fsspec.filesystem("memory")
     for name, content in tree(inputs).items():
         memory.pipe(f"/in/{name}", content)

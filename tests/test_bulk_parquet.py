@@ -48,7 +48,7 @@ def test_pieces_number_their_rows(tmp_path: Path) -> None:
             ids += batches(bytes(piece.content))[0]["id"].to_pylist()  # type: ignore[arg-type]
             assert piece.end == piece.last == len(ids)
             if number % 50 == 1:
-                rest = found[number:] or [Piece(b"", 500, 500)]
+                rest = found[number:] or [Piece(b"", 501, 500, 500)]
                 assert read_pieces(tmp_path / "in.parquet", size, piece.last) == rest
         assert ids == list(range(500))
     assert len(read_pieces(tmp_path / "in.parquet", 10**9)) == 4  # one per row group

@@ -17,7 +17,7 @@ from zooter_lite.router.router import Router
 Route = Callable[..., tuple[int, str]]
 SOUND = sound()
 REFUSED = refused()
-FLIPPED = list(flipped(60))
+FLIPPED = list(flipped(24))
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,12 @@ def decided(router: Router, prompts: list[str | None]) -> tuple[list[object], li
 
 
 @pytest.mark.parametrize("name", SOUND)
-@pytest.mark.parametrize("block", [1, 512])
 def test_every_value_and_type_is_kept(
-    tmp_path: Path, route_toy: Route, router: Router, name: str, block: int
+    tmp_path: Path, route_toy: Route, router: Router, name: str
 ) -> None:
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
     source.write_bytes(SOUND[name])
-    code, err = route_toy(source, target, "--block", block)
+    code, err = route_toy(source, target, "--block", 1)
     assert code == 0, err
     with pq.ParquetFile(source) as before, pq.ParquetFile(target) as after:
         old, new = before.read(), after.read()
@@ -73,10 +72,8 @@ def test_what_cannot_be_routed_is_one_line(tmp_path: Path, route_toy: Route, nam
     content, message = REFUSED[name]
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
     source.write_bytes(content)
-    for mode in ("fail", "skip", "keep"):
-        code, err = route_toy(source, target, "--on-error", mode, "--block", 1)
-        check_error(code, err, f"{source}{message}")
-        assert visible(tmp_path) == ["in.parquet"]
+    check_error(*route_toy(source, target, "--on-error", "skip"), f"{source}{message}")
+    assert visible(tmp_path) == ["in.parquet"]
 
 
 @pytest.mark.parametrize("content", FLIPPED, ids=[str(i) for i in range(len(FLIPPED))])

@@ -48,10 +48,13 @@ def test_pieces_hold_the_file_and_reading_goes_on_after_any(quotes: bool) -> Non
     @given(BYTES, SIZES)
     def check(data: bytes, size: int) -> None:
         whole = read(data, size, quotes=quotes)
+        find = csv_records if quotes else json_records
+        all_of_them = [record for piece in whole for record in piece.records(quotes=quotes)]
+        assert all_of_them == list(find(Lines(io.BytesIO(data), "f")))
         place = 0
         for number, piece in enumerate(whole, 1):
-            assert isinstance(piece.content, list)
-            for record in piece.content:
+            assert piece.line == 1 + data[:place].count(b"\n")
+            for record in piece.records(quotes=quotes):
                 assert record.line == 1 + data[:place].count(b"\n")
                 assert data[place:].startswith(record.raw)
                 assert record.whole == (record.size <= records_module.MAX_RECORD)
@@ -101,6 +104,17 @@ def test_a_worked_example_of_a_record_that_is_too_long(monkeypatch: pytest.Monke
     (piece,) = read(data, 100, quotes=True)
     assert piece.content == [Record(b"a\n", 1, 2), Record(b'"lon', 2, 32), Record(b"b\n", 6, 2)]
     assert (piece.end, piece.last) == (len(data), 6)
+
+
+def test_a_store_that_gives_little_at_a_time_gives_the_same_pieces() -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(min(size or 0, 3))
+
+    data = b"".join(b'%d,"x\n%d"\n' % (i, i) for i in range(50))
+    slow = list(pieces(Lines(Slow(data), "f"), 40, quotes=True))
+    assert slow == read(data, 40, quotes=True)
+    assert len(slow) > 5
 
 
 ERRORS: list[tuple[Exception, str]] = [

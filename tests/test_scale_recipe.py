@@ -11,8 +11,8 @@ import pytest
 
 from recipes.scale import prompts, raw, table
 from recipes.scale import route as bench
-from zooter_lite.bulk.block import Settings
-from zooter_lite.bulk.choose import Chooser
+from zooter_lite.bulk.options import Options
+from zooter_lite.bulk.work import Worker
 from zooter_lite.table import read_table
 
 
@@ -43,7 +43,7 @@ def test_a_table_is_the_same_each_time_and_can_be_read(tmp_path: Path) -> None:
 
 
 def test_the_raw_session_decides_as_the_router_does(router_path: Path) -> None:
-    router = Chooser(Settings(str(router_path))).router
+    router = Worker(Options(str(router_path), "-", "-")).router
     for place, text in enumerate(prompts.prompts(6)):
         seconds, best = raw.share(str(router_path), "router.onnx", 512, place, 1)
         assert seconds > 0

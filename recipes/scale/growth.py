@@ -20,8 +20,8 @@ from tokenizers import Tokenizer
 
 from recipes.bench.speed.prompts import prompts_of, vocabulary
 from recipes.scale.prompts import prompts
-from zooter_lite.bulk.block import Settings
-from zooter_lite.bulk.choose import Chooser
+from zooter_lite.bulk.options import Options as Routing
+from zooter_lite.bulk.work import Worker
 from zooter_lite.table import read_table, sample_path
 
 LENGTHS = (8, 16, 32, 64, 128, 256)
@@ -35,12 +35,12 @@ SECONDS = 4.0  # of each measurement, about
 def speed(router: str, texts: list[str], precision: str = "fp32") -> float:
     """Prompts per second of one worker; `texts` are repeated in new orders until time is up."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    chooser = Chooser(Settings(router, precision), at_once=1)  # type: ignore[arg-type]
+    worker = Worker(Routing(router, "-", "-", precision=precision), at_once=1)  # type: ignore[arg-type]
     part = max(64, len(texts) // 8)
-    chooser.choose(texts[:part])
+    worker.choose(texts[:part])
     done, started = 0, time.perf_counter()
     for start in range(part, len(texts), part):
-        done += len(chooser.choose(texts[start : start + part]))
+        done += len(worker.choose(texts[start : start + part]))
         if time.perf_counter() - started > SECONDS:
             break
     return done / (time.perf_counter() - started)

@@ -62,8 +62,8 @@ class Options:
     )
     workers: Optional[int] = option(
         None,
-        help="processes or actors, each with a router of its own (default: cores / threads; with "
-        "--engine ray from one to as many as the cluster has room for)",
+        help="processes or actors, each with a router of its own (default: cores / threads, or "
+        "one on a GPU; with --engine ray from one to as many as the cluster has room for)",
         kind=int,
     )
     threads: int = option(1, help="threads of one forward pass")

@@ -124,7 +124,7 @@ class Output:
         self._spool = self._beside("partial")
         self._rejects = self._beside("rejects.partial")
         self._journal_path = self._beside("journal")
-        is_link = not is_url(target) and Path(target).is_symlink()
+        is_link = not is_url(target) and os.path.islink(target)  # noqa: PTH114
         self.rejects_target = f"{self._final if is_link else target}{REJECTS}"
         self._stack = ExitStack()
         self.state = self._check()

@@ -90,11 +90,11 @@ def parquet_pieces(file: Any, source: Source, size: int, start: int) -> Iterator
             for batch in file.iter_batches(batch_size=rows, row_groups=[group]):
                 place += batch.num_rows
                 if place > start:
-                    yield Piece(_stream(pa, batch), place, place)
+                    yield Piece(_stream(pa, batch), place - batch.num_rows + 1, place, place)
             if place != end:
                 raise ValueError(f"row group {group} ends at row {place} of {end}")
         if end <= start:
-            yield Piece(b"", start, start)
+            yield Piece(b"", start + 1, start, start)
 
 
 def _rows_per_piece(metadata: Any, size: int) -> int:
@@ -116,13 +116,12 @@ class ParquetRows:
 
     def __init__(self, block: Block) -> None:
         self._pa = _arrow()
-        self._added = block.start.added
+        self._added, self._first = block.start.added, block.piece.line
         self._batch = None
         self.bad: list[Bad] = []
         self.prompts: list[str] = []
         if block.piece.content:
             self._batch = next(iter(self._pa.ipc.open_stream(block.piece.content)))
-            self._first = block.piece.last - self._batch.num_rows + 1
             self.prompts = self._texts(self._batch.column(block.start.column))
 
     def _texts(self, column: Any) -> list[str]:

@@ -49,7 +49,7 @@ def _json_pieces(start: Start) -> _Pieces:
     with open_source(start.source) as stream:
         lines = Lines(stream, start.source.name)
         for piece in _rest(lines, stream, start, quotes=False):
-            blank = blank and not any(record.raw.strip() for record in piece.content)
+            blank = blank and isinstance(piece.content, bytes) and not piece.content.strip()
             if not blank:
                 yield None, piece
     if blank:

@@ -155,8 +155,8 @@ def read_costs(path: str, experts: Sequence[str]) -> dict[str, float]:
         raise DataError(f"{path}: expected a JSON object from expert to the cost of one prompt")
     for expert in experts:
         cost = costs.get(expert)
-        number = isinstance(cost, int | float) and not isinstance(cost, bool)
-        if not number or not 0 <= cost <= sys.float_info.max:
+        number = cost if isinstance(cost, int | float) and not isinstance(cost, bool) else -1
+        if not 0 <= number <= sys.float_info.max:
             raise DataError(f"{path}: {expert!r} has the cost {cost!r}; expected a number from 0")
     return {expert: float(costs[expert]) for expert in experts}
 

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from zooter_lite.bulk.block import Bad, Block, Cells
 from zooter_lite.files.lines import csv_line, decode_line, json_line, json_object
@@ -28,9 +28,9 @@ class CsvRows:
         columns = block.columns or ()
         self._header = [(*columns, *block.start.added)] if block.first else []
         self._width = len(columns)
-        self._rows = _together(records_of(block), self._width) or [
+        self._rows = _together(block.piece.content, self._width) or [
             _csv_row(record, self._width)
-            for record in records_of(block)
+            for record in block.piece.records(quotes=True)
             if self._width == 1 or record.raw.strip(b"\r\n")
         ]
         place = columns.index(block.start.column)
@@ -51,16 +51,16 @@ class CsvRows:
         return _csv_text(rows).encode("utf-8")
 
 
-def _together(records: list[Record], width: int) -> list[list[str] | Bad]:
+def _together(content: bytes | list[Record], width: int) -> list[list[str] | Bad]:
     """Every row at once; none where one is unsound."""
+    if isinstance(content, list):
+        return []
     try:
-        text = decode_line(b"".join(record.raw for record in records))
-        rows = list(csv.reader(io.StringIO(text, newline="\n"), strict=True))
+        rows = list(csv.reader(io.StringIO(decode_line(content), newline="\n"), strict=True))
     except (ValueError, csv.Error):
         return []
     rows = [row or [""] for row in rows] if width == 1 else [row for row in rows if row]
-    sound = all(len(row) == width for row in rows) and all(record.whole for record in records)
-    return [*rows] if sound else []
+    return [*rows] if set(map(len, rows)) == {width} else []
 
 
 def _csv_row(record: Record, width: int) -> list[str] | Bad:
@@ -116,7 +116,9 @@ class JsonRows:
 
     def __init__(self, block: Block) -> None:
         self._column, self._added = block.start.column, block.start.added
-        self._rows = [row for row in map(self._row, records_of(block)) if row is not None]
+        self._rows = [
+            row for row in map(self._row, block.piece.records(quotes=False)) if row is not None
+        ]
         self.prompts = ["" if isinstance(row, Bad) else row[0] for row in self._rows]
         self.bad = [row for row in self._rows if isinstance(row, Bad)]
 
@@ -161,11 +163,6 @@ class JsonRows:
             elif keep:
                 lines.append(json_line({self._column: None} | (row.values or {}) | added))
         return "".join(lines).encode("utf-8")
-
-
-def records_of(block: Block) -> list[Record]:
-    """Return the records of a block of text."""
-    return cast("list[Record]", block.piece.content)
 
 
 def _bad(record: Record, reason: str, values: Any = None) -> Bad:

@@ -7,6 +7,7 @@ import gzip
 import importlib
 import io
 import lzma
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,7 +113,7 @@ def size_of(path: str | Path) -> int:
             filesystem, inner = filesystem_of(path)
             return int(filesystem.size(inner) or 0)
         except FileNotFoundError:
-            return 0 if Path(path).is_symlink() else -1
+            return 0 if os.path.islink(path) else -1  # noqa: PTH114
 
 
 def upload(path: Path, url: str) -> None:

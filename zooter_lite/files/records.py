@@ -7,7 +7,9 @@ a piece can be parsed anywhere, and reading can go on later from there.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import io
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO, NamedTuple
 
@@ -48,14 +50,24 @@ class Piece(NamedTuple):
     Attributes
     ----------
     content
-        The records or the stream; nothing where there are none.
+        The bytes; or the records, where one is too long or hard to find again.
+    line
+        Line (row of Parquet) with which it begins, from 1.
     end, last
         Bytes and lines (rows of Parquet) of the file up to the end of the piece.
     """
 
-    content: list[Record] | bytes
+    content: bytes | list[Record]
+    line: int
     end: int
     last: int
+
+    def records(self, *, quotes: bool) -> list[Record]:
+        """Return the records of a piece of text, of CSV with `quotes`."""
+        if isinstance(self.content, list):
+            return self.content
+        lines = Lines(io.BytesIO(self.content), "", 0, self.line - 1)
+        return list(csv_records(lines) if quotes else json_records(lines))
 
 
 class Lines:
@@ -76,6 +88,28 @@ class Lines:
         self.offset = offset
         self.line = line
         self._stream = stream
+        self._ahead = io.BytesIO()
+
+    def look(self, size: int) -> bytes:
+        """Return the next `size` bytes and the rest of their last line, not yet counted.
+
+        `read` then begins with them, unless `take` counts them first.
+        """
+        parts = [b""]
+        while size > 0 and (more := self._guarded(self._stream.read, size)):
+            parts.append(more)  # a store may give less than it was asked for
+            size -= len(more)
+        if parts[-1] and not parts[-1].endswith(b"\n"):
+            parts.append(self._guarded(self._stream.readline, MAX_RECORD + 1))
+        raw = b"".join(parts)
+        self._ahead = io.BytesIO(raw)
+        return raw
+
+    def take(self) -> None:
+        """Count what `look` returned as read."""
+        raw = self._ahead.read()
+        self.offset += len(raw)
+        self.line += raw.count(b"\n") + (not raw.endswith(b"\n"))
 
     def read(self, most: int = MAX_RECORD + 1, *, new: bool = True) -> bytes:
         """Next line, or its first `most` bytes; empty at the end. Not `new`: one goes on.
@@ -85,13 +119,18 @@ class Lines:
         DataError
             The stream cannot be read on: a damaged disk, or compressed data cut short.
         """
-        try:
-            raw = self._stream.readline(most)
-        except Exception as error:  # each decompressor and store raises its own
-            raise refused(error, f"{self.name}, after line {self.line}", DAMAGED) from error
+        raw = self._ahead.readline(most)
+        if not raw.endswith(b"\n") and len(raw) < most:
+            raw += self._guarded(self._stream.readline, most - len(raw))
         self.offset += len(raw)
         self.line += new and bool(raw)
         return raw
+
+    def _guarded(self, read: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            return read(size)
+        except Exception as error:  # each decompressor and store raises its own
+            raise refused(error, f"{self.name}, after line {self.line}", DAMAGED) from error
 
     def record(self, raw: bytes, line: int, *, quotes: bool) -> Record:
         """Return the record that begins with `raw`; of one that is too long, skip the rest.
@@ -121,15 +160,35 @@ def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
     quotes
         Whether quoted cells may hold ends of lines, as in CSV.
     """
-    start, found = lines.offset, False
-    content: list[Record] = []
-    for record in csv_records(lines) if quotes else json_records(lines):
-        content.append(record)
-        if lines.offset - start >= size:
-            yield Piece(content, lines.offset, lines.line)
-            start, found, content = lines.offset, True, []
-    if content or not found:
-        yield Piece(content, lines.offset, lines.line)
+    raw = lines.look(size)
+    if not raw:
+        yield Piece(b"", lines.line + 1, lines.offset, lines.line)
+    while raw:
+        line, end = lines.line + 1, lines.offset + len(raw)
+        content: bytes | list[Record] = raw
+        if len(raw) <= MAX_RECORD and not (quotes and _is_cut(raw, first=line == 1)):
+            lines.take()
+        else:
+            content = []
+            for record in csv_records(lines) if quotes else json_records(lines):
+                content.append(record)
+                if lines.offset >= end:
+                    break
+        yield Piece(content, line, lines.offset, lines.line)
+        raw = lines.look(size)
+
+
+def _is_cut(raw: bytes, *, first: bool) -> bool:
+    """Whether a CSV record goes on after these lines, or one is broken."""
+    if b'"' not in raw:
+        return False
+    csv.field_size_limit(2**31 - 1)
+    text = raw.removeprefix(_MARK if first else b"").decode("latin-1")
+    try:
+        deque(csv.reader(io.StringIO(text, newline="\n"), strict=True), 0)
+    except csv.Error:
+        return True
+    return False
 
 
 def json_records(lines: Lines) -> Iterator[Record]:

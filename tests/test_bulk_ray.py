@@ -14,21 +14,24 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from zooter_lite.files.store import Source
 
 from tests.conftest import ROOT, Command
-from zooter_lite.bulk.block import Settings
-from zooter_lite.bulk.reader import Start, read_blocks
+from tests.helpers import toy_router
+from zooter_lite.bulk.block import Start
+from zooter_lite.bulk.options import Options
+from zooter_lite.bulk.reader import read_blocks
+from zooter_lite.bulk.work import versions
 from zooter_lite.errors import DataError, MissingPackageError, RouterError
+from zooter_lite.files.places import Source
 from zooter_lite.router.router import Router
 
 ray = pytest.importorskip("ray")
-from zooter_lite.bulk import ray_cluster, ray_engine  # noqa: E402 - after the skip
+from zooter_lite.bulk.ray import cluster as ray_cluster  # noqa: E402 - after the skip
+from zooter_lite.bulk.ray import pipeline  # noqa: E402
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -36,7 +39,7 @@ QUIET = {
     "RAY_worker_niceness": "0",
     "RAY_ADDRESS": "",
 }
-QUESTIONS = ("What is 17 * 23?", "How many feet are 3 miles?", "Reverse the word lamp.", "")
+QUESTIONS = ("one two", "three four five", "six", "")
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes of /proc")
 
 
@@ -115,10 +118,18 @@ def wait(ready: Callable[[], object], process: subprocess.Popen[Any], seconds: f
 
 
 @pytest.fixture(scope="module")
-def route(command: Command, router_path: Path) -> Command:
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a small router that sends prompts to different experts."""
+    path = tmp_path_factory.mktemp("toy") / "router"
+    toy_router(path, "linear")
+    return path
+
+
+@pytest.fixture(scope="module")
+def route(command: Command, toy: Path) -> Command:
     def run(source: object, target: object, *args: object, **options: Any) -> Any:
         environment = os.environ | QUIET
-        files = ("--router", router_path, "--input", source, "--output", target)
+        files = ("--router", toy, "--input", source, "--output", target)
         return command("route", *files, *args, **({"env": environment} | options))
 
     return run
@@ -182,7 +193,7 @@ def test_a_bad_row_is_one_line_and_what_stands_before_it_is_kept(
     assert done.returncode == 2
     assert done.stderr == (f"error: {source}, line 92: 1 cells, but the header has 2 columns\n")
     assert not target.exists()
-    assert (tmp_path / ".out.csv.partial").read_text().splitlines()[1].startswith("0,What is 17")
+    assert (tmp_path / ".out.csv.partial").read_text().splitlines()[1].startswith("0,one two")
     left_out = ("--block", 1, "--on-error", "skip", "--workers", 1)
     assert route(source, target, *left_out).stderr.splitlines()[1].startswith("9 rows in")
     assert route(source, tmp_path / "whole.csv", *left_out).returncode == 0
@@ -192,16 +203,16 @@ def test_a_bad_row_is_one_line_and_what_stands_before_it_is_kept(
 @linux
 @pytest.mark.slow
 def test_a_killed_driver_and_a_killed_worker_change_no_byte(
-    tmp_path: Path, route: Command, router_path: Path, cluster: tuple[str, int]
+    tmp_path: Path, route: Command, toy: Path, cluster: tuple[str, int]
 ) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
-    rows = [f"{n},{QUESTIONS[n % 3]} {'And then? ' * 10}{n}" for n in range(240)]
+    rows = [f"{n},{QUESTIONS[n % 3]} {'And then? ' * 10}{n}" for n in range(1500)]
     source.write_text("\n".join(["n,query", *rows]) + "\n")
-    job = ("--block", "2")
+    job = ("--block", "1")
     assert route(source, tmp_path / "local.csv", *job).returncode == 0
     expected = (tmp_path / "local.csv").read_bytes()
     where = ("--engine", "ray", "--workers", "2")
-    files = ("--router", str(router_path), "--input", str(source), "--output", str(target))
+    files = ("--router", str(toy), "--input", str(source), "--output", str(target))
     command = [sys.executable, "-m", "zooter_lite.route", *files, *job, *where]
 
     def start(*more: str) -> subprocess.Popen[bytes]:
@@ -266,21 +277,18 @@ def test_an_address_without_a_cluster(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_standard_input_and_an_address_for_the_local_engine(tmp_path: Path, route: Command) -> None:
+def test_standard_input(tmp_path: Path, route: Command) -> None:
     done = route("-", tmp_path / "out.csv", "--engine", "ray", input="query\nx\n")
     assert done.returncode == 2
     assert done.stderr == (
         "error: standard input: --engine ray needs a file, which can be read again when a node "
         "fails\n"
     )
-    done = route("-", tmp_path / "out.csv", "--ray-address", "auto", input="query\nx\n")
-    assert done.returncode == 2
-    assert done.stderr == "error: --ray-address is for --engine ray\n"
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingPackageError) as caught, ray_cluster.connected(None, 1, 1):
+    with pytest.raises(MissingPackageError) as caught, ray_cluster.connected(None, 1):
         pass
     assert str(caught.value) == (
         "--engine ray needs the package 'ray': pip install 'zooter-lite[ray]'"
@@ -296,80 +304,61 @@ def test_routing_without_the_option_imports_no_ray() -> None:
 
 
 def the_start(path: Path) -> Start:
-    return Start(0, Source(str(path), "csv", "", ""), "", "query", ("expert",), 64)
+    return Start(Source(str(path), "csv", "", ""), "", "query", ("expert", "probability"), 64)
 
 
 def items(start: Start) -> list[Any]:
-    tables = ray_engine.read_items(ray_engine.packed(start))
-    return [ray_engine.unpacked(table) for table in tables]
+    tables = pipeline.read_items(pipeline.packed(start))
+    return [pipeline.unpacked(table) for table in tables]
 
 
-def test_blocks_then_the_failure_in_its_place(tmp_path: Path) -> None:
+def test_blocks_then_the_error_in_its_place(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_text("query\n" + "What is 2 + 2?\n" * 20)
     assert items(the_start(path)) == list(read_blocks(the_start(path)))
     assert len(items(the_start(path))) == 4
     path.write_text("other\n")
-    (failure,) = items(the_start(path))
-    assert failure == ray_engine.Failure(
-        False, f"{path}: no column 'query'; found 'other' (--column names another)"
-    )
-    with pytest.raises(DataError, match="no column 'query'"):
-        raise failure.error()
-    with pytest.raises(RouterError, match="damaged"):
-        raise ray_engine.Failure(True, "damaged").error()
-
-
-@pytest.mark.parametrize(
-    ("precision", "graphs"),
-    [
-        ("fp32", {"router.onnx"}),
-        ("int8", {"router.int8.onnx"}),
-        ("auto", {"router.onnx", "router.int8.onnx"}),
-    ],
-)
-def test_only_what_the_workers_load_is_sent(
-    router_path: Path, precision: str, graphs: set[str]
-) -> None:
-    found = ray_engine.router_files(router_path, precision)
-    assert {name for name in found if name.endswith(".onnx")} == graphs
-    others = {"config.json", "head.safetensors", "tokenizer.json", "tags.json", "tags.faiss"}
-    assert set(found) - graphs == others
-    assert found["config.json"] == (router_path / "config.json").read_bytes()
+    (error,) = items(the_start(path))
+    assert isinstance(error, DataError)
+    assert str(error) == f"{path}: no column 'query'; found 'other' (--column names another)"
 
 
 def test_a_worker_routes_and_tells_why_it_cannot(
-    tmp_path: Path, router_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "in.csv"
-    path.write_text("query\nWhat is 2 + 2?\n")
-    block = ray_engine.packed(next(read_blocks(the_start(path))))
+    path.write_text("query\none two\n")
+    block = pipeline.packed(next(read_blocks(the_start(path))))
     monkeypatch.setattr(ray, "get", lambda files: files)
-    settings = Settings(str(router_path))
-    files = ray_engine.router_files(router_path, "fp32")
-    sound = ray_engine.Shipment(settings, files, ray_engine.VERSIONS)
-    result = ray_engine.unpacked(ray_engine.RayWorker(sound)(block))
-    expert = Router.load(router_path).route(["What is 2 + 2?"])[0].expert
-    assert result.data.startswith(f"query,expert,probability\nWhat is 2 + 2?,{expert},".encode())
-    damaged = replace(sound, files=files | {"head.safetensors": b""})
-    failure = ray_engine.unpacked(ray_engine.RayWorker(damaged)(block))
-    assert failure.router
-    assert failure.message.startswith(f"{router_path}/head.safetensors")
-    other = replace(sound, versions={"zooter-lite": "9", "onnxruntime": "8"})
-    failure = ray_engine.unpacked(ray_engine.RayWorker(other)(block))
-    assert failure.message.startswith("a node of the cluster has zooter-lite 0.")
-    assert failure.message.endswith("; expected zooter-lite 9 and onnxruntime 8, as here")
+    options = Options(str(toy), "-", "-")
+    files = pipeline.router_files(toy, "fp32")
+    others = {"config.json", "head.safetensors", "tokenizer.json", "tags.json", "tags.faiss"}
+    assert others | {"router.onnx"} <= set(files)
+    assert "router.onnx" not in pipeline.router_files(toy, "int8")  # no worker would load it
+
+    def ask(files: dict[str, bytes], expected: dict[str, str]) -> Any:
+        return pipeline.unpacked(pipeline.RayWorker(options, [files], expected)(block))
+
+    expert = Router.load(toy).route(["one two"])[0].expert
+    result = ask(files, versions())
+    assert result.data.startswith(f"query,expert,probability\none two,{expert},".encode())
+    error = ask(files | {"head.safetensors": b""}, versions())
+    assert isinstance(error, RouterError)
+    assert str(error).startswith(f"{toy}/head.safetensors")
+    error = ask(files, {"zooter-lite": "9", "onnxruntime": "8"})
+    assert str(error).startswith("a node of the cluster has zooter-lite 0.")
+    assert str(error).endswith("; expected zooter-lite 9 and onnxruntime 8, as here")
 
 
 def test_what_a_cluster_does_to_a_job_is_one_line() -> None:
-    with pytest.raises(DataError) as caught, ray_cluster.told(ray):
+    with pytest.raises(DataError) as caught, ray_cluster._told(ray):
         raise ray.exceptions.RaySystemError("No module named 'zooter_lite'\ntrace")
     assert str(caught.value) == (
         "a node of the Ray cluster has no zooter-lite; expected the same version on each"
     )
-    with pytest.raises(DataError, match=r"^Ray: System error: disk full$"), ray_cluster.told(ray):
+    with pytest.raises(DataError, match=r"^Ray: System error: disk full$"), ray_cluster._told(ray):
         raise ray.exceptions.RaySystemError("disk\nfull")
-    with pytest.raises(ray.exceptions.RayTaskError), ray_cluster.told(ray):
+    with pytest.raises(ray.exceptions.RayTaskError), ray_cluster._told(ray):
         raise ray.exceptions.RayTaskError("work", "a bug", ValueError("a bug"))
 
 
