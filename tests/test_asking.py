@@ -10,8 +10,9 @@ import pytest
 
 from tests.llm_prompts import prompt_of
 from tests.llm_server import serving
-from zooter_lite.ask.asking import Limits, Question, Replies, ask_all, quoted
+from zooter_lite.ask.asking import Limits, Question, Replies, ask_all
 from zooter_lite.ask.pool import Expert
+from zooter_lite.ask.texts import quoted
 from zooter_lite.errors import DataError
 
 

@@ -17,6 +17,7 @@ import pytest
 from tests.llm_server import Canned, Reply, Server, completion, echo, refusal, serving
 from zooter_lite.ask import calls as module
 from zooter_lite.ask.calls import GIVE_UP_AFTER, Call, ExpertError, Outcome, run_calls
+from zooter_lite.ask.known import Known
 from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal, read_journal
@@ -50,8 +51,9 @@ def ask(
         return (Call({"q": prompt, "e": name}, prompt) for prompt in prompts)
 
     with Journal(path) as journal:
+        known = Known(path, "call", lambda record: (record["q"], record["e"]), len)
         made = {expert.name: made_for(expert.name) for expert in experts}
-        outcome = run_calls(made, experts, journal, **options)
+        outcome = run_calls(made, experts, journal, known, **options)
     return outcome, list(read_journal(path))
 
 
@@ -215,18 +217,18 @@ def test_the_budget_is_not_passed_and_the_end_is_clean(tmp_path: Path) -> None:
     prompts = [f"p {i}" for i in range(100)]  # three tokens each to answer
     path = tmp_path / "j"
     with serving() as server:
-        outcome, records = ask(path, prompts, priced(server), budget=(40.0, 0.0))
+        outcome, records = ask(path, prompts, priced(server), max_cost=40.0)
         # calls are begun while 3 n + 10 <= 40
         assert outcome.out_of_budget
         assert len(records) == len(server.requests) == 11
         assert sum(r["cost"] for r in records) == pytest.approx(33)
         left = [p for p in prompts if p not in {r["q"] for r in records}]
-        again, records = ask(path, left, priced(server), budget=(40.0, 33.0))
+        again, records = ask(path, left, priced(server), max_cost=40.0)
         assert (again.out_of_budget, len(records), len(server.requests)) == (True, 11, 11)
-        more, records = ask(path, left, priced(server), budget=(49.0, 33.0))
+        more, records = ask(path, left, priced(server), max_cost=49.0)
         assert (more.out_of_budget, len(records), len(server.requests)) == (True, 14, 14)
         left = [p for p in prompts if p not in {r["q"] for r in records}]
-        rest, records = ask(path, left, priced(server), budget=(1000.0, 42.0))
+        rest, records = ask(path, left, priced(server), max_cost=1000.0)
     assert not rest.out_of_budget
     assert sorted(r["q"] for r in records) == sorted(prompts)
 
@@ -239,14 +241,14 @@ def test_answers_without_usage_and_lost_replies_count_as_the_most(tmp_path: Path
 
     with serving(reply) as server:
         one = priced(server, concurrency=1, attempts=1)
-        outcome, records = ask(tmp_path / "j", ["a", "lost", "b", "c"], one, budget=(35.0, 0.0))
+        outcome, records = ask(tmp_path / "j", ["a", "lost", "b", "c"], one, max_cost=35.0)
     assert outcome.out_of_budget
     assert [(r["q"], r["cost"]) for r in records] == [("a", 10.0), ("lost", 10.0), ("b", 10.0)]
 
 
 def test_a_budget_that_ends_between_attempts_keeps_what_they_cost(tmp_path: Path) -> None:
     with serving(lambda _: Canned(body=b"{")) as server:
-        outcome, (record,) = ask(tmp_path / "j", ["a"], priced(server), budget=(25.0, 0.0))
+        outcome, (record,) = ask(tmp_path / "j", ["a"], priced(server), max_cost=25.0)
     assert outcome.out_of_budget
     assert (record["unfinished"], record["cost"], record["attempts"]) == (True, 20.0, 2)
     assert record["error"].startswith("the run ended; a reply that cannot be read")
@@ -256,7 +258,7 @@ def test_a_budget_that_ends_between_attempts_keeps_what_they_cost(tmp_path: Path
 def test_a_budget_needs_a_bound_of_the_answers(tmp_path: Path) -> None:
     expert = Expert("e", "http://127.0.0.1:1/v1", "m", price_output=1)
     with pytest.raises(DataError, match="expert 'e': no max_tokens in its sampling"):
-        ask(tmp_path / "j", ["a"], expert, budget=(1.0, 0.0))
+        ask(tmp_path / "j", ["a"], expert, max_cost=1.0)
 
 
 def test_answers_that_cannot_be_parsed_are_asked_again_and_paid(tmp_path: Path) -> None:

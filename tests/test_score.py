@@ -349,7 +349,7 @@ def test_a_damaged_journal_of_responses_is_refused(
 def test_other_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = collected(tmp_path / "r")
     assert score(folder, "exact", "table.xlsx") == 2
-    assert "expected a name ending in .parquet" in capsys.readouterr().err
+    assert "expected a name ending in .csv" in capsys.readouterr().err
     assert score(folder, "exact", "no/table.csv") == 2
     assert "no such folder" in capsys.readouterr().err
     rows = [{**QUERIES[0], "query": "Another?"}, *QUERIES[1:]]

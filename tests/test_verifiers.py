@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zooter_lite.ask.texts import fenced, last_boxed
 from zooter_lite.errors import DataError
 from zooter_lite.scoring.verifiers import (
     contains,
     exact,
-    fenced,
     json_schema,
-    last_boxed,
     last_number,
     numeric,
     regex,

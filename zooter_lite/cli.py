@@ -9,13 +9,16 @@ import argparse
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, field
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Optional, TypeVar
 
 from argparse_dataclass import ArgumentParser
+from tqdm import tqdm
 
-from zooter_lite.errors import ZooterError
+from zooter_lite.errors import DataError, ZooterError
 
 Options = TypeVar("Options")
 
@@ -47,6 +50,39 @@ def option(
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def cache_option() -> Any:
+    """Return the field of the option --cache; `cache_folder` reads it."""
+    return option("", help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)")
+
+
+def cache_folder(text: str) -> Path:
+    """Folder of the embeddings that `cache_option` was given."""
+    from zooter_lite.encode.cache import default_cache
+
+    return Path(text) if text else default_cache()
+
+
+def check_range(name: str, value: Optional[float], low: float, high: float) -> None:
+    """Raise DataError where the number of an option is given and out of its range."""
+    if value is not None and not low <= value <= high:
+        raise DataError(f"{name} {value}: expected a number from {low:g} to {high:g}")
+
+
+def check_out(path: str, suffixes: tuple[str, ...]) -> None:
+    """Raise DataError where a file to write has another suffix, or its folder is missing."""
+    if not path.lower().endswith(suffixes):
+        raise DataError(f"{path}: expected a name ending in {', '.join(suffixes)}")
+    if not Path(path).absolute().parent.is_dir():
+        raise DataError(f"{path}: no such folder")
+
+
+@contextmanager
+def bar(total: int, label: str) -> Iterator[Any]:
+    """Show a progress bar on stderr while the block runs, where stderr is a terminal."""
+    with tqdm(total=total, desc=label, disable=None, file=sys.stderr, leave=False) as shown:
+        yield shown
 
 
 def parse(

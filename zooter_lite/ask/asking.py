@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zooter_lite.ask.calls import Call, Tally, run_calls
+from zooter_lite.ask.known import Known
 from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError
-from zooter_lite.files.journal import Journal, read_journal
+from zooter_lite.files.journal import Journal
 
 Progress = Callable[[int], object]
 
@@ -97,19 +98,26 @@ def ask_all(
     limits = limits or Limits()
     keys = [_key(expert, question(place)) for place in range(n_questions)]
     places = {key: place for place, key in reversed(list(enumerate(keys)))}  # the first of each
-    known = _read(path, places)
-    settled = known.answers.keys() | (set() if limits.retry_failed else known.failed)
-    missing = [key for key in dict.fromkeys(keys) if key not in settled]
+    known = Known(
+        path,
+        "question",
+        lambda record: str(record["question"]),
+        lambda record: record["parsed"],
+        retry_failed=limits.retry_failed,
+    )
+    missing = [key for key in dict.fromkeys(keys) if key not in known]
     progress(n_questions - len(missing))
     tally = Tally()
     if missing:
-        calls = (_call(key, question(places[key])) for key in missing)
+        asked = ((key, question(places[key])) for key in missing)
+        calls = (Call({"question": key, **each.facts}, each.prompt) for key, each in asked)
         with Journal(path) as journal:
             outcome = run_calls(
                 {expert.name: calls},
                 [expert],
                 journal,
-                budget=(limits.max_cost, known.cost),
+                known,
+                max_cost=limits.max_cost,
                 parse=parse,
                 progress=lambda _, n: progress(n),
             )
@@ -120,50 +128,10 @@ def ask_all(
                 f"{path}: the budget of {limits.max_cost} ended the run with {left} calls left; "
                 "the answers so far are kept"
             )
-        known = _read(path, places)
-    return Replies([known.answers.get(key) for key in keys], len(known.failed), tally, known.cost)
-
-
-@dataclass(frozen=True)
-class _Known:
-    answers: dict[str, Any]
-    failed: set[str]
-    cost: float
-
-
-def _read(path: Path, wanted: Collection[str]) -> _Known:
-    """Answers and failures of the wanted questions, and the cost of all."""
-    answers: dict[str, Any] = {}
-    failed: set[str] = set()
-    cost = 0.0
-    for record in read_journal(path):
-        try:
-            key, cost = str(record["question"]), cost + float(record.get("cost", 0.0))
-            if key not in wanted or "unfinished" in record:  # the run ended between attempts
-                continue
-            if "error" in record:
-                failed.add(key)
-            else:
-                answers[key] = record["parsed"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: a record is not one of a question ({error!r})") from error
-    return _Known(answers, failed - answers.keys(), cost)
-
-
-def _call(key: str, question: Question) -> Call:
-    return Call({"question": key, **question.facts}, question.prompt)
+    failed = len(known.failed & places.keys())
+    return Replies([known.answers.get(key) for key in keys], failed, tally, known.cost)
 
 
 def _key(expert: Expert, question: Question) -> str:
     content = json.dumps([expert.fingerprint, question.prompt])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
-
-
-def quoted(name: str, text: str) -> str:
-    """Put a text between two lines that it cannot hold itself: they carry its own hash.
-
-    It keeps a text from ending its own quotation. It is no guarantee that an LLM takes
-    the text for material: instructions inside may still be followed.
-    """
-    mark = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
-    return f"[{name} {mark} begins]\n{text}\n[{name} {mark} ends]"
