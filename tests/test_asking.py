@@ -10,7 +10,8 @@ import pytest
 
 from tests.llm_prompts import prompt_of
 from tests.llm_server import serving
-from zooter_lite.ask.asking import Limits, Question, Replies, ask_all
+from zooter_lite.ask.asking import Replies, ask_all
+from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert
 from zooter_lite.ask.texts import quoted
 from zooter_lite.errors import DataError
@@ -30,7 +31,7 @@ def ask(prompts: list[str], url: str, path: Path, **options: Any) -> Replies:
     expert = Expert("judge", url, "m", **settings)
     facts = [{"n": i} for i in range(len(prompts))]
     return ask_all(
-        len(prompts), lambda i: Question(prompts[i], facts[i]), expert, path, number, **options
+        len(prompts), lambda i: Call(facts[i], prompts[i]), expert, path, number, **options
     )
 
 
@@ -72,7 +73,7 @@ def test_an_unreadable_answer_is_asked_again_then_given_up(tmp_path: Path) -> No
         assert ask(["good", "bad"], server.url, tmp_path / "j").parsed == [7, None]
         assert len(server.requests) == 4
         answers["bad"] = iter(["9"])
-        retried = ask(["good", "bad"], server.url, tmp_path / "j", limits=Limits(retry_failed=True))
+        retried = ask(["good", "bad"], server.url, tmp_path / "j", retry_failed=True)
     assert (retried.parsed, retried.failed) == ([7, 9], 0)
 
 
@@ -81,8 +82,8 @@ def test_a_budget_stops_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     prices = {"expert": {"price_output": 1e6, "sampling": {"max_tokens": 1}}}  # 1 a call
     with serving(length) as server:
         with pytest.raises(DataError, match=r"budget of 2.0 ended the run with 4 calls left"):
-            ask(prompts, server.url, tmp_path / "j", limits=Limits(2.0), **dict(prices))
-        replies = ask(prompts, server.url, tmp_path / "j", limits=Limits(6.0), **dict(prices))
+            ask(prompts, server.url, tmp_path / "j", max_cost=2.0, **dict(prices))
+        replies = ask(prompts, server.url, tmp_path / "j", max_cost=6.0, **dict(prices))
     assert replies.parsed == [2] * 6
     assert (len(server.requests), replies.tally.attempts, replies.cost) == (6, 4, 6.0)
 

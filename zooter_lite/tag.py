@@ -21,7 +21,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Optional
 
-from zooter_lite.ask.asking import Limits
 from zooter_lite.ask.tagger import ask_tags, read_tagger
 from zooter_lite.cli import (
     bar,
@@ -193,9 +192,9 @@ def _ask(queries: Queries, rows: Sequence[int], options: Options, embed: Embed) 
     """Tags of the queries at `rows` by the LLM; kept tags count in their vocabulary."""
     tagger = read_tagger(options.tagger)
     path = Path(options.journal or f"{options.out}.tagging.jsonl")
-    limits = Limits(options.max_cost, options.retry_failed)
+    limits = {"max_cost": options.max_cost, "retry_failed": options.retry_failed}
     with bar(len(rows), "tagging") as shown:
-        replies = ask_tags(queries, rows, tagger, path, limits, shown.update)
+        replies = ask_tags(queries, rows, tagger, path, progress=shown.update, **limits)
     tally = replies.tally
     print(
         f"{path}: {tally.attempts} calls ({tally.tokens_in:,} tokens in, {tally.tokens_out:,} out, "

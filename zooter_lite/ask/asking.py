@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,6 @@ from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal
 
 Progress = Callable[[int], object]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A prompt, and what its record in the journal says of it beside the answer."""
-
-    prompt: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,39 +44,33 @@ class Replies:
     cost: float
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How far to go: `max_cost` of all runs together, and whether failures are asked again."""
-
-    max_cost: float | None = None
-    retry_failed: bool = False
-
-
 def ask_all(
-    n_questions: int,
-    question: Callable[[int], Question],
+    n_calls: int,
+    call: Callable[[int], Call],
     expert: Expert,
     path: Path,
     parse: Callable[[str], Any],
-    limits: Limits | None = None,
+    *,
+    max_cost: float | None = None,
+    retry_failed: bool = False,
     progress: Progress = lambda n: None,
 ) -> Replies:
     """Put questions to one expert, and go on where an earlier run was stopped.
 
     Parameters
     ----------
-    n_questions, question
+    n_calls, call
         How many there are, and the one at each position; called twice for each, so that
         the prompts need not be held. Equal prompts are one question.
-    expert
-        Who is asked.
     path
-        The journal; its records hold `question` (the hash), the facts, and what
+        The journal; its records hold `question` (the hash), the call's key, and what
         `run_calls` writes.
     parse
         Makes JSON data of an answer, or raises ValueError: then it is asked again.
-    limits
-        Without them, no budget, and what failed in an earlier run stays so.
+    max_cost
+        What all runs together may spend.
+    retry_failed
+        Ask again what failed in an earlier run.
     progress
         Called with a number of questions done; those of earlier runs are counted first.
 
@@ -95,29 +81,24 @@ def ask_all(
     DataError
         The journal is damaged, or `max_cost` was reached; what was answered is kept.
     """
-    limits = limits or Limits()
-    keys = [_key(expert, question(place)) for place in range(n_questions)]
+    keys = [_key(expert, call(place).prompt) for place in range(n_calls)]
     places = {key: place for place, key in reversed(list(enumerate(keys)))}  # the first of each
     known = Known(
-        path,
-        "question",
-        lambda record: str(record["question"]),
-        lambda record: record["parsed"],
-        retry_failed=limits.retry_failed,
+        path, "question", lambda r: str(r["question"]), lambda r: r["parsed"], retry_failed
     )
     missing = [key for key in dict.fromkeys(keys) if key not in known]
-    progress(n_questions - len(missing))
+    progress(n_calls - len(missing))
     tally = Tally()
     if missing:
-        asked = ((key, question(places[key])) for key in missing)
-        calls = (Call({"question": key, **each.facts}, each.prompt) for key, each in asked)
+        asked = ((key, call(places[key])) for key in missing)
+        calls = (Call({"question": key, **each.key}, each.prompt) for key, each in asked)
         with Journal(path) as journal:
             outcome = run_calls(
                 {expert.name: calls},
                 [expert],
                 journal,
                 known,
-                max_cost=limits.max_cost,
+                max_cost=max_cost,
                 parse=parse,
                 progress=lambda _, n: progress(n),
             )
@@ -125,13 +106,13 @@ def ask_all(
         left = len(missing) - tally.answered - tally.failed
         if left:
             raise DataError(
-                f"{path}: the budget of {limits.max_cost} ended the run with {left} calls left; "
+                f"{path}: the budget of {max_cost} ended the run with {left} calls left; "
                 "the answers so far are kept"
             )
     failed = len(known.failed & places.keys())
     return Replies([known.answers.get(key) for key in keys], failed, tally, known.cost)
 
 
-def _key(expert: Expert, question: Question) -> str:
-    content = json.dumps([expert.fingerprint, question.prompt])
+def _key(expert: Expert, prompt: str) -> str:
+    content = json.dumps([expert.fingerprint, prompt])
     return hashlib.sha256(content.encode()).hexdigest()[:32]

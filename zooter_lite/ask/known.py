@@ -49,7 +49,6 @@ class Known(Generic[Key, Value]):
         kind: str,
         key: Callable[[Record], Key],
         value: Callable[[Record], Value],
-        *,
         retry_failed: bool = False,
     ) -> None:
         self.answers: dict[Key, Value] = {}

@@ -39,7 +39,7 @@ def known_responses(
     def tokens(record: Record) -> int:
         return int(record.get("usage", {}).get("output", 0))
 
-    return Known(path, "response", pair, tokens, retry_failed=retry_failed)
+    return Known(path, "response", pair, tokens, retry_failed)
 
 
 def settings_of(folder: Path, pool: Sequence[Expert], known: Known[Pair, int]) -> dict[str, str]:

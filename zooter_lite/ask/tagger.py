@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zooter_lite.ask.asking import Limits, Progress, Question, Replies, ask_all
+from zooter_lite.ask.asking import Replies, ask_all
+from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert, read_pool
 from zooter_lite.ask.texts import quoted, unfenced
 from zooter_lite.errors import DataError
@@ -45,25 +46,20 @@ def read_tagger(path: str) -> Expert:
 
 
 def ask_tags(
-    queries: Queries,
-    rows: Sequence[int],
-    tagger: Expert,
-    path: Path,
-    limits: Limits | None = None,
-    progress: Progress = lambda n: None,
+    queries: Queries, rows: Sequence[int], tagger: Expert, path: Path, **options: Any
 ) -> Replies:
     """Ask for the tags of the queries at `rows`; `parsed` is a list of texts for each, or None.
 
     What the journal at `path` holds of the same queries, tagger and prompt is not asked
-    again. Errors are those of `ask_all`.
+    again. Options and errors are those of `ask_all`.
     """
 
-    def question(place: int) -> Question:
+    def call(place: int) -> Call:
         row = rows[place]
         message = quoted("message", queries.texts[row])
-        return Question(PROMPT.format(message=message), {"query_id": queries.ids[row]})
+        return Call({"query_id": queries.ids[row]}, PROMPT.format(message=message))
 
-    return ask_all(len(rows), question, tagger, path, parse_tags, limits, progress)
+    return ask_all(len(rows), call, tagger, path, parse_tags, **options)
 
 
 def parse_tags(text: str) -> list[str]:

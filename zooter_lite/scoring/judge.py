@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.ask.asking import Limits, Progress, Question, Replies, ask_all
+from zooter_lite.ask.asking import Progress, Replies, ask_all
+from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert, experts_of
 from zooter_lite.ask.settings import from_table
 from zooter_lite.ask.texts import last_line, quoted
@@ -144,34 +146,37 @@ class Judge:
         return ways[self.mode](items, path, progress)
 
     def _single(self, items: Sequence[Item], path: Path, progress: Progress) -> NDArray[np.float64]:
-        def question(place: int) -> Question:
+        def call(place: int) -> Call:
             item = items[place]
             parts = {"query": item.query, "response": item.response}
-            return self._question(parts, {"query_id": item.query_id, "expert": item.expert})
+            return self._call(parts, {"query_id": item.query_id, "expert": item.expert})
 
-        replies = self._ask(len(items), question, path, parse_score, progress)
+        replies = self._ask(len(items), call, path=path, parse=parse_score, progress=progress)
         self.notes = [_calls_note(replies)]
         return np.array(replies.parsed, dtype=np.float64)
 
     def _pairwise(
         self, items: Sequence[Item], path: Path, progress: Progress
     ) -> NDArray[np.float64]:
-        pairs = _pairs(items)
+        groups: dict[str, list[int]] = {}
+        for place, item in enumerate(items):
+            groups.setdefault(item.query_id, []).append(place)
+        pairs = [pair for group in groups.values() for pair in combinations(group, 2)]
         differing = [(i, j) for i, j in pairs if items[i].response != items[j].response]
         asked = [order for i, j in differing for order in ((i, j), (j, i))]
         done = 0
 
-        def question(place: int) -> Question:
+        def call(place: int) -> Call:
             a, b = (items[i] for i in asked[place])
             parts = {"query": a.query, "response_a": a.response, "response_b": b.response}
-            return self._question(parts, {"query_id": a.query_id, "experts": [a.expert, b.expert]})
+            return self._call(parts, {"query_id": a.query_id, "experts": [a.expert, b.expert]})
 
         def share(n: int) -> None:  # progress counts items, of which there are fewer than calls
             nonlocal done
-            before, done = done, done + n
-            progress(done * len(items) // len(asked) - before * len(items) // len(asked))
+            before, done = done, done + n * len(items)
+            progress(done // len(asked) - before // len(asked) if asked else len(items))
 
-        replies = self._ask(len(asked), question, path, parse_verdict, share if asked else progress)
+        replies = self._ask(len(asked), call, path=path, parse=parse_verdict, progress=share)
         verdicts = dict(zip(asked, replies.parsed, strict=True))
         points: list[list[float]] = [[] for _ in items]
         agreed = read = 0
@@ -191,26 +196,18 @@ class Judge:
         ]
         return np.array([np.mean(p) if p else np.nan for p in points], dtype=np.float64)
 
-    def _ask(
-        self,
-        n_questions: int,
-        question: Callable[[int], Question],
-        path: Path,
-        parse: Callable[[str], Any],
-        progress: Progress,
-    ) -> Replies:
-        limits = Limits(self.max_cost, self.retry_failed)
-        return ask_all(n_questions, question, self.expert, path, parse, limits, progress)
+    @property
+    def _ask(self) -> Callable[..., Replies]:
+        limits = {"max_cost": self.max_cost, "retry_failed": self.retry_failed}
+        return partial(ask_all, expert=self.expert, **limits)
 
-    def _question(self, parts: Mapping[str, str], facts: Mapping[str, Any]) -> Question:
+    def _call(self, parts: Mapping[str, str], key: Mapping[str, Any]) -> Call:
         """Fill the prompt; what stands in a query or response is never taken for a place."""
-        blocks = {
-            name: quoted({"query": "question"}.get(name, name.replace("response", "answer")), text)
-            for name, text in parts.items()
-        }
+        names = {"query": "question"} | {f"response{x}": f"answer{x}" for x in ("", "_a", "_b")}
+        blocks = {part: quoted(names[part], text) for part, text in parts.items()}
         prompt = self.prompt or CRITERIA[self.mode]
         filled = re.sub(r"{(\w+)}", lambda place: blocks.get(place[1], place[0]), prompt)
-        return Question(f"{filled}\n\n{FORM[self.mode]}", facts)
+        return Call(key, f"{filled}\n\n{FORM[self.mode]}")
 
 
 def pair_points(first: str, second: str) -> float:
@@ -246,14 +243,6 @@ def read_judge(table: Mapping[str, Any], where: str) -> Judge:
                 f"{where}: prompt is {judge.prompt!r:.60}, expected a text with {place}"
             )
     return judge
-
-
-def _pairs(items: Sequence[Item]) -> list[tuple[int, int]]:
-    """Positions of any two responses to one query."""
-    groups: dict[str, list[int]] = {}
-    for place, item in enumerate(items):
-        groups.setdefault(item.query_id, []).append(place)
-    return [pair for group in groups.values() for pair in combinations(group, 2)]
 
 
 def _calls_note(replies: Replies) -> str:
