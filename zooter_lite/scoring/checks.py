@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -22,16 +23,6 @@ from zooter_lite.scoring.scorer import Item, Scored, fingerprint, score_once
 
 VERSION = 1  # of the verifiers; a change of what they return makes it 2
 _CHUNK = 256
-Options = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """Column of the truth, options with their defaults, and how a response is compared."""
-
-    column: str
-    options: Mapping[str, bool | float]
-    check: Callable[..., float | tuple[float, str]]  # the reward, and what was wrong
 
 
 def python_tests(
@@ -54,19 +45,27 @@ def python_tests(
     return float(done.passed), done.problem
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """Column of the truth, and how a response is compared with it."""
+
+    column: str
+    check: Callable[..., float | tuple[float, str]]  # the reward, and what was wrong
+
+    @property
+    def options(self) -> dict[str, bool | float]:
+        """Options of the comparison, with their defaults."""
+        parameters = inspect.signature(self.check).parameters.values()
+        return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+
+
 KINDS = {
-    "exact": _Kind(
-        "answer",
-        {"ignore_case": True, "ignore_space": True, "ignore_punctuation": True},
-        verifiers.exact,
-    ),
-    "contains": _Kind("answer", {"ignore_case": True, "whole_words": True}, verifiers.contains),
-    "numeric": _Kind("answer", {"relative": 1e-6, "absolute": 1e-9}, verifiers.numeric),
-    "regex": _Kind("pattern", {"seconds": 1.0}, verifiers.regex),
-    "json-schema": _Kind("schema", {}, verifiers.json_schema),
-    "python-tests": _Kind(
-        "tests", {"cpu_seconds": 5.0, "wall_seconds": 10.0, "memory_mb": 512.0}, python_tests
-    ),
+    "exact": _Kind("answer", verifiers.exact),
+    "contains": _Kind("answer", verifiers.contains),
+    "numeric": _Kind("answer", verifiers.numeric),
+    "regex": _Kind("pattern", verifiers.regex),
+    "json-schema": _Kind("schema", verifiers.json_schema),
+    "python-tests": _Kind("tests", python_tests),
 }
 
 
@@ -164,17 +163,19 @@ def read_verifier(table: Mapping[str, Any], where: str) -> Verifier:
     DataError
         An unknown field, or one that is not of its type.
     """
-    name, kind = table["name"], KINDS[table["kind"]]
-    column, reference = table.get("column", kind.column), table.get("reference")
-    given = {k: v for k, v in table.items() if k not in ("name", "kind", "column", "reference")}
-    for option, value in [
-        *given.items(),
-        *([] if isinstance(column, str) else [("column", column)]),
-    ]:
-        default = kind.options.get(option)
-        fits = isinstance(value, (bool, int, float)) and value >= 0
-        if default is None or not fits or isinstance(value, bool) != isinstance(default, bool):
-            known = ", ".join(["column", "reference", *kind.options])
-            raise DataError(f"{where}: {option} = {value!r}, expected fields are {known}")
-    numbers = {k: v if isinstance(v, bool) else float(v) for k, v in given.items()}
-    return Verifier(name, table["kind"], column, reference, dict(kind.options) | numbers)
+    kind = KINDS[table["kind"]]
+    known: dict[str, Any] = {"column": kind.column, "reference": None, **kind.options}
+    given = {field: value for field, value in table.items() if field not in ("name", "kind")}
+    for name, value in given.items():
+        if name not in known or not _fits(value, known[name]):
+            raise DataError(f"{where}: {name} = {value!r}, expected fields are {', '.join(known)}")
+    values = known | given
+    column, reference = values.pop("column"), values.pop("reference")
+    options = {k: v if isinstance(v, bool) else float(v) for k, v in values.items()}
+    return Verifier(table["name"], table["kind"], column, reference, options)
+
+
+def _fits(value: object, default: object) -> bool:
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    return default is None or isinstance(value, type(default))
