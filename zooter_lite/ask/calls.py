@@ -211,7 +211,7 @@ class _Lane:
             answer, parsed, problem = await self._attempt(prompt)
             seconds = time.monotonic() - started
             cost = self._cost(answer, problem, most)
-            await self.run.budget.pay(most, cost)
+            self.run.budget.pay(most, cost)
             for tally in (paid, self.tally):
                 tally.add((answer and answer.usage) or (0, 0), cost, seconds)
             if answer is not None and problem is None:
@@ -253,7 +253,7 @@ class _Lane:
             run.outcome.out_of_budget = True
             run.stop.set()
         elif run.stop.is_set():
-            await run.budget.pay(most, 0.0)
+            run.budget.pay(most, 0.0)
         return not run.stop.is_set()
 
     async def _attempt(self, prompt: str) -> tuple[Answer | None, Any, CallError | None]:
