@@ -14,9 +14,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.llm_server import Canned, Reply, completion, refusal, serving
-from zooter_lite.ask.answer import Answer, CallError
-from zooter_lite.ask.client import HIDDEN, caller, retry_after
+from zooter_lite.ask.client import HIDDEN, caller
 from zooter_lite.ask.pool import Expert
+from zooter_lite.ask.reply import Answer, CallError, retry_after
 from zooter_lite.errors import DataError
 
 KEY = "sk-planted/0123+456=789"

@@ -340,9 +340,9 @@ def test_a_key_is_nowhere_but_in_the_request(
 
 
 def test_a_storm_of_kills_and_faults_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    """The full size is recipes/bench/collect.sh; at most 10 of 600 calls can be lost by kills."""
-    result = storm(tmp_path, experts=2, queries=300, concurrency=1, kills=5, faults=0.03, seed=1)
+    """The full size is recipes/bench/collect.sh; at most 6 of 200 calls can be lost by kills."""
+    result = storm(tmp_path, experts=2, queries=100, concurrency=1, kills=3, faults=0.06, seed=1)
     assert (result.missing, result.repeated, result.wrong) == (0, 0, 0)
-    assert result.kills == 5
+    assert result.kills == 3
     assert sum(result.faults.values()) > 5
-    assert 1.0 <= result.ratio <= 1.02
+    assert 1.0 <= result.ratio <= 1.03

@@ -148,4 +148,4 @@ def test_nothing_is_left_in_the_folder_of_temporary_files(
 )  # fmt: skip
 def test_python_tests(response: str, reward: float) -> None:
     tests = ["assert double(2) == 4", "assert double('a') == 'aa'"]
-    assert python_tests(response, tests, LIMITS)[0] == reward
+    assert python_tests(response, tests)[0] == reward

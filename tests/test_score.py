@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, Command
+from tests.conftest import ROOT
 from zooter_lite.cli import run
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import read_journal
@@ -23,8 +23,8 @@ from zooter_lite.score import Options, main
 from zooter_lite.scoring.checks import Verifier, read_verifier
 from zooter_lite.scoring.rewards import combine, read_responses, standardise
 from zooter_lite.scoring.scorer import Item, fingerprint
-from zooter_lite.scoring.scorer_file import read_scorers, scorers_of
-from zooter_lite.table import read_table, sample_path
+from zooter_lite.scoring.scorer_file import read_scorers
+from zooter_lite.table import read_table
 
 QUERIES: list[dict[str, Any]] = [
     {"query_id": "q1", "query": "2 + 2?", "answer": "4", "subset": "sums", "split": "train",
@@ -223,22 +223,18 @@ def test_killed_and_run_again_every_response_is_scored_once(tmp_path: Path) -> N
     journal = folder / "scores-python-tests.jsonl"
     arguments = ["--responses", str(folder), "--queries", str(folder / "q.jsonl"), "--scorer",
                  "python-tests", "--out", str(folder / "t.jsonl")]  # fmt: skip
-    for wanted in (4, 14):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "zooter_lite.score", *arguments], cwd=ROOT
-        )
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and process.poll() is None:
-            if journal.exists() and journal.read_bytes().count(b"\n") >= wanted:
-                break
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert not (folder / "t.jsonl").exists()
+    process = subprocess.Popen([sys.executable, "-m", "zooter_lite.score", *arguments], cwd=ROOT)
+    while process.poll() is None:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= 8:
+            break
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (folder / "t.jsonl").exists()
     with journal.open("ab") as stream:
         stream.write(b'{"query_id": "11", "exp')  # as a kill leaves it
     before = journal.read_bytes().count(b"\n")
-    assert 14 <= before < 36
+    assert 8 <= before < 36
     assert run(Options, main, "score", "", arguments) == 0
     records = list(read_journal(journal))
     assert len(records) == 36
@@ -300,11 +296,6 @@ def test_a_wrong_scorers_file_says_where(tmp_path: Path, text: str, message: str
     assert str(path) in str(caught.value)
 
 
-def test_weights_default_to_one() -> None:
-    tables = [{"name": "a", "kind": "exact"}, {"name": "b", "kind": "contains", "weight": 2}]
-    assert [each.weight for each in scorers_of({"scorer": tables}, "s.toml")] == [1.0, 2.0]
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -361,33 +352,3 @@ def test_other_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUERIES))
     assert score(folder, "exact") == 2
     assert "rewards of 1 experts (b); a reward table needs two at least" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_fit_takes_the_table_as_it_is(tmp_path: Path, command: Command) -> None:
-    """Real answers of three pocket experts, scored again, become a router."""
-    sample = read_table(sample_path())
-    assert sample.responses is not None
-    experts = ["calculator", "units", "lexicon"]
-    places = [sample.experts.index(expert) for expert in experts]
-    picked = [row for row in range(0, len(sample), 15) if sample.rewards[row, places].max() == 1.0]
-    folder = tmp_path / "r"
-    folder.mkdir()
-    with (folder / "responses.jsonl").open("w") as journal, (folder / "q.jsonl").open("w") as q:
-        for row in picked:
-            name = {"query_id": sample.query_ids[row], "query": sample.queries[row]}
-            best = places[int(sample.rewards[row, places].argmax())]
-            truth = sample.responses[row][best]
-            q.write(json.dumps({**name, "answer": truth, "subset": sample.subsets[row]}) + "\n")
-            for expert, place in zip(experts, places, strict=True):
-                record = {**name, "expert": expert, "response": sample.responses[row][place]}
-                journal.write(json.dumps(record) + "\n")
-    table, router = folder / "table.parquet", tmp_path / "router"
-    done = command("score", "--responses", folder, "--queries", folder / "q.jsonl",
-                   "--scorer", "exact", "--out", table)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert f"{table}: {len(picked)} rows" in done.stdout
-    fitted = command("fit", "--data", table, "--out", router)
-    assert fitted.returncode == 0, fitted.stderr
-    config = json.loads((router / "config.json").read_text())
-    assert config["experts"] == sorted(experts)  # the folder has no order of its own

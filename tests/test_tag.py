@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Command
+from tests.conftest import ROOT
 from tests.llm_prompts import prompt_of, quoted_texts
 from tests.llm_server import serving
 from zooter_lite import tag
@@ -74,16 +74,17 @@ def numbered(*topics: str, each: int = 4) -> list[dict[str, Any]]:
 
 
 def test_an_llm_tags_and_its_words_become_one_vocabulary(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tag_command: Tag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAGGER_KEY", KEY)
     rows = [*numbered("Sort", "Translate", "Sum"), {"query": "Sing!", "n": 0}]
     source, out = write(tmp_path / "q.jsonl", rows), tmp_path / "tagged.parquet"
     with serving(by_topic) as server:
         options = ("--queries", source, "--out", out)
-        done = command("tag", *options, "--tagger", tagger(tmp_path / "t.toml", server.url))
-        assert done.returncode == 0, done.stderr
-        again = command("tag", *options, "--tagger", tmp_path / "t.toml")
+        file = tagger(tmp_path / "t.toml", server.url)
+        code, printed, errors = tag_command(*options, "--tagger", file)
+        assert code == 0, errors
+        again = tag_command(*options, "--tagger", file)
     assert len(server.requests) == 13
     assert f"Bearer {KEY}" in server.headers[0]
     found = tags_in(out)
@@ -92,19 +93,19 @@ def test_an_llm_tags_and_its_words_become_one_vocabulary(
     assert found["Sum number 1"] == ["arithmetic"]
     assert found["Sing!"] == []
     assert read_queries(str(out)).rows[3]["n"] == 3
-    assert "13 calls" in done.stdout
-    assert "0 calls" in again.stdout
+    assert "13 calls" in printed
+    assert "0 calls" in again[1]
     assert (
         "tags: 6 as written, 6 in one spelling, 5 after merging meanings, "
-        "4 at 2 queries or more, 4 after merging companions" in done.stdout
+        "4 at 2 queries or more, 4 after merging companions" in printed
     )
     assert (
         "13 queries, 4 tags (queries per tag: min 4, median 4, max 4), 1 queries without any"
-        in done.stdout
+        in printed
     )
     journal = (tmp_path / "tagged.parquet.tagging.jsonl").read_text("utf-8")
     assert len(journal.splitlines()) == 13
-    for text in (journal, done.stdout, done.stderr):
+    for text in (journal, printed, errors):
         assert KEY not in text
 
 
@@ -130,7 +131,7 @@ def test_tagging_killed_at_any_time_goes_on_where_it_stopped(
         def answered() -> int:
             return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
-        for kills in (1, 2, 3):
+        for kills in (1, 2):
             before = answered()
             process = subprocess.Popen(line, env=environment, cwd=ROOT)
             while answered() < before + 8:
@@ -142,7 +143,7 @@ def test_tagging_killed_at_any_time_goes_on_where_it_stopped(
         done = subprocess.run(line, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(asked) == 60
-    assert asked.total() <= 60 + 3 * 2  # at most the calls under way when it was killed
+    assert asked.total() <= 60 + 2 * 2  # at most the calls under way when it was killed
     records = [json.loads(text) for text in journal.read_text("utf-8").splitlines()]
     assert len({record["query_id"] for record in records}) == len(records) == 60
     assert tags_in(out)["Sum number 19"] == ["arithmetic"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import importlib
+import io
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.conftest import ROOT
 from tests.llm_server import Server
 from zooter_lite import Router
 from zooter_lite.ask.pool import experts_of, read_pool
+from zooter_lite.cli import run
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -63,8 +65,8 @@ def server() -> Iterator[tuple[Server, int]]:
 @pytest.fixture(scope="module")
 def done(
     server: tuple[Server, int], cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, list[subprocess.CompletedProcess[str]]]:
-    """The folder where every command of the tutorial has run, and what each printed."""
+) -> tuple[Path, list[tuple[int, str]]]:
+    """The folder where every command of the tutorial has run, each one's exit code and output."""
     folder = tmp_path_factory.mktemp("tutorial")
     shutil.copytree(CHAIN, folder / "recipes" / "chain")
     pool = folder / "recipes" / "chain" / "experts.toml"
@@ -74,17 +76,19 @@ def done(
     (folder / "recipes" / "quickstart").mkdir()
     shutil.copy(ROOT / "recipes/quickstart/prompts.csv", folder / "recipes/quickstart/prompts.csv")
     (folder / "exports" / "chain").mkdir(parents=True)
-    environment = os.environ | {"ZOOTER_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
-    return folder, [
-        subprocess.run(
-            [sys.executable, *step.arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        for step in STEPS
-    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOOTER_CACHE", str(cache))
+        patch.chdir(folder)
+        return folder, [ran(step) for step in STEPS]
+
+
+def ran(step: Step) -> tuple[int, str]:
+    """Run a command in this process; its exit code, and what it printed."""
+    _, name, *arguments = step.arguments
+    module, printed = importlib.import_module(name), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed):
+        code = run(module.Options, module.main, step.name, "", arguments)
+    return code, printed.getvalue()
 
 
 def masked(text: str) -> str:
@@ -118,11 +122,11 @@ def test_the_files_that_the_tutorial_shows_are_the_files() -> None:
     ("place", "step"), list(enumerate(STEPS)), ids=[f"{n}-{s.name}" for n, s in enumerate(STEPS)]
 )
 def test_each_command_prints_the_lines_that_the_tutorial_shows(
-    place: int, step: Step, done: tuple[Path, list[subprocess.CompletedProcess[str]]]
+    place: int, step: Step, done: tuple[Path, list[tuple[int, str]]]
 ) -> None:
-    process = done[1][place]
-    assert process.returncode == 0, process.stderr
-    printed = [masked(line) for line in (process.stdout + process.stderr).splitlines()]
+    code, text = done[1][place]
+    assert code == 0, text
+    printed = [masked(line) for line in text.splitlines()]
     for line in step.expected:
         if line.strip() != "...":
             assert masked(line) in printed, f"{line}\n\nis not in\n\n{printed}"
@@ -131,7 +135,7 @@ def test_each_command_prints_the_lines_that_the_tutorial_shows(
 
 @pytest.mark.slow
 def test_the_rules_reach_the_table_and_the_router(
-    server: tuple[Server, int], done: tuple[Path, list[subprocess.CompletedProcess[str]]]
+    server: tuple[Server, int], done: tuple[Path, list[tuple[int, str]]]
 ) -> None:
     assert server[0].counts == {"answered": 2 * len(KNOWN)}
     folder = done[0] / "exports" / "chain"

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zooter_lite.ask.texts import fenced
 from zooter_lite.errors import DataError
 from zooter_lite.scoring.verifiers import (
     contains,
     exact,
-    fenced,
     json_schema,
-    last_boxed,
     last_number,
     numeric,
     regex,
@@ -112,11 +111,6 @@ def test_no_text_of_signs_breaks_the_reader(text: str) -> None:
     assert found is None or math.isfinite(found)
 
 
-def test_last_boxed_counts_braces() -> None:
-    assert last_boxed(r"\boxed{a} \boxed{\frac{1}{2}} end") == r"\frac{1}{2}"
-    assert last_boxed("no") is None
-
-
 @pytest.mark.parametrize(
     ("response", "answers", "options", "reward"),
     [
@@ -151,15 +145,6 @@ def test_regex_finds_and_ends_in_time() -> None:
     assert time.monotonic() - started < 5
     with pytest.raises(DataError, match="pattern '\\(' cannot be read"):
         regex("x", ["("])
-
-
-def test_fenced_prefers_the_language() -> None:
-    text = "```text\na\n```\nand\n```Python title\nb = 1\n```\n"
-    assert fenced(text, ("python",)) == "b = 1\n"
-    assert fenced(text, ("json",)) == "a\n"
-    assert fenced("  ```py\ncut off", ("py",)) == "cut off"
-    assert fenced("x = `y`", ("py",)) is None
-    assert fenced("```x = 1```\n````\n```\ny\n````", ()) == "```\ny\n"
 
 
 @pytest.mark.parametrize(

@@ -37,14 +37,9 @@ from typing import Optional
 from tqdm import tqdm
 
 from zooter_lite.ask.calls import Call, Outcome, run_calls
+from zooter_lite.ask.known import Known
 from zooter_lite.ask.pool import Expert, read_pool
-from zooter_lite.ask.responses import (
-    JOURNAL,
-    Known,
-    checked_settings,
-    keep_settings,
-    known_responses,
-)
+from zooter_lite.ask.responses import JOURNAL, Pair, keep_settings, known_responses, settings_of
 from zooter_lite.cli import option, run
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal
@@ -87,91 +82,82 @@ def main(options: Options) -> None:
     folder = Path(options.out)
     if options.dry_run:
         known = known_responses(folder, queries, retry_failed=options.retry_failed)
-        checked_settings(folder, pool, known)
+        settings_of(folder, pool, known)
         _estimate(pool, queries, known)
         return
     with Journal(folder / JOURNAL) as journal:  # first, so that nobody adds to it once it is read
         known = known_responses(folder, queries, retry_failed=options.retry_failed)
-        keep_settings(folder, pool, known)
+        keep_settings(folder, settings_of(folder, pool, known))
+        calls = {expert.name: _missing(expert, queries, known) for expert in pool}
         with _bars(pool, queries, known) as progress:
             outcome = run_calls(
-                {expert.name: _calls(expert, queries, known) for expert in pool},
-                pool,
-                journal,
-                budget=(options.max_cost, known.cost),
-                progress=progress,
+                calls, pool, journal, known, max_cost=options.max_cost, progress=progress
             )
     _report(folder, pool, queries, known, outcome)
 
 
+def _missing(expert: Expert, queries: Queries, known: Known[Pair, int]) -> Iterator[Call]:
+    """Yield the calls that the journal does not have yet."""
+    for name, text in zip(queries.ids, queries.texts, strict=True):
+        if (name, expert.name) not in known:
+            yield Call({"query_id": name, "query": text, "expert": expert.name}, text)
+
+
 @contextmanager
 def _bars(
-    pool: list[Expert], queries: Queries, known: Known
+    pool: list[Expert], queries: Queries, known: Known[Pair, int]
 ) -> Iterator[Callable[[str, int], object]]:
     """Show a progress bar for each expert on stderr; yield what moves them."""
     with ExitStack() as stack:
         bars = {}
-        for place, expert in enumerate(pool):
-            done = len(queries) - known.missing(expert.name, len(queries))
-            bar = tqdm(
-                total=len(queries),
-                initial=done,
-                desc=expert.name,
-                position=place,
-                disable=None,
-                file=sys.stderr,
+        for expert in pool:
+            settled = sum((name, expert.name) in known for name in queries.ids)
+            shown = tqdm(
+                total=len(queries), initial=settled, desc=expert.name, disable=None, file=sys.stderr
             )
-            bars[expert.name] = stack.enter_context(bar)
+            bars[expert.name] = stack.enter_context(shown)
         yield lambda name, n: bars[name].update(n)
 
 
-def _calls(expert: Expert, queries: Queries, known: Known) -> Iterator[Call]:
-    """Yield the calls that the journal does not have yet."""
-    for name, text in zip(queries.ids, queries.texts, strict=True):
-        if (name, expert.name) not in known.settled:
-            yield Call({"query_id": name, "query": text, "expert": expert.name}, text)
-
-
-def _estimate(pool: list[Expert], queries: Queries, known: Known) -> None:
+def _estimate(pool: list[Expert], queries: Queries, known: Known[Pair, int]) -> None:
     """Print the calls left, and what they cost by the tokens met so far or the limits."""
     total = 0.0
     for expert in pool:
-        calls = list(_calls(expert, queries, known))
-        length = sum(len(expert.system) + len(call.prompt) for call in calls)
+        prompts = [call.prompt for call in _missing(expert, queries, known)]
+        length = len(expert.system) * len(prompts) + sum(map(len, prompts))
         tokens_in = length / _CHARACTERS_PER_TOKEN
-        mean = known.mean_output(expert.name)
-        most = expert.max_tokens
-        per_answer = mean if mean is not None else most
-        line = f"{expert.name}: {len(calls)} calls, about {tokens_in:,.0f} tokens in"
-        if per_answer is None:
-            print(f"{line}, output unknown (no max_tokens), at least ", end="")
-        else:
-            source = "as in the answers so far" if mean is not None else "max_tokens"
-            print(f"{line}, {len(calls) * per_answer:,.0f} out ({source}), ", end="")
-        cost = expert.cost(tokens_in, len(calls) * (per_answer or 0))
+        outputs = [tokens for (_, name), tokens in known.answers.items() if name == expert.name]
+        mean = sum(outputs) / len(outputs) if any(outputs) else None
+        per_answer = expert.max_tokens if mean is None else mean
+        cost = expert.cost(tokens_in, len(prompts) * (per_answer or 0))
         total += cost
-        print(f"cost {cost:.4f}")
+        source = "max_tokens" if mean is None else "as in the answers so far"
+        output = "output unknown (no max_tokens), at least "
+        if per_answer is not None:
+            output = f"{len(prompts) * per_answer:,.0f} out ({source}), "
+        print(
+            f"{expert.name}: {len(prompts)} calls, about {tokens_in:,.0f} tokens in, "
+            f"{output}cost {cost:.4f}"
+        )
     print(f"estimated cost: {total:.4f}, beside {known.cost:.4f} spent by earlier runs")
 
 
 def _report(
-    folder: Path, pool: list[Expert], queries: Queries, known: Known, outcome: Outcome
+    folder: Path, pool: list[Expert], queries: Queries, known: Known[Pair, int], outcome: Outcome
 ) -> None:
-    left = failed = 0
+    left = 0
     for expert in pool:
         tally = outcome.tallies[expert.name]
-        done = tally.answered + tally.failed
-        missing = known.missing(expert.name, len(queries)) - done
+        missing = sum(1 for _ in _missing(expert, queries, known))
         left += missing
-        failed += tally.failed + known.failed(expert.name)
         print(
             f"{expert.name}: {tally.answered} answered, {tally.failed} failed, {missing} not asked "
             f"({tally.attempts} calls, {tally.tokens_in:,} tokens in, {tally.tokens_out:,} out, "
             f"cost {tally.cost:.4f}, {tally.seconds / max(tally.attempts, 1):.2f} s a call)"
         )
-    cost = known.cost + sum(tally.cost for tally in outcome.tallies.values())
-    print(f"{folder / JOURNAL}: cost of all runs {cost:.4f}")
-    if failed:
+    print(f"{folder / JOURNAL}: cost of all runs {known.cost:.4f}")
+    pairs = {(name, expert.name) for name in queries.ids for expert in pool}
+    if failed := len(known.failed & pairs):
         print(f"{failed} pairs of query and expert ended in an error; --retry-failed asks again")
     if outcome.out_of_budget:
         print(f"stopped by --max-cost with {left} calls left")

@@ -15,15 +15,14 @@ no security boundary, so use a container or a virtual machine for experts you do
 import sys
 import time
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Optional
 
 import numpy as np
-from tqdm import tqdm
 
 from zooter_lite.ask.responses import JOURNAL
-from zooter_lite.cli import option, run
-from zooter_lite.errors import DataError
+from zooter_lite.cli import bar, check_out, option, run
 from zooter_lite.labels.diagnostics import diagnose
 from zooter_lite.scoring.agreement import agreement, entropy_share, ties
 from zooter_lite.scoring.rewards import (
@@ -63,10 +62,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Score the responses with every scorer, combine, write the table, report."""
-    if not options.out.lower().endswith(SUFFIXES):
-        raise DataError(f"{options.out}: expected a name ending in {', '.join(SUFFIXES)}")
-    if not Path(options.out).absolute().parent.is_dir():
-        raise DataError(f"{options.out}: no such folder")
+    check_out(options.out, SUFFIXES)
     scorers = read_scorers(options.scorer)
     journal = Path(options.responses)
     journal = journal / JOURNAL if journal.is_dir() else journal
@@ -79,20 +75,20 @@ def main(options: Options) -> None:
     if responses.left_out:
         print(f"{responses.left_out} queries of the journal are not in {options.queries}")
     scores = [_score(each.scorer, responses, journal.parent) for each in scorers]
-    rewards = combine(scores, [each.weight for each in scorers])
-    table, kept = reward_table(responses, rewards)
+    table, rows = reward_table(responses, combine(scores, [each.weight for each in scorers]))
     if len(scorers) > 1:
         places = [responses.experts.index(expert) for expert in table.experts]
         own = {
-            each.scorer.name: responses.matrix(values)[kept][:, places]
+            each.scorer.name: responses.matrix(values)[rows][:, places]
             for each, values in zip(scorers, scores, strict=True)
         }
         table = replace(table, scores=own)
     write_table(table, options.out)
-    for place, expert in enumerate(table.experts):
-        column = table.rewards[:, place]
-        seen = column[~np.isnan(column)]
-        print(f"{expert}: mean reward {seen.mean():.4f} over {len(seen)} responses")
+    for expert, column in zip(table.experts, table.rewards.T, strict=True):
+        print(
+            f"{expert}: mean reward {np.nanmean(column):.4f} over "
+            f"{np.isfinite(column).sum()} responses"
+        )
     print(diagnose(table.rewards).summary(table.experts))
     if len(scorers) > 1:
         _compare(scorers, [responses.matrix(values) for values in scores])
@@ -105,10 +101,8 @@ def main(options: Options) -> None:
 def _score(scorer: Scorer, responses: Responses, folder: Path) -> FloatArray:
     """Run one scorer and print what it did."""
     started = time.monotonic()
-    with tqdm(
-        total=len(responses.items), desc=scorer.name, disable=None, file=sys.stderr
-    ) as progress:
-        values = scorer.score(responses.items, folder, progress.update)
+    with bar(len(responses.items), scorer.name) as shown:
+        values = scorer.score(responses.items, folder, shown.update)
     seconds = time.monotonic() - started
     scored = int((~np.isnan(values)).sum())
     print(f"{scorer.name}: {scored} of {len(values)} responses scored in {seconds:.1f} s")
@@ -120,6 +114,7 @@ def _score(scorer: Scorer, responses: Responses, folder: Path) -> FloatArray:
 def _compare(scorers: list[Weighted], scores: list[FloatArray]) -> None:
     """Print how far the scorers agree."""
     total = sum(each.weight for each in scorers)
+    names = [each.scorer.name for each in scorers]
     print("rewards: weighted mean of the scorers' standardised scores (mean 0, deviation 1)")
     for each, values in zip(scorers, scores, strict=True):
         print(
@@ -127,10 +122,8 @@ def _compare(scorers: list[Weighted], scores: list[FloatArray]) -> None:
             "pairs within a query, entropy of the standardised scores "
             f"{entropy_share(standardise(values)):.3f} of 1"
         )
-    for one, first in enumerate(scorers):
-        for two, second in enumerate(scorers[:one]):
-            found = agreement(scores[two], scores[one])
-            print(f"{second.scorer.name} and {first.scorer.name}: {found.summary()}")
+    for (one, first), (two, second) in combinations(zip(names, scores, strict=True), 2):
+        print(f"{one} and {two}: {agreement(first, second).summary()}")
 
 
 if __name__ == "__main__":

@@ -12,29 +12,39 @@ file's own tags are used. Files are .csv, .jsonl (also .gz) or .parquet and keep
 columns. Queries are dropped before they are tagged: repeated, contaminated, nearly repeated.
 """
 
+import re
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Optional
 
-import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
-
-from zooter_lite.cli import option, run
+from zooter_lite.ask.tagger import ask_tags, read_tagger
+from zooter_lite.cli import (
+    bar,
+    cache_folder,
+    cache_option,
+    check_out,
+    check_range,
+    option,
+    run,
+)
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.table.overlap import contaminated, repeated
 from zooter_lite.table.queries import Queries, read_queries, write_queries
 from zooter_lite.table.storage import SUFFIXES
 from zooter_lite.tags.balance import per_tag
-from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, support
+from zooter_lite.tags.meanings import (
+    Embed,
+    near_repeats,
+    one_vocabulary,
+    tags_by_clusters,
+    tags_by_neighbours,
+)
+from zooter_lite.tags.overlap import contaminated, repeated
+from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, Lists, support
 
-Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-Lists = list[list[str]]
 _SHOWN = 8
 
 
@@ -87,9 +97,7 @@ class Options:
     ngram: int = option(13, help="words of such a run")
     encoder: str = option("all-MiniLM-L6-v2", help="sentence encoder, as in fit", metavar="E")
     seed: int = option(0, help="of clusters, and of the choice among equal queries")
-    cache: str = option(
-        "", help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)"
-    )
+    cache: str = cache_option()
 
 
 def main(options: Options) -> None:
@@ -100,7 +108,14 @@ def main(options: Options) -> None:
         print(f"{queries.repeated} rows left out: their query_id stands further up")
     embed = _embedder(options)
     queries = _without_unwanted(queries, options, embed)
-    lists = _tags(queries, options, embed)
+    lists = queries.tags()
+    rows = [row for row, tags in enumerate(lists) if not (options.keep and tags)]
+    if options.tagger and options.keep:
+        print(f"kept: the tags of {len(lists) - len(rows)} of {len(lists)} queries")
+    if options.tagger and rows:
+        way = _ask if options.tagger.endswith(".toml") else _derive
+        for row, tags in zip(rows, way(queries, rows, options, embed), strict=True):
+            lists[row] = tags
     if options.select is not None:
         chosen = per_tag(lists, options.select, options.seed)
         untagged = sum(not tags for tags in lists)
@@ -111,36 +126,25 @@ def main(options: Options) -> None:
         queries, lists = queries.take(chosen), [lists[place] for place in chosen]
     if not len(queries):
         raise DataError(f"{options.queries}: no query is left to write")
-    rows = [{**row, "tags": tags} for row, tags in zip(queries.rows, lists, strict=True)]
-    write_queries(replace(queries, rows=rows), options.out, options.column)
+    tagged = [{**row, "tags": tags} for row, tags in zip(queries.rows, lists, strict=True)]
+    write_queries(replace(queries, rows=tagged), options.out, options.column)
     print(f"{options.out}: {_summary(lists)}")
 
 
 def _check(options: Options) -> None:
     """Refuse values out of their range before anything is read or paid."""
-    ranges: tuple[tuple[str, Optional[float], float, float], ...] = (
-        ("--k", options.k, 1, 10_000),
-        ("--top", options.top, 1, 1_000),
-        ("--max-cost", options.max_cost, 1e-12, 1e12),
-        ("--merge", options.merge, 0, 1),
-        ("--min-support", options.min_support, 1, 1e9),
-        ("--confidence", options.confidence, 0.5, 1e9),
-        ("--select", options.select, 1, 1e9),
-        ("--dedupe", options.dedupe, 0.5, 1),
-        ("--ngram", options.ngram, 2, 1_000),
-        ("--seed", options.seed, 0, 2**32 - 1),
-    )
-    for name, value, low, high in ranges:
-        if value is not None and not low <= value <= high:
-            raise DataError(f"{name} {value}: expected a number from {low:g} to {high:g}")
-    if not options.out.lower().endswith(SUFFIXES):
-        raise DataError(f"{options.out}: expected a name ending in {', '.join(SUFFIXES)}")
-    if not Path(options.out).absolute().parent.is_dir():
-        raise DataError(f"{options.out}: no such folder")
-    kind, _, rest = options.tagger.partition(":")
-    known = not options.tagger or options.tagger.endswith(".toml")
-    known = known or (kind == "nearest" and bool(rest)) or options.tagger == "clusters"
-    if not known and not (kind == "clusters" and rest.isascii() and rest.isdigit() and int(rest)):
+    check_range("--k", options.k, 1, 10_000)
+    check_range("--top", options.top, 1, 1_000)
+    check_range("--max-cost", options.max_cost, 1e-12, 1e12)
+    check_range("--merge", options.merge, 0, 1)
+    check_range("--min-support", options.min_support, 1, 1e9)
+    check_range("--confidence", options.confidence, 0.5, 1e9)
+    check_range("--select", options.select, 1, 1e9)
+    check_range("--dedupe", options.dedupe, 0.5, 1)
+    check_range("--ngram", options.ngram, 2, 1_000)
+    check_range("--seed", options.seed, 0, 2**32 - 1)
+    check_out(options.out, SUFFIXES)
+    if not re.fullmatch(r"|.*\.toml|nearest:.+|clusters(:0*[1-9][0-9]*)?", options.tagger, re.S):
         raise DataError(
             f"--tagger {options.tagger!r}: expected a .toml file, nearest:FILE, clusters "
             "or clusters:N"
@@ -149,79 +153,58 @@ def _check(options: Options) -> None:
 
 def _without_unwanted(queries: Queries, options: Options, embed: Embed) -> Queries:
     """Drop repeats, queries of the test files, and near repeats; print how many each."""
+
+    def without(places: Sequence[int], why: str) -> Queries:
+        print(f"dropped: {len(places)} of {len(queries)} queries {why}")
+        return queries.take(sorted(set(range(len(queries))) - set(places)))
+
     if options.dedupe is not None:
-        queries = _drop(queries, repeated(queries.texts), "repeat one further up")
+        queries = without(repeated(queries.texts), "repeat one further up")
     if options.decontaminate:
         names = [name.strip() for name in options.decontaminate.split(",") if name.strip()]
         others = [text for name in names for text in read_queries(name, others=()).texts]
-        found = contaminated(queries.texts, others, options.ngram)
-        what = f"share a run of {options.ngram} words with one of {len(others)} test queries"
-        queries = _drop(queries, found, what)
+        queries = without(
+            contaminated(queries.texts, others, options.ngram),
+            f"share a run of {options.ngram} words with one of {len(others)} test queries",
+        )
     if options.dedupe is not None and options.dedupe < 1 and len(queries):
-        from zooter_lite.tags.meanings import near_repeats
-
         near = near_repeats(embed(queries.texts), options.dedupe)
-        queries = _drop(queries, near, f"come within {options.dedupe:g} of an earlier one")
+        queries = without(near, f"come within {options.dedupe:g} of an earlier one")
     return queries
 
 
-def _drop(queries: Queries, places: Sequence[int], why: str) -> Queries:
-    print(f"dropped: {len(places)} of {len(queries)} queries {why}")
-    unwanted = set(places)
-    return queries.take([place for place in range(len(queries)) if place not in unwanted])
-
-
-def _tags(queries: Queries, options: Options, embed: Embed) -> Lists:
-    """Tags of every query: its own, or those that the tagger gives."""
-    own = queries.tags()
-    if not options.tagger:
-        return own
-    rows = [row for row, tags in enumerate(own) if not (options.keep and tags)]
-    if options.keep:
-        print(f"kept: the tags of {len(own) - len(rows)} of {len(own)} queries")
-    if not rows:
-        return own
+def _derive(queries: Queries, rows: Sequence[int], options: Options, embed: Embed) -> Lists:
+    """Tags of the queries at `rows`, by the nearest queries of a file or by clusters."""
     texts = [queries.texts[row] for row in rows]
     kind, _, rest = options.tagger.partition(":")
-    if options.tagger.endswith(".toml"):
-        return _ask(queries, rows, own, options, embed)
-    from zooter_lite.tags.meanings import tags_by_clusters, tags_by_neighbours
-
-    if kind == "nearest":
-        known = read_queries(rest, others=("tags",))
-        tagged = [
-            (text, tags) for text, tags in zip(known.texts, known.tags(), strict=True) if tags
-        ]
-        if not tagged:
-            raise DataError(f"{rest}: no query has tags; expected a column 'tags'")
-        vectors = embed([text for text, _ in tagged])
-        lists = [tags for _, tags in tagged]
-        found = tags_by_neighbours((vectors, lists), embed(texts), options.k, options.top)
-    else:
-        found = tags_by_clusters(texts, embed(texts), int(rest or 0) or None, options.seed)
-    return _placed(own, rows, found)
+    if kind == "clusters":
+        return tags_by_clusters(texts, embed(texts), int(rest or 0) or None, options.seed)
+    known = read_queries(rest, others=("tags",))
+    tagged = [row for row, tags in enumerate(known.tags()) if tags]
+    if not tagged:
+        raise DataError(f"{rest}: no query has tags; expected a column 'tags'")
+    known = known.take(tagged)
+    return tags_by_neighbours(
+        (embed(known.texts), known.tags()), embed(texts), options.k, options.top
+    )
 
 
-def _ask(
-    queries: Queries, rows: Sequence[int], own: Lists, options: Options, embed: Embed
-) -> Lists:
-    """Tags by the LLM, made one vocabulary; kept tags count in it and stay as they are."""
-    from zooter_lite.ask.asking import Limits
-    from zooter_lite.ask.tagger import ask_tags, read_tagger
-    from zooter_lite.tags.meanings import one_vocabulary
-
+def _ask(queries: Queries, rows: Sequence[int], options: Options, embed: Embed) -> Lists:
+    """Tags of the queries at `rows` by the LLM; kept tags count in their vocabulary."""
     tagger = read_tagger(options.tagger)
     path = Path(options.journal or f"{options.out}.tagging.jsonl")
-    limits = Limits(options.max_cost, options.retry_failed)
-    with _bar(len(rows), "tagging") as progress:
-        replies = ask_tags(queries, rows, tagger, path, limits, progress)
+    limits = {"max_cost": options.max_cost, "retry_failed": options.retry_failed}
+    with bar(len(rows), "tagging") as shown:
+        replies = ask_tags(queries, rows, tagger, path, progress=shown.update, **limits)
     tally = replies.tally
     print(
         f"{path}: {tally.attempts} calls ({tally.tokens_in:,} tokens in, {tally.tokens_out:,} out, "
         f"cost {tally.cost:.4f}, of all runs {replies.cost:.4f}), "
         f"{replies.failed} queries without a readable answer"
     )
-    lists = _placed(own, rows, [tags or [] for tags in replies.parsed])
+    lists = queries.tags()
+    for row, tags in zip(rows, replies.parsed, strict=True):
+        lists[row] = tags or []
     lists, counts = one_vocabulary(
         lists,
         embed,
@@ -230,22 +213,14 @@ def _ask(
         confidence=options.confidence,
     )
     print("tags: " + ", ".join(f"{n} {step}" for step, n in counts.items()))
-    return _placed(own, rows, [lists[row] for row in rows])
-
-
-def _placed(own: Lists, rows: Sequence[int], found: Lists) -> Lists:
-    lists = list(own)
-    for row, tags in zip(rows, found, strict=True):
-        lists[row] = tags
-    return lists
+    return [lists[row] for row in rows]
 
 
 def _summary(lists: Lists) -> str:
     counts = support(lists)
-    untagged = sum(not tags for tags in lists)
     if not counts:
         return f"{len(lists)} queries, no tag"
-    sizes = sorted(counts.values())
+    sizes, untagged = sorted(counts.values()), sum(not tags for tags in lists)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     frequent = ", ".join(f"{name} {n}" for name, n in ranked[:_SHOWN])
     return (
@@ -259,28 +234,19 @@ def _embedder(options: Options) -> Embed:
     """Embed texts by the chosen encoder, which is loaded when it is first needed."""
 
     @cache
-    def encoder() -> tuple[Any, Path]:
+    def encoder() -> Any:
         try:
-            from zooter_lite.encode.cache import default_cache
             from zooter_lite.encode.load import load_encoder
         except ImportError as error:
             raise MissingPackageError(str(error.name), "fit", "embedding queries") from error
-        folder = Path(options.cache) if options.cache else default_cache()
-        return load_encoder(options.encoder, folder), folder
+        return load_encoder(options.encoder, cache_folder(options.cache))
 
-    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-        loaded, folder = encoder()
-        with _bar(len(set(texts)), "embedding") as progress:
-            found: NDArray[np.float32] = loaded.embed(texts, folder, progress)
-        return found
+    def embed(texts: Sequence[str]) -> Any:
+        loaded = encoder()
+        with bar(len(set(texts)), "embedding") as shown:
+            return loaded.embed(texts, cache_folder(options.cache), shown.update)
 
     return embed
-
-
-@contextmanager
-def _bar(total: int, label: str) -> Iterator[Callable[[int], object]]:
-    with tqdm(total=total, desc=label, disable=None, file=sys.stderr, leave=False) as bar:
-        yield bar.update
 
 
 if __name__ == "__main__":

@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zooter_lite.ask.calls import Call, Tally, run_calls
+from zooter_lite.ask.known import Known
 from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError
-from zooter_lite.files.journal import Journal, read_journal
+from zooter_lite.files.journal import Journal
 
 Progress = Callable[[int], object]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A prompt, and what its record in the journal says of it beside the answer."""
-
-    prompt: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,39 +44,33 @@ class Replies:
     cost: float
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How far to go: `max_cost` of all runs together, and whether failures are asked again."""
-
-    max_cost: float | None = None
-    retry_failed: bool = False
-
-
 def ask_all(
-    n_questions: int,
-    question: Callable[[int], Question],
+    n_calls: int,
+    call: Callable[[int], Call],
     expert: Expert,
     path: Path,
     parse: Callable[[str], Any],
-    limits: Limits | None = None,
+    *,
+    max_cost: float | None = None,
+    retry_failed: bool = False,
     progress: Progress = lambda n: None,
 ) -> Replies:
     """Put questions to one expert, and go on where an earlier run was stopped.
 
     Parameters
     ----------
-    n_questions, question
+    n_calls, call
         How many there are, and the one at each position; called twice for each, so that
         the prompts need not be held. Equal prompts are one question.
-    expert
-        Who is asked.
     path
-        The journal; its records hold `question` (the hash), the facts, and what
+        The journal; its records hold `question` (the hash), the call's key, and what
         `run_calls` writes.
     parse
         Makes JSON data of an answer, or raises ValueError: then it is asked again.
-    limits
-        Without them, no budget, and what failed in an earlier run stays so.
+    max_cost
+        What all runs together may spend.
+    retry_failed
+        Ask again what failed in an earlier run.
     progress
         Called with a number of questions done; those of earlier runs are counted first.
 
@@ -94,22 +81,24 @@ def ask_all(
     DataError
         The journal is damaged, or `max_cost` was reached; what was answered is kept.
     """
-    limits = limits or Limits()
-    keys = [_key(expert, question(place)) for place in range(n_questions)]
+    keys = [_key(expert, call(place).prompt) for place in range(n_calls)]
     places = {key: place for place, key in reversed(list(enumerate(keys)))}  # the first of each
-    known = _read(path, places)
-    settled = known.answers.keys() | (set() if limits.retry_failed else known.failed)
-    missing = [key for key in dict.fromkeys(keys) if key not in settled]
-    progress(n_questions - len(missing))
+    known = Known(
+        path, "question", lambda r: str(r["question"]), lambda r: r["parsed"], retry_failed
+    )
+    missing = [key for key in dict.fromkeys(keys) if key not in known]
+    progress(n_calls - len(missing))
     tally = Tally()
     if missing:
-        calls = (_call(key, question(places[key])) for key in missing)
+        asked = ((key, call(places[key])) for key in missing)
+        calls = (Call({"question": key, **each.key}, each.prompt) for key, each in asked)
         with Journal(path) as journal:
             outcome = run_calls(
                 {expert.name: calls},
                 [expert],
                 journal,
-                budget=(limits.max_cost, known.cost),
+                known,
+                max_cost=max_cost,
                 parse=parse,
                 progress=lambda _, n: progress(n),
             )
@@ -117,53 +106,13 @@ def ask_all(
         left = len(missing) - tally.answered - tally.failed
         if left:
             raise DataError(
-                f"{path}: the budget of {limits.max_cost} ended the run with {left} calls left; "
+                f"{path}: the budget of {max_cost} ended the run with {left} calls left; "
                 "the answers so far are kept"
             )
-        known = _read(path, places)
-    return Replies([known.answers.get(key) for key in keys], len(known.failed), tally, known.cost)
+    failed = len(known.failed & places.keys())
+    return Replies([known.answers.get(key) for key in keys], failed, tally, known.cost)
 
 
-@dataclass(frozen=True)
-class _Known:
-    answers: dict[str, Any]
-    failed: set[str]
-    cost: float
-
-
-def _read(path: Path, wanted: Collection[str]) -> _Known:
-    """Answers and failures of the wanted questions, and the cost of all."""
-    answers: dict[str, Any] = {}
-    failed: set[str] = set()
-    cost = 0.0
-    for record in read_journal(path):
-        try:
-            key, cost = str(record["question"]), cost + float(record.get("cost", 0.0))
-            if key not in wanted or "unfinished" in record:  # the run ended between attempts
-                continue
-            if "error" in record:
-                failed.add(key)
-            else:
-                answers[key] = record["parsed"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: a record is not one of a question ({error!r})") from error
-    return _Known(answers, failed - answers.keys(), cost)
-
-
-def _call(key: str, question: Question) -> Call:
-    return Call({"question": key, **question.facts}, question.prompt)
-
-
-def _key(expert: Expert, question: Question) -> str:
-    content = json.dumps([expert.fingerprint, question.prompt])
+def _key(expert: Expert, prompt: str) -> str:
+    content = json.dumps([expert.fingerprint, prompt])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
-
-
-def quoted(name: str, text: str) -> str:
-    """Put a text between two lines that it cannot hold itself: they carry its own hash.
-
-    It keeps a text from ending its own quotation. It is no guarantee that an LLM takes
-    the text for material: instructions inside may still be followed.
-    """
-    mark = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
-    return f"[{name} {mark} begins]\n{text}\n[{name} {mark} ends]"

@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from zooter_lite.ask.answer import Answer, Caller, CallError
-from zooter_lite.ask.client import caller
+from zooter_lite.ask.client import Caller, caller
+from zooter_lite.ask.known import Known
 from zooter_lite.ask.pacing import Budget, Pace, backoff, pause
 from zooter_lite.ask.pool import Expert
+from zooter_lite.ask.reply import Answer, CallError
 from zooter_lite.errors import DataError, ZooterError
 from zooter_lite.files.journal import Journal
 
@@ -63,36 +64,13 @@ class Outcome:
     out_of_budget: bool = False
 
 
-@dataclass
-class _Lane:
-    """Everything that the workers of one expert share."""
-
-    expert: Expert
-    caller: Caller
-    calls: Iterator[Call]
-    pace: Pace
-    tally: Tally
-    in_a_row: int = 0
-
-
-@dataclass
-class _Run:
-    journal: Journal
-    budget: Budget
-    parse: Callable[[str], Any] | None
-    progress: Callable[[str, int], object]
-    outcome: Outcome = field(default_factory=Outcome)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    problem: ExpertError | None = None
-    interrupted: bool = False
-
-
 def run_calls(
     calls: Mapping[str, Iterator[Call]],
     experts: Sequence[Expert],
     journal: Journal,
+    known: Known[Any, Any],
     *,
-    budget: tuple[float | None, float] = (None, 0.0),
+    max_cost: float | None = None,
     parse: Callable[[str], Any] | None = None,
     progress: Callable[[str, int], object] = lambda name, n: None,
 ) -> Outcome:
@@ -106,11 +84,11 @@ def run_calls(
     ----------
     calls
         By expert name; taken as they can be made, so a generator costs no memory.
-    journal
-        Open for appending.
-    budget
-        What may be spent, None for no limit, and what earlier runs spent. A call whose
-        reply was lost or has no `usage` counts as the most that it can have cost.
+    journal, known
+        Open for appending, and what was read from it; every record is added to both.
+    max_cost
+        What all runs together may spend. A call whose reply was lost or has no `usage`
+        counts as the most that it can have cost.
     parse
         Reads a response; what it returns is recorded as `parsed`, and a response that
         it refuses with ValueError counts as a failed attempt (and is paid).
@@ -127,164 +105,181 @@ def run_calls(
         and an expert with a price has no max_tokens.
     """
     for expert in experts:
-        if budget[0] is not None and expert.price_output and expert.max_tokens is None:
+        if max_cost is not None and expert.price_output and expert.max_tokens is None:
             raise DataError(
                 f"expert {expert.name!r}: no max_tokens in its sampling, which a budget needs"
             )
     callers = [caller(expert) for expert in experts]
 
     async def work() -> Outcome:
-        run = _Run(journal, Budget(*budget), parse, progress)
-        lanes = []
-        for expert, each in zip(experts, callers, strict=True):
-            tally = run.outcome.tallies.setdefault(expert.name, Tally())
-            pace = Pace(expert.requests_per_minute, run.stop)
-            lanes.append(_Lane(expert, each, calls[expert.name], pace, tally))
-        return await _work(run, lanes)
+        run = _Run(journal, known, Budget(max_cost, known.cost), parse, progress)
+        lanes = [
+            _Lane(run, expert, each, calls[expert.name])
+            for expert, each in zip(experts, callers, strict=True)
+        ]
+        return await run.work(lanes)
 
     return asyncio.run(work())
 
 
-async def _work(run: _Run, lanes: Sequence[_Lane]) -> Outcome:
-    tasks = [
-        asyncio.create_task(_worker(run, lane))
-        for lane in lanes
-        for _ in range(lane.expert.concurrency)
-    ]
-    try:
-        with _interruptible(run):
-            await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for lane in lanes:
-            await lane.caller.close()
-    if run.interrupted:
-        raise KeyboardInterrupt
-    if run.problem is not None:
-        raise run.problem
-    return run.outcome
+@dataclass
+class _Run:
+    journal: Journal
+    known: Known[Any, Any]
+    budget: Budget
+    parse: Callable[[str], Any] | None
+    progress: Callable[[str, int], object]
+    outcome: Outcome = field(default_factory=Outcome)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    problem: ExpertError | None = None
+    interrupted: bool = False
 
+    async def work(self, lanes: Sequence[_Lane]) -> Outcome:
+        tasks = [
+            asyncio.create_task(lane.work())
+            for lane in lanes
+            for _ in range(lane.expert.concurrency)
+        ]
+        try:
+            with self._interruptible():
+                await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for lane in lanes:
+                await lane.caller.close()
+        if self.interrupted:
+            raise KeyboardInterrupt
+        if self.problem is not None:
+            raise self.problem
+        return self.outcome
 
-@contextmanager
-def _interruptible(run: _Run) -> Iterator[None]:
-    """Let the first Ctrl-C finish the calls on their way; a second one leaves them."""
-    loop = asyncio.get_running_loop()
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let the first Ctrl-C finish the calls on their way; a second one leaves them."""
+        loop = asyncio.get_running_loop()
 
-    def interrupt() -> None:
-        run.interrupted = True
-        run.stop.set()
-        loop.remove_signal_handler(signal.SIGINT)
-
-    with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or another thread
-        loop.add_signal_handler(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        with suppress(NotImplementedError, RuntimeError, ValueError):
+        def interrupt() -> None:
+            self.interrupted = True
+            self.stop.set()
             loop.remove_signal_handler(signal.SIGINT)
 
-
-async def _worker(run: _Run, lane: _Lane) -> None:
-    while not run.stop.is_set():
-        call = next(lane.calls, None)
-        if call is None:
-            return
-        record = await _settle(run, lane, call)
-        if record is None:
-            return
-        run.journal.append({**call.key, **record})
-        if "error" in record:
-            lane.tally.failed += "unfinished" not in record
-        else:
-            lane.tally.answered += 1
-        run.progress(lane.expert.name, 1)
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, another thread
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            with suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _settle(run: _Run, lane: _Lane, call: Call) -> dict[str, Any] | None:
-    """Ask until there is an answer, or no hope; None where the run has ended before."""
-    expert = lane.expert
-    most = expert.cost(most_tokens(expert, call.prompt), expert.max_tokens or 0)
-    paid, seconds, problem = Tally(), 0.0, None
+class _Lane:
+    """What the workers of one expert share, and what each of them does."""
 
-    def record(**result: Any) -> dict[str, Any]:
-        usage = {"input": paid.tokens_in, "output": paid.tokens_out}
-        facts = {"cost": paid.cost, "seconds": round(seconds, 4), "attempts": paid.attempts}
-        return {**result, "usage": usage, **facts}
+    def __init__(self, run: _Run, expert: Expert, caller: Caller, calls: Iterator[Call]) -> None:
+        self.run, self.expert, self.caller, self.calls = run, expert, caller, calls
+        self.pace = Pace(expert.requests_per_minute, run.stop)
+        self.tally = run.outcome.tallies.setdefault(expert.name, Tally())
+        self.in_a_row = 0
 
-    while await _may_begin(run, lane, most):
-        started = time.monotonic()
-        answer, parsed, problem = await _attempt(run, lane, call.prompt)
-        seconds = time.monotonic() - started
-        cost = _cost(expert, answer, problem, most)
-        await run.budget.pay(most, cost)
-        for tally in (paid, lane.tally):
-            tally.add((answer and answer.usage) or (0, 0), cost, seconds)
-        if answer is not None and problem is None:
-            lane.in_a_row = 0
-            extra = {} if run.parse is None else {"parsed": parsed}
-            return record(response=answer.text, **extra)
-        assert problem is not None
+    async def work(self) -> None:
+        while not self.run.stop.is_set():
+            call = next(self.calls, None)
+            result = None if call is None else await self._settle(call.prompt)
+            if call is None or result is None:
+                return
+            record = {**call.key, **result}
+            self.run.journal.append(record)
+            self.run.known.add(record)
+            self.tally.answered += "error" not in record
+            self.tally.failed += "error" in record and "unfinished" not in record
+            self.run.progress(self.expert.name, 1)
+
+    async def _settle(self, prompt: str) -> dict[str, Any] | None:
+        """Ask until there is an answer, or no hope; None where the run has ended before."""
+        most = self.expert.cost(self._most_tokens(prompt), self.expert.max_tokens or 0)
+        paid, seconds, problem = Tally(), 0.0, None
+
+        def record(**result: Any) -> dict[str, Any]:
+            usage = {"input": paid.tokens_in, "output": paid.tokens_out}
+            facts = {"cost": paid.cost, "seconds": round(seconds, 4), "attempts": paid.attempts}
+            return {**result, "usage": usage, **facts}
+
+        while await self._may_begin(most):
+            started = time.monotonic()
+            answer, parsed, problem = await self._attempt(prompt)
+            seconds = time.monotonic() - started
+            cost = self._cost(answer, problem, most)
+            self.run.budget.pay(most, cost)
+            for tally in (paid, self.tally):
+                tally.add((answer and answer.usage) or (0, 0), cost, seconds)
+            if answer is not None and problem is None:
+                self.in_a_row = 0
+                extra = {} if self.run.parse is None else {"parsed": parsed}
+                return record(response=answer.text, **extra)
+            assert problem is not None
+            if not await self._goes_on(problem, paid.attempts):
+                return record(error=str(problem))
+        return record(error=f"the run ended; {problem}", unfinished=True) if paid.cost else None
+
+    async def _goes_on(self, problem: CallError, attempts: int) -> bool:
+        """Decide what follows a failed attempt: False gives the query up, True tries again.
+
+        The next attempt comes when its time has come, or never where the run was stopped.
+        """
         if problem.fatal:
-            _stop(run, lane, str(problem))
-        elif not problem.again or paid.attempts >= expert.attempts:
-            lane.in_a_row += not problem.of_query
-            if lane.in_a_row >= GIVE_UP_AFTER:
-                _stop(run, lane, f"{lane.in_a_row} queries in a row failed; {problem}")
-            return record(error=str(problem))
+            self._stop(str(problem))
+        elif not problem.again or attempts >= self.expert.attempts:
+            self.in_a_row += not problem.of_query
+            if self.in_a_row >= GIVE_UP_AFTER:
+                self._stop(f"{self.in_a_row} queries in a row failed; {problem}")
+            return False
         elif problem.wait > LONGEST_DELAY:
-            _stop(run, lane, f"it asks to wait {problem.wait:.0f} s; {problem}")
+            self._stop(f"it asks to wait {problem.wait:.0f} s; {problem}")
         elif problem.wait:
-            lane.pace.delay(problem.wait)
+            self.pace.delay(problem.wait)
         else:
-            await pause(backoff(paid.attempts), run.stop)
-    return record(error=f"the run ended; {problem}", unfinished=True) if paid.cost else None
+            await pause(backoff(attempts), self.run.stop)
+        return True
 
+    async def _may_begin(self, most: float) -> bool:
+        """Wait for the turn of a call; False where the run ends before it."""
+        run = self.run
+        await self.pace.wait()
+        if run.stop.is_set():
+            return False
+        if not await run.budget.reserve(most):
+            run.outcome.out_of_budget = True
+            run.stop.set()
+        elif run.stop.is_set():
+            run.budget.pay(most, 0.0)
+        return not run.stop.is_set()
 
-async def _may_begin(run: _Run, lane: _Lane, most: float) -> bool:
-    """Wait for the turn of a call; False where the run ends before it."""
-    await lane.pace.wait()
-    if run.stop.is_set():
-        return False
-    if not await run.budget.reserve(most):
-        run.outcome.out_of_budget = True
-        run.stop.set()
-    elif run.stop.is_set():
-        await run.budget.pay(most, 0.0)
-    return not run.stop.is_set()
+    async def _attempt(self, prompt: str) -> tuple[Answer | None, Any, CallError | None]:
+        try:
+            answer = await self.caller.ask(prompt)
+        except CallError as error:
+            return None, None, error
+        if self.run.parse is None:
+            return answer, None, None
+        try:
+            return answer, self.run.parse(answer.text), None
+        except ValueError as error:
+            return answer, None, CallError(f"{error}; the answer was {answer.text!r}", again=True)
 
+    def _cost(self, answer: Answer | None, problem: CallError | None, most: float) -> float:
+        """Price of an attempt; `most` where nobody says what it was."""
+        if answer is not None:
+            return most if answer.usage is None else self.expert.cost(*answer.usage)
+        return most if problem is not None and problem.lost else 0.0
 
-async def _attempt(
-    run: _Run, lane: _Lane, prompt: str
-) -> tuple[Answer | None, Any, CallError | None]:
-    try:
-        answer = await lane.caller.ask(prompt)
-    except CallError as error:
-        return None, None, error
-    if run.parse is None:
-        return answer, None, None
-    try:
-        return answer, run.parse(answer.text), None
-    except ValueError as error:
-        return answer, None, CallError(f"{error}; the answer was {answer.text!r}", again=True)
+    def _most_tokens(self, prompt: str) -> int:
+        """Upper bound of the tokens of a prompt: a token is a byte at least."""
+        return len((self.expert.system + prompt).encode("utf-8", "replace")) + _EXTRA_TOKENS
 
-
-def _cost(expert: Expert, answer: Answer | None, problem: CallError | None, most: float) -> float:
-    """Price of an attempt; `most` where nobody says what it was."""
-    if answer is not None:
-        return most if answer.usage is None else expert.cost(*answer.usage)
-    return most if problem is not None and problem.lost else 0.0
-
-
-def _stop(run: _Run, lane: _Lane, reason: str) -> None:
-    run.stop.set()
-    run.problem = run.problem or ExpertError(
-        f"expert {lane.expert.name!r}: {reason}; every answer so far is kept, run it again"
-    )
-
-
-def most_tokens(expert: Expert, prompt: str) -> int:
-    """Upper bound of the tokens of a prompt: a token is a byte at least."""
-    text = expert.system + prompt
-    return len(text.encode("utf-8", "replace")) + _EXTRA_TOKENS
+    def _stop(self, reason: str) -> None:
+        self.run.stop.set()
+        self.run.problem = self.run.problem or ExpertError(
+            f"expert {self.expert.name!r}: {reason}; every answer so far is kept, run it again"
+        )

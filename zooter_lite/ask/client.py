@@ -1,20 +1,18 @@
-"""One call to one expert that is an OpenAI-compatible server; `caller` connects either kind."""
+"""One call to one expert: an OpenAI-compatible server, or a Python function."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import importlib
 import os
 import re
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
 
-from zooter_lite.ask.answer import Answer, Caller, CallError
-from zooter_lite.ask.function import Function
 from zooter_lite.ask.pool import Expert
+from zooter_lite.ask.reply import Answer, CallError, NoTextError, answer_of, message_of, retry_after
 from zooter_lite.errors import DataError, MissingPackageError
 
 HIDDEN = "[hidden]"
@@ -24,24 +22,34 @@ _FATAL = {401, 402, 404}  # not 403, which some services send for a single promp
 _OF_QUERY = {400, 413, 422}
 
 
+class Caller(Protocol):
+    """What answers prompts in the name of one expert."""
+
+    async def ask(self, prompt: str) -> Answer:
+        """Answer one prompt; raise CallError where that fails."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
 def caller(expert: Expert) -> Caller:
     """Connect an expert.
 
     Raises
     ------
     DataError
-        The variable of its key is not set, or its callable cannot be imported.
+        The variable of its key is not set, or its callable cannot be imported or called.
     MissingPackageError
         The package `openai` is missing.
     """
-    return Function(expert) if expert.callable else _Endpoint(expert)
+    return _Function(expert) if expert.callable else _Server(expert)
 
 
-class _Endpoint:
+class _Server:
     def __init__(self, expert: Expert) -> None:
         self._expert = expert
-        self._key = _key(expert)
-        self._pattern = _pattern(self._key)
+        key = _key(expert)
+        self._secret = _secret(key)
         with _own_settings():
             try:
                 import openai
@@ -49,7 +57,7 @@ class _Endpoint:
                 raise MissingPackageError("openai", "experts", "asking an LLM") from error
             try:
                 self._client = openai.AsyncOpenAI(
-                    api_key=self._key or "none",
+                    api_key=key or "none",
                     base_url=expert.base_url,
                     timeout=expert.timeout,
                     max_retries=0,  # attempts are counted and paced for all queries together
@@ -72,9 +80,10 @@ class _Endpoint:
             "/chat/completions", cast_to=object, body={**self._request, "messages": messages}
         )
         try:
-            return self._answer(await asyncio.wait_for(call, self._expert.timeout))
-        except CallError:
-            raise
+            answer = answer_of(await asyncio.wait_for(call, self._expert.timeout))
+            return Answer(self._clean(answer.text), answer.usage)
+        except NoTextError as error:
+            raise CallError(self._clean(str(error)), lost=True, of_query=True) from None
         except (self._errors.APITimeoutError, asyncio.TimeoutError) as error:
             raise self._failure(f"no answer within {self._expert.timeout:g} s", error) from None
         except self._errors.APIStatusError as error:
@@ -89,52 +98,76 @@ class _Endpoint:
     async def close(self) -> None:
         await self._client.close()
 
-    def _answer(self, reply: Any) -> Answer:
-        if isinstance(reply, str):  # JSON that was not said to be JSON
-            reply = json.loads(reply)
-        if not isinstance(reply, dict):
-            raise ValueError("no JSON object")
-        message = reply["choices"][0]["message"]
-        text = message["content"]
-        if text is None:
-            reason = message.get("refusal") or reply["choices"][0].get("finish_reason")
-            raise CallError(self._clean(f"no text ({reason})"), lost=True, of_query=True)
-        if not isinstance(text, str):
-            raise TypeError("the content is no text")
-        return Answer(self._clean(text), _usage(reply))
-
     def _failure(self, text: str, error: Exception) -> CallError:
         sent = not type(error.__cause__).__name__.startswith("Connect")  # of httpx or httpx2
         return CallError(self._clean(text), again=True, lost=sent)
 
     def _refusal(self, error: Any) -> CallError:
         status = error.status_code
-        message = self._clean(f"HTTP {status}: {_message(error)}")
-        spent = getattr(error, "code", None) == "insufficient_quota"
         return CallError(
-            message,
+            self._clean(f"HTTP {status}: {message_of(error)}"),
             again=status in _AGAIN or status >= 500,
             wait=retry_after(error.response.headers),
-            fatal=status in _FATAL or spent,
+            fatal=status in _FATAL or getattr(error, "code", None) == "insufficient_quota",
             of_query=status in _OF_QUERY,
         )
 
     def _clean(self, text: str) -> str:
         """Hide the key, wherever a server or a library repeats it."""
-        return self._pattern.sub(HIDDEN, text) if self._pattern else text
+        return self._secret.sub(HIDDEN, text) if self._secret else text
 
 
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a reply asks to wait: Retry-After (RFC 9110, 10.2.3), or 0."""
-    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+class _Function:
+    def __init__(self, expert: Expert) -> None:
+        self._timeout = expert.timeout
+        module, name = expert.callable.split(":")
         try:
-            return max(0.0, float(headers[name]) / scale)
-        except (KeyError, ValueError):
-            continue
-    try:
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return 0.0
+            self._function = getattr(importlib.import_module(module), name)
+        except Exception as error:  # whatever the module does when it is imported
+            raise DataError(
+                f"expert {expert.name!r}: cannot import {expert.callable!r} "
+                f"({type(error).__name__}: {error})"
+            ) from error
+        if not callable(self._function):
+            raise DataError(f"expert {expert.name!r}: {expert.callable!r} cannot be called")
+
+    async def ask(self, prompt: str) -> Answer:
+        try:
+            text, problem = await asyncio.wait_for(self._in_thread(prompt), self._timeout)
+        except asyncio.TimeoutError:
+            raise CallError(f"no answer within {self._timeout:g} s") from None
+        if problem is not None:
+            raise CallError(f"{type(problem).__name__}: {problem}", of_query=True)
+        if not isinstance(text, str):
+            raise CallError(f"expected text, found {type(text).__name__}", of_query=True)
+        return Answer(text, (0, 0))
+
+    async def close(self) -> None:
+        pass  # a function holds no connection
+
+    def _in_thread(self, prompt: str) -> asyncio.Future[tuple[object, BaseException | None]]:
+        """Call the function in a thread that a hanging call cannot keep the program from ending.
+
+        (The threads of asyncio and concurrent.futures are waited for at the end.)
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
+
+        def settle(text: object, problem: BaseException | None) -> None:
+            if not future.done():
+                future.set_result((text, problem))
+
+        def work() -> None:
+            text, problem = None, None
+            try:
+                text = self._function(prompt)
+            except BaseException as error:  # SystemExit too is only this call's
+                problem = error
+            with suppress(RuntimeError):  # nobody waits any more
+                loop.call_soon_threadsafe(settle, text, problem)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
 
 
 @contextmanager
@@ -162,31 +195,12 @@ def _key(expert: Expert) -> str:
     return key
 
 
-def _pattern(key: str) -> re.Pattern[str] | None:
+def _secret(key: str) -> re.Pattern[str] | None:
     """Match a key in any spelling of JSON, URLs and quoted texts; None where it is no secret."""
     if len(key) < SHORTEST_SECRET:
         return None
     spellings = (f"(?:{re.escape(c)}|%(?i:{ord(c):02x})|u(?i:{ord(c):04x}))" for c in key)
     return re.compile(r"\\*".join(spellings))
-
-
-def _usage(reply: Mapping[str, Any]) -> tuple[int, int] | None:
-    usage = reply.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    counts = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if not all(isinstance(n, int) and 0 <= n < 2**53 for n in counts):
-        return None
-    return int(counts[0] or 0), int(counts[1] or 0)
-
-
-def _message(error: Any) -> str:
-    body = error.body
-    if isinstance(body, dict):
-        inner = body.get("error", body)
-        found = inner.get("message") if isinstance(inner, dict) else inner
-        return str(found or body)
-    return str(body or error.message)
 
 
 def _encodable(text: str) -> str:

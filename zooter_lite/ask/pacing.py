@@ -22,35 +22,29 @@ class Budget:
     """
 
     def __init__(self, limit: float | None, spent: float = 0.0) -> None:
-        self._limit = limit
-        self._spent = spent
-        self._reserved = 0.0
+        self._limit = float("inf") if limit is None else limit
+        self._spent, self._reserved = spent, 0.0
         self._open = 0  # calls that hold a reservation
-        self._changed = asyncio.Condition()
+        self._paid = asyncio.Event()
 
     async def reserve(self, most: float) -> bool:
         """Wait until a call that costs `most` at most can be paid; False if it never can."""
-        if self._limit is None:
-            return True
-        async with self._changed:
-            while self._spent + self._reserved + most > self._limit:
-                if not self._open:
-                    return False
-                await self._changed.wait()
-            self._reserved += most
-            self._open += 1
-            return True
+        while self._spent + self._reserved + most > self._limit:
+            if not self._open:
+                return False
+            self._paid.clear()
+            await self._paid.wait()
+        self._reserved += most
+        self._open += 1
+        return True
 
-    async def pay(self, most: float, cost: float) -> None:
+    def pay(self, most: float, cost: float) -> None:
         """Settle a call that had reserved `most`."""
-        if self._limit is None:
-            return
-        async with self._changed:
-            self._open -= 1
-            # sums of floats leave a rest, which would keep the last call from being made
-            self._reserved = self._reserved - most if self._open else 0.0
-            self._spent += cost
-            self._changed.notify_all()
+        self._open -= 1
+        # sums of floats leave a rest, which would keep the last call from being made
+        self._reserved = self._reserved - most if self._open else 0.0
+        self._spent += cost
+        self._paid.set()
 
 
 class Pace:

@@ -6,24 +6,18 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from zooter_lite.ask.settings import from_table, number
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import check_names, read_toml, tables_of
 
-MAX_CONCURRENCY = 1000
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _OF_SERVERS = (
     "model", "api_key_env", "system", "sampling", "price_input", "price_output"
 )  # fmt: skip
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "float": (int, float),
-    "int": (int,),
-    "dict[str, Any]": (dict,),
-}
 
 
 @dataclass(frozen=True)
@@ -65,12 +59,12 @@ class Expert:
     callable: str = ""
     system: str = ""
     sampling: dict[str, Any] = field(default_factory=dict)
-    price_input: float = 0.0
-    price_output: float = 0.0
-    requests_per_minute: float = 0.0
-    concurrency: int = 8
-    timeout: float = 120.0
-    attempts: int = 6
+    price_input: float = number(0.0, 0, 1e9)
+    price_output: float = number(0.0, 0, 1e9)
+    requests_per_minute: float = number(0.0, 0, 1e9)
+    concurrency: int = number(8, 1, 1000)
+    timeout: float = number(120.0, 1e-3, 1e6)
+    attempts: int = number(6, 1, 1000)
 
     @property
     def fingerprint(self) -> str:
@@ -108,46 +102,16 @@ def experts_of(content: Mapping[str, Any], path: str) -> list[Expert]:
 
 
 def _expert(table: Mapping[str, Any], where: str) -> Expert:
-    known = {f.name: f for f in fields(Expert)}
-    if isinstance(table.get("name"), str) and table["name"]:
-        where = f"{where} ({table['name']})"
-    for name, value in table.items():
-        if name not in known:
-            hint = " (api_key_env names the variable that holds it)" if "key" in name else ""
-            raise DataError(f"{where}: unknown field {name!r}; expected {', '.join(known)}{hint}")
-        kinds = _TYPES[str(known[name].type)]
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            found = type(value).__name__  # and not the value, which may be a key
-            raise DataError(f"{where}: {name} is of type {found}, expected {kinds[-1].__name__}")
-    for name, each in known.items():
-        if each.default is MISSING and each.default_factory is MISSING and name not in table:
-            raise DataError(f"{where}: no {name}")
-    expert = Expert(**table)
-    _check(expert, where)
-    return expert
-
-
-def _check(expert: Expert, where: str) -> None:
+    name = table.get("name")
+    if isinstance(name, str) and name:
+        where = f"{where} ({name})"
+    expert = from_table(Expert, table, where)
     if not expert.name.strip() or not expert.name.isprintable():
         raise DataError(f"{where}: name is {expert.name!r}, expected a name")
     if bool(expert.callable) == bool(expert.base_url):
         raise DataError(f"{where}: expected either base_url and model, or callable")
-    if expert.callable:
-        _check_callable(expert, where)
-    else:
-        _check_server(expert, where)
-    ranges = (
-        ("price_input", 0, 1e9),
-        ("price_output", 0, 1e9),
-        ("requests_per_minute", 0, 1e9),
-        ("concurrency", 1, MAX_CONCURRENCY),
-        ("timeout", 1e-3, 1e6),
-        ("attempts", 1, 1000),
-    )
-    for name, low, high in ranges:
-        value = getattr(expert, name)
-        if not low <= value <= high:
-            raise DataError(f"{where}: {name} is {value}, expected {low:g} to {high:g}")
+    (_check_callable if expert.callable else _check_server)(expert, where)
+    return expert
 
 
 def _check_callable(expert: Expert, where: str) -> None:

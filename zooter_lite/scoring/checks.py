@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -14,67 +15,58 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.ask.texts import fenced
 from zooter_lite.errors import DataError
 from zooter_lite.scoring import verifiers
 from zooter_lite.scoring.sandbox import OUT_OF_TIME, Limits, run_python
-from zooter_lite.scoring.scorer import Found, Item, fingerprint, score_once, values_of
+from zooter_lite.scoring.scorer import Item, Scored, fingerprint, score_once
 
 VERSION = 1  # of the verifiers; a change of what they return makes it 2
 _CHUNK = 256
-Outcome = tuple[float, Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class _Kind:
-    column: str
-    options: Mapping[str, bool | float]
-    check: Callable[[str, Any, Mapping[str, Any]], Outcome]
-
-
-def python_tests(response: str, tests: Sequence[str], limits: Limits) -> tuple[float, str]:
+def python_tests(
+    response: str,
+    tests: Sequence[str],
+    *,
+    cpu_seconds: float = 5.0,
+    wall_seconds: float = 10.0,
+    memory_mb: float = 512.0,
+) -> tuple[float, str]:
     """Run the Python of a response, then the tests, in the sandbox: 1 if all ended well.
 
     The code is the first fence marked as Python, else the first fence, else the whole
     response; it runs under a name other than __main__. Returns the reward and what was
     wrong, empty where nothing was.
     """
-    code = verifiers.fenced(response, ("python", "py", "python3"))
+    limits = Limits(math.ceil(cpu_seconds), wall_seconds, int(memory_mb * 2**20))
+    code = fenced(response, ("python", "py", "python3"))
     done = run_python([response if code is None else code, *tests], limits, "response")
     return float(done.passed), done.problem
 
 
-def _plain(function: Callable[..., float]) -> Callable[[str, Any, Mapping[str, Any]], Outcome]:
-    return lambda response, truth, options: (function(response, _texts(truth), **options), {})
+@dataclass(frozen=True)
+class _Kind:
+    """Column of the truth, and how a response is compared with it."""
+
+    column: str
+    check: Callable[..., float | tuple[float, str]]  # the reward, and what was wrong
+
+    @property
+    def options(self) -> dict[str, bool | float]:
+        """Options of the comparison, with their defaults."""
+        parameters = inspect.signature(self.check).parameters.values()
+        return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 
-def _schema(response: str, truth: object, options: Mapping[str, Any]) -> Outcome:
-    return verifiers.json_schema(response, truth), {}
-
-
-def _tests(response: str, truth: object, options: Mapping[str, Any]) -> Outcome:
-    limits = Limits(
-        cpu_seconds=math.ceil(options["cpu_seconds"]),
-        wall_seconds=options["wall_seconds"],
-        memory_bytes=int(options["memory_mb"] * 2**20),
-    )
-    value, problem = python_tests(response, _texts(truth), limits)
-    return value, {"problem": problem} if problem else {}
-
-
-_WORDS = {"ignore_case": True}
-KINDS: dict[str, _Kind] = {
-    "exact": _Kind(
-        "answer", _WORDS | {"ignore_space": True, "ignore_punctuation": True},
-        _plain(verifiers.exact),
-    ),
-    "contains": _Kind("answer", _WORDS | {"whole_words": True}, _plain(verifiers.contains)),
-    "numeric": _Kind("answer", {"relative": 1e-6, "absolute": 1e-9}, _plain(verifiers.numeric)),
-    "regex": _Kind("pattern", {"seconds": 1.0}, _plain(verifiers.regex)),
-    "json-schema": _Kind("schema", {}, _schema),
-    "python-tests": _Kind(
-        "tests", {"cpu_seconds": 5.0, "wall_seconds": 10.0, "memory_mb": 512.0}, _tests
-    ),
-}  # fmt: skip
+KINDS = {
+    "exact": _Kind("answer", verifiers.exact),
+    "contains": _Kind("answer", verifiers.contains),
+    "numeric": _Kind("answer", verifiers.numeric),
+    "regex": _Kind("pattern", verifiers.regex),
+    "json-schema": _Kind("schema", verifiers.json_schema),
+    "python-tests": _Kind("tests", python_tests),
+}
 
 
 @dataclass
@@ -112,66 +104,55 @@ class Verifier:
         DataError
             No query has the column, or a cell is not what the verifier needs.
         """
-        truths = [self._truth(item) for item in items]
-        if items and all(truth is None for truth in truths):
-            found = ", ".join(repr(name) for name in items[0].row) or "none"
+        pairs = [(item, self._truth(item)) for item in items]
+        known = [place for place, (_, truth) in enumerate(pairs) if truth not in (None, "", [])]
+        if items and not known:
+            others = ", ".join(repr(name) for name in items[0].row) or "none"
             raise DataError(
                 f"scorer {self.name!r}: no query has a value in column {self.column!r}; the other "
-                f"columns are: {found} (--queries names the file that has it)"
+                f"columns are: {others} (--queries names the file that has it)"
             )
-        known = [place for place, truth in enumerate(truths) if truth is not None]
         progress(len(items) - len(known))
-        mark = fingerprint(VERSION, self.kind, sorted(self.options.items()))
-        records = score_once(
+        scored, records = score_once(
             [items[place] for place in known],
             folder / f"scores-{self.name}.jsonl",
-            mark,
-            lambda todo: self._compute(items, truths, [known[place] for place in todo], todo),
+            fingerprint(VERSION, self.kind, sorted(self.options.items())),
+            lambda todo: self._compute([pairs[known[place]] for place in todo], todo),
             progress,
-            [truths[place] for place in known],
+            [pairs[place][1] for place in known],
         )
+        late = sum(record.get("problem") in OUT_OF_TIME for record in records)
+        counts = (
+            (len(items) - len(known), f"responses to queries without {self.column!r}, no score"),
+            (np.isnan(scored).sum(), "responses on which the pattern ran out of time, no score"),
+            (late, "programs ran out of time and failed"),
+        )
+        self.notes = [f"{count} {what}" for count, what in counts if count]
         values = np.full(len(items), np.nan)
-        values[known] = values_of(records)
-        self._note(len(items) - len(known), records)
+        values[known] = scored
         return values
 
     def _truth(self, item: Item) -> Any:
-        cell = self.reference if self.reference is not None else item.row.get(self.column)
-        return None if cell == "" or cell == [] else cell
+        return item.row.get(self.column) if self.reference is None else self.reference
 
-    def _compute(
-        self, items: Sequence[Item], truths: Sequence[Any], places: list[int], todo: list[int]
-    ) -> Iterator[Found]:
-        check = KINDS[self.kind].check
-
-        def one(place: int) -> Outcome:
-            try:
-                return check(items[place].response, truths[place], self.options)
-            except DataError as error:
-                name = items[place].query_id
-                raise DataError(f"scorer {self.name!r}, query {name!r}: {error}") from error
-
-        if self.kind != "python-tests":
-            for number, place in zip(todo, places, strict=True):
-                yield number, *one(place)
-            return
+    def _compute(self, pairs: Sequence[tuple[Item, Any]], todo: list[int]) -> Iterator[Scored]:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for start in range(0, len(places), _CHUNK):
+            for start in range(0, len(pairs), _CHUNK):
                 chunk = slice(start, start + _CHUNK)
-                outcomes = pool.map(one, places[chunk])
-                for number, outcome in zip(todo[chunk], outcomes, strict=True):
-                    yield number, *outcome
+                outcomes = pool.map(self._check, pairs[chunk])
+                for place, (value, problem) in zip(todo[chunk], outcomes, strict=True):
+                    yield place, value, {"problem": problem} if problem else {}
 
-    def _note(self, unknown: int, records: Sequence[Mapping[str, Any]]) -> None:
-        unsure = sum(record["score"] is None for record in records)
-        self.notes = []
-        late = sum(record.get("problem") in OUT_OF_TIME for record in records)
-        if unknown:
-            self.notes.append(f"{unknown} responses to queries without {self.column!r}, no score")
-        if unsure:
-            self.notes.append(f"{unsure} responses on which the pattern ran out of time, no score")
-        if late:
-            self.notes.append(f"{late} programs ran out of time and failed")
+    def _check(self, pair: tuple[Item, Any]) -> tuple[float, str]:
+        item, truth = pair
+        if self.kind != "json-schema":
+            cells = truth if isinstance(truth, (list, tuple)) else [truth]
+            truth = [cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
+        try:
+            outcome = KINDS[self.kind].check(item.response, truth, **self.options)
+        except DataError as error:
+            raise DataError(f"scorer {self.name!r}, query {item.query_id!r}: {error}") from error
+        return outcome if isinstance(outcome, tuple) else (outcome, "")
 
 
 def read_verifier(table: Mapping[str, Any], where: str) -> Verifier:
@@ -183,24 +164,18 @@ def read_verifier(table: Mapping[str, Any], where: str) -> Verifier:
         An unknown field, or one that is not of its type.
     """
     kind = KINDS[table["kind"]]
-    options = dict(kind.options)
-    for name, value in table.items():
-        if name in ("name", "kind", "weight", "reference"):
-            continue
-        if name == "column" and isinstance(value, str):
-            continue
-        default = options.get(name)
-        fits = isinstance(value, bool) == isinstance(default, bool) and (
-            isinstance(value, (bool, int, float)) and value >= 0
-        )
-        if default is None or not fits:
-            known = ", ".join(["column", "reference", *kind.options])
-            raise DataError(f"{where}: {name} = {value!r}, expected fields are {known}")
-        options[name] = value if isinstance(value, bool) else float(value)
-    column = table.get("column", kind.column)
-    return Verifier(str(table["name"]), table["kind"], column, table.get("reference"), options)
+    known: dict[str, Any] = {"column": kind.column, "reference": None, **kind.options}
+    given = {field: value for field, value in table.items() if field not in ("name", "kind")}
+    for name, value in given.items():
+        if name not in known or not _fits(value, known[name]):
+            raise DataError(f"{where}: {name} = {value!r}, expected fields are {', '.join(known)}")
+    values = known | given
+    column, reference = values.pop("column"), values.pop("reference")
+    options = {k: v if isinstance(v, bool) else float(v) for k, v in values.items()}
+    return Verifier(table["name"], table["kind"], column, reference, options)
 
 
-def _texts(truth: object) -> list[str]:
-    cells = truth if isinstance(truth, (list, tuple)) else [truth]
-    return [cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
+def _fits(value: object, default: object) -> bool:
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    return default is None or isinstance(value, type(default))

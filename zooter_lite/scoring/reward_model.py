@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.errors import DataError
-from zooter_lite.scoring.scorer import Found, Item, fingerprint, score_once, values_of
+from zooter_lite.ask.settings import from_table, number
+from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.scoring.scorer import Item, Scored, fingerprint, score_once
 
 VERSION = 1  # of how a response becomes a score
-_WINDOW = 4096  # responses whose tokens are held, and sorted by length
-_FIELDS: dict[str, tuple[type, ...]] = {
-    "model": (str,), "max_length": (int,), "batch_tokens": (int,), "label": (int, str),
-    "device": (str,), "trust_remote_code": (bool,),
-}  # fmt: skip
+_WINDOW = 8192  # responses whose tokens are held, and sorted by length
+_MAX_BATCH = 256
+_READ = (".json", ".jinja", ".model", ".txt", ".safetensors")
 
 
 @dataclass
@@ -36,7 +39,7 @@ class RewardModel:
     max_length
         Tokens after which a text is cut as the tokenizer says; 0 is what the model can take.
     batch_tokens
-        Tokens of a batch at most, padding included.
+        Tokens of a batch at most.
     label
         Index or name of the label whose log-odds are the score, for a model of several
         labels; a model of one label scores with its logit, whatever stands here.
@@ -49,12 +52,12 @@ class RewardModel:
 
     name: str
     model: str
-    max_length: int = 0
-    batch_tokens: int = 16384
+    max_length: int = number(0, 0, 2**31)
+    batch_tokens: int = number(16384, 0, 2**31)
     label: int | str | None = None
     device: str = ""
     trust_remote_code: bool = False
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list, init=False)
 
     def score(
         self, items: Sequence[Item], folder: Path, progress: Callable[[int], object]
@@ -66,40 +69,27 @@ class RewardModel:
         DataError
             There is no such model, or it is none that gives a reward.
         """
-        from zooter_lite.scoring.reward_network import (
-            best_device,
-            content_hash,
-            find_model,
-            load,
-        )
-
-        source = find_model(self.model, code=self.trust_remote_code)
-        device = best_device(self.device)
+        source = _find(self.model, code=self.trust_remote_code)
+        device = _device(self.device)
         mark = fingerprint(
-            VERSION, content_hash(source), self.max_length, self.label, device.type != "cpu"
+            VERSION, _content(source), self.max_length, self.label, device.type != "cpu"
         )
 
-        def compute(todo: list[int]) -> Iterator[Found]:
-            network = load(
-                source,
-                device,
-                max_length=self.max_length,
-                label=self.label,
-                trust_remote_code=self.trust_remote_code,
-            )
+        def compute(todo: list[int]) -> Iterator[Scored]:
+            network = load(self, source, device)
             for start in range(0, len(todo), _WINDOW):
                 window = todo[start : start + _WINDOW]
                 pairs = [(items[place].query, items[place].response) for place in window]
-                for number, value, cut in network.scores(pairs, self.batch_tokens):
-                    yield window[number], value, {"truncated": True} if cut else {}
+                for place, value, cut in network.scores(pairs, self.batch_tokens):
+                    yield window[place], value, {"truncated": True} if cut else {}
 
-        records = score_once(items, folder / f"scores-{self.name}.jsonl", mark, compute, progress)
+        path = folder / f"scores-{self.name}.jsonl"
+        values, records = score_once(items, path, mark, compute, progress)
         truncated = sum(bool(record.get("truncated")) for record in records)
-        broken = sum(record["score"] is None for record in records)
         self.notes = [f"{truncated} of {len(items)} responses truncated"]
-        if broken:
+        if broken := int(np.isnan(values).sum()):
             self.notes.append(f"{broken} scores were not finite and count as none")
-        return values_of(records)
+        return values
 
 
 def read_reward_model(table: Mapping[str, Any], where: str) -> RewardModel:
@@ -110,15 +100,185 @@ def read_reward_model(table: Mapping[str, Any], where: str) -> RewardModel:
     DataError
         A field is missing, unknown, or not of its type.
     """
-    values = {k: v for k, v in table.items() if k not in ("name", "kind", "weight")}
-    for name, value in values.items():
-        kinds = _FIELDS.get(name, ())
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise DataError(
-                f"{where}: {name} = {value!r}, expected fields are {', '.join(_FIELDS)}"
-            )
-        if isinstance(value, int) and value < 0:
-            raise DataError(f"{where}: {name} is {value}, expected no negative number")
-    if not values.get("model"):
+    model = from_table(RewardModel, {k: v for k, v in table.items() if k != "kind"}, where)
+    if not model.model:
         raise DataError(f"{where}: no model; expected a folder or the name of a hub model")
-    return RewardModel(str(table["name"]), **values)
+    return model
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded reward model with its tokenizer; see RewardModel."""
+
+    module: Any
+    tokenizer: Any
+    max_length: int
+    label: int | None
+
+    def scores(
+        self, pairs: Sequence[tuple[str, str]], batch_tokens: int
+    ) -> Iterator[tuple[int, float, bool]]:
+        """Yield the position of a pair (query, response), its score, and whether it was cut.
+
+        A batch holds texts of one length, so that no model meets padding (decoders read
+        their score beside it, each in its own way). The longest come first, so a batch
+        that does not fit in memory fails at once.
+        """
+        encoded = [self._encode(*pair) for pair in pairs]
+        lengths = [len(tokens["input_ids"]) for tokens, _ in encoded]
+        order = sorted(range(len(pairs)), key=lambda place: -lengths[place])
+        for length, group in groupby(order, lengths.__getitem__):
+            places = list(group)
+            size = min(max(1, batch_tokens // max(1, length)), _MAX_BATCH)
+            for start in range(0, len(places), size):
+                batch = places[start : start + size]
+                values = self._forward([encoded[place][0] for place in batch])
+                for place, value in zip(batch, values, strict=True):
+                    yield place, value, encoded[place][1]
+
+    def _encode(self, query: str, response: str) -> tuple[dict[str, list[int]], bool]:
+        """Tokens of one pair, and whether they were cut."""
+        turns = [{"role": "user", "content": query}, {"role": "assistant", "content": response}]
+        if self.tokenizer.chat_template:
+            text: tuple[str, ...] = (self.tokenizer.apply_chat_template(turns, tokenize=False),)
+            plain = {"add_special_tokens": False}  # the template holds them
+        else:
+            text, plain = (query, response), {}
+        tokens = self.tokenizer(*text, **plain, verbose=False)
+        too_long = len(tokens["input_ids"]) > self.max_length
+        if too_long:
+            tokens = self.tokenizer(*text, **plain, truncation=True, max_length=self.max_length)
+        return dict(tokens), too_long
+
+    def _forward(self, batch: Sequence[Mapping[str, list[int]]]) -> list[float]:
+        """Scores of a batch of texts of one length."""
+        import torch
+
+        inputs = {
+            name: torch.tensor([each[name] for each in batch], device=self.module.device)
+            for name in batch[0]
+        }
+        try:
+            with torch.inference_mode():
+                output = self.module(**inputs)
+        except torch.OutOfMemoryError as error:
+            raise DataError(
+                f"out of GPU memory at {len(batch)} texts of {len(batch[0]['input_ids'])} tokens; "
+                "lower batch_tokens in scorers.toml (scores so far are kept)"
+            ) from error
+        scores = getattr(output, "score", None)
+        if scores is None:
+            logits = output.logits.float().reshape(len(batch), -1)
+            scores = logits[:, self.label or 0]
+            if self.label is not None:
+                others = torch.cat([logits[:, : self.label], logits[:, self.label + 1 :]], dim=1)
+                scores = scores - torch.logsumexp(others, dim=1)
+        return [float(value) for value in scores.float().reshape(len(batch))]
+
+
+def load(scorer: RewardModel, folder: Path, device: Any) -> Network:
+    """Load the model of `folder` and its tokenizer, with the options of `scorer`.
+
+    Raises
+    ------
+    DataError
+        Weights are missing (such as the head of a model that was never a reward model), or
+        the label is missing or unknown.
+    """
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingPackageError("transformers", "fit", "a reward model") from error
+    code = {"trust_remote_code": scorer.trust_remote_code}
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **code)
+        module, report = transformers.AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **code
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise DataError(f"{folder}: cannot be loaded ({error})") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise DataError(
+            f"{folder}: no weights for {missing[0]!r}; expected a model trained for "
+            "sequence classification"
+        )
+    text = module.config.get_text_config()
+    if text.pad_token_id is None:
+        text.pad_token_id = -1  # no token; without one, decoders refuse a batch of several texts
+    limits = [tokenizer.model_max_length, getattr(module.config, "max_position_embeddings", None)]
+    most = min(int(limit) for limit in limits if limit and limit > 0)
+    module.to(device).eval()
+    return Network(module, tokenizer, min(scorer.max_length or most, most), _label(scorer, module))
+
+
+def _label(scorer: RewardModel, module: Any) -> int | None:
+    """Position of the chosen label; None for a model of one."""
+    label, config = scorer.label, module.config
+    names = [str(config.id2label.get(place, place)) for place in range(config.num_labels)]
+    if len(names) == 1 or (label is None and scorer.trust_remote_code):
+        return None
+    if label in names:
+        return names.index(str(label))
+    if isinstance(label, int) and 0 <= label < len(names):
+        return label
+    raise DataError(
+        f"{scorer.model}: label is {label!r}, expected one of the model's "
+        f"{len(names)} labels ({', '.join(names)}), by name or position"
+    )
+
+
+def _find(model: str, *, code: bool) -> Path:
+    """Folder of a model; one that is named on the hub is fetched first."""
+    folder = Path(model)
+    if not folder.is_dir():
+        try:
+            from huggingface_hub import snapshot_download
+        except ImportError as error:
+            raise MissingPackageError("huggingface_hub", "fit", "a reward model by name") from error
+        patterns = [f"*{suffix}" for suffix in (*_READ, *([".py"] if code else []))]
+        try:
+            folder = Path(snapshot_download(model, allow_patterns=patterns))
+        except Exception as error:  # the hub client raises many unrelated classes
+            raise DataError(f"{model}: no such folder or hub model ({error})") from error
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: no config.json of a model ({error})") from error
+    if "auto_map" in config and not code:
+        raise DataError(
+            f"{model}: the model brings Python code of its own; read it, then say "
+            "trust_remote_code = true in scorers.toml if it may run"
+        )
+    return folder
+
+
+def _content(folder: Path) -> str:
+    """Hash the files that decide a model's scores; names and contents, not dates."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (*_READ, ".py"):
+            part = hashlib.sha256()
+            with path.open("rb") as stream:
+                while block := stream.read(2**20):
+                    part.update(block)
+            whole.update(f"{path.name} {part.hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def _device(name: str) -> Any:
+    """Return the named device of torch; where none is named, the first GPU or the CPU."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingPackageError("torch", "fit", "a reward model") from error
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
+        raise DataError(f"device {name!r} cannot be used ({error})") from error
+    return device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.ask.known import Known, Record
 from zooter_lite.ask.responses import SETTINGS
 from zooter_lite.errors import DataError
-from zooter_lite.files.journal import read_journal
 from zooter_lite.scoring.scorer import Item
-from zooter_lite.table.checks import tags_of
 from zooter_lite.table.queries import Queries
 from zooter_lite.table.reward_table import RewardTable
 
@@ -28,8 +27,8 @@ class Responses:
 
     Attributes
     ----------
-    query_ids, queries, rows
-        The queries that have a response or a failure, and their other columns.
+    queries
+        Those that have a response or a failure, with their other columns.
     experts
         In the order of the collection's settings, others after them by name.
     items
@@ -37,20 +36,18 @@ class Responses:
     places
         (n_items, 2) position of the query and of the expert of each item.
     costs
-        (n_queries, n_experts), NaN where there is no response; None where all are 0.
+        (n_items,) cost of each response.
     failed
-        Pairs of query and expert whose last record is an error.
+        Pairs of query and expert that have no response, and whose last record is an error.
     left_out
         Queries of the journal that the file of queries does not have.
     """
 
-    query_ids: list[str]
-    queries: list[str]
-    rows: list[Mapping[str, Any]]
+    queries: Queries
     experts: list[str]
     items: list[Item]
     places: NDArray[np.int64]
-    costs: FloatArray | None
+    costs: FloatArray
     failed: int
     left_out: int
 
@@ -77,58 +74,39 @@ def read_responses(path: Path, queries: Queries | None = None) -> Responses:
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the journal that collect writes")
     texts: dict[str, str] = {}
-    answers: dict[tuple[str, str], tuple[str | None, float]] = {}
-    for record in read_journal(path):
-        try:
-            pair = (str(record["query_id"]), str(record["expert"]))
-            text = str(record["query"])
-            said = None if "error" in record else str(record["response"])
-            cost = float(record.get("cost", 0.0))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: a record is not one of a response ({error!r})") from error
-        if texts.setdefault(pair[0], text) != text:
-            raise DataError(f"{path}: query_id {pair[0]!r} stands there for two queries")
-        if said is not None or answers.get(pair, (None, 0.0))[0] is None:
-            answers[pair] = (said, cost)
+
+    def pair(record: Record) -> tuple[str, str]:
+        name, text = str(record["query_id"]), str(record["query"])
+        if texts.setdefault(name, text) != text:
+            raise DataError(f"{path}: query_id {name!r} stands there for two queries")
+        return name, str(record["expert"])
+
+    def answer(record: Record) -> tuple[str, float]:
+        return str(record["response"]), float(record.get("cost", 0.0))
+
+    known = Known(path, "response", pair, answer)
     if queries is None:
         names = sorted(texts)
-        rows: list[Mapping[str, Any]] = [{} for _ in names]
-    else:
-        for name, text in zip(queries.ids, queries.texts, strict=True):
-            if texts.get(name, text) != text:
-                raise DataError(f"{path}: query_id {name!r} stands there for another query")
-        chosen = [place for place, name in enumerate(queries.ids) if name in texts]
-        names = [queries.ids[place] for place in chosen]
-        rows = [queries.rows[place] for place in chosen]
-    kept = set(names)
-    answers = {pair: answer for pair, answer in answers.items() if pair[0] in kept}
-    experts = _in_order({expert for _, expert in answers}, path.parent / SETTINGS)
-    found = _items(names, texts, rows, experts, answers)
-    if not found[0]:
-        raise DataError(f"{path}: no response to any of the queries")
-    failed = sum(said is None for said, _ in answers.values())
-    queried = [texts[name] for name in names]
-    return Responses(names, queried, rows, experts, *found, failed, len(texts) - len(names))
-
-
-def _items(
-    names: Sequence[str],
-    texts: Mapping[str, str],
-    rows: Sequence[Mapping[str, Any]],
-    experts: Sequence[str],
-    answers: Mapping[tuple[str, str], tuple[str | None, float]],
-) -> tuple[list[Item], NDArray[np.int64], FloatArray | None]:
-    items, places = [], []
-    costs = np.full((len(names), len(experts)), np.nan)
-    for row, name in enumerate(names):
+        queries = Queries(names, [texts[name] for name in names], [{} for _ in names])
+    for name, text in zip(queries.ids, queries.texts, strict=True):
+        if texts.get(name, text) != text:
+            raise DataError(f"{path}: query_id {name!r} stands there for another query")
+    asked = queries.take([place for place, name in enumerate(queries.ids) if name in texts])
+    kept = set(asked.ids)
+    met = [key for key in (*known.answers, *known.failed) if key[0] in kept]
+    experts = _in_order({expert for _, expert in met}, path.parent / SETTINGS)
+    items, places, costs = [], [], []
+    for row, (name, text) in enumerate(zip(asked.ids, asked.texts, strict=True)):
         for column, expert in enumerate(experts):
-            said, cost = answers.get((name, expert), (None, 0.0))
-            if said is not None:
-                items.append(Item(name, texts[name], expert, said, rows[row]))
+            if (name, expert) in known.answers:
+                said, cost = known.answers[name, expert]
+                items.append(Item(name, text, expert, said, asked.rows[row]))
                 places.append((row, column))
-                costs[row, column] = cost
-    priced = bool(np.nansum(costs))
-    return items, np.array(places, np.int64).reshape(-1, 2), costs if priced else None
+                costs.append(cost)
+    if not items:
+        raise DataError(f"{path}: no response to any of the queries")
+    failed, left_out = len(met) - len(items), len(texts) - len(asked)
+    return Responses(asked, experts, items, np.array(places), np.array(costs), failed, left_out)
 
 
 def _in_order(experts: set[str], settings: Path) -> list[str]:
@@ -186,42 +164,29 @@ def reward_table(
     Raises
     ------
     DataError
-        There are fewer than two experts with a reward, or no reward at all.
+        There are fewer than two experts with a reward, or a cell of the other columns is
+        not what its column needs.
     """
     matrix = responses.matrix(rewards)
-    rewarded = np.flatnonzero(~np.isnan(matrix).all(axis=0)).tolist()
-    experts = [responses.experts[place] for place in rewarded]
+    rows = np.flatnonzero(~np.isnan(matrix).all(axis=1))
+    columns = np.flatnonzero(~np.isnan(matrix).all(axis=0)).tolist()
+    experts = [responses.experts[place] for place in columns]
     if len(experts) < 2:
         raise DataError(
             f"rewards of {len(experts)} experts ({', '.join(experts) or 'none'}); "
             "a reward table needs two at least"
         )
-    said: list[list[str | None]] = [[None] * len(responses.experts) for _ in responses.queries]
-    for item, (row, column) in zip(responses.items, responses.places.tolist(), strict=True):
-        said[row][column] = item.response
-    rows = responses.rows
-    columns = {name for row in rows for name in row}
-    costs = responses.costs
-    table = RewardTable(
-        queries=responses.queries,
-        experts=experts,
-        rewards=matrix[:, rewarded].astype(np.float32),
-        subsets=[str(row.get("subset") or "(none)") for row in rows]
-        if "subset" in columns
-        else ["all"] * len(rows),
-        splits=_splits(responses) if "split" in columns else None,
-        tags=[tags_of(row.get("tags")) for row in rows] if "tags" in columns else None,
-        costs=None if costs is None else costs[:, rewarded].astype(np.float32),
-        responses=[[texts[place] for place in rewarded] for texts in said],
-        query_ids=responses.query_ids,
-    )
-    kept = np.flatnonzero(~np.isnan(matrix).all(axis=1))
-    return table.take(kept), kept
-
-
-def _splits(responses: Responses) -> list[str]:
-    splits = [row.get("split") for row in responses.rows]
-    for name, split in zip(responses.query_ids, splits, strict=True):
-        if not isinstance(split, str) or not split.strip():
-            raise DataError(f"query {name!r}: split is {split!r}, expected a text such as train")
-    return [str(split) for split in splits]
+    queries = responses.queries.take(rows.tolist())
+    cells: dict[str, Any] = {"query_id": queries.ids, "query": queries.texts}
+    for name in ("subset", "split", "tags"):
+        if name in responses.queries.columns:
+            cells[name] = [row.get(name) for row in queries.rows]
+    said = np.full(matrix.shape, None, dtype=object)
+    said[responses.places[:, 0], responses.places[:, 1]] = [x.response for x in responses.items]
+    costs = responses.matrix(responses.costs)
+    for place, expert in zip(columns, experts, strict=True):
+        cells[f"reward:{expert}"] = matrix[rows, place]
+        cells[f"response:{expert}"] = said[rows, place].tolist()
+        if responses.costs.any():
+            cells[f"cost:{expert}"] = costs[rows, place]
+    return build_table(cells, "the responses", lambda row: f"query {queries.ids[row]!r}"), rows

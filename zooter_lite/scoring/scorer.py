@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.errors import DataError
-from zooter_lite.files.journal import Journal, read_journal
+from zooter_lite.ask.known import Known
+from zooter_lite.files.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,7 @@ class Item:
 class Scorer(Protocol):
     """What gives responses a reward.
 
-    A scorer of `scorers.toml` is made by a function that gets its whole table (`name`,
-    `kind` and `weight` included) and the words that locate it in the file. It may also
-    have `notes`, a list of lines that the command prints when scoring has ended.
+    It may also have `notes`, a list of lines that the command prints when scoring has ended.
     """
 
     @property
@@ -63,7 +61,7 @@ class Scorer(Protocol):
         """
 
 
-Found = tuple[int, float, Mapping[str, Any]]
+Scored = tuple[int, float, Mapping[str, Any]]
 
 
 def fingerprint(*content: object) -> str:
@@ -80,11 +78,11 @@ def score_once(
     items: Sequence[Item],
     path: Path,
     scorer: str,
-    compute: Callable[[list[int]], Iterable[Found]],
+    compute: Callable[[list[int]], Iterable[Scored]],
     progress: Callable[[int], object],
     references: Sequence[object] | None = None,
-) -> list[dict[str, Any]]:
-    """Score the items that a journal does not have yet; return one record per item.
+) -> tuple[NDArray[np.float64], list[Mapping[str, Any]]]:
+    """Score the items that a journal does not have yet.
 
     A record is keyed by query_id, expert, a hash of query, response and reference, and the
     scorer's fingerprint; so scores of other texts or settings stand beside it unharmed.
@@ -101,50 +99,36 @@ def score_once(
     references
         What each item is compared with, as JSON values.
 
+    Returns
+    -------
+    (n_items,) scores, NaN where there is none; and the record of each.
+
     Raises
     ------
     DataError
         The journal is damaged, or cannot be written.
     """
-    wanted = references if references is not None else [None] * len(items)
+    names = ("query_id", "expert", "content", "scorer")
     keys = [
-        (item.query_id, item.expert, fingerprint(item.query, item.response, reference))
-        for item, reference in zip(items, wanted, strict=True)
+        (item.query_id, item.expert, fingerprint(item.query, item.response, reference), scorer)
+        for item, reference in zip(items, references or [None] * len(items), strict=True)
     ]
-    known = _known(path, scorer)
-    progress(sum(key in known for key in keys))
+    known = Known(path, "score", lambda record: tuple(record[name] for name in names), _checked)
     todo = [place for place, key in enumerate(keys) if key not in known]
+    progress(len(keys) - len(todo))
     if todo:
         with Journal(path) as journal:
             for place, value, facts in compute(todo):
-                name, expert, content = keys[place]
-                record = {
-                    "query_id": name,
-                    "expert": expert,
-                    "content": content,
-                    "scorer": scorer,
-                    "score": value if math.isfinite(value) else None,
-                    **facts,
-                }
+                score = {"score": value if math.isfinite(value) else None}
+                record = dict(zip(names, keys[place], strict=True)) | score | dict(facts)
                 journal.append(record)
-                known[keys[place]] = record
+                known.add(record)
                 progress(1)
-    return [known[key] for key in keys]
+    records = [known.answers[key] for key in keys]
+    return np.array([r["score"] for r in records], np.float64), records
 
 
-def values_of(records: Iterable[Mapping[str, Any]]) -> NDArray[np.float64]:
-    """(n_records,) scores; NaN where there is none."""
-    return np.array([np.nan if r["score"] is None else r["score"] for r in records], np.float64)
-
-
-def _known(path: Path, scorer: str) -> dict[tuple[str, str, str], dict[str, Any]]:
-    known = {}
-    for record in read_journal(path):
-        try:
-            key = (record["query_id"], record["expert"], record["content"])
-            if record["scorer"] == scorer:
-                score = record["score"]
-                known[key] = record | {"score": None if score is None else float(score)}
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: a record is not one of a score ({error!r})") from error
-    return known
+def _checked(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    if record["score"] is not None:
+        float(record["score"])
+    return record

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import check_names, read_toml, tables_of
 from zooter_lite.scoring.checks import KINDS, read_verifier
+from zooter_lite.scoring.judge import read_judge
 from zooter_lite.scoring.reward_model import read_reward_model
 from zooter_lite.scoring.scorer import Scorer
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,79}")
-_OTHER_KINDS = ("reward-model", "judge")
+_READERS: dict[str, Callable[[Mapping[str, Any], str], Scorer]] = dict.fromkeys(
+    KINDS, read_verifier
+) | {
+    "reward-model": read_reward_model,
+    "judge": read_judge,
+}
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,10 @@ def read_scorers(text: str) -> list[Weighted]:
         With the table and its field, and what was expected there.
     """
     if text in KINDS:
-        return [Weighted(read_verifier({"name": text, "kind": text}, text))]
-    if text.startswith("reward-model:"):
-        table = {"name": "reward-model", "model": text.removeprefix("reward-model:")}
-        return [Weighted(read_reward_model(table, text))]
+        return [_scorer({"name": text, "kind": text}, text)]
+    kind, _, model = text.partition(":")
+    if kind == "reward-model":
+        return [_scorer({"name": kind, "kind": kind, "model": model}, text)]
     if not text.lower().endswith(".toml"):
         raise DataError(
             f"{text}: unknown scorer; expected a .toml file, {', '.join(KINDS)}, or "
@@ -62,19 +68,10 @@ def _scorer(table: Mapping[str, Any], where: str) -> Weighted:
     name, kind, weight = table.get("name"), table.get("kind"), table.get("weight", 1.0)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DataError(f"{where}: name is {name!r}, expected letters, digits, '.', '-' or '_'")
-    if (
-        isinstance(weight, bool)
-        or not isinstance(weight, (int, float))
-        or not 0 < weight < math.inf
-    ):
+    number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+    if not number or not 0 < weight < math.inf:
         raise DataError(f"{where}: weight is {weight!r}, expected a positive number")
-    if isinstance(kind, str) and kind in KINDS:
-        return Weighted(read_verifier(table, where), float(weight))
-    if kind == "reward-model":
-        return Weighted(read_reward_model(table, where), float(weight))
-    if kind == "judge":
-        from zooter_lite.scoring.judge import read_judge
-
-        return Weighted(read_judge(table, where), float(weight))
-    expected = ", ".join([*KINDS, *_OTHER_KINDS])
-    raise DataError(f"{where}: kind is {kind!r}, expected one of {expected}")
+    if not isinstance(kind, str) or kind not in _READERS:
+        raise DataError(f"{where}: kind is {kind!r}, expected one of {', '.join(_READERS)}")
+    own = {field: value for field, value in table.items() if field != "weight"}
+    return Weighted(_READERS[kind](own, where), float(weight))

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
+from zooter_lite.ask.texts import fenced, last_boxed
 from zooter_lite.errors import DataError, MissingPackageError
 
 OUTER = " .,;:!?\"'`“”‘’„*"
@@ -83,10 +84,8 @@ def last_number(text: str) -> float | None:
     >>> last_number("2 boxes cost $1,250.50"), last_number(r"so \\boxed{\\frac{3}{4}} of 8")
     (1250.5, 0.75)
     """
-    boxed = last_boxed(text)
-    if boxed is not None and (found := _last_number(boxed)) is not None:
-        return found
-    return _last_number(text)
+    boxed = _last_number(last_boxed(text) or "")
+    return _last_number(text) if boxed is None else boxed
 
 
 def _last_number(text: str) -> float | None:
@@ -103,19 +102,6 @@ def _last_number(text: str) -> float | None:
     return -value if last["sign"] == "-" else value
 
 
-def last_boxed(text: str) -> str | None:
-    r"""Return what the last \\boxed{...} of a text holds, or None where none is closed."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 0, start + len("\\boxed{")
-    for place in range(begin - 1, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return text[begin:place]
-    return None
-
-
 def numeric(
     response: str, answers: Iterable[str], *, relative: float = 1e-6, absolute: float = 1e-9
 ) -> float:
@@ -128,13 +114,13 @@ def numeric(
     DataError
         An answer holds no number.
     """
-    found = last_number(response)
+    given = last_number(response)
     right = False
     for answer in answers:
         wanted = last_number(answer)
         if wanted is None:
             raise DataError(f"the answer {answer[:60]!r} holds no number")
-        right |= found is not None and abs(found - wanted) <= max(absolute, relative * abs(wanted))
+        right |= given is not None and abs(given - wanted) <= max(absolute, relative * abs(wanted))
     return float(right)
 
 
@@ -165,34 +151,6 @@ def regex(response: str, patterns: Iterable[str], *, seconds: float = 1.0) -> fl
         except engine.error as error:
             raise DataError(f"the pattern {pattern[:60]!r} cannot be read ({error})") from error
     return math.nan if unsure else 0.0
-
-
-def fenced(text: str, languages: tuple[str, ...]) -> str | None:
-    r"""Return the first code fence in one of the languages, else the first fence, else None.
-
-    A fence that the text leaves open ends with the text.
-
-    >>> fenced("Here:\n```python\nx = 1\n```\nDone.", ("python",))
-    'x = 1\n'
-    """
-    blocks: list[tuple[str, str]] = []
-    language: str | None = None
-    opened, body = 3, ""
-    for line in text.splitlines(keepends=True):
-        mark = line.strip()
-        info = mark.lstrip("`")
-        ticks = len(mark) - len(info)
-        if language is None and ticks >= 3 and "`" not in info:
-            language, opened, body = " ".join(info.split()[:1]).lower(), ticks, ""
-        elif language is not None and ticks >= opened and not info:
-            blocks.append((language, body))
-            language = None
-        elif language is not None:
-            body += line
-    if language is not None:
-        blocks.append((language, body))
-    chosen = [body for name, body in blocks if name in languages] or [body for _, body in blocks]
-    return chosen[0] if chosen else None
 
 
 def json_schema(response: str, schema: Any) -> float:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
-from zooter_lite.table.overlap import words
-from zooter_lite.tags import vocabulary
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.tags.neighbours import build_index
-from zooter_lite.tags.tagging import ROWS_PER_CLUSTER, clusters_of
+from zooter_lite.tags.overlap import words
+from zooter_lite.tags.vocabulary import Lists, associated, clean, drop_rare, rename, support
 
 FloatArray = NDArray[np.float32]
+Embed = Callable[[Sequence[str]], FloatArray]
 MOST_CLUSTERS = 32  # unless told otherwise
 _WORDS_PER_NAME = 3
 _BLOCK = 256  # rows searched at a time
@@ -23,12 +23,12 @@ _BLOCK = 256  # rows searched at a time
 
 def one_vocabulary(
     lists: Sequence[Sequence[str]],
-    embed: Callable[[Sequence[str]], FloatArray],
+    embed: Embed,
     *,
     merge: float,
     min_support: int,
     confidence: float,
-) -> tuple[list[list[str]], dict[str, int]]:
+) -> tuple[Lists, dict[str, int]]:
     """Make one vocabulary of freely written tags, in the steps of tags/vocabulary.py.
 
     Parameters
@@ -42,26 +42,24 @@ def one_vocabulary(
     min_support
         Tags that fewer queries carry are dropped.
     confidence
-        See `vocabulary.associated`; above 1 merges none.
+        See `associated`; above 1 merges none.
 
     Returns
     -------
     The tags of each query, and the number of different tags after each step, by its name.
     """
-    steps = {"as written": len(vocabulary.support(lists))}
-
-    def note(step: str, new: list[list[str]]) -> list[list[str]]:
-        steps[step] = len(vocabulary.support(new))
-        return new
-
-    tags = note("in one spelling", vocabulary.clean(lists))
-    counts = dict(sorted(vocabulary.support(tags).items()))
+    steps = {"as written": len(support(lists))}
+    tags = clean(lists)
+    counts = dict(sorted(support(tags).items()))
+    steps["in one spelling"] = len(counts)
     if merge < 1 and len(counts) > 1:
-        names = same_meaning(counts, embed(list(counts)), merge)
-        tags = note("after merging meanings", vocabulary.rename(tags, names))
-    tags = note(f"at {min_support} queries or more", vocabulary.drop_rare(tags, min_support))
-    names = vocabulary.associated(tags, confidence)
-    return note("after merging companions", vocabulary.rename(tags, names)), steps
+        tags = rename(tags, same_meaning(counts, embed(list(counts)), merge))
+        steps["after merging meanings"] = len(support(tags))
+    tags = drop_rare(tags, min_support)
+    steps[f"at {min_support} queries or more"] = len(support(tags))
+    tags = rename(tags, associated(tags, confidence))
+    steps["after merging companions"] = len(support(tags))
+    return tags, steps
 
 
 def same_meaning(
@@ -110,15 +108,14 @@ def near_repeats(embeddings: FloatArray, threshold: float) -> list[int]:
         block = embeddings[start : start + _BLOCK]
         limits, _, positions = index.range_search(block, threshold - 1e-6)
         for i in range(len(block)):
-            found = positions[limits[i] : limits[i + 1]]
-            earlier = found[found < start + i]
-            dropped[start + i] = bool((~dropped[earlier]).any())
-    return [int(row) for row in np.flatnonzero(dropped)]
+            near = positions[limits[i] : limits[i + 1]]
+            dropped[start + i] = bool((~dropped[near[near < start + i]]).any())
+    return np.flatnonzero(dropped).tolist()
 
 
 def tags_by_neighbours(
     known: tuple[FloatArray, Sequence[Sequence[str]]], embeddings: FloatArray, k: int, top: int
-) -> list[list[str]]:
+) -> Lists:
     """Give each query the `top` heaviest tags of its `k` nearest tagged queries.
 
     Parameters
@@ -134,12 +131,12 @@ def tags_by_neighbours(
     place = {name: i for i, name in enumerate(names)}
     lists = [[place[tag] for tag in dict.fromkeys(tags)] for tags in known[1]]
     index = TagIndex.build(known[0], names, lists, np.zeros((len(lists), 0)))
-    return [[name for name, _ in found] for found in index.nearest_tags(embeddings, k, top)]
+    return [[name for name, _ in nearest] for nearest in index.nearest_tags(embeddings, k, top)]
 
 
 def tags_by_clusters(
     queries: Sequence[str], embeddings: FloatArray, n_clusters: int | None, seed: int
-) -> list[list[str]]:
+) -> Lists:
     """Tag each query with the name of its k-means cluster: its most characteristic words.
 
     Parameters
@@ -152,6 +149,8 @@ def tags_by_clusters(
     DataError
         Fewer queries than clusters, or fewer than two clusters.
     """
+    from zooter_lite.tags.tagging import ROWS_PER_CLUSTER, clusters_of
+
     size = n_clusters or max(1, min(MOST_CLUSTERS, len(queries) // ROWS_PER_CLUSTER))
     if not 1 <= size <= len(queries):
         raise DataError(f"{size} clusters of {len(queries)} queries, expected 1 to {len(queries)}")

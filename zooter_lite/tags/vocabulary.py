@@ -81,8 +81,8 @@ def associated(
     for (tag, other), both in pairs.items():
         sure = both / counts[tag]
         if both >= least and sure >= confidence and rank(other) < rank(tag):
-            found = (-sure, rank(other))
-            best[tag] = min(best.get(tag, found), found)
+            choice = (-sure, rank(other))
+            best[tag] = min(best.get(tag, choice), choice)
     names = {tag: name for tag, (_, (_, name)) in best.items()}
     for tag in sorted(names, key=rank):  # the most frequent first: theirs are final by then
         names[tag] = names.get(names[tag], names[tag])

@@ -35,17 +35,12 @@ def contaminated(queries: Sequence[str], others: Iterable[str], n: int) -> list[
 
 def repeated(queries: Sequence[str]) -> list[int]:
     """Positions of queries that stand further up already, but for white space."""
-    seen: set[str] = set()
-    found = []
-    for place, query in enumerate(queries):
-        key = query_key(query)
-        if key in seen:
-            found.append(place)
-        seen.add(key)
-    return found
+    keys = [query_key(query) for query in queries]
+    first = {key: place for place, key in reversed(list(enumerate(keys)))}
+    return [place for place, key in enumerate(keys) if first[key] != place]
 
 
 def _runs(text: str, n: int) -> Iterator[int]:
-    found = words(text)
-    for start in range(max(1, len(found) - n + 1)) if found else ():
-        yield hash(tuple(found[start : start + n]))
+    every = words(text)
+    for start in range(max(1, len(every) - n + 1)) if every else ():
+        yield hash(tuple(every[start : start + n]))

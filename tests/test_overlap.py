@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zooter_lite.table.overlap import contaminated, repeated, words
+from zooter_lite.tags.overlap import contaminated, repeated, words
 
 
 @pytest.mark.parametrize(

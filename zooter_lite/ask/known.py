@@ -1,0 +1,79 @@
+"""What a journal says of the calls that earlier runs made, so that none is made twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from zooter_lite.errors import DataError
+from zooter_lite.files.journal import read_journal
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+Record = Mapping[str, Any]
+
+
+class Known(Generic[Key, Value]):
+    """Answers and failures of a journal, by key; an answer counts more than an error.
+
+    Parameters
+    ----------
+    path
+        The journal; it may be missing.
+    kind
+        What a record is one of, for errors.
+    key, value
+        Read a record's key, and what is kept of an answer.
+    retry_failed
+        Forget failures, so that they are asked again.
+
+    Attributes
+    ----------
+    answers
+        By key; the last one counts.
+    failed
+        Keys that have no answer, and whose every attempt failed.
+    cost
+        Of every call that was ever made.
+
+    Raises
+    ------
+    DataError
+        The journal is damaged, or of another kind.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        key: Callable[[Record], Key],
+        value: Callable[[Record], Value],
+        retry_failed: bool = False,
+    ) -> None:
+        self.answers: dict[Key, Value] = {}
+        self.failed: set[Key] = set()
+        self.cost = 0.0
+        self._path, self._kind, self._key, self._value = path, kind, key, value
+        for record in read_journal(path):
+            self.add(record)
+        if retry_failed:
+            self.failed.clear()
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self.answers or key in self.failed
+
+    def add(self, record: Record) -> None:
+        """Take in one record; a call that the end of a run cut short only has its cost."""
+        try:
+            key = self._key(record)
+            self.cost += float(record.get("cost", 0.0))
+            if "error" not in record:
+                self.answers[key] = self._value(record)
+                self.failed.discard(key)
+            elif "unfinished" not in record and key not in self.answers:
+                self.failed.add(key)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{self._path}: a record is not one of a {self._kind} ({error!r})"
+            ) from error
