@@ -16,7 +16,7 @@ from zooter_lite.ask.responses import SETTINGS
 from zooter_lite.errors import DataError
 from zooter_lite.scoring.scorer import Item
 from zooter_lite.table.queries import Queries
-from zooter_lite.table.reward_table import RewardTable
+from zooter_lite.table.reward_table import RewardTable, build_table
 
 FloatArray = NDArray[np.float64]
 
@@ -169,8 +169,8 @@ def reward_table(
     """
     matrix = responses.matrix(rewards)
     rows = np.flatnonzero(~np.isnan(matrix).all(axis=1))
-    columns = np.flatnonzero(~np.isnan(matrix).all(axis=0)).tolist()
-    experts = [responses.experts[place] for place in columns]
+    places = np.flatnonzero(~np.isnan(matrix).all(axis=0)).tolist()
+    experts = [responses.experts[place] for place in places]
     if len(experts) < 2:
         raise DataError(
             f"rewards of {len(experts)} experts ({', '.join(experts) or 'none'}); "
@@ -184,9 +184,12 @@ def reward_table(
     said = np.full(matrix.shape, None, dtype=object)
     said[responses.places[:, 0], responses.places[:, 1]] = [x.response for x in responses.items]
     costs = responses.matrix(responses.costs)
-    for place, expert in zip(columns, experts, strict=True):
+    for place, expert in zip(places, experts, strict=True):
         cells[f"reward:{expert}"] = matrix[rows, place]
         cells[f"response:{expert}"] = said[rows, place].tolist()
         if responses.costs.any():
             cells[f"cost:{expert}"] = costs[rows, place]
-    return build_table(cells, "the responses", lambda row: f"query {queries.ids[row]!r}"), rows
+    columns = Columns(
+        "the responses", cells, list(cells), lambda row: f"query {queries.ids[row]!r}"
+    )
+    return build_table(columns), rows
