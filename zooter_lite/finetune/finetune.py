@@ -250,7 +250,7 @@ def _trained(
 ) -> list[Epoch]:
     """Return the figures of the encoder in `folder`, after training it where it is not there."""
     figures, checkpoints = folder.parent / "figures.json", folder.parent / "checkpoints"
-    if figures.is_file():  # written last
+    if figures.is_file() and folder.is_dir():
         from_first(None)
         return [Epoch(**entry) for entry in json.loads(figures.read_text("utf-8"))]
     announce(task.epochs * len(batches(task)))

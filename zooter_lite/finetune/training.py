@@ -103,6 +103,8 @@ class Epoch:
 class Learner(torch.nn.Module):
     """Encoder and head as one module: the loss and the logits of a batch."""
 
+    _keys_to_ignore_on_save = None  # the Trainer asks for it where `state_dict` left names out
+
     def __init__(self, encoder: Any, task: Task) -> None:
         super().__init__()
         self.encoder = encoder
@@ -126,6 +128,10 @@ class Learner(torch.nn.Module):
             unit = torch.nn.functional.normalize(pooled.float(), dim=-1)
             logits = self.head(unit) + offset
             return {"loss": kl_divergence(logits, labels, self._direction), "logits": logits}
+
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, torch.Tensor]:
+        """Return every weight once: safetensors refuses what two layers share, as in T5."""
+        return {name: weights.detach() for name, weights in self.named_parameters()}
 
 
 def train(
@@ -199,7 +205,9 @@ def train(
         )
         for printing in (transformers.ProgressCallback, transformers.PrinterCallback):
             trainer.remove_callback(printing)
-        trainer.train(resume_from_checkpoint=from_first(_last_checkpoint(folder)))
+        first = launched()[0] == 0
+        checkpoint = from_first(_last_checkpoint(folder) if first else None)
+        trainer.train(resume_from_checkpoint=checkpoint)
     history = trainer.state.log_history
     losses = [entry["loss"] for entry in history if "loss" in entry]
     reached = [entry["eval_reward"] for entry in history if "eval_reward" in entry]
