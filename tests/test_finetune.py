@@ -78,11 +78,10 @@ def of_side(side: int) -> list[float]:
     return [float(side), float(1 - side)]
 
 
-def recipe_for(tiny: Path, **changes: int) -> Recipe:
-    recipe = Recipe(
-        encoder=str(tiny), head="linear", tags="none", temperature=0.3, l2=0.003, finetune=5
+def recipe_for(tiny: Path, finetune: int = 5) -> Recipe:
+    return Recipe(
+        encoder=str(tiny), head="linear", tags="none", temperature=0.3, l2=0.003, finetune=finetune
     )
-    return replace(recipe, **changes)
 
 
 @pytest.fixture(scope="module")

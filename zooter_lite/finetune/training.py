@@ -129,7 +129,7 @@ class Learner(torch.nn.Module):
             logits = self.head(unit) + offset
             return {"loss": kl_divergence(logits, labels, self._direction), "logits": logits}
 
-    def state_dict(self, *_: Any, **__: Any) -> dict[str, torch.Tensor]:
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return every weight once: safetensors refuses what two layers share, as in T5."""
         return {name: weights.detach() for name, weights in self.named_parameters()}
 
@@ -197,9 +197,7 @@ def train(
             eval_dataset=choosing[:, None],
             data_collator=task.collate,
             compute_metrics=lambda results: {
-                "reward": float(
-                    np.nanmean(reward_of_choice(results.predictions, task.rewards[choosing]))
-                )
+                "reward": _mean_reward(results.predictions, task.rewards[choosing])
             },
             callbacks=[transformers.EarlyStoppingCallback(PATIENCE), _Report(progress)],
         )
@@ -213,6 +211,10 @@ def train(
     reached = [entry["eval_reward"] for entry in history if "eval_reward" in entry]
     figures = zip(losses, reached, strict=True)
     return learner.encoder.to("cpu"), [Epoch(*pair) for pair in figures]
+
+
+def _mean_reward(logits: Any, rewards: Array) -> float:
+    return float(np.nanmean(reward_of_choice(np.asarray(logits), rewards)))
 
 
 def _last_checkpoint(folder: Path) -> str | None:
@@ -247,7 +249,7 @@ def computes_bfloat16() -> bool:
     return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-class _Report(transformers.TrainerCallback):  # type: ignore[misc]
+class _Report(transformers.TrainerCallback):
     """Counts steps, and logs what every epoch brought."""
 
     def __init__(self, progress: Callable[[int], object]) -> None:
@@ -261,8 +263,8 @@ class _Report(transformers.TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._progress(1)
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         loss = next(entry["loss"] for entry in reversed(state.log_history) if "loss" in entry)
         if state.is_world_process_zero:
-            figures = (state.epoch, loss, metrics["eval_reward"])
+            figures = (state.epoch, loss, more["metrics"]["eval_reward"])
             log.info("epoch %.0f: loss %.4f, reward %.4f", *figures)
