@@ -175,7 +175,9 @@ def test_settings_are_compared_on_the_rows_that_observed_both_choices() -> None:
         scores = scores_of({setting: earned[setting] for setting in order})
         by_setting = {score.setting: score for score in scores}
         assert scores[0].setting == b
-        assert by_setting[a] == Score(a, 0.8, pytest.approx(0.1), pytest.approx(0.0))
+        assert by_setting[a].mean == pytest.approx(0.8)
+        assert by_setting[a].gap == pytest.approx(0.1)
+        assert by_setting[a].gap_se == pytest.approx(0.0)
         assert by_setting[c].mean == pytest.approx(1.7 / 3)
         assert by_setting[c].gap == pytest.approx(0.2 / 3)  # 0, 0.1 and 0.1
     assert smoothest(scores, Candidates([], [1.0], [1.0], [0.01])) == b

@@ -136,7 +136,8 @@ def test_what_the_recipe_leaves_open_is_chosen(
 ) -> None:
     train, embeddings, _ = varied
     fixed = replace(OPEN, tags="given")
-    left = replace(fixed, **{field: "best" if field == "tags" else None})
+    change: dict[str, Any] = {field: "best" if field == "tags" else None}
+    left = replace(fixed, **change)
     settings = {score.setting for score in fit_head(train, embeddings, left).selection.scores}
     name = "tagging" if field == "tags" else field
     assert len({getattr(setting, name) for setting in settings}) > 1

@@ -41,7 +41,7 @@ def test_the_tag_prior_by_hand() -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_domain_prior_by_hand(dtype: type) -> None:
     # two domains of one query each, one tag on both; shrinkage 20 towards the mean (0.5, 0.25)
-    rewards = np.array([[1.0, 0.0], [0.0, 0.5]], dtype=dtype)
+    rewards: Any = np.array([[1.0, 0.0], [0.0, 0.5]], dtype=dtype)
     domains = Domains(
         TagAssignment.from_lists([["x"], ["y"]]), np.zeros((2, 2)), np.zeros(2), np.eye(2)
     )
@@ -88,7 +88,7 @@ def test_the_logits_are_linear_plus_those_of_the_prior() -> None:
 
 def test_a_training_query_is_told_by_a_classifier_that_has_not_seen_it() -> None:
     embeddings = units(60, 2, 0)
-    rewards = np.column_stack([embeddings[:, 0] > 0, embeddings[:, 0] <= 0]).astype(float)
+    rewards: Any = np.column_stack([embeddings[:, 0] > 0, embeddings[:, 0] <= 0]).astype(float)
     told = np.where(rewards > 0, 0.6, 0.4)
     own = TagAssignment.from_lists([["x"] if r[0] else ["y"] for r in rewards])
     domains = Domains(own, np.array([[9.0, 0.0], [-9.0, 0.0]]), np.zeros(2), told)
