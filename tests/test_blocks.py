@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zooter_lite.head import blocks
+from zooter_lite.labels import blocks
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 16, 17, 100])
@@ -27,3 +27,10 @@ def test_every_row_is_in_one_block(n_rows: int, jobs: int, monkeypatch: pytest.M
 def test_an_error_in_a_block_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         blocks.for_blocks(lambda _: 1 // 0, 5)  # type: ignore[arg-type]
+
+
+def test_some_rows_of_a_matrix_are_read_a_slice_at_a_time() -> None:
+    matrix = np.arange(20.0).reshape(10, 2)
+    some = blocks.RowsOf(matrix, np.array([1, 4, 9]))
+    assert (len(some), some.shape, some.dtype) == (3, (3, 2), matrix.dtype)
+    np.testing.assert_array_equal(some[1:3], matrix[[4, 9]])

@@ -11,9 +11,7 @@ from zooter_lite.labels.diagnostics import (
     diagnose,
     observed_mean,
     reward_entropy,
-    tag_support,
 )
-from zooter_lite.labels.soft import TagAssignment
 
 NAN = float("nan")
 
@@ -75,15 +73,3 @@ def test_entropy_falls_with_the_temperature() -> None:
 def test_observed_mean_by_hand() -> None:
     rewards = np.array([[1.0, NAN, NAN], [2.0, 5.0, NAN]], dtype=np.float32)
     np.testing.assert_array_equal(observed_mean(rewards), [1.5, 5.0, NAN])
-
-
-def test_tag_support_by_hand() -> None:
-    tags = TagAssignment.from_lists([["a", "b"], ["a"], ["a", "c"], [], ["a"], ["b"]])
-    assert tag_support(tags) == {  # supports 4, 2, 1
-        "tags": 3.0,
-        "untagged_queries": 1.0,
-        "support_25": 1.5,
-        "support_50": 2.0,
-        "support_75": 3.0,
-    }
-    assert tag_support(TagAssignment.from_lists([[], []]))["untagged_queries"] == 2.0

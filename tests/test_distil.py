@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,20 +11,19 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from tests.helpers import softmax, units
-from zooter_lite.head.distil import Direction, Distillation, distil, kl_divergence
+from zooter_lite.head import distil as module
+from zooter_lite.head.distil import Direction, distil, kl_divergence
+from zooter_lite.labels import blocks
+from zooter_lite.recipe import Recipe
+from zooter_lite.router.head import Head
 
 Array = NDArray[np.float64]
 DIRECTIONS: list[Direction] = ["label-router", "router-label"]
+LINEAR, MLP = Recipe(head="linear"), Recipe(head="mlp")
 NAN = float("nan")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As cross-validation runs it; threads only get in each other's way on small arrays."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def labels_of(n: int, n_experts: int, seed: int) -> Array:
@@ -83,8 +81,8 @@ def test_hard_labels_keep_value_and_gradient_finite(direction: Direction) -> Non
 def test_a_missing_expert_is_one_that_is_not_there(direction: Direction) -> None:
     inputs, labels = units(40, 5, 0), labels_of(40, 2, 1)
     holes = np.column_stack([labels, np.full(40, NAN)])
-    how = Distillation("linear", 0.01, direction)
-    with_holes, without = distil(inputs, holes, how), distil(inputs, labels, how)
+    recipe = replace(LINEAR, kl=direction)
+    with_holes, without = (distil(inputs, each, 0.01, recipe) for each in (holes, labels))
     np.testing.assert_allclose(
         softmax(with_holes.logits(inputs)[:, :2]), softmax(without.logits(inputs)), atol=1e-6
     )
@@ -112,7 +110,7 @@ def test_the_linear_head_is_scipys_optimum(
     best = minimize(objective, np.zeros((dim + 1) * n_experts), method="BFGS", tol=1e-8)
     weight = best.x[: dim * n_experts].reshape(n_experts, dim)
     expected = softmax(inputs @ weight.T + best.x[dim * n_experts :] + fixed)
-    head = distil(inputs, labels, Distillation("linear", l2, direction), offset)
+    head = distil(inputs, labels, l2, replace(LINEAR, kl=direction), offset)
     found = softmax(head.logits(inputs) + fixed)
     assert np.abs(found - expected).max() <= 1e-4
     flat = np.concatenate([np.ravel(head.weight), head.bias])
@@ -126,27 +124,23 @@ def test_the_linear_head_is_scipys_optimum(
 
 def test_a_warm_start_ends_at_the_same_optimum() -> None:
     inputs, labels = units(80, 5, 0), labels_of(80, 3, 1)
-    how = Distillation("linear", 0.003)
-    cold = distil(inputs, labels, how)
-    strong = distil(inputs, labels, Distillation("linear", 0.3))
-    warm = distil(inputs, labels, how, start=strong)
+    cold, strong = (distil(inputs, labels, l2, LINEAR) for l2 in (0.003, 0.3))
+    warm = distil(inputs, labels, 0.003, LINEAR, start=strong)
     distance = np.abs(softmax(cold.logits(inputs)) - softmax(strong.logits(inputs))).max()
     assert distance > 0.01
     assert np.abs(softmax(warm.logits(inputs)) - softmax(cold.logits(inputs))).max() <= 1e-4
     # the start itself is not written to
-    np.testing.assert_array_equal(
-        strong.weight, distil(inputs, labels, Distillation("linear", 0.3)).weight
-    )
+    np.testing.assert_array_equal(strong.weight, distil(inputs, labels, 0.3, LINEAR).weight)
 
 
 def test_more_l2_gives_a_smaller_head_and_leaves_the_bias_free() -> None:
     inputs, labels = units(80, 5, 0), labels_of(80, 3, 1)
     sizes = [
-        float(np.square(distil(inputs, labels, Distillation("linear", l2)).weight).sum())
+        float(np.square(distil(inputs, labels, l2, LINEAR).weight).sum())
         for l2 in (0.001, 0.1, 1e4)
     ]
     assert sizes[0] > 2 * sizes[1] > 100 * sizes[2]
-    crushed = distil(inputs, labels, Distillation("linear", 1e4))
+    crushed = distil(inputs, labels, 1e4, LINEAR)
     np.testing.assert_allclose(
         softmax(crushed.logits(inputs)), np.tile(labels.mean(axis=0), (80, 1)), atol=1e-3
     )
@@ -156,16 +150,16 @@ def test_the_mlp_learns_xor_and_the_linear_head_cannot() -> None:
     corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]) / np.sqrt(2)
     inputs = np.repeat(corners, 10, axis=0)
     labels = np.repeat([[0.95, 0.05], [0.05, 0.95], [0.05, 0.95], [0.95, 0.05]], 10, axis=0)
-    linear = distil(inputs, labels, Distillation("linear", 0.001))
-    mlp = distil(inputs, labels, Distillation("mlp", 0.001))
+    linear = distil(inputs, labels, 0.001, LINEAR)
+    mlp = distil(inputs, labels, 0.001, MLP)
     np.testing.assert_allclose(softmax(linear.logits(inputs)), 0.5, atol=1e-3)
     np.testing.assert_allclose(softmax(mlp.logits(inputs)), labels, atol=0.05)
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_two_runs_are_byte_identical(kind: Any) -> None:
+@pytest.mark.parametrize("recipe", [LINEAR, MLP])
+def test_two_runs_are_byte_identical(recipe: Recipe) -> None:
     inputs, labels = units(50, 5, 0), labels_of(50, 3, 1)
-    runs = [distil(inputs, labels, Distillation(kind, 0.01)).tensors() for _ in range(2)]
+    runs = [distil(inputs, labels, 0.01, recipe).tensors() for _ in range(2)]
     assert {n: a.tobytes() for n, a in runs[0].items()} == {
         n: a.tobytes() for n, a in runs[1].items()
     }
@@ -174,5 +168,69 @@ def test_two_runs_are_byte_identical(kind: Any) -> None:
 
 def test_the_seed_starts_the_mlp() -> None:
     inputs, labels = units(50, 5, 0), labels_of(50, 3, 1)
-    first, second = (distil(inputs, labels, Distillation("mlp", 0.01, seed=s)) for s in (0, 1))
+    first, second = (distil(inputs, labels, 0.01, replace(MLP, seed=s)) for s in (0, 1))
     assert np.abs(first.weight - second.weight).max() > 0.01
+
+
+def objective_of(head: Head, inputs: Array, labels: Array, l2: float, direction: str) -> float:
+    weights = [head.weight] if head.hidden is None else [head.weight, head.hidden.weight]
+    norm = sum(float((np.asarray(w) ** 2).sum()) for w in weights)
+    return numpy_kl(np.asarray(head.logits(inputs)), labels, direction) + l2 / 2 * norm
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("recipe", "steps"), [(LINEAR, 200), (MLP, 2)])
+def test_blocks_of_float32_take_the_steps_of_all_rows_at_once(
+    recipe: Recipe, steps: int, direction: Direction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the MLP has several optima, and rounding decides which one a long search ends in
+    monkeypatch.setattr(module, "MAX_ITERATIONS", steps)
+    inputs, labels = units(150, 6, 0), labels_of(150, 3, 1)
+    options = (0.01, replace(recipe, kl=direction))
+    whole = distil(inputs, labels, *options)
+    monkeypatch.setattr(blocks, "ROWS", 32)
+    one, three = (
+        distil(inputs.astype(np.float32), labels.astype(np.float32), *options, jobs=jobs)
+        for jobs in (1, 3)
+    )
+    for name, array in one.tensors().items():
+        np.testing.assert_array_equal(three.tensors()[name], array)
+    np.testing.assert_allclose(one.probs(inputs), whole.probs(inputs), atol=1e-3)
+    zero = Head(np.zeros((3, 6)), np.zeros(3))
+    reached, expected, start = (
+        objective_of(head, inputs, labels, 0.0, direction) for head in (one, whole, zero)
+    )
+    assert reached == pytest.approx(expected, abs=1e-5)
+    assert reached < start - 0.001
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_mlp_gets_below_the_linear_optimum(direction: Direction) -> None:
+    inputs, labels = units(150, 6, 0), labels_of(150, 3, 1)
+    linear, mlp = (
+        objective_of(distil(inputs, labels, 1e-4, r), inputs, labels, 0.0, direction)
+        for r in (replace(LINEAR, kl=direction), replace(MLP, kl=direction))
+    )
+    assert mlp < 0.7 * linear
+
+
+@pytest.mark.parametrize("rows", [32, 8192])
+def test_a_search_that_ends_before_its_optimum_is_told(
+    rows: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    inputs, labels = units(60, 5, 0), labels_of(60, 3, 1)
+    monkeypatch.setattr(blocks, "ROWS", rows)
+    distil(inputs, labels, 0.001, LINEAR)
+    assert caplog.records == []
+    monkeypatch.setattr(module, "MAX_ITERATIONS", 2)
+    head = distil(inputs, labels, 0.001, LINEAR)
+    (told,) = caplog.messages
+    step = 1e-6 * np.eye(3)
+    slopes = [
+        objective_of(replace(head, bias=head.bias + s), inputs, labels, 0.001, "label-router")
+        - objective_of(replace(head, bias=head.bias - s), inputs, labels, 0.001, "label-router")
+        for s in step
+    ]
+    largest = float(told.split("still ")[1].split(";")[0])
+    assert largest >= np.abs(slopes).max() / 2e-6 * 0.9
+    assert "did not converge in 2 steps" in told

@@ -1,4 +1,4 @@
-"""Telling subsets apart: out-of-fold memberships, small subsets, the gate; what the prior makes."""
+"""Telling subsets apart: out-of-fold memberships, small subsets, a sample and all rows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import units
-from zooter_lite.head.domains import MIN_ROWS, Domains, gate_of, learn_domains
-from zooter_lite.head.prior import domain_prior
-from zooter_lite.labels.soft import TagAssignment
-from zooter_lite.tags.tagging import Tagging
+from zooter_lite.head.domains import MIN_ROWS, domains_of_all, learn_domains
+from zooter_lite.labels import blocks
 
 DIM = 8
 
@@ -71,26 +69,18 @@ def test_take_renumbers_the_queries() -> None:
     }  # fmt: skip
 
 
-def test_the_gate_trusts_what_is_near() -> None:
-    slope, threshold = gate_of(np.linspace(0.0, 1.0, 11))
-    trust = [1 / (1 + np.exp(-slope * (near - threshold))) for near in (0.1, 0.2, 0.3, 0.9)]
-    np.testing.assert_allclose(trust, [0.1, 0.5, 0.9, 1.0], atol=1e-6)
-    assert np.isfinite(gate_of(np.ones(5))).all()
-
-
-def test_the_domain_prior_by_hand() -> None:
-    # two domains of one query each, one tag on both; shrinkage 20 towards the mean (0.5, 0.25)
-    rewards = np.array([[1.0, 0.0], [0.0, 0.5]])
-    domains = Domains(
-        TagAssignment.from_lists([["x"], ["y"]]), np.zeros((2, 3)), np.zeros(2), np.eye(2)
-    )
-    tagging = Tagging(
-        "given", TagAssignment.from_lists([["t"], ["t"]]), np.eye(3)[:1], np.ones((2, 1)),
-        np.ones((2, 1)),
-    )  # fmt: skip
-    prior = domain_prior(rewards, tagging, domains, 0.5)
-    means = np.array([[11.0, 5.0], [10.0, 5.5]]) / 21
-    exp = np.exp(means / 0.5)
-    np.testing.assert_allclose(prior.table, exp / exp.sum(axis=1, keepdims=True))
-    # what is left of the rewards has the mean of the tag and of all queries alike
-    np.testing.assert_allclose(prior.residual, [(rewards - means).mean(axis=0) / 0.5])
+def test_the_domains_of_a_sample_extend_to_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "ROWS", 16)
+    rows, subsets = heaps(40, ["a", "b"])
+    sample = np.arange(0, 80, 2)
+    own = learn_domains(rows[sample], [subsets[i] for i in sample], np.arange(40) % 3, jobs=1)
+    assert own is not None
+    subsets[1] = "unheard of"
+    every = domains_of_all(own, sample, rows.astype(np.float32), subsets, jobs=2)
+    np.testing.assert_allclose(every.membership[sample], own.membership, atol=1e-6)
+    others = np.setdiff1d(np.arange(80), sample)
+    logits = rows[others] @ own.weight.T + own.bias
+    odds = np.exp(logits[:, 0] - logits[:, 1])
+    np.testing.assert_allclose(every.membership[others, 0], odds / (1 + odds), rtol=1e-3, atol=1e-6)
+    lists = every.assignment.by_query()
+    assert (lists[0], lists[1], lists[79]) == ([0], [], [1])

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 from tests.conftest import ROOT
 from tests.helpers import softmax, table
@@ -77,11 +78,10 @@ def of_side(side: int) -> list[float]:
     return [float(side), float(1 - side)]
 
 
-def recipe_for(tiny: Path, **changes: int) -> Recipe:
-    recipe = Recipe(
-        encoder=str(tiny), head="linear", tags="none", temperature=0.3, l2=0.003, finetune=5
+def recipe_for(tiny: Path, finetune: int = 5) -> Recipe:
+    return Recipe(
+        encoder=str(tiny), head="linear", tags="none", temperature=0.3, l2=0.003, finetune=finetune
     )
-    return replace(recipe, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -234,8 +234,8 @@ def test_the_command_fine_tunes_and_the_router_evaluates_and_exports(
     tiny: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = tmp_path / "hidden.csv", tmp_path / "r"
-    rewards = hidden(of_side, 500)
-    splits = ["test" if i % 5 == 4 else "train" for i in range(500)]
+    rewards = hidden(of_side, 480)
+    splits = ["test" if i % 6 == 5 else "train" for i in range(480)]
     write_table(replace(rewards, splits=splits), str(data))
     common = ("--encoder", tiny, "--tags", "none", "--precision", "fp32", "--cache", cache)
     arguments = [str(a) for a in ("--data", data, "--out", out, *common, "--finetune", 6)]
@@ -253,6 +253,7 @@ def test_the_command_fine_tunes_and_the_router_evaluates_and_exports(
 
     here = [str(a) for a in ("--router", out, "--data", data, "--cache", cache)]
     assert run(evaluate.Options, evaluate.main, "evaluate", "", here) == 0
+    here = ["--precision", "fp32", *here]
     assert run(export.Options, export.main, "export", "", here) == 0
     elsewhere = [*here[:-1], str(tmp_path / "elsewhere")]
     capsys.readouterr()
@@ -315,6 +316,16 @@ def test_bfloat16_is_close_and_the_weights_stay_float32(
     assert rounded.loss == pytest.approx(exact.loss, rel=0.05)
     assert rounded.loss != exact.loss
     assert {weights.dtype for weights in runs[True][0].parameters()} == {torch.float32}
+
+
+def test_weights_that_layers_share_are_kept_once(tiny: Path, task: Task, tmp_path: Path) -> None:
+    reference = load_torch(tiny, "tiny")
+    layers = reference[0].auto_model.encoder.layer
+    layers[1] = layers[0]
+    kept = Learner(reference, task).state_dict()
+    save_file(kept, tmp_path / "weights.safetensors")  # it refuses what is there twice
+    assert any("layer.0." in name for name in kept)
+    assert not any("layer.1." in name for name in kept)
 
 
 def test_batches_hold_every_row_once_and_similar_lengths(task: Task) -> None:

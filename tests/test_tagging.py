@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,12 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_info
 
-from tests.helpers import softmax, units
-from zooter_lite.router.head import SHARPNESS
+from tests.helpers import units
 from zooter_lite.tags.tagging import (
     MIN_SUPPORT,
     REPEATS,
     ROWS_PER_CLUSTER,
-    Tagging,
+    Tags,
     cluster_tags,
     given_tags,
 )
@@ -28,7 +28,7 @@ def points(n: int, dim: int = 5, seed: int = 0) -> FloatArray:
     return units(n, dim, seed).astype(np.float32)
 
 
-def groups(tagging: Tagging, prefix: str) -> list[set[int]]:
+def groups(tagging: Tags, prefix: str) -> list[set[int]]:
     """Rows of each tag whose name starts with the prefix."""
     found: dict[str, set[int]] = defaultdict(set)
     assignment = tagging.assignment
@@ -39,7 +39,7 @@ def groups(tagging: Tagging, prefix: str) -> list[set[int]]:
     return sorted(found.values(), key=min)
 
 
-def tags_of(tagging: Tagging, row: int) -> set[str]:
+def tags_of(tagging: Tags, row: int) -> set[str]:
     assignment = tagging.assignment
     return {assignment.names[t] for t in assignment.tags[assignment.rows == row].tolist()}
 
@@ -58,7 +58,7 @@ def test_clusters_are_those_of_scikit_learn() -> None:
             assert found == sorted(expected, key=min)
 
 
-def test_centroids_and_membership_are_the_formulas() -> None:
+def test_centroids_and_nearness_are_the_formulas() -> None:
     embeddings = points(60)
     (tagging,) = cluster_tags(embeddings, [(4,)], seed=0)
     for tag, name in enumerate(tagging.assignment.names):
@@ -66,17 +66,18 @@ def test_centroids_and_membership_are_the_formulas() -> None:
         mean = embeddings[sorted(rows)].astype(np.float64).mean(axis=0)
         np.testing.assert_allclose(tagging.centroids[tag], mean / np.linalg.norm(mean), atol=1e-12)
     similarity = embeddings.astype(np.float64) @ tagging.centroids.T
-    np.testing.assert_allclose(tagging.near, similarity, atol=1e-12)
-    np.testing.assert_allclose(tagging.membership, softmax(SHARPNESS * similarity), atol=1e-6)
+    for tags in (tagging, replace(tagging, near=None)):
+        near = tags.nearness(embeddings, slice(5, 9))
+        np.testing.assert_allclose(near, similarity[5:9], atol=1e-12)
 
 
-def test_take_keeps_the_centroids_and_the_membership_of_the_rows() -> None:
+def test_take_keeps_the_centroids_and_the_nearness_of_the_rows() -> None:
     (tagging,) = cluster_tags(points(60), [(4,)], seed=0)
     rows = np.array([5, 50, 2])
     part = tagging.take(rows)
     np.testing.assert_array_equal(part.centroids, tagging.centroids)
-    np.testing.assert_array_equal(part.near, tagging.near[rows])
-    np.testing.assert_array_equal(part.membership, tagging.membership[rows])
+    near = tagging.nearness(points(60), slice(None))
+    np.testing.assert_array_equal(part.nearness(points(3), slice(None)), near[rows])
     for place, row in enumerate(rows.tolist()):
         assert tags_of(part, place) == tags_of(tagging, row)
 

@@ -225,7 +225,7 @@ def task_of(
     labels = np.full(rewards.shape, np.nan)
     labels[rows] = soft_labels(
         rewards[rows],
-        tags and tags.assignment,
+        None if tags is None else tags.assignment,
         setting.temperature,
         setting.beta,
         hard=fitted.recipe.labels == "hard",
@@ -250,11 +250,12 @@ def _trained(
 ) -> list[Epoch]:
     """Return the figures of the encoder in `folder`, after training it where it is not there."""
     figures, checkpoints = folder.parent / "figures.json", folder.parent / "checkpoints"
-    if figures.is_file():  # written last
+    if figures.is_file() and folder.is_dir():
         from_first(None)
         return [Epoch(**entry) for entry in json.loads(figures.read_text("utf-8"))]
     announce(task.epochs * len(batches(task)))
-    tuned, epochs = train(base, name, *from_first((task, checkpoints)), progress)
+    from_first((task, checkpoints))
+    tuned, epochs = train(base, name, task, checkpoints, progress)
     partial = folder.with_name("partial")
     with quiet():
         tuned.save(str(partial), create_model_card=False)

@@ -103,6 +103,8 @@ class Epoch:
 class Learner(torch.nn.Module):
     """Encoder and head as one module: the loss and the logits of a batch."""
 
+    _keys_to_ignore_on_save = None  # the Trainer asks for it where `state_dict` left names out
+
     def __init__(self, encoder: Any, task: Task) -> None:
         super().__init__()
         self.encoder = encoder
@@ -126,6 +128,10 @@ class Learner(torch.nn.Module):
             unit = torch.nn.functional.normalize(pooled.float(), dim=-1)
             logits = self.head(unit) + offset
             return {"loss": kl_divergence(logits, labels, self._direction), "logits": logits}
+
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Return every weight once: safetensors refuses what two layers share, as in T5."""
+        return {name: weights.detach() for name, weights in self.named_parameters()}
 
 
 def train(
@@ -191,20 +197,24 @@ def train(
             eval_dataset=choosing[:, None],
             data_collator=task.collate,
             compute_metrics=lambda results: {
-                "reward": float(
-                    np.nanmean(reward_of_choice(results.predictions, task.rewards[choosing]))
-                )
+                "reward": _mean_reward(results.predictions, task.rewards[choosing])
             },
             callbacks=[transformers.EarlyStoppingCallback(PATIENCE), _Report(progress)],
         )
         for printing in (transformers.ProgressCallback, transformers.PrinterCallback):
             trainer.remove_callback(printing)
-        trainer.train(resume_from_checkpoint=from_first(_last_checkpoint(folder)))
+        first = launched()[0] == 0
+        checkpoint = from_first(_last_checkpoint(folder) if first else None)
+        trainer.train(resume_from_checkpoint=checkpoint)
     history = trainer.state.log_history
     losses = [entry["loss"] for entry in history if "loss" in entry]
     reached = [entry["eval_reward"] for entry in history if "eval_reward" in entry]
     figures = zip(losses, reached, strict=True)
     return learner.encoder.to("cpu"), [Epoch(*pair) for pair in figures]
+
+
+def _mean_reward(logits: Any, rewards: Array) -> float:
+    return float(np.nanmean(reward_of_choice(np.asarray(logits), rewards)))
 
 
 def _last_checkpoint(folder: Path) -> str | None:
@@ -239,7 +249,7 @@ def computes_bfloat16() -> bool:
     return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-class _Report(transformers.TrainerCallback):  # type: ignore[misc]
+class _Report(transformers.TrainerCallback):
     """Counts steps, and logs what every epoch brought."""
 
     def __init__(self, progress: Callable[[int], object]) -> None:
@@ -253,8 +263,8 @@ class _Report(transformers.TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._progress(1)
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         loss = next(entry["loss"] for entry in reversed(state.log_history) if "loss" in entry)
         if state.is_world_process_zero:
-            figures = (state.epoch, loss, metrics["eval_reward"])
+            figures = (state.epoch, loss, more["metrics"]["eval_reward"])
             log.info("epoch %.0f: loss %.4f, reward %.4f", *figures)

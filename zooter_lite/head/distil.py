@@ -26,7 +26,7 @@ MLP_WIDTH = 64
 MAX_ITERATIONS = 200
 GRADIENT = 1e-6  # a gradient without a larger entry ends the search,
 PROGRESS = 1e-9  # and so does a step that lowers the objective by less
-FAR = 1e-3  # largest entry of the gradient at the last step allowed that is still an optimum
+FAR = 1e-4  # largest entry of the gradient that is still an optimum when the steps run out
 _FLOOR = 1e-12  # keeps the logarithm of a zero label finite
 
 log = logging.getLogger(__name__)

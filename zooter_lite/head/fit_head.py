@@ -25,7 +25,7 @@ from zooter_lite.head.cross_validation import Selection, cross_validate, fold_id
 from zooter_lite.head.domains import Domains, domains_of_all, learn_domains
 from zooter_lite.head.fit_setting import fit_setting, logits_of
 from zooter_lite.labels.blocks import RowsOf
-from zooter_lite.labels.diagnostics import observed_mean, tag_support
+from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.head import Head
 from zooter_lite.table.keys import query_groups
@@ -104,11 +104,10 @@ class Fitted:
         )
         if self.tagging is None:
             return text
-        support = tag_support(self.tagging.assignment)
+        low, middle, high = np.percentile(self.tagging.assignment.support(), [25, 50, 75])
         return (
-            f"{text}\ntags: {support['tags']:.0f}, carried by {support['support_50']:.0f} training "
-            f"queries in the median ({support['support_25']:.0f} to {support['support_75']:.0f} "
-            f"for the middle half)"
+            f"{text}\ntags: {self.tagging.n_tags}, carried by {middle:.0f} training queries "
+            f"in the median ({low:.0f} to {high:.0f} for the middle half)"
         )
 
 
@@ -245,31 +244,30 @@ def _fit_in_blocks(
     if domains is not None:
         domains = domains_of_all(domains, sample, embeddings, train.subsets, recipe.jobs)
 
-    def fit(rows: NDArray[np.int64], start: Head) -> Head:
-        return fit_setting(
-            RowsOf(embeddings, rows),
-            train.rewards[rows],
-            tags and tags.take(rows),
-            domains and domains.take(rows),
-            chosen.selection.chosen,
-            recipe,
-            start=start,
-            jobs=recipe.jobs,
-            passed=progress,
-        )
-
-    every = np.arange(len(train))
+    setting = chosen.selection.chosen
     held = sample_rows(groups, min(len(sample), len(train) // recipe.folds), recipe.seed + 1)
-    without = fit(np.setdiff1d(every, held), chosen.head)
-    logits = logits_of(
-        without,
-        embeddings[held].astype(np.float64),
-        tags and tags.take(held),
-        domains and domains.take(held),
+    rest = np.setdiff1d(np.arange(len(train)), held)
+    without = fit_setting(
+        RowsOf(embeddings, rest),
+        train.rewards[rest],
+        tags and tags.take(rest),
+        domains and domains.take(rest),
+        setting,
+        recipe,
+        start=chosen.head,
+        jobs=recipe.jobs,
+        passed=progress,
     )
+    unseen = embeddings[held].astype(np.float64)
+    logits = logits_of(without, unseen, tags and tags.take(held), domains and domains.take(held))
     temperature = calibration_temperature(logits, train.rewards[held].astype(np.float64))
-    head = _stored(fit(every, without), temperature)
-    return replace(chosen, head=head, tagging=tags, domains=domains)
+    head = fit_setting(
+        *(embeddings, train.rewards, tags, domains, setting, recipe),
+        start=without,
+        jobs=recipe.jobs,
+        passed=progress,
+    )
+    return replace(chosen, head=_stored(head, temperature), tagging=tags, domains=domains)
 
 
 def _stored(head: Head, temperature: float) -> Head:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from zooter_lite.untrusted.limits import cores
 
@@ -37,7 +36,8 @@ def in_blocks(work: Callable[[slice], T], n_rows: int, jobs: int = -1) -> Iterat
     """Yield what `work` returns for each block of rows, first to last.
 
     The blocks do not depend on `jobs` (threads; -1 takes every core), so neither does a sum
-    over the results. A single block, or a single job, is done in the caller's thread.
+    over the results. A single block, or a single job, is done in the caller's thread. Libraries
+    that would use threads of their own are for the caller to limit.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def in_blocks(work: Callable[[slice], T], n_rows: int, jobs: int = -1) -> Iterat
     if workers == 1 or len(blocks) < 2:
         yield from map(work, blocks)
         return
-    with threadpool_limits(1), ThreadPoolExecutor(workers, "zooter-rows") as pool:
+    with ThreadPoolExecutor(workers, "zooter-rows") as pool:
         yield from pool.map(work, blocks)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.labels.soft import TagAssignment, normalise
+from zooter_lite.labels.soft import normalise
 
 
 @dataclass(frozen=True)
@@ -85,20 +85,6 @@ def reward_entropy(rewards: NDArray[np.floating], temperature: float = 1.0) -> N
     labels = normalise(rewards, temperature)
     logs = np.log(labels, where=labels > 0, out=np.zeros_like(labels))
     return np.asarray(-np.nansum(labels * logs, axis=1))
-
-
-def tag_support(tags: TagAssignment) -> dict[str, float]:
-    """Tags, untagged queries, and the quartiles of how many queries carry a tag."""
-    support = tags.support()
-    untagged = tags.n_queries - len(np.unique(tags.rows))
-    low, middle, high = np.percentile(support, [25, 50, 75]) if len(support) else (0.0, 0.0, 0.0)
-    return {
-        "tags": float(len(tags.names)),
-        "untagged_queries": float(untagged),
-        "support_25": float(low),
-        "support_50": float(middle),
-        "support_75": float(high),
-    }
 
 
 def _agreement(values: NDArray[np.float64]) -> float:

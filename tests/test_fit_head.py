@@ -1,0 +1,348 @@
+"""From a table to a fitted head: what is learned, every option, the errors, tables on disk."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.helpers import table, units
+from zooter_lite.errors import DataError
+from zooter_lite.head.candidates import L2S
+from zooter_lite.head.fit_head import Fitted, fit_head, sample_rows
+from zooter_lite.labels import blocks
+from zooter_lite.recipe import Recipe
+from zooter_lite.table.keys import query_groups
+from zooter_lite.table.reward_table import RewardTable
+
+FloatArray = NDArray[np.float32]
+NAN = float("nan")
+DIM = 8
+FAST = Recipe(head="linear", folds=3, jobs=1, tags="none", temperature=0.25, beta=1.0, l2=0.01)
+
+
+def heaps(n: int, seed: int) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float64]]:
+    """Two heaps of embeddings; expert 0 is best on one, expert 1 on the other, 2 never."""
+    random = np.random.default_rng(seed)
+    side = random.integers(0, 2, n)
+    near = units(2, DIM, 99)[side] + 0.15 * random.normal(size=(n, DIM))
+    embeddings = near / np.linalg.norm(near, axis=1, keepdims=True)
+    means = np.array([[0.8, 0.3, 0.4], [0.2, 0.7, 0.4]])[side]
+    return embeddings.astype(np.float32), side, means + 0.2 * random.normal(size=(n, 3))
+
+
+def planted(n: int = 200, **options: Any) -> tuple[RewardTable, FloatArray]:
+    embeddings, _, rewards = heaps(n, 0)
+    return table(rewards, **options), embeddings
+
+
+def share_right(fitted: Fitted) -> float:
+    """Share of fresh queries that go to the expert that is best on their heap."""
+    test, side, _ = heaps(500, 1)
+    return float((fitted.head.logits(test).argmax(axis=1) == side).mean())
+
+
+@pytest.mark.parametrize(
+    ("head", "kl"),
+    [
+        ("prior", "label-router"),
+        ("prior", "router-label"),
+        ("linear", "router-label"),
+        ("mlp", "label-router"),
+        ("mlp", "router-label"),
+    ],
+)
+def test_the_planted_structure_is_learned(head: Any, kl: Any) -> None:
+    fitted = fit_head(*planted(150), replace(FAST, head=head, kl=kl, tags="auto", l2=0.03))
+    assert share_right(fitted) > 0.95
+    assert (fitted.head.hidden is not None) == (head == "mlp")
+    assert (fitted.head.prior is not None) == (head == "prior")
+
+
+def test_missing_rewards_end_to_end() -> None:
+    embeddings, _, rewards = heaps(300, 0)
+    rewards[np.random.default_rng(1).random(rewards.shape) < 0.4] = NAN
+    rewards[np.isnan(rewards).all(axis=1), 2] = 0.4
+    recipe = replace(FAST, head="prior", tags="auto", beta=None)
+    assert share_right(fit_head(table(rewards), embeddings, recipe)) > 0.95
+
+
+def test_probabilities_are_calibrated_on_the_planted_structure() -> None:
+    fitted = fit_head(*planted(600), replace(FAST, l2=0.003))
+    test, _, rewards = heaps(2000, 1)
+    probs = fitted.head.probs(test)
+    right = probs.argmax(axis=1) == rewards.argmax(axis=1)
+    assert probs.max(axis=1).mean() == pytest.approx(right.mean(), abs=0.05)
+    assert fitted.head.temperature != 1.0
+
+
+OPEN = Recipe(folds=3, jobs=1, tags="auto", temperature=0.2, beta=0.3, l2=0.01)
+
+
+@pytest.fixture(scope="module")
+def varied() -> tuple[RewardTable, FloatArray, Fitted]:
+    """A table with tags and subsets, and what the recipe `OPEN` makes of it."""
+    embeddings, side, rewards = heaps(120, 0)
+    names = [["left", "right"][s] for s in side]
+    train = table(rewards, subsets=names, tags=[[name, "all"] for name in names])
+    return train, embeddings, fit_head(train, embeddings, OPEN)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head": "linear"},
+        {"head": "mlp"},
+        {"tags": "given"},
+        {"tags": "none"},
+        {"domains": False},
+        {"labels": "hard"},
+        {"kl": "router-label"},
+        {"temperature": 0.5},
+        {"beta": 0.9},
+        {"l2": 0.1},
+        {"folds": 4},
+        {"seed": 1},
+    ],
+    ids=str,
+)
+def test_every_field_of_the_recipe_changes_what_is_fitted(
+    varied: tuple[RewardTable, FloatArray, Fitted], change: dict[str, Any]
+) -> None:
+    train, embeddings, before = varied
+    after = fit_head(train, embeddings, replace(OPEN, **change))
+
+    def outcome(fitted: Fitted) -> tuple[Any, ...]:
+        tensors = {name: array.tobytes() for name, array in fitted.head.tensors().items()}
+        return tensors, fitted.selection.folds.tolist()
+
+    assert outcome(after) != outcome(before)
+    config = {**after.config()["head"], **after.config()["labels"]}
+    said = {"kl": "direction", "labels": "hard", "head": "kind"}
+    for field, value in change.items():
+        told = config.get(said.get(field, field), value)
+        assert told in {"hard": (True,), "none": (None,), False: ([],)}.get(value, (value,))
+
+
+@pytest.mark.parametrize("field", ["temperature", "beta", "l2", "tags"])
+def test_what_the_recipe_leaves_open_is_chosen(
+    varied: tuple[RewardTable, FloatArray, Fitted], field: str
+) -> None:
+    train, embeddings, _ = varied
+    fixed = replace(OPEN, tags="given")
+    change: dict[str, Any] = {field: "best" if field == "tags" else None}
+    left = replace(fixed, **change)
+    settings = {score.setting for score in fit_head(train, embeddings, left).selection.scores}
+    name = "tagging" if field == "tags" else field
+    assert len({getattr(setting, name) for setting in settings}) > 1
+    assert len(fit_head(train, embeddings, fixed).selection.scores) == 1
+
+
+def test_jobs_change_nothing() -> None:
+    train, embeddings = planted()
+    recipe = Recipe(folds=3, l2=0.01, temperature=0.25)
+    first, second = (fit_head(train, embeddings, replace(recipe, jobs=jobs)) for jobs in (1, 2))
+    for name, array in first.head.tensors().items():
+        assert second.head.tensors()[name].tobytes() == array.tobytes()
+    assert first.config() == second.config()
+    assert first.selection.scores == second.selection.scores
+
+
+def test_config_says_what_was_chosen() -> None:
+    train, embeddings = planted()
+    fitted = fit_head(train, embeddings, replace(FAST, head="prior", tags="auto", beta=0.3))
+    assert fitted.tagging is not None
+    assert fitted.config() == {
+        "head": {"domains": [], "kind": "prior", "l2": 0.01},
+        "labels": {
+            "beta": 0.3,
+            "direction": "label-router",
+            "hard": False,
+            "n_tags": fitted.tagging.n_tags,
+            "tags": fitted.tagging.name,
+            "temperature": 0.25,
+        },
+        "calibration": {"temperature": fitted.head.temperature},
+    }
+    untagged = fit_head(train, embeddings, replace(FAST, beta=0.3)).config()["labels"]
+    assert untagged["tags"] is None
+    assert untagged["beta"] == 1.0  # without tags there is nothing to mix
+
+
+def test_few_rows_fall_back_to_a_linear_head() -> None:
+    fitted = fit_head(*planted(30), replace(FAST, head="prior", tags="best"))
+    assert (fitted.tagging, fitted.head.prior) == (None, None)
+    assert fitted.config()["head"]["kind"] == "linear"
+
+
+def test_progress_reports_every_job() -> None:
+    steps: list[int] = []
+    totals: list[int] = []
+    fit_head(*planted(40), FAST, steps.append, totals.append)
+    assert (steps, totals) == ([1] * 3, [3])
+
+
+def test_summary_says_what_was_chosen_and_why() -> None:
+    train, embeddings = planted(100, tags=[["a"], ["a", "b"]] * 50)
+    fitted = fit_head(train, embeddings, replace(FAST, head="prior", tags="given", l2=None))
+    text = fitted.summary(3)
+    setting, scores = fitted.selection.chosen, fitted.selection.scores
+    mean = next(score.mean for score in scores if score.setting == setting)
+    assert f"chosen of {len(L2S)} settings by 3-fold cross-validation on train" in text
+    assert f"prior head, tags given, temperature 0.25, beta 1.0, L2 {setting.l2}" in text
+    assert f": {100 * mean:.2f} (" in text
+    assert ("the best of all" in text) == (setting == scores[0].setting)
+    assert "tags: 2, carried by 75 training queries in the median" in text
+
+
+def test_too_few_rows() -> None:
+    message = "5 different training queries; 3-fold cross-validation needs at least 6"
+    with pytest.raises(DataError, match=message):
+        fit_head(*planted(5), FAST)
+
+
+def test_an_expert_that_was_never_rewarded() -> None:
+    embeddings, _, rewards = heaps(40, 0)
+    rewards[:, 1] = NAN
+    with pytest.raises(DataError, match="expert 'e1' has no observed reward in the training rows"):
+        fit_head(table(rewards), embeddings, FAST)
+
+
+def test_subsets_are_told_apart_but_not_far_from_the_training() -> None:
+    train, embeddings = planted(400)
+    _, side, _ = heaps(400, 0)
+    named = replace(train, subsets=["left" if s else "right" for s in side])
+    recipe = replace(FAST, head="prior", tags="auto")
+    fitted = fit_head(named, embeddings, recipe)
+    head = fitted.head
+    assert fitted.config()["head"]["domains"] == ["left", "right"]
+    assert head.domain is not None
+    assert share_right(fitted) > 0.95
+    test, sides, _ = heaps(500, 1)
+    assert (head.domain.membership(test).argmax(axis=1) == 1 - sides).mean() > 0.95
+    tags_alone = replace(head, domain=None)
+    far, near = -embeddings[:20].astype(np.float64), embeddings[:20].astype(np.float64)
+    np.testing.assert_allclose(head.logits(far), tags_alone.logits(far), atol=1e-3)
+    assert np.abs(head.logits(near) - tags_alone.logits(near)).max() > 0.01
+    assert fit_head(train, embeddings, recipe).head.domain is None
+
+
+def test_sampled_rows_keep_equal_queries_together() -> None:
+    groups = query_groups([f"q{i % 60}" for i in range(100)])
+    rows = sample_rows(groups, 31, seed=1)
+    assert 30 <= len(rows) <= 31
+    assert (np.diff(rows) > 0).all()
+    outside = np.setdiff1d(np.arange(100), rows)
+    assert not set(groups[rows]) & set(groups[outside])
+    assert rows.tolist() != sample_rows(groups, 31, seed=2).tolist()
+    # a query that stands more often than there is room for is left out
+    assert sample_rows(np.array([0] * 50 + [1, 2]), 2, seed=0).tolist() == [50, 51]
+
+
+@pytest.mark.parametrize("tags", ["given", "auto", "none"])
+def test_a_head_chosen_on_a_sample_is_fitted_on_all_rows(
+    tags: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "ROWS", 64)
+    embeddings, side, rewards = heaps(300, 0)
+    names = [["left", "right"][s] for s in side]
+    train = table(rewards, subsets=names, tags=[[name] for name in names])
+    recipe = replace(OPEN, tags=tags)
+    fitted, again = (
+        fit_head(train, embeddings, replace(recipe, jobs=jobs), most_choosing=100)
+        for jobs in (1, 3)
+    )
+    assert fitted.sample is not None
+    assert len(fitted.sample) == len(fitted.selection.logits) == 100
+    assert "3-fold cross-validation on 100 rows of train" in fitted.summary(3)
+    assert (fitted.tagging is None) == (tags == "none")
+    assert fitted.tagging is None or fitted.tagging.assignment.n_queries == 300
+    for name, array in fitted.head.tensors().items():
+        np.testing.assert_array_equal(again.head.tensors()[name], array)
+    own = fitted.sample
+    alone = fit_head(train.take(own), embeddings[own], recipe)
+    assert alone.sample is None
+    assert not np.allclose(alone.head.weight, fitted.head.weight, atol=1e-3)
+    whole = fit_head(train, embeddings, recipe)
+    fresh, _, _ = heaps(500, 1)
+    one, other = (each.head.probs(fresh) for each in (fitted, whole))
+    assert np.abs(one - other).mean() < 0.05
+
+
+def test_a_head_of_all_rows_is_calibrated_as_such() -> None:
+    """The few rows that chose made a head that is too sure; the head of all rows is not."""
+    random = np.random.default_rng(0)
+    truth = 3 * random.normal(size=(3, 24))
+    embeddings = units(6000, 24, 1).astype(np.float32)
+    noise = 0.4 * random.gumbel(size=(6000, 3))
+    rewards = embeddings @ truth.T + noise
+    train, test = np.arange(3000), np.arange(3000, 6000)
+    recipe = replace(FAST, l2=1e-4, temperature=0.1)
+    fitted = fit_head(table(rewards[train]), embeddings[train], recipe, most_choosing=60)
+    best = rewards[test].argmax(axis=1)
+    alone = fit_head(
+        table(rewards[fitted.sample]), embeddings[fitted.sample], recipe
+    ).head.temperature
+
+    def loss(temperature: float) -> float:
+        probs = replace(fitted.head, temperature=temperature).probs(embeddings[test])
+        return float(-np.log(probs[np.arange(3000), best]).mean())
+
+    probs = fitted.head.probs(embeddings[test])
+    right = probs.argmax(axis=1) == best
+    assert probs.max(axis=1).mean() == pytest.approx(right.mean(), abs=0.03)
+    lowest = min(loss(temperature) for temperature in np.geomspace(0.1, 3.0, 30))
+    assert loss(fitted.head.temperature) < lowest + 0.02 < loss(alone) - 0.05
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from tests.helpers import table
+from zooter_lite.head.fit_head import fit_head
+from zooter_lite.labels import blocks
+from zooter_lite.recipe import Recipe
+
+n, dim, most, blocks.ROWS = 50_000, 256, int(sys.argv[2]), 1024
+embeddings = np.memmap(sys.argv[1], np.float32, "w+", shape=(n, dim))
+random = np.random.default_rng(0)
+for start in range(0, n, 1000):
+    rows = random.normal(size=(1000, dim))
+    embeddings[start : start + 1000] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+rewards = np.asarray(embeddings[:, :3] * 30 + random.normal(size=(n, 3)), dtype=np.float32)
+train = table(rewards)
+tags = "auto" if most else "none"
+recipe = Recipe(folds=2, jobs=1, tags=tags, temperature=1.0, beta=0.3, l2=0.1)
+few = Recipe(folds=2, jobs=1, tags="none", temperature=1.0, beta=1.0, l2=1.0)
+fit_head(train.take(range(1000)), embeddings[:1000], few)  # what the libraries take
+with open("/proc/self/status") as status:
+    (used,) = [int(line.split()[1]) for line in status if line.startswith("VmData")]
+limit = (used << 10) + (110 << 20)
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+fitted = fit_head(train, np.asarray(embeddings), recipe, most_choosing=most or None)
+right = fitted.head.logits(embeddings[:5000]).argmax(axis=1) == rewards[:5000].argmax(axis=1)
+print(f"{right.mean():.3f}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts on Linux")
+def test_memory_stays_below_a_limit_that_full_batches_break(tmp_path: Path) -> None:
+    """50,000 x 256: 102 MB as float64, twice; 110 MiB beyond what the libraries take."""
+    root = Path(__file__).parents[1]
+
+    def fit(most_choosing: int) -> subprocess.CompletedProcess[str]:
+        file = str(tmp_path / "embeddings")
+        command = [sys.executable, "-c", LIMITED, file, str(most_choosing)]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+    bounded = fit(1000)
+    assert bounded.returncode == 0, bounded.stderr[-2000:]
+    assert float(bounded.stdout) > 0.5
+    assert fit(0).returncode != 0

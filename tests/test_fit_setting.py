@@ -1,0 +1,142 @@
+"""One setting: tables of tags and domains by hand, and the logits of the head upon them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers import units
+from zooter_lite.head.domains import Domains, domains_of_all, learn_domains
+from zooter_lite.head.fit_setting import Setting, fit_path, fit_setting, logits_of
+from zooter_lite.head.prior import domain_prior, gate_of, tag_prior
+from zooter_lite.labels import blocks
+from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.recipe import Recipe
+from zooter_lite.router.head import membership_of
+from zooter_lite.tags.tagging import Tags, cluster_tags
+
+NAN = float("nan")
+PRIOR = Recipe()
+SETTING = Setting(0, 0.3, 0.3, 0.01)
+
+
+def one_tag(n: int) -> Tags:
+    assignment = TagAssignment.from_lists([["t"]] * n)
+    return Tags("t", assignment, np.array([[1.0, 0.0]]), np.ones((n, 1)))
+
+
+def test_the_tag_prior_by_hand() -> None:
+    # mean rewards overall (0.75, 0.25); tag a shrinks (1, 0) to (16, 5) / 21
+    rewards = np.array([[1.0, 0.0], [0.5, 0.5]])
+    tags = Tags("given", TagAssignment.from_lists([["a"], ["b"]]), np.eye(2))
+    table = tag_prior(rewards, tags, 0.5).table
+    odds = np.exp([11 / 21 / 0.5, 10 / 21 / 0.5])
+    np.testing.assert_allclose(table[:, 0] / table[:, 1], odds)
+    np.testing.assert_allclose(table.sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_domain_prior_by_hand(dtype: type) -> None:
+    # two domains of one query each, one tag on both; shrinkage 20 towards the mean (0.5, 0.25)
+    rewards: Any = np.array([[1.0, 0.0], [0.0, 0.5]], dtype=dtype)
+    domains = Domains(
+        TagAssignment.from_lists([["x"], ["y"]]), np.zeros((2, 2)), np.zeros(2), np.eye(2)
+    )
+    prior = domain_prior(np.eye(2, dtype=dtype), rewards, one_tag(2), domains, 0.5)
+    means = np.array([[11.0, 5.0], [10.0, 5.5]]) / 21
+    exp = np.exp(means / 0.5)
+    np.testing.assert_allclose(prior.table, exp / exp.sum(axis=1, keepdims=True), atol=1e-6)
+    # what is left of the rewards has the mean of the tag and of all queries alike
+    rest = [(rewards - means).mean(axis=0) / 0.5]
+    np.testing.assert_allclose(prior.residual, rest, atol=1e-6)
+
+
+def test_the_gate_trusts_what_is_near() -> None:
+    slope, threshold = gate_of(np.linspace(0.0, 1.0, 11))
+    trust = [1 / (1 + np.exp(-slope * (near - threshold))) for near in (0.1, 0.2, 0.3, 0.9)]
+    np.testing.assert_allclose(trust, [0.1, 0.5, 0.9, 1.0], atol=1e-6)
+    assert np.isfinite(gate_of(np.ones(5))).all()
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_an_expert_observed_alone_on_poor_rewards_does_not_win_the_prior(beta: float) -> None:
+    rewards = np.array([[0.9, 0.8, NAN]] * 30 + [[NAN, NAN, 0.05]] * 30)
+    embeddings = np.tile([1.0, 0.0], (60, 1))
+    setting = Setting(0, 0.1, beta, 0.1)
+    head = fit_setting(embeddings, rewards, one_tag(60), None, setting, PRIOR)
+    assert head.probs(embeddings[:1]).argmax() == 0
+    assert head.probs(embeddings[:1])[0, 2] < 0.01
+
+
+def test_the_logits_are_linear_plus_those_of_the_prior() -> None:
+    embeddings = units(90, 4, 0)
+    rewards = embeddings[:, :3] + 0.1 * np.random.default_rng(0).normal(size=(90, 3))
+    (tags,) = cluster_tags(embeddings.astype(np.float32), [(3,)], seed=0)
+    head = fit_setting(embeddings, rewards, tags, None, SETTING, PRIOR)
+    membership = membership_of(embeddings @ tags.centroids.T)
+    by_tags = np.log(membership @ tag_prior(rewards, tags, 0.3).table)
+    expected = embeddings @ np.asarray(head.weight).T + head.bias + by_tags
+    for logits in (head.logits(embeddings), logits_of(head, embeddings, tags, None)):
+        np.testing.assert_allclose(logits, expected, atol=1e-5)
+    # the similarity that is not kept is computed
+    again = fit_setting(embeddings, rewards, replace(tags, near=None), None, SETTING, PRIOR)
+    np.testing.assert_allclose(again.weight, head.weight, atol=1e-6)
+
+
+def test_a_training_query_is_told_by_a_classifier_that_has_not_seen_it() -> None:
+    embeddings = units(60, 2, 0)
+    rewards: Any = np.column_stack([embeddings[:, 0] > 0, embeddings[:, 0] <= 0]).astype(float)
+    told = np.where(rewards > 0, 0.6, 0.4)
+    own = TagAssignment.from_lists([["x"] if r[0] else ["y"] for r in rewards])
+    domains = Domains(own, np.array([[9.0, 0.0], [-9.0, 0.0]]), np.zeros(2), told)
+    (tags,) = cluster_tags(embeddings.astype(np.float32), [(2,)], seed=0)
+    weak, strong = fit_path(
+        *(embeddings, rewards, tags, domains, [replace(SETTING, l2=1e3), SETTING], PRIOR)
+    )
+    assert np.abs(strong.weight).max() > 10 * np.abs(weak.weight).max()
+    assert weak.domain is not None
+    sure = replace(domains, membership=weak.domain.membership(embeddings))
+    np.testing.assert_allclose(
+        logits_of(weak, embeddings, tags, sure), weak.logits(embeddings), atol=1e-5
+    )
+    doubtful = logits_of(weak, embeddings, tags, domains)
+    assert np.ptp(doubtful, axis=1).mean() < np.ptp(weak.logits(embeddings), axis=1).mean()
+
+
+@pytest.mark.parametrize("head", ["prior", "linear"])
+@pytest.mark.parametrize("labels", ["soft", "hard"])
+@pytest.mark.parametrize("holes", [False, True])
+def test_blocks_of_float32_find_the_optimum_of_all_rows_at_once(
+    head: Any, labels: Any, holes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings = units(150, 6, 0)
+    random = np.random.default_rng(0)
+    rewards = embeddings[:, :3] + 0.1 * random.normal(size=(150, 3))
+    if holes:
+        rewards[random.random(rewards.shape) < 0.3] = NAN
+        rewards[np.isnan(rewards).all(axis=1), 0] = 0.5
+    subsets = [f"s{place}" for place in embeddings[:, 3:].argmax(axis=1)]
+    domains = learn_domains(embeddings, subsets, np.arange(150) % 5, jobs=1)
+    assert domains is not None
+    (tags,) = cluster_tags(embeddings.astype(np.float32), [(3, 5)], seed=0)
+    recipe, passes = Recipe(head=head, labels=labels), list[int]()
+    expected = fit_setting(embeddings, rewards, tags, domains, SETTING, recipe)
+    monkeypatch.setattr(blocks, "ROWS", 32)
+    every = np.arange(150)
+    on_disk = (
+        blocks.RowsOf(embeddings.astype(np.float32), every),
+        rewards.astype(np.float32),
+        replace(tags, near=None),
+        domains_of_all(domains, every, embeddings, subsets),
+    )
+    one, three = (
+        fit_setting(*on_disk, SETTING, recipe, jobs=jobs, passed=passes.append) for jobs in (1, 3)
+    )
+    assert set(expected.tensors()) == set(one.tensors())
+    for name, values in expected.tensors().items():
+        np.testing.assert_allclose(one.tensors()[name], values, atol=1e-3, err_msg=name)
+        np.testing.assert_array_equal(three.tensors()[name], one.tensors()[name])
+    assert set(passes) == {1}
