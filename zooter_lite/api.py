@@ -13,6 +13,7 @@ import numpy as np
 from zooter_lite.cli import as_command, bar, cache_folder
 from zooter_lite.compare.held_out import held_out_report
 from zooter_lite.errors import needs
+from zooter_lite.finetune.launch import check as check_finetuning
 from zooter_lite.labels import diagnose
 from zooter_lite.recipe import Recipe, check_recipe, precisions
 from zooter_lite.report.card import documents, parity_lines
@@ -70,6 +71,7 @@ def fit_router(
     """
     recipe = Recipe(**options)
     check_recipe(recipe)
+    check_finetuning(recipe)
     source = sample_path() if table is None else table
     path = str(source) if isinstance(source, (str, Path)) else ""
     name = table_name(path) or "table"
@@ -78,7 +80,7 @@ def fit_router(
     with needs("fit", "fitting a router"):
         from zooter_lite.encode.load import load_encoder
         from zooter_lite.finetune.finetune import finetune
-        from zooter_lite.head.fit_head import fit_head
+        from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
 
@@ -96,7 +98,10 @@ def fit_router(
     clock.append(time.perf_counter())
     with bar(None, "fitting") as progress:
         part = part_of(embeddings, rows)
-        fitted = fit_head(train, part, recipe, progress.update, progress.reset)
+        most_choosing = None if recipe.finetune else MOST_CHOOSING
+        fitted = fit_head(
+            *(train, part, recipe, progress.update, progress.reset), most_choosing=most_choosing
+        )
     say(fitted.summary(recipe.folds))
     details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
     if recipe.finetune:

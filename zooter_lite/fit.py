@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 
 from zooter_lite.api import fit_router
 from zooter_lite.cli import cache_folder, option, run
-from zooter_lite.errors import DataError
 from zooter_lite.finetune.launch import launched
 from zooter_lite.recipe import Recipe
 
@@ -35,14 +34,9 @@ class Options(Recipe):
 
 def main(options: Options) -> None:
     """Call `fit_router`, and print what it says; in all processes but the first, assist."""
-    rank, count = launched()
-    if count > 1 and not options.finetune:
-        if rank:
-            return  # the first process refuses
-        raise DataError(
-            f"started in {count} processes, which only --finetune divides its work among: "
-            "expected --finetune, or one process"
-        )
+    rank, _ = launched()
+    if rank and not options.finetune:
+        return  # the first process refuses
     if rank:
         from zooter_lite.finetune.finetune import assist
 

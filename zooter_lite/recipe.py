@@ -110,9 +110,5 @@ def check_recipe(recipe: Recipe) -> None:
     check_range("--finetune", recipe.finetune, 0, MAX_EPOCHS)
     if recipe.keep_queries and recipe.tags == "none":
         raise DataError("--keep-queries with --tags none: no query is indexed without tags")
-    if recipe.finetune and recipe.encoder.partition(":")[0] == "static":
-        raise DataError("--finetune with a static encoder: it has no layers to fine-tune")
-    if recipe.finetune and recipe.head == "mlp":
-        raise DataError("--finetune with --head mlp: expected --head prior or linear")
     if recipe.jobs == 0 or recipe.jobs < -1:
         raise DataError(f"--jobs {recipe.jobs}: expected -1 or a positive number")

@@ -15,6 +15,7 @@ from zooter_lite.ask.known import Known, Record
 from zooter_lite.ask.responses import SETTINGS
 from zooter_lite.errors import DataError
 from zooter_lite.scoring.scorer import Item
+from zooter_lite.table.columns import Columns
 from zooter_lite.table.queries import Queries
 from zooter_lite.table.reward_table import RewardTable, build_table
 
@@ -189,7 +190,5 @@ def reward_table(
         cells[f"response:{expert}"] = said[rows, place].tolist()
         if responses.costs.any():
             cells[f"cost:{expert}"] = costs[rows, place]
-    columns = Columns(
-        "the responses", cells, list(cells), lambda row: f"query {queries.ids[row]!r}"
-    )
-    return build_table(columns), rows
+    by_id = Columns("the responses", cells, list(cells), lambda row: f"query {queries.ids[row]!r}")
+    return build_table(by_id), rows
