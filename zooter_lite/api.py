@@ -1,26 +1,28 @@
-"""Fit a router from Python. `fit_router` reads top to bottom, as the data meets the rooms."""
+"""Fit a router from Python: `fit_router` reads top to bottom, in the order of the rooms."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from zooter_lite.cli import as_command, bar, check_range
-from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.recipe import MAX_EPOCHS, Recipe
+from zooter_lite.cli import as_command, bar
+from zooter_lite.compare.held_out import held_out_report
+from zooter_lite.errors import MissingPackageError
+from zooter_lite.labels import diagnose
+from zooter_lite.recipe import Recipe, check_recipe, precisions
+from zooter_lite.report.card import conclusion, documents, parity_lines
+from zooter_lite.router.directory.store import check_replaceable, write_router
 from zooter_lite.router.router import Router
-from zooter_lite.table import RewardTable, sample_path, table_name
+from zooter_lite.table import RewardTable, as_table, sample_path, table_name
+from zooter_lite.table.keys import query_hashes
+from zooter_lite.table.splits import part_of, with_splits
 
-if TYPE_CHECKING:
-    from zooter_lite.onnx.graphs import Exports
-
-PRECISIONS = ("fp32", "int8")
+UNDECISIVE = ("cache", "jobs")  # options that change no byte of a router
 
 
 def _silent(_: str) -> None:
@@ -34,19 +36,19 @@ def fit_router(
     say: Callable[[str], object] = _silent,
     **options: Any,
 ) -> Router:
-    """Fit a router on a reward table, evaluate it on the held-out rows, and write its directory.
+    """Fit a router on a reward table, evaluate it on the held-out rows, write its directory.
 
     Parameters
     ----------
     table
         A RewardTable; the path of one; a pandas or polars frame, an Arrow table or a
-        `datasets.Dataset` with its columns; None for the bundled sample.
+        `datasets.Dataset` with the same columns; None for the bundled sample.
     out
         Router directory to write; "" for exports/NAME-OF-TABLE.
     say
-        Called with every line of what the command prints.
+        Called with every line that the command prints.
     **options
-        Fields of `Recipe`.
+        Fields of `Recipe`, which documents them.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def fit_router(
     Raises
     ------
     DataError
-        The table or an option is not usable; nothing is written.
+        The table or an option is not usable. Nothing is written.
     MissingPackageError
         The extra [fit] is not installed.
 
@@ -66,9 +68,90 @@ def fit_router(
     'calculator'
     """
     recipe = Recipe(**options)
-    check(recipe)
+    check_recipe(recipe)
     source = sample_path() if table is None else table
-    name = table_name(str(source)) if isinstance(source, (str, Path)) else "table"
-    folder = Path(out or f"exports/{name or 'router'}")
-    fit(source, name, folder, recipe, say)
+    path = str(source) if isinstance(source, (str, Path)) else ""
+    name = table_name(path) or "table"
+    folder = Path(out or f"exports/{name}")
+    check_replaceable(folder)
+    try:
+        from zooter_lite.encode.cache import cache_folder
+        from zooter_lite.encode.load import load_encoder
+        from zooter_lite.finetune.finetune import finetune
+        from zooter_lite.head.fit_head import fit_head
+        from zooter_lite.onnx.graphs import export_graphs
+        from zooter_lite.onnx.router_files import described, tag_files
+    except ImportError as error:
+        raise MissingPackageError(str(error.name), "fit", "fitting a router") from error
+
+    rewards, notes = with_splits(as_table(source), recipe.hold_out, recipe.drop_leaks)
+    rows = rewards.rows("train")
+    train = rewards.take(rows)
+    for line in [*notes, *_described(path or name, rewards, train)]:
+        say(line)
+    clock = [time.perf_counter()]
+    cache = cache_folder(recipe.cache)
+    encoder = load_encoder(recipe.encoder, cache, recipe.prompt)
+    clock.append(time.perf_counter())
+    with bar(len(np.unique(query_hashes(rewards.queries))), "embedding") as progress:
+        embeddings = encoder.embed(rewards.queries, cache, progress.update)
+    clock.append(time.perf_counter())
+    with bar(None, "fitting") as progress:
+        part = part_of(embeddings, rows)
+        fitted = fit_head(train, part, recipe, progress.update, progress.reset)
+    say(fitted.summary(recipe.folds))
+    details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
+    if recipe.finetune:
+        tuned = finetune(encoder, embeddings, rewards, fitted, recipe, cache)
+        say(tuned.summary())
+        encoder, embeddings, fitted = tuned.encoder, tuned.embeddings, tuned.fitted
+        details["finetune"] = tuned.to_json()
+    with bar(None, "export and parity") as progress:
+        exports = export_graphs(
+            encoder, fitted.head, train, precisions(recipe.precision), cache, progress.update
+        )
+    files = exports.files | tag_files(
+        train, part_of(embeddings, rows), fitted.tagging, keep_queries=recipe.keep_queries
+    )
+    report, notes = held_out_report(rewards, embeddings, fitted.head, name, recipe.seed)
+    config = replace(described(encoder, train, fitted, recipe), parity=exports.parity)
+    details["options"], command = _provenance(recipe, path if table is not None else None)
+    files |= documents(config, list(report.slices.values()), details, command)
+    write_router(folder, config, files, fitted.head)
+    clock.append(time.perf_counter())
+    for line in [*notes, conclusion(report), f"router: {folder}"]:
+        say(line)
+    for line in parity_lines(config):
+        say(f"  {line}")
+    if exports.refused:
+        say(f"  no int8 graph: {exports.refused}")
+    first, second, third = np.diff(clock)
+    say(f"time: encoder {first:.1f} s, embedding {second:.1f} s, the rest {third:.1f} s")
     return Router.load(folder)
+
+
+def _described(source: str, table: RewardTable, train: RewardTable) -> list[str]:
+    """Say what was read, and what the rewards are like."""
+    splits = np.asarray(table.splits)
+    counts = ", ".join(f"{name} {int((splits == name).sum())}" for name in sorted(set(splits)))
+    missing = float(np.isnan(table.rewards).mean())
+    return [
+        f"{source}: {len(table)} queries ({counts}), {len(table.experts)} experts, "
+        f"{len(set(table.subsets))} subsets, {missing:.1%} of the rewards not observed",
+        f"on train (x100): {diagnose(train.rewards).summary(table.experts)}",
+    ]
+
+
+def _provenance(recipe: Recipe, path: str | None) -> tuple[dict[str, Any], str]:
+    """Options that decided the router, and the call that makes it again.
+
+    `path` is "" for a table in memory and None for the bundled sample; of a file only its
+    name is told, since the directory is passed on.
+    """
+    chosen = {key: value for key, value in asdict(recipe).items() if key not in UNDECISIVE}
+    options = {"data": Path(path).name if path else ""} | chosen
+    defaults = {"data": ""} | asdict(Recipe())
+    if path == "":
+        words = [f"{k}={v!r}" for k, v in options.items() if v != defaults[k]]
+        return options, f"fit_router({', '.join(['table', *words])})"
+    return options, as_command("fit", options, defaults)

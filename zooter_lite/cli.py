@@ -52,7 +52,7 @@ def option(
 
 
 def cache_option() -> Any:
-    """The option --cache, which several commands have."""
+    """Return the option --cache, which several commands have."""
     return option(
         "",
         help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)",
@@ -74,9 +74,10 @@ def check_range(name: str, value: Optional[float], low: float, high: float) -> N
 
 
 def bar(total: Optional[int], label: str) -> AbstractContextManager[Any]:
-    """Show a progress bar on stderr, or nothing where that is not a terminal."""
+    """Show a progress bar on stderr in a terminal or a notebook, elsewhere nothing."""
+    hidden = False if "ipykernel" in sys.modules else None  # None: unless it is a terminal
     progress: AbstractContextManager[Any] = tqdm(
-        total=total, desc=label, disable=None, file=sys.stderr, leave=False
+        total=total, desc=label, disable=hidden, file=sys.stderr, leave=False
     )
     return progress
 

@@ -10,15 +10,13 @@ with fp32. A graph that changes too much is not written (exit code 2, with the f
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Optional
 
-from tqdm import tqdm
-
-from zooter_lite.cli import option, run
-from zooter_lite.compare.evaluated_rows import in_router_order
+from zooter_lite.cli import bar, cache_option, check_range, option, run
 from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.recipe import precisions
 from zooter_lite.report.card import parity_lines, with_precision_section
 from zooter_lite.router.directory.store import (
     GRAPHS,
@@ -27,9 +25,10 @@ from zooter_lite.router.directory.store import (
     read_router,
     rewrite_router,
 )
-from zooter_lite.table import read_table, sample_path
+from zooter_lite.table import RewardTable, in_router_order, read_table, sample_path
 
-TEXT_PROMPTS = 500  # of the bundled sample, on which router.text.onnx is compared
+if TYPE_CHECKING:
+    from zooter_lite.onnx.graphs import Exports
 
 
 @dataclass(frozen=True)
@@ -55,98 +54,64 @@ class Options:
     hold_out: float = option(
         0.2, help="as at the fit, for a table without a column 'split': share that is no 'train'"
     )
-    cache: str = option(
-        "", help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)"
-    )
+    cache: str = cache_option()
 
 
 def main(options: Options) -> None:
     """Make the graphs, check them, and put them into the router directory."""
     wanted = precisions("fp32,int8" if options.precision is None else options.precision)
-    if not 0.01 <= options.hold_out <= 0.9:
-        raise DataError(f"--hold-out {options.hold_out}: expected a number from 0.01 to 0.9")
+    check_range("--hold-out", options.hold_out, 0.01, 0.9)
     folder = Path(options.router)
     router = read_router(folder)
-    if options.precision is None and router.config["encoder"].get("pooling") == "static":
+    if options.precision is None and router.config.encoder.pooling == "static":
         wanted = ["fp32"]
     files = {GRAPHS["fp32"]: router.graphs["fp32"].read()}
-    parity = dict(router.config.get("parity", {}))
-    if options.precision is not None or not options.text:
-        made, figures = _graphs(options, router, wanted)
-        files, parity = files | made, parity | figures
-    if options.text:
-        files[TEXT_GRAPH], parity["text"] = _text(files[GRAPHS["fp32"]], router)
-    config = router.config | {"parity": parity}
-    rewrite_router(folder, config, files, lambda card: with_precision_section(card, config))
-    print(f"router: {folder}")
-    for line in parity_lines(config):
-        print(f"  {line}")
-
-
-def precisions(text: str) -> list[str]:
-    """Read "fp32,int8" as a list.
-
-    Raises
-    ------
-    DataError
-        A precision that there is not.
-    """
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in GRAPHS:
-            raise DataError(f"--precision {name!r}: expected {' or '.join(GRAPHS)}, or both")
-    return names
-
-
-def _graphs(
-    options: Options, router: RouterFiles, wanted: list[str]
-) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """Graphs by file name and figures by precision, from the encoder and the head."""
+    parity = router.config.parity
     try:
-        from zooter_lite.encode.cache import default_cache
-        from zooter_lite.encode.encoder import load_encoder
-        from zooter_lite.onnx.graphs import export_graphs
-        from zooter_lite.onnx.parity import ParityError
+        if options.precision is not None or not options.text:
+            exports = _graphs(options, router, wanted)
+            files |= exports.files
+            parity = replace(exports.parity, text=parity.text)
+            if parity.int8 is None and "int8" not in wanted:
+                parity = replace(parity, int8=router.config.parity.int8)
+        if options.text:
+            from zooter_lite.onnx.text.one_file import checked_text_graph
+
+            prompts = read_table(sample_path()).queries
+            graph = files[GRAPHS["fp32"]]
+            content, figures = checked_text_graph(graph, router.tokenizer, prompts)
+            files[TEXT_GRAPH], parity = content, replace(parity, text=figures)
     except ImportError as error:
         raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
+    config = replace(router.config, parity=parity)
+    rewrite_router(folder, config, files, lambda card: with_precision_section(card, config))
+    print("\n  ".join([f"router: {folder}", *parity_lines(config)]))
+
+
+def _graphs(options: Options, router: RouterFiles, wanted: list[str]) -> "Exports":
+    """Make the graphs from the encoder and the head, and compare them on the training rows."""
+    from zooter_lite.encode.cache import cache_folder
+    from zooter_lite.encode.load import load_encoder
+    from zooter_lite.onnx.graphs import export_graphs
+    from zooter_lite.onnx.parity import ParityError
+
+    config = router.config
     source = options.data or sample_path()
-    table = in_router_order(read_table(source), router.experts, source)
+    table = in_router_order(read_table(source), list(config.experts), source)
     table = table.hold_out(options.hold_out) if table.splits is None else table
-    train = table.take(table.rows("train"))
+    train: RewardTable = table.take(table.rows("train"))
     if not len(train):
         raise DataError(f"{source}: no row has the split 'train', which int8 is calibrated on")
-    cache = Path(options.cache) if options.cache else default_cache()
-    described = router.config["encoder"]
-    name = options.encoder or described["name"]
-    encoder = load_encoder(name, cache, described.get("prompt", ""))
-    if encoder.spec.sha256 != described["sha256"]:
+    cache = cache_folder(options.cache)
+    name = options.encoder or config.encoder.name
+    encoder = load_encoder(name, cache, config.encoder.prompt)
+    if encoder.spec.sha256 != config.encoder.sha256:
         raise DataError(f"encoder {name!r} has other files than the one the router was fitted on")
-    with tqdm(desc="export and parity", disable=None, file=sys.stderr, leave=False) as bar:
-        exports = export_graphs(encoder, router.head, train, wanted, cache, bar.update)
+    with bar(None, "export and parity") as progress:
+        exports = export_graphs(encoder, router.head, train, wanted, cache, progress.update)
     if exports.refused:
         raise ParityError(exports.refused)
-    return exports.files, {name: figures.to_json() for name, figures in exports.parity.items()}
-
-
-def _text(graph: bytes, router: RouterFiles) -> tuple[bytes, dict[str, float]]:
-    """Make the one-file router, and compare it on prompts of the bundled sample."""
-    try:
-        from zooter_lite.onnx.parity import MAX_DIFFERENCE
-        from zooter_lite.onnx.text.one_file import check_text_parity, text_graph
-        from zooter_lite.onnx.text.wordpiece import TextExportError
-    except ImportError as error:
-        raise MissingPackageError(str(error.name), "fit", "exporting a router") from error
-    text = text_graph(graph, router.tokenizer, router.max_length)
-    prompts = read_table(sample_path()).queries[:TEXT_PROMPTS]
-    figures = check_text_parity(text, graph, router.tokenizer, router.max_length, prompts)
-    if figures["changed_tokens"] or not figures["max_difference"] <= MAX_DIFFERENCE:
-        raise TextExportError(
-            f"router.text.onnx has other tokens than router.onnx for "
-            f"{figures['changed_tokens']:.2%} of {len(prompts)} prompts, and differs by "
-            f"{figures['max_difference']:.1e} in a probability (allowed: none and "
-            f"{MAX_DIFFERENCE:.0e})"
-        )
-    return text, figures
+    return exports
 
 
 if __name__ == "__main__":

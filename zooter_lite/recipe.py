@@ -7,7 +7,8 @@ argparse-dataclass reads these annotations, so this module keeps them real: no
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from zooter_lite.cli import option
+from zooter_lite.cli import check_range, option
+from zooter_lite.errors import DataError
 
 MAX_EPOCHS = 20
 
@@ -80,3 +81,38 @@ class Recipe:
     cache: str = option(
         "", help="cache of embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite)"
     )
+
+
+def precisions(text: str) -> list[str]:
+    """Read "fp32,int8" as a list.
+
+    Raises
+    ------
+    DataError
+        A precision that there is not.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in ("fp32", "int8"):
+            raise DataError(f"--precision {name!r}: expected fp32 or int8, or both")
+    return names
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise DataError for a value out of its range, before anything is read."""
+    precisions(recipe.precision)
+    check_range("--temperature", recipe.temperature, 1e-6, 1e6)
+    check_range("--beta", recipe.beta, 0.0, 1.0)
+    check_range("--l2", recipe.l2, 0.0, 1e6)
+    check_range("--hold-out", recipe.hold_out, 0.01, 0.9)
+    check_range("--folds", recipe.folds, 2, 100)
+    check_range("--seed", recipe.seed, 0, 2**32 - 1)
+    check_range("--finetune", recipe.finetune, 0, MAX_EPOCHS)
+    if recipe.keep_queries and recipe.tags == "none":
+        raise DataError("--keep-queries with --tags none: no query is indexed without tags")
+    if recipe.finetune and recipe.encoder.partition(":")[0] == "static":
+        raise DataError("--finetune with a static encoder: it has no layers to fine-tune")
+    if recipe.finetune and recipe.head == "mlp":
+        raise DataError("--finetune with --head mlp: expected --head prior or linear")
+    if recipe.jobs == 0 or recipe.jobs < -1:
+        raise DataError(f"--jobs {recipe.jobs}: expected -1 or a positive number")
