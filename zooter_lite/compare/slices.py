@@ -16,7 +16,6 @@ from zooter_lite.compare.baselines import ROUTER, TrainedOn, chooser, usual_syst
 from zooter_lite.compare.evaluated_rows import (
     Outputs,
     Remembered,
-    in_router_order,
     known_of,
     unseen_apart,
 )
@@ -30,7 +29,7 @@ from zooter_lite.measure.metrics import draw
 from zooter_lite.measure.system import Array, FloatArray, Slice, System
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
-from zooter_lite.table import RewardTable, read_table
+from zooter_lite.table import RewardTable, in_router_order, read_table
 
 Rows = NDArray[np.int64]
 Bar = Callable[[str, int], AbstractContextManager[Any]]
