@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.table import RewardTable, arrow, read_table, table_name, write_table
+from zooter_lite.table import RewardTable, arrow, as_table, read_table, table_name, write_table
 from zooter_lite.table.columns import ArrowTexts, taken
 
 NAN = float("nan")
@@ -590,6 +590,7 @@ def test_columns_are_left_out_on_request(tmp_path: Path, save: Callable[[Path], 
     path, whole = save(tmp_path), RewardTable.read(save(tmp_path))
     assert_same(RewardTable.read(path, responses=False), replace(whole, responses=None))
     assert_same(RewardTable.read(path, scores=False), replace(whole, scores={}))
+    assert_same(as_table(path), replace(whole, responses=None, scores={}))
 
 
 def test_a_name_that_begins_another_brings_that_one_alone(tmp_path: Path) -> None:

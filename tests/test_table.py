@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from zooter_lite.errors import DataError
+from zooter_lite.table import as_table, in_router_order
 from zooter_lite.table.columns import Columns
 from zooter_lite.table.reward_table import RewardTable, build_table
 
@@ -187,17 +189,27 @@ def test_take_of_no_row_and_of_missing_columns() -> None:
     assert (one.splits, one.tags, one.costs, one.responses) == (None, None, None, None)
 
 
-def test_experts_are_chosen_and_ordered_in_every_field() -> None:
+def test_experts_of_a_router_are_taken_and_ordered_in_every_field() -> None:
     scores: dict[str, Any] = {"score:s:a": [1, 2], "score:s:b": [3, None], "score:s:c": [5, 6]}
-    table = build(reward__c=[7, 8], cost__a=[1, 2], response__c=["x", None], **scores).among(
-        ["c", "b"]
-    )
+    whole = build(reward__c=[7, None], cost__a=[1, 2], response__c=["x", None], **scores)
+    table = in_router_order(whole, ["c", "b"], "t.csv")
     assert table.experts == ["c", "b"]
-    np.testing.assert_array_equal(table.rewards, [[7, NAN], [8, 2]])
+    np.testing.assert_array_equal(table.rewards, [[7, NAN], [NAN, 2]])
     np.testing.assert_array_equal(table.costs, [[NAN, NAN], [NAN, NAN]])
     assert table.responses == [["x", None], [None, None]]
     np.testing.assert_array_equal(table.scores["s"], [[5, 3], [6, NAN]])
-    assert build(reward__b=[1, 1]).among(["a", "b"]).costs is None
+    with pytest.raises(
+        DataError, match=r"t\.csv: no column 'reward:d'; the router chooses among 'd'"
+    ):
+        in_router_order(whole, ["d", "b"], "t.csv")
+    with pytest.raises(DataError, match="query '1' has no reward for any expert of the router"):
+        in_router_order(whole.take([1]), ["c"], "t.csv")
+
+
+def test_a_table_is_taken_as_what_it_is() -> None:
+    table = build()
+    assert as_table(table) is table
+    assert as_table(pa.table({"query": ["x"], "reward:a": [1], "reward:b": [0]})).queries == ["x"]
 
 
 def test_scores_of_a_scorer_that_lacks_an_expert_are_left_out() -> None:

@@ -1,8 +1,22 @@
 """The reward table: one row per query, one reward per expert."""
 
-from zooter_lite.table.reward_table import RewardTable, sample_path, write_table
+from zooter_lite.table.reward_table import (
+    RewardTable,
+    as_table,
+    in_router_order,
+    sample_path,
+    write_table,
+)
 from zooter_lite.table.storage import table_name
 
 read_table = RewardTable.read
 
-__all__ = ["RewardTable", "read_table", "sample_path", "table_name", "write_table"]
+__all__ = [
+    "RewardTable",
+    "as_table",
+    "in_router_order",
+    "read_table",
+    "sample_path",
+    "table_name",
+    "write_table",
+]

@@ -140,20 +140,6 @@ class RewardTable:
             scores={name: values[index] for name, values in self.scores.items()},
         )
 
-    def among(self, experts: Sequence[str]) -> RewardTable:
-        """Return the table with these of its experts, in the given order."""
-        order = [self.experts.index(expert) for expert in experts]
-        return replace(
-            self,
-            experts=list(experts),
-            rewards=self.rewards[:, order],
-            costs=None if self.costs is None else self.costs[:, order],
-            responses=None
-            if self.responses is None
-            else [[texts[i] for i in order] for texts in self.responses],
-            scores={name: values[:, order] for name, values in self.scores.items()},
-        )
-
     def leaks(self) -> NDArray[np.int64]:
         """Rows outside `train` whose query also stands in `train` (white space folded)."""
         if self.splits is None:
@@ -169,6 +155,54 @@ class RewardTable:
         """
         held = query_hashes(self.queries) >> np.uint64(32) < int(share * 2**32)
         return replace(self, splits=[("train", "test")[one] for one in held.tolist()])
+
+
+def as_table(source: Any, *, scores: bool = False) -> RewardTable:
+    """Return the reward table that `source` is, names (a path), or holds (a frame).
+
+    Responses are not read from a file, `scores` where they are asked for.
+    """
+    if isinstance(source, RewardTable):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return RewardTable.read(source, responses=False, scores=scores)
+    return RewardTable.of(source)
+
+
+def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
+    """Return the table with the router's experts, in its order.
+
+    Raises
+    ------
+    DataError
+        The table has no rewards for one of the router's experts, or some of its
+        rows have none for any of them.
+    """
+    missing = [expert for expert in experts if expert not in table.experts]
+    if missing:
+        raise DataError(
+            f"{source}: no column 'reward:{missing[0]}'; the router chooses among "
+            + ", ".join(repr(expert) for expert in experts)
+            + " (--data names another table)"
+        )
+    order = [table.experts.index(expert) for expert in experts]
+    rewards = table.rewards[:, order]
+    empty = np.flatnonzero(np.isnan(rewards).all(axis=1))
+    if len(empty):
+        raise DataError(
+            f"{source}: query {table.query_ids[int(empty[0])]!r} has no reward for any expert "
+            "of the router"
+        )
+    return replace(
+        table,
+        experts=list(experts),
+        rewards=rewards,
+        costs=None if table.costs is None else table.costs[:, order],
+        responses=None
+        if table.responses is None
+        else [[texts[i] for i in order] for texts in table.responses],
+        scores={name: values[:, order] for name, values in table.scores.items()},
+    )
 
 
 def _is_used(column: str) -> bool:
