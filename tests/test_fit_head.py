@@ -319,7 +319,7 @@ rewards = np.asarray(embeddings[:, :3] * 30 + random.normal(size=(n, 3)), dtype=
 train = table(rewards)
 tags = "auto" if most else "none"
 recipe = Recipe(folds=2, jobs=1, tags=tags, temperature=1.0, beta=0.3, l2=0.1)
-few = Recipe(folds=2, jobs=1, tags="none", temperature=1.0, beta=1.0, l2=1.0)
+few = Recipe(folds=2, jobs=1, tags="auto", temperature=1.0, beta=0.3, l2=1.0)
 fit_head(train.take(range(1000)), embeddings[:1000], few)  # what the libraries take
 with open("/proc/self/status") as status:
     (used,) = [int(line.split()[1]) for line in status if line.startswith("VmData")]
