@@ -61,7 +61,7 @@ def test_every_directory_is_refused_with_one_line_or_harmless(
     assert [(case.kind, case.name, r["wrong"]) for case, r in reports if r["wrong"]] == []
     refused = Counter(case.kind for case, report in reports if report["outcome"] == "refused")
     assert refused["truncation"] == 8  # all but a graph that the other precision does without
-    assert refused["graph"] > 80
+    assert refused["graph"] > 70
 
 
 @pytest.mark.slow
