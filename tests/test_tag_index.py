@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from tests.conftest import ROOT
 from tests.helpers import units
 from zooter_lite.errors import RouterError
-from zooter_lite.tags import index as tags
 from zooter_lite.tags import neighbours
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.tags.neighbours import NEIGHBOURS, RECALL, IndexChoice, build_index
+from zooter_lite.untrusted import typed_json
 
 FloatArray = NDArray[np.float32]
 NAN = float("nan")
@@ -301,10 +301,10 @@ def test_probes_that_the_index_lacks_are_refused(probes: int) -> None:
 def test_json_that_would_fill_the_memory_is_refused(
     sign: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tags, "MAX_JSON_MEMORY", 2**20)
+    monkeypatch.setattr(typed_json, "MAX_JSON_MEMORY", 2**20)
     content = b"[" + sign * (2**20 // 40) + b"1]"
     with pytest.raises(RouterError, match=r"x\.json would take more than 1 MiB"):
-        tags.parse_json("x.json", content)
+        typed_json.parse_json("x.json", content)
 
 
 HOSTILE = """
