@@ -169,10 +169,10 @@ def _flips() -> Iterator[Case]:
         return edit
 
     for name in FILES:
-        for seed in range(40):
+        for seed in range(6):
             yield Case("flip promised", f"{name} {seed}", _edited(name, flip(seed)))
     for name in (*FILES, "config.json"):
-        for seed in range(8 if name != "config.json" else 40):
+        for seed in range(2 if name != "config.json" else 8):
             yield Case("flip", f"{name} {seed}", _edited(name, flip(seed), promised=False))
 
 
@@ -181,13 +181,13 @@ def _cuts() -> Iterator[Case]:
         return lambda content: content[: int(part * len(content))]
 
     for name in FILES:
-        for tenth in range(10):
+        for tenth in (0, 1, 9):
             edit = cut(tenth / 10)
             yield Case("truncation promised", f"{name} {tenth}", _edited(name, edit))
         yield Case("truncation promised", f"{name} -1", _edited(name, lambda c: c[:-1]))
         yield Case("truncation promised", f"{name} +1", _edited(name, lambda c: c + b"\0"))
         yield Case("truncation", name, _edited(name, cut(0.7), promised=False))
-    for tenth in range(10):
+    for tenth in (0, 5, 9):
         apply = _edited("config.json", cut(tenth / 10), promised=False)
         yield Case("truncation", f"config.json {tenth}", apply)
 
@@ -216,9 +216,9 @@ def _configs() -> Iterator[Case]:
     def text(content: bytes) -> Callable[[Path], None]:
         return _edited("config.json", lambda _: content, promised=False)  # type: ignore[no-any-return]
 
-    for place in PLACES:
-        for number, value in enumerate(ODD):
-            yield Case("config", f"{place} {number}", put(place, value))
+    for shift, place in enumerate(PLACES):
+        for number in range(shift % 4, len(ODD), 4):  # every value, each at some of the places
+            yield Case("config", f"{place} {number}", put(place, ODD[number]))
     whole = {
         "nested": b"[" * 200_000,
         "nested objects": b'{"a":' * 200_000,
@@ -269,7 +269,7 @@ def _paths() -> Iterator[Case]:
         yield Case("path", f"listed {number}", list_name(name))
     targets = ("/dev/zero", "/etc/passwd", "../canary", ".", "/proc/self/mem", "/dev/stdin")
     for name in (*FILES, "config.json"):
-        for target in targets:
+        for target in targets if name in ("router.onnx", "config.json") else targets[:1]:
             yield Case("path", f"{name} -> {target}", link(name, target))
         yield Case("path", f"{name} -> itself", link(name, name))
         yield Case("path", f"{name} a pipe", pipe(name))
@@ -303,7 +303,7 @@ def _heads() -> Iterator[Case]:
         yield Case("head", f"header of {size}", raw(b"{}", size))
     shapes = ([2**62, 4], [-1], [2**31, 2**31], [0], [4, 4, 4, 4, 4, 4, 4, 4], "x", [16.5])
     for shape in shapes:
-        for dtype in ("F32", "BF16", "F8_E4M3", "BOOL", "U64", "evil"):
+        for dtype in ("F32", "BF16", "evil"):
             entry = {"dtype": dtype, "shape": shape, "data_offsets": [0, 64]}
             header = json.dumps({"weight": entry, "bias": entry}).encode()
             yield Case("head", f"{dtype} {shape}", raw(header))
@@ -325,7 +325,8 @@ def _json_files() -> Iterator[Case]:
 
     keys = ("names", "support", "mean_rewards", "query_tags", "index", "observed")
     for key in keys:
-        for number, value in enumerate((*ODD, [[-1]] * 12, [[2**70]] * 12, [["a"]] * 12, "abcd")):
+        odd = (*ODD[:4], [[-1]] * 12, [[2**70]] * 12, [["a"]] * 12, "abcd")
+        for number, value in enumerate(odd):
             yield Case("tags", f"{key} {number}", put("tags.json", key, value))
     for name in ("tags.json", "queries.json"):
         for number, content in enumerate(

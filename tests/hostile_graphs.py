@@ -194,20 +194,13 @@ SQUARE = _constant("square", np.full((600, 600), 1e-3, dtype=np.float32))
 ONE = _constant("one", np.ones(1, dtype=np.float32))
 HUGE = _integers("huge", 100_000, 100_000)
 GRAPHS: dict[str, Edit] = {
-    "crosswise": _bomb(node("Add", "vector column"), constants=(VECTOR, COLUMN)),
     "crosswise at run time": _bomb(
         node("ReduceMax", MOVED, "m", keepdims=0),
         node("Add", "vector m", "moved_vector"),
         node("Mul", "moved_vector column"),
         constants=(VECTOR, COLUMN),
     ),
-    "outer product": _bomb(
-        node("Unsqueeze", "vector zero", "row"),
-        node("MatMul", "column row"),
-        constants=(VECTOR, COLUMN, _integers("zero", 0)),
-    ),
     "einsum": _bomb(node("Einsum", "vector vector", equation="i,j->ij"), constants=(VECTOR,)),
-    "doubling": _bomb(*_chain("Concat", "vector", 40), constants=(VECTOR,)),
     "doubling at run time": _bomb(
         node("ReduceMax", MOVED, "m", keepdims=0),
         node("Add", "vector m", "v"),
@@ -215,16 +208,6 @@ GRAPHS: dict[str, Edit] = {
         constants=(VECTOR,),
     ),
     "expand": _bomb(node("Expand", "one huge"), constants=(ONE, HUGE)),
-    "expand beyond numbers": _bomb(
-        node("Expand", "one huge"), constants=(ONE, _integers("huge", 2**62, 2**62))
-    ),
-    "expand below zero": _bomb(
-        node("Expand", "one huge"), constants=(ONE, _integers("huge", -5, 7))
-    ),
-    "constant of shape": _bomb(node("ConstantOfShape", "huge"), constants=(HUGE,)),
-    "constant of a shape beyond numbers": _bomb(
-        node("ConstantOfShape", "huge"), constants=(_integers("huge", 2**33, 2**33),)
-    ),
     "tile": _bomb(node("Tile", "vector huge"), constants=(VECTOR, _integers("huge", 10**6))),
     "range": _bomb(
         node("Range", "first last step", "long"),
@@ -235,20 +218,9 @@ GRAPHS: dict[str, Edit] = {
         ),
     ),
     "pad": _bomb(node("Pad", "vector huge"), constants=(VECTOR, _integers("huge", 2**35, 2**35))),
-    "pad below zero": _bomb(
-        node("Pad", "vector huge"), constants=(VECTOR, _integers("huge", -(2**40), -1))
-    ),
     "top of many": _bomb(
         node("TopK", "vector huge", "big places"), constants=(VECTOR, _integers("huge", 2**40))
     ),
-    "gather far": _bomb(
-        node("Gather", "vector far"), constants=(VECTOR, _integers("far", 2**40, -(2**40)))
-    ),
-    "scatter far": _bomb(
-        node("ScatterND", "vector far one"),
-        constants=(VECTOR, ONE, _constant("far", np.asarray([[2**40]]))),
-    ),
-    "products": _bomb(*_chain("MatMul", "square", 20_000), constants=(SQUARE,)),
     "products at run time": _bomb(
         node("ReduceMax", MOVED, "m", keepdims=0),
         node("Add", "square m", "s"),
@@ -269,7 +241,6 @@ GRAPHS: dict[str, Edit] = {
         constants=(VECTOR, _integers("all", 50_000)),
     ),
     "a hundred thousand nodes": _bomb(*_chain("Neg", "vector", 100_000), constants=(VECTOR,)),
-    "thirty thousand nodes": _bomb(*_chain("Neg", "one", 30_000), constants=(ONE,)),
     "a loop": _ending(_loop(1), constants=(_constant("count", np.asarray(10**12, np.int64)),)),
     "random": _bomb(node("RandomNormal", "", shape=[10**5, 10**5])),
     "no number": _ending(
@@ -281,18 +252,12 @@ GRAPHS: dict[str, Edit] = {
             _constant("below", -np.ones(1, np.float32)),
         ),
     ),
-    "doubled": _ending(node("Add", f"{MOVED} {MOVED}", "probs")),
-    "negative": _ending(node("Neg", MOVED, "probs")),
     "one row": _ending(
         node("ReduceMean", f"{MOVED} zero", "probs"), constants=(_integers("zero", 0),)
     ),
     "more rows": _ending(helper.make_node("Concat", [MOVED, MOVED], ["probs"], axis=0)),
-    "no rows": _ending(
-        node("Slice", f"{MOVED} zero zero zero", "probs"), constants=(_integers("zero", 0),)
-    ),
     "more columns": _ending(helper.make_node("Concat", [MOVED, MOVED], ["probs"], axis=1)),
     "float64": _ending(node("Cast", MOVED, "probs", to=TensorProto.DOUBLE)),
-    "int64": _ending(node("Cast", MOVED, "probs", to=TensorProto.INT64)),
     "one number": _ending(node("ReduceMax", MOVED, "probs", keepdims=0)),
     "three axes": _ending(
         node("Unsqueeze", f"{MOVED} zero", "probs"), constants=(_integers("zero", 0),)
@@ -300,16 +265,10 @@ GRAPHS: dict[str, Edit] = {
     "text": _ending(node("Cast", MOVED, "probs", to=TensorProto.STRING)),
     "a function that calls itself": _model(_function),
     "deep": _deep,
-    "graph twice": lambda content: content + content,
     "empty": lambda _: b"",
-    "zeros": lambda content: bytes(len(content)),
-    "pickle": lambda _: b"cos\nsystem\n(S'touch canary'\ntR.",
     "long metadata": _model(_metadata("zooter.evil", "x" * 3_000_000)),
     "experts twice": _model(_metadata("zooter.experts", "[]")),
-    "opset of tomorrow": _model(lambda m: setattr(m.opset_import[0], "version", 10**6)),
-    "opset below zero": _model(lambda m: setattr(m.opset_import[0], "version", -1)),
     "ir of tomorrow": _model(lambda m: setattr(m, "ir_version", 10**6)),
-    "no opset": _model(lambda m: m.ClearField("opset_import")),
     "training": _model(lambda m: m.training_info.add()),
     "a circle": _model(lambda m: m.graph.node[0].input.append("probs")),
     "sparse": _model(lambda m: m.graph.sparse_initializer.add().dims.extend([2**40, 2**40])),
@@ -357,7 +316,7 @@ GRAPHS: dict[str, Edit] = {
     },
     **{
         f"shape {number} {dims}": _model(_shape(number, dims))
-        for number in range(6)
+        for number in (0, 3)
         for dims in (
             (2**31, 2**31),
             (2**62, 4),
@@ -371,8 +330,8 @@ GRAPHS: dict[str, Edit] = {
     },
     **{
         f"kind {number} {kind}": _model(_kind(number, kind))
-        for number in (0, 1, 3)
-        for kind in (0, 7, 8, 10, 11, 14, 22, 23, 99)
+        for number in (0, 3)
+        for kind in (0, 8, 14, 99)
     },
     **{
         f"{where} {dims}": _model(_declared(where, dims))
@@ -381,7 +340,7 @@ GRAPHS: dict[str, Edit] = {
     },
     **{
         f"attribute {number} {name}": _model(_attribute(number, name, value))
-        for number in (0, 3, 5)
+        for number in (0, 5)
         for name, value in (
             ("axis", 2**62),
             ("axis", -(2**63)),
@@ -393,5 +352,5 @@ GRAPHS: dict[str, Edit] = {
             ("body", b"x"),
         )
     },
-    **{f"shuffled {seed}": _model(_shuffled(seed)) for seed in range(80)},
+    **{f"shuffled {seed}": _model(_shuffled(seed)) for seed in range(16)},
 }

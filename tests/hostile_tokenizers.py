@@ -93,28 +93,9 @@ def _mutated(seed: int) -> Edit:
 
 
 REGEXES = (
-    "(a+)+$",
-    "(a|aa)+$",
-    "(a|a?)+b",
-    "a*a*a*a*a*b",
-    "(.*)*x",
-    r"(\w+\s?)*!",
-    "(?=(a+))\\1b",
-    "((a{1000}){1000}){1000}",
-    "(" * 5000,
-    "[a",
-    "(?<!a+)b",
-    "(?R)",
-    "\\",
-    "",
-    "^",
-    "$",
-    "a{0}",
-    "(?:(?:a|b)*)*c",
-    r"\p{L}*\p{L}*\p{L}*\d",
-    ".*.*.*=.*",
-    r"(x+x+)+y",
-)
+    "(a+)+$", "(a|a?)+b", "a*a*a*a*a*b", r"(\w+\s?)*!", "(?=(a+))\\1b", "((a{1000}){1000}){1000}",
+    "(" * 5000, "[a", "(?<!a+)b", "(?R)", "\\", "", "^", "a{0}", r"\p{L}*\p{L}*\p{L}*\d",
+)  # fmt: skip
 BIG = "a" * 200_000
 TOKENIZERS: dict[str, Edit] = {
     **{f"split {n}": _with(pre_tokenizer=_split({"Regex": r})) for n, r in enumerate(REGEXES)},
@@ -122,29 +103,14 @@ TOKENIZERS: dict[str, Edit] = {
         f"replace {n}": _with(normalizer=_replace({"Regex": r}, "b")) for n, r in enumerate(REGEXES)
     },
     "growing": _normalizers(*[_replace({"String": "e"}, "eeee")] * 40),
-    "growing by pattern": _normalizers(*[_replace({"Regex": "."}, "ee")] * 20),
     "growing at once": _with(normalizer=_replace({"String": "e"}, BIG)),
-    "growing of nothing": _with(normalizer=_replace({"String": ""}, BIG)),
     "growing at empty places": _with(normalizer=_replace({"Regex": "a*"}, BIG)),
     "as much as is let pass": _normalizers(*[_replace({"String": "e"}, "e" * 4)] * 5),
-    "prepended": _normalizers(*[{"type": "Prepend", "prepend": BIG}] * 30),
     "many normalizers": _normalizers(*[{"type": "NFKD"}] * 100_000),
     "nested": _nested(100),
-    "nested deeply": _nested(100_000),
     "text twice": _template(single=[{"Sequence": {"id": "A", "type_id": 0}}] * 1000),
-    "other text": _template(single=[{"Sequence": {"id": "B", "type_id": 0}}]),
     "no text": _template(single=[]),
     "special tokens": _template(single=[{"SpecialToken": {"id": "[CLS]", "type_id": 0}}] * 100_000),
-    "many ids": _template(
-        special_tokens={
-            t: {"id": t, "ids": [1] * 10**5, "tokens": ["a"] * 10**5} for t in ("[CLS]", "[SEP]")
-        }
-    ),
-    "ids far away": _template(
-        special_tokens={
-            t: {"id": t, "ids": [2**32 - 1], "tokens": ["a"]} for t in ("[CLS]", "[SEP]")
-        }
-    ),
     "padded": _with(
         padding={
             "strategy": {"Fixed": 2**40},
@@ -155,22 +121,10 @@ TOKENIZERS: dict[str, Edit] = {
             "pad_token": "x",
         }
     ),
-    "padded to a multiple of 0": _with(
-        padding={
-            "strategy": "BatchLongest",
-            "direction": "Left",
-            "pad_to_multiple_of": 0,
-            "pad_id": 0,
-            "pad_type_id": 0,
-            "pad_token": "x",
-        }
-    ),
     "truncated": _with(
         truncation={"direction": "Left", "max_length": 0, "strategy": "OnlySecond", "stride": 10**6}
     ),
     "many added": _added(30_000, 8),
-    "long added": _added(50, 100_000),
-    "added the same": _added(1, 1),
     "added nothing": _with(
         added_tokens=[
             {
@@ -202,18 +156,10 @@ TOKENIZERS: dict[str, Edit] = {
     "merges in a circle": _with(
         model={"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": [["a", "a"]] * 1000}
     ),
-    "merges of nothing": _with(
-        model={"type": "BPE", "vocab": {"a": 0, "": 1}, "merges": [["", ""]]}
-    ),
     "dropout": _with(model={"type": "BPE", "vocab": {"a": 0}, "merges": [], "dropout": 1.0}),
     "unigram without numbers": _with(
         model={"type": "Unigram", "unk_id": 0, "vocab": [["a", 1e308], ["aa", -1e308]]}
     ),
-    "unigram unknown": _with(model={"type": "Unigram", "unk_id": 99, "vocab": [["a", 0.0]]}),
-    "unigram empty": _with(
-        model={"type": "Unigram", "unk_id": 0, "vocab": [["", 0.0], ["", -1.0]]}
-    ),
-    "unigram none": _with(model={"type": "Unigram", "unk_id": None, "vocab": []}),
     "fixed length 0": _with(pre_tokenizer={"type": "FixedLength", "length": 0}),
     "unknown part": _with(pre_tokenizer={"type": "Evil", "path": "/etc/passwd"}),
     "metaspace": _with(
@@ -224,20 +170,12 @@ TOKENIZERS: dict[str, Edit] = {
             "split": True,
         }
     ),
-    "delimiter": _with(pre_tokenizer={"type": "CharDelimiterSplit", "delimiter": ""}),
     "no model": _with(model=None),
     "large": _with(extra=[[]] * 8_000_000),
     "a list": lambda _: b"[]",
     "nothing": lambda _: b"",
     "brackets": lambda _: b"[" * 1_000_000,
-    "not text": lambda _: b"\xff\xfe\x00",
-    "empty charsmap": _charsmap(b""),
     "short charsmap": _charsmap(b"\x04\0\0\0\xff\xff\xff\x7f"),
-    "long charsmap": _charsmap(b"\xff\xff\xff\xff" + bytes(100)),
-    "charsmap in a circle": _charsmap(
-        (4096).to_bytes(4, "little") + b"\x00\x05\x00\x00" * 1024 + b"a\0"
-    ),
-    "charsmap of ones": _charsmap((4096).to_bytes(4, "little") + b"\xff" * 4096 + b"a\0"),
     "growing charsmap": _charsmap((4).to_bytes(4, "little") + bytes(4) + BIG.encode()),
-    **{f"mutated {seed}": _mutated(seed) for seed in range(80)},
+    **{f"mutated {seed}": _mutated(seed) for seed in range(16)},
 }

@@ -1,10 +1,9 @@
-"""A thousand hostile directories: refused with one line or harmless, never more than that."""
+"""Hundreds of hostile directories: refused with one line or harmless, never more than that."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -13,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Command
+from tests.conftest import ROOT
 from tests.hostile import Case, base_router, cases
+from zooter_lite import route
+from zooter_lite.cli import run
 
 WORKERS = 2
-MAX_SECONDS = 30.0  # of one directory: three precisions, four graphs, slow cores
+MAX_SECONDS = 60.0  # of one directory: three precisions, four graphs, slow and busy cores
 MAX_MEBIBYTES = 1024
 
 pytestmark = pytest.mark.skipif(
@@ -53,14 +54,14 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Case, dict[s
 
 
 @pytest.mark.slow
-def test_a_thousand_directories_are_refused_with_one_line_or_harmless(
+def test_every_directory_is_refused_with_one_line_or_harmless(
     reports: list[tuple[Case, dict[str, Any]]],
 ) -> None:
-    assert len({(case.kind, case.name) for case, _ in reports}) == len(reports) > 1000
+    assert len({(case.kind, case.name) for case, _ in reports}) == len(reports) > 400
     assert [(case.kind, case.name, r["wrong"]) for case, r in reports if r["wrong"]] == []
     refused = Counter(case.kind for case, report in reports if report["outcome"] == "refused")
-    assert refused["truncation"] == 15  # all but a graph that the other precision does without
-    assert refused["graph"] > 240
+    assert refused["truncation"] == 8  # all but a graph that the other precision does without
+    assert refused["graph"] > 70
 
 
 @pytest.mark.slow
@@ -86,25 +87,18 @@ HARMFUL = [
 
 @pytest.mark.parametrize("name", HARMFUL)
 def test_the_command_ends_with_one_line_and_code_2(
-    name: str, command: Command, tmp_path: Path
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     case = next(case for case in cases() if case.name == name and case.kind != "head")
     base_router(tmp_path / "router")
     case.apply(tmp_path / "router")
-    prompts = tmp_path / "prompts.jsonl"
+    prompts, target = tmp_path / "prompts.jsonl", tmp_path / "o.jsonl"
     prompts.write_text('{"query": "one two"}\n')
-    done = command(
-        "route",
-        "--router",
-        tmp_path / "router",
-        "--input",
-        prompts,
-        "--output",
-        tmp_path / "o.jsonl",
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "o.jsonl").exists()
-    shutil.rmtree(tmp_path / "router")
+    files = ("--router", tmp_path / "router", "--input", prompts, "--output", target)
+    arguments = [*map(str, files), "--workers", "1"]
+    assert run(route.Options, route.main, "route", "", arguments) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert not target.exists()

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from tests.conftest import ROOT
 from tests.helpers import units
 from zooter_lite.errors import RouterError
-from zooter_lite.tags import index as tags
 from zooter_lite.tags import neighbours
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.tags.neighbours import NEIGHBOURS, RECALL, IndexChoice, build_index
+from zooter_lite.untrusted import typed_json
 
 FloatArray = NDArray[np.float32]
 NAN = float("nan")
@@ -54,12 +54,6 @@ def test_support_and_means_against_loops(index: TagIndex) -> None:
         expected = np.nanmean(rewards()[rows], axis=0)
         np.testing.assert_allclose(index.mean_rewards[tag], expected)
     assert index.query_tags == [tags for tags in TAGS if tags]
-
-
-def test_a_tag_whose_rewards_were_never_observed_is_nan() -> None:
-    values = np.array([[1.0, NAN], [0.0, 0.5]])
-    index = TagIndex.build(points(2, 0), ["x", "y"], [[0], [1]], values)
-    np.testing.assert_array_equal(index.mean_rewards, [[1.0, NAN], [0.0, 0.5]])
 
 
 @pytest.mark.parametrize("k", [1, 7, 10_000])
@@ -218,12 +212,6 @@ def large_index(storage: str) -> TagIndex:
     return TagIndex(NAMES, support, np.full((3, 2), 0.5), tags, index, observed, choice)
 
 
-def test_few_rows_are_searched_exactly() -> None:
-    index, choice = build_index(clumps(N_MANY, 1))
-    assert type(index).__name__ == "IndexFlatIP"
-    assert choice == IndexChoice("Flat", 0, 1.0, 1.0, 0.0)
-
-
 @pytest.mark.parametrize(("storage", "bytes_per_number"), [("SQ8", 1), ("SQfp16", 2), ("Flat", 4)])
 def test_an_inverted_file_finds_the_neighbours_that_it_promises(
     storage: str, bytes_per_number: int
@@ -293,15 +281,6 @@ def test_counts_behind_the_means_survive_the_files(index: TagIndex) -> None:
     assert index.observed.tolist() == again.observed.tolist() == expected
 
 
-def test_a_tags_json_of_before_says_flat_and_counts_by_support(index: TagIndex) -> None:
-    files = index.to_files()
-    content = json.loads(files["tags.json"])
-    del content["index"], content["observed"]
-    again = TagIndex.from_files(json.dumps(content).encode(), files["tags.faiss"], DIM, 2)
-    assert again.choice == IndexChoice()
-    assert again.observed.tolist() == [[n, n] for n in index.support]
-
-
 def test_an_index_of_not_a_number_finds_nothing_and_says_so(index: TagIndex) -> None:
     files = index.to_files()
     content = files["tags.faiss"][:45] + b"\xff" * (4 * DIM * len(TAGGED))
@@ -322,74 +301,64 @@ def test_probes_that_the_index_lacks_are_refused(probes: int) -> None:
 def test_json_that_would_fill_the_memory_is_refused(
     sign: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tags, "MAX_JSON_MEMORY", 2**20)
+    monkeypatch.setattr(typed_json, "MAX_JSON_MEMORY", 2**20)
     content = b"[" + sign * (2**20 // 40) + b"1]"
     with pytest.raises(RouterError, match=r"x\.json would take more than 1 MiB"):
-        tags.parse_json("x.json", content)
+        typed_json.parse_json("x.json", content)
 
 
 HOSTILE = """
 import random, resource, struct, sys
+from pathlib import Path
 import numpy as np
 from zooter_lite.errors import RouterError
 from zooter_lite.tags.index import TagIndex
 
 resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))  # threads reserve most of it
-folder, dim, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-tags = open(f"{folder}/tags.json", "rb").read()
-whole = open(f"{folder}/tags.faiss", "rb").read()
-queries = np.eye(dim, dtype=np.float32)
-values = (0, 1, 2, 255, dim + 1, rows + 1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63, 2**64 - 1)
-pick = random.Random(0)
-counts = {"refused": 0, "harmless": 0}
-for turn in range(int(sys.argv[4])):
-    content = bytearray(whole)
-    for _ in range(pick.randint(1, 3)):
+for folder in map(Path, sys.argv[2:]):
+    tags, whole = ((folder / name).read_bytes() for name in ("tags.json", "tags.faiss"))
+    dim, rows = map(int, folder.name.split("-")[1:])
+    values = (0, 1, 255, dim + 1, rows + 1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63, 2**64 - 1)
+    pick, refused = random.Random(0), 0
+    for _ in range(int(sys.argv[1])):
+        content = bytearray(whole)
         # fields stand at the front, and before and after the centroids and the list sizes
-        place = pick.choice((pick.randrange(200), pick.randrange(len(content)),
-                             pick.randrange(len(content))))
-        kind = pick.randrange(6)
-        if kind == 0:
-            content[place] ^= 1 << pick.randrange(8)
-        elif kind == 1:
-            content[place:place + 8] = struct.pack("<Q", pick.choice(values))
-        elif kind == 2:
-            content[place:place + 4] = struct.pack("<I", pick.choice(values) % 2**32)
-        elif kind == 3:
-            del content[place:place + pick.choice((1, 8, 1000))]
-        elif kind == 4:
-            content[place:place] = bytes(pick.choice((1, 8, 1000)))
-        else:
-            other = pick.randrange(len(content) - 8)
-            content[place:place + 8] = content[other:other + 8]
-    try:
-        index = TagIndex.from_files(tags, bytes(content), dim, 2)
-        index.nearest_tags(queries)
-        index.distance(queries)
-        counts["harmless"] += 1
-    except RouterError as error:
-        assert "\\n" not in str(error)
-        counts["refused"] += 1
-print(counts["refused"], counts["harmless"])
+        place = pick.choice((pick.randrange(200), pick.randrange(len(content))))
+        size = pick.choice((1, 8, 1000))
+        number = struct.pack("<Q", pick.choice(values))
+        pick.choice((
+            lambda: content.__setitem__(place, content[place] ^ 1 << pick.randrange(8)),
+            lambda: content.__setitem__(slice(place, place + 8), number),
+            lambda: content.__setitem__(slice(place, place + 4), number[:4]),
+            lambda: content.__delitem__(slice(place, place + size)),
+            lambda: content.__setitem__(slice(place, place), bytes(size)),
+        ))()
+        try:
+            index = TagIndex.from_files(tags, bytes(content), dim, 2)
+            index.nearest_tags(np.eye(dim, dtype=np.float32))
+            index.distance(np.eye(dim, dtype=np.float32))
+        except RouterError as error:
+            assert "\\n" not in str(error)
+            refused += 1
+    print(refused)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory limit is one of Linux")
-@pytest.mark.parametrize("storage", ["SQ8", "SQfp16", "Flat", ""])
-def test_hostile_bytes_are_refused_or_harmless(
-    index: TagIndex, storage: str, tmp_path: Path
-) -> None:
-    attacked = large_index(storage) if storage else index
-    for name, content in attacked.to_files().items():
-        (tmp_path / name).write_bytes(content)
-    rows = attacked.index.ntotal
-    size = [str(n) for n in (attacked.index.d, rows, 600)]
+def test_hostile_bytes_are_refused_or_harmless(index: TagIndex, tmp_path: Path) -> None:
+    attacked = [*map(large_index, ("SQ8", "SQfp16", "Flat")), index]
+    folders = []
+    for kind, each in enumerate(attacked):
+        folders.append(tmp_path / f"{kind}-{each.index.d}-{each.index.ntotal}")
+        folders[-1].mkdir()
+        for name, content in each.to_files().items():
+            (folders[-1] / name).write_bytes(content)
     done = subprocess.run(
-        [sys.executable, "-c", HOSTILE, str(tmp_path), *size],
+        [sys.executable, "-c", HOSTILE, "200", *map(str, folders)],
         capture_output=True, text=True, cwd=ROOT, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    refused, harmless = map(int, done.stdout.split())
-    assert refused + harmless == 600
-    assert refused > 150
+    refused = [int(line) for line in done.stdout.split()]
+    assert len(refused) == 4
+    assert min(refused) > 50

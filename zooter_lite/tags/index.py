@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
 from zooter_lite.tags.neighbours import IndexChoice, build_index
-from zooter_lite.untrusted.faiss_file import Content, open_index
+from zooter_lite.untrusted.faiss_file import open_index
+from zooter_lite.untrusted.typed_json import parse_json, typed
+from zooter_lite.untrusted.verified import Content
 
 FloatArray = NDArray[np.float32]
-MAX_JSON_MEMORY = 768 * 2**20  # bytes that a JSON file may take once it is parsed
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class TagIndex:
                 content.get("observed", [[n] * n_experts for n in support]), dtype=np.int64
             )
             query_tags = [list(tags) for tags in content["query_tags"]]
-            choice = _choice(content.get("index", {}))
+            choice = typed(IndexChoice, content.get("index", {}), "index")
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise RouterError(
                 f"tags.json is not what a router holds ({repr(error)[:200]})"
@@ -185,35 +186,6 @@ class TagIndex:
                 )
             index.nprobe = choice.probes
         return cls(names, support, means, query_tags, index, observed, choice)
-
-
-def parse_json(name: str, content: Content) -> Any:
-    """Parse a JSON file of a router.
-
-    Raises
-    ------
-    RouterError
-        It is no JSON, or parsed it would take more than `MAX_JSON_MEMORY`.
-    """
-    raw = content[:]
-    # a short text can stand for a large object: [] takes 56 bytes and {"":0} 184
-    costs = {b",": 40, b'"': 36, b"[": 88, b"{": 248}
-    if len(raw) + sum(cost * raw.count(sign) for sign, cost in costs.items()) > MAX_JSON_MEMORY:
-        raise RouterError(f"{name} would take more than {MAX_JSON_MEMORY >> 20} MiB of memory")
-    try:
-        return json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        reason = str(error)[:200]
-        raise RouterError(f"{name} is not what a router holds ({reason})") from error
-
-
-def _choice(content: dict[str, Any]) -> IndexChoice:
-    default = IndexChoice()
-    return IndexChoice(
-        str(content.get("kind", default.kind)),
-        int(content.get("probes", default.probes)),
-        *(float(content.get(key, getattr(default, key))) for key in ("recall", "scanned", "error")),
-    )
 
 
 def _all_of(values: list[Any], kind: type) -> bool:

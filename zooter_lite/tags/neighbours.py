@@ -23,28 +23,13 @@ _SAME = 1e-6  # difference of similarity below which two neighbours are equally 
 
 @dataclass(frozen=True)
 class IndexChoice:
-    """What was built, and what was measured when it was chosen.
+    """What was built, and what was measured on `SAMPLE` queries when it was chosen."""
 
-    Attributes
-    ----------
-    kind
-        The FAISS factory's name of the index, such as "Flat" or "IVF1024,SQ8".
-    probes
-        Inverted lists searched per query; 0 for a flat index.
-    recall
-        Share of the `NEIGHBOURS` exact nearest neighbours that it finds, 1 for flat.
-        Measured on `SAMPLE` queries that stand between rows.
-    scanned
-        Share of the vectors that a query is compared with, centroids included.
-    error
-        Largest distance at which one of `SAMPLE` rows is found from itself.
-    """
-
-    kind: str = "Flat"
-    probes: int = 0
-    recall: float = 1.0
-    scanned: float = 1.0
-    error: float = 0.0
+    kind: str = "Flat"  # the FAISS factory's name, such as "IVF1024,SQ8"
+    probes: int = 0  # inverted lists searched per query; 0 for a flat index
+    recall: float = 1.0  # share of the `NEIGHBOURS` exact nearest that it finds
+    scanned: float = 1.0  # share of the vectors that a query is compared with, centroids included
+    error: float = 0.0  # largest distance at which a row is found from itself
 
 
 def build_index(
@@ -64,9 +49,9 @@ def build_index(
     import faiss
 
     if len(embeddings) > flat_up_to:
-        found = _build_inverted(embeddings, storages)
-        if found is not None:
-            return found
+        inverted = _build_inverted(embeddings, storages)
+        if inverted is not None:
+            return inverted
     index = faiss.IndexFlatIP(embeddings.shape[1])
     index.add(embeddings)
     return index, IndexChoice()
@@ -81,7 +66,10 @@ def _build_inverted(
     rows, dim = embeddings.shape
     n_lists = 2 ** max(1, round(float(np.log2(rows)) / 2))
     train = embeddings[_spread(rows, _TRAIN_PER_LIST * n_lists)]
-    truth = _Truth.of(embeddings)
+    sample = embeddings[_spread(rows, SAMPLE)]
+    queries = _between(sample)
+    # exact, without a copy of the embeddings
+    nearest, _ = faiss.knn(queries, embeddings, NEIGHBOURS, metric=faiss.METRIC_INNER_PRODUCT)
     centroids = None
     for storage in storages:
         kind = f"IVF{n_lists},{storage}"
@@ -93,11 +81,11 @@ def _build_inverted(
         index.add(embeddings)
         for probes in PROBES:
             index.nprobe = min(probes, n_lists)
-            recall, scanned, error = truth.compare(index)
+            recall, scanned = _compare(index, embeddings, queries, nearest[:, -1])
             if recall >= RECALL:
-                return index, IndexChoice(
-                    kind, index.nprobe, round(recall, 4), round(scanned, 4), round(error, 6)
-                )
+                error = float(np.abs(1 - index.search(sample, 1)[0]).max())
+                figures = round(recall, 4), round(scanned, 4), round(error, 6)
+                return index, IndexChoice(kind, index.nprobe, *figures)
     return None
 
 
@@ -106,55 +94,32 @@ def _spread(rows: int, wanted: int) -> NDArray[np.int64]:
     return np.linspace(0, rows - 1, min(rows, wanted)).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class _Truth:
-    """Queries that stand between rows, with the least similarity of their true neighbours.
+def _between(sample: FloatArray) -> FloatArray:
+    """Return unit queries (n, dim) that stand between rows (n, dim).
 
     A row is too easy a query where rows are dense: its neighbours share its list. The
     normalised sum of two rows from different places is as far from its neighbours as
     held-out queries are, and no easier to search for (measured on real embeddings).
-
-    Attributes
-    ----------
-    embeddings
-        (n, dim) all rows.
-    rows
-        (n_sample, dim) some of them.
-    queries
-        (n_sample, dim) unit vectors between them.
-    limits
-        (n_sample,) similarity that a neighbour must have to be among the nearest.
     """
+    queries = sample + np.roll(sample, len(sample) // 2, axis=0)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True).clip(1e-12)
+    return queries
 
-    embeddings: FloatArray
-    rows: FloatArray
-    queries: FloatArray
-    limits: FloatArray
 
-    @classmethod
-    def of(cls, embeddings: FloatArray) -> _Truth:
-        """Search exactly, without a copy of the embeddings."""
-        import faiss
+def _compare(
+    index: Any, embeddings: FloatArray, queries: FloatArray, limits: FloatArray
+) -> tuple[float, float]:
+    """Recall and share of the vectors compared, as in `IndexChoice`.
 
-        rows = embeddings[_spread(len(embeddings), SAMPLE)]
-        queries = rows + np.roll(rows, len(rows) // 2, axis=0)
-        queries /= np.linalg.norm(queries, axis=1, keepdims=True).clip(1e-12)
-        found, _ = faiss.knn(queries, embeddings, NEIGHBOURS, metric=faiss.METRIC_INNER_PRODUCT)
-        return cls(embeddings, rows, queries, found[:, -1])
+    A neighbour is true where its exact similarity reaches the query's limit (n,), that of
+    its last true neighbour: equally near rows may stand in for one another.
+    """
+    import faiss
 
-    def compare(self, index: Any) -> tuple[float, float, float]:
-        """Recall, share of the vectors compared, and error, as in `IndexChoice`.
-
-        A neighbour is true where its exact similarity reaches the limit: equally near
-        rows may stand in for one another.
-        """
-        import faiss
-
-        counters: Any = faiss.cvar
-        counters.indexIVF_stats.reset()
-        _, positions = index.search(self.queries, NEIGHBOURS)
-        compared = counters.indexIVF_stats.ndis / len(self.queries) + index.nlist
-        exact = np.einsum("qd,qkd->qk", self.queries, self.embeddings[positions])
-        true = (positions >= 0) & (exact >= self.limits[:, None] - _SAME)
-        error = np.abs(1 - index.search(self.rows, 1)[0]).max()
-        return float(true.mean()), min(1.0, compared / len(self.embeddings)), float(error)
+    counters: Any = faiss.cvar
+    counters.indexIVF_stats.reset()
+    _, positions = index.search(queries, NEIGHBOURS)
+    compared = counters.indexIVF_stats.ndis / len(queries) + index.nlist
+    exact = np.einsum("qd,qkd->qk", queries, embeddings[positions])
+    true = (positions >= 0) & (exact >= limits[:, None] - _SAME)
+    return float(true.mean()), min(1.0, compared / len(embeddings))

@@ -9,16 +9,14 @@ end where the file ends. What is left to a hostile author is the content of vect
 
 from __future__ import annotations
 
-import mmap
 import struct
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
-
-Content: TypeAlias = bytes | mmap.mmap
+from zooter_lite.untrusted.verified import Content
 
 _INNER_PRODUCT = 0  # faiss.METRIC_INNER_PRODUCT
 _FLAT, _IVF_FLAT, _IVF_QUANTIZED = b"IxFI", b"IwFl", b"IwSq"

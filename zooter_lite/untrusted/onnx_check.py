@@ -9,12 +9,12 @@ such a graph may still do is to compute much from little; `limits` bounds that.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import TypeAlias
 
 from zooter_lite.errors import RouterError
+from zooter_lite.untrusted.verified import Content
 
 MAX_NODES = 5_000  # an encoder of 24 layers has about 2,000; starting takes their square
 # Bytes by which weights may count for more than the file, once for each operator that takes
@@ -45,7 +45,6 @@ _OPERATORS = {
     "com.microsoft": {"MatMulIntegerToFloat", "MultiHeadAttention"},
 }
 
-Content: TypeAlias = bytes | mmap.mmap
 Value: TypeAlias = int | tuple[int, int]
 Rule: TypeAlias = Callable[[Content, int, int], None] | None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from zooter_lite.errors import RouterError
-from zooter_lite.router.directory.typed_json import LEFT_OUT, plain, shown, typed, unique_keys
+from zooter_lite.untrusted.typed_json import LEFT_OUT, plain, shown, typed, unique_keys
 from zooter_lite.untrusted.verified import Promise, open_plain
 
 FORMAT_VERSION = 1

@@ -23,7 +23,8 @@ from safetensors.numpy import save as save_tensors
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.directory.config import CONFIG, RouterConfig
 from zooter_lite.router.head import Head
-from zooter_lite.tags.index import TagIndex, parse_json
+from zooter_lite.tags.index import TagIndex
+from zooter_lite.untrusted.typed_json import parse_json
 from zooter_lite.untrusted.verified import Content, VerifiedFile, promise_of, read_verified
 
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"

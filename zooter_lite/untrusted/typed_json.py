@@ -1,11 +1,16 @@
-"""Frozen dataclasses from JSON and back: every value is of the type that its field names."""
+"""JSON of a router: parsed in bounded memory, and typed by the fields of frozen dataclasses."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from zooter_lite.errors import RouterError
+from zooter_lite.untrusted.verified import Content
+
+MAX_JSON_MEMORY = 768 * 2**20  # bytes that a JSON file may take once it is parsed
 LEFT_OUT = {"left out": True}  # metadata of a field that is not written where it is None
 _TYPES: dict[Any, tuple[Any, str]] = {
     str: (str, "text"),
@@ -13,6 +18,26 @@ _TYPES: dict[Any, tuple[Any, str]] = {
     float: ((float, int), "a number"),
     bool: (bool, "true or false"),
 }
+
+
+def parse_json(name: str, content: Content) -> Any:
+    """Parse a JSON file of a router.
+
+    Raises
+    ------
+    RouterError
+        It is no JSON, or parsed it would take more than `MAX_JSON_MEMORY`.
+    """
+    raw = content[:]
+    # a short text can stand for a large object: [] takes 56 bytes and {"":0} 184
+    costs = {b",": 40, b'"': 36, b"[": 88, b"{": 248}
+    if len(raw) + sum(cost * raw.count(sign) for sign, cost in costs.items()) > MAX_JSON_MEMORY:
+        raise RouterError(f"{name} would take more than {MAX_JSON_MEMORY >> 20} MiB of memory")
+    try:
+        return json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = str(error)[:200]
+        raise RouterError(f"{name} is not what a router holds ({reason})") from error
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
