@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,8 @@ def ablate(
 
     base = base_recipe(config, train.tags is not None, seed)
     kinds = variants(base)
-    own = replace(base, **{"head": config.head.kind, "domains": bool(config.head.domains)})
+    kind: Any = config.head.kind
+    own = replace(base, head=kind, domains=bool(config.head.domains))
     own = replace(own, tags="best") if base.tags == "given" else own
     recipes = dict.fromkeys(recipe for of_kind in kinds.values() for recipe in of_kind.values())
     everything, order = np.arange(len(train)), np.random.default_rng(seed).permutation(len(train))
