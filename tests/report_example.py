@@ -11,6 +11,7 @@ from zooter_lite.measure.calibration import Calibration, ReliabilityBin, Selecti
 from zooter_lite.measure.costs import CostCurve, CostQuality, Point
 from zooter_lite.measure.entropy import EntropyBin, EntropyCurve
 from zooter_lite.measure.metrics import Estimate
+from zooter_lite.measure.ranks import RankedSystem, Ranking
 from zooter_lite.measure.regret import Part, Regret, WorstRow
 from zooter_lite.measure.results import (
     CalibrationPair,
@@ -18,8 +19,6 @@ from zooter_lite.measure.results import (
     CurvePoint,
     JudgedRanking,
     Means,
-    RankedSystem,
-    Ranking,
     Report,
     Robustness,
     Setting,

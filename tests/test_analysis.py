@@ -259,6 +259,7 @@ def test_costs_are_described_where_there_are_some() -> None:
     known = replace(KNOWN, table=replace(TRAIN, costs=costs))
     part = replace(TEST, costs=costs[:6])
     found = report_of(slice_of(part, known=known)).costs
+    assert found is not None
     assert (found.weak, found.strong) == ("e0", "e1")
     router = next(s for s in found.systems if s.name == "router")
     own = router.points[0]  # e0 twice, e1 three times, e2 once

@@ -173,4 +173,6 @@ def test_usual_systems_keep_their_scores_and_choices() -> None:
     np.testing.assert_array_equal(by_name["router"].choices, [0, 2])
     assert by_name["oracle"].choices is None
     np.testing.assert_array_equal(by_name["always e2"].choices, [2, 2])
-    np.testing.assert_allclose(by_name["kNN"].scores, [[0.8, 0.4, 0], [0, 1, 0.2]], atol=1e-6)
+    votes = by_name["kNN"].scores
+    assert votes is not None
+    np.testing.assert_allclose(votes, [[0.8, 0.4, 0], [0, 1, 0.2]], atol=1e-6)

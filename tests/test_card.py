@@ -10,8 +10,9 @@ import pytest
 
 from tests.report_example import around, one_slice
 from zooter_lite.measure.metrics import Estimate
+from zooter_lite.measure.ranks import RankedSystem, Ranking
 from zooter_lite.measure.regret import Part
-from zooter_lite.measure.results import RankedSystem, Ranking, Report, SliceReport, SystemResult
+from zooter_lite.measure.results import Report, SliceReport, SystemResult
 from zooter_lite.measure.system import Role
 from zooter_lite.report.card import documents, model_card, rewritten_card, with_precision_section
 from zooter_lite.report.readable import in_columns

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from tests.report_example import HOSTILE, around, example, gap
 from zooter_lite.errors import MissingPackageError
-from zooter_lite.measure.results import Ranking, Report, Verdict
+from zooter_lite.measure.ranks import Ranking
+from zooter_lite.measure.results import Report, Verdict
 from zooter_lite.measure.significance import Outcome
 from zooter_lite.report import page, readable
 from zooter_lite.report.page import headline, notebook, picture, render

@@ -43,7 +43,7 @@ def regret_of(rows: RewardTable, choices: list[int], probability: list[float]) -
 
 
 def test_regret_by_subset_by_hand() -> None:
-    rewards = [[0, 1], [1, 0], [0.5, 1], [NAN, 1], [0.5, 1]]  # lost: 1, 0, 0.5, unknown, 0.5
+    rewards = np.array([[0, 1], [1, 0], [0.5, 1], [NAN, 1], [0.5, 1]])  # lost: 1, 0, 0.5, unknown, 0.5
     found = regret_of(table(rewards, subsets=[*"baabb"]), [0] * 5, [0.5] * 5)
     first, second = found.by_subset
     assert (first.name, first.rows, first.regret.value, first.share) == ("a", 2, 0.25, 0.25)
@@ -54,7 +54,7 @@ def test_regret_by_subset_by_hand() -> None:
 
 
 def test_regret_by_tag_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    rewards = [[0, 1], [1, 0], [0.4, 1], [NAN, 1]]  # lost: 1, 0, 0.6, unknown
+    rewards = np.array([[0, 1], [1, 0], [0.4, 1], [NAN, 1]])  # lost: 1, 0, 0.6, unknown
     tags = [["x", "y", "x"], ["y"], ["x", "z"], ["z", "y"]]
     rows = table(rewards, tags=tags)
     assert regret_of(rows, [0] * 4, [0.5] * 4).by_tag == []  # too few rows of each

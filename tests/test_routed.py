@@ -75,7 +75,8 @@ def test_the_slices_hold_the_routers_outputs_of_their_rows(folder: Path) -> None
         assert one.known.best_single == int(train.mean(axis=0).argmax())
         assert one.known.mean_costs is None
     assert found.encoders == {"router": "toy"}
-    assert found.rankings == found.notes == []
+    assert found.rankings == []
+    assert found.notes == []
 
 
 def test_the_api_takes_objects_and_paths(folder: Path) -> None:

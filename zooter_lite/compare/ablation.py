@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from zooter_lite.compare.routed import RoutedTable
 from zooter_lite.errors import DataError
 from zooter_lite.head.fit_head import fit_head
 from zooter_lite.measure.metrics import IntArray
-from zooter_lite.measure.results import AblationName, CurvePoint, Means, Setting
+from zooter_lite.measure.results import CurvePoint, Means, Setting
 from zooter_lite.measure.system import Slice
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.directory.config import RouterConfig
@@ -26,7 +27,7 @@ BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training rows
 FOLDS = 3
 
-Ablations = dict[AblationName, dict[str, dict[str, Means]]]  # by setting, then by slice
+Ablations = dict[str, dict[str, dict[str, Means]]]  # by setting, then by slice
 
 
 def base_recipe(config: RouterConfig, has_tags: bool, seed: int = 0) -> Recipe:
@@ -55,7 +56,7 @@ def base_recipe(config: RouterConfig, has_tags: bool, seed: int = 0) -> Recipe:
     )
 
 
-def variants(base: Recipe) -> dict[AblationName, dict[str, Recipe]]:
+def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:
     """List the recipes of each ablation by label: `beta`, `labels` and `kl`."""
     hard = replace(base, labels="hard", beta=1.0)
     beta = {f"beta {value:g}": replace(base, beta=value) for value in BETAS}
@@ -100,7 +101,8 @@ def ablate(
 
     base = base_recipe(config, train.tags is not None, seed)
     kinds = variants(base)
-    own = replace(base, head=config.head.kind, domains=bool(config.head.domains))
+    kind: Any = config.head.kind
+    own = replace(base, head=kind, domains=bool(config.head.domains))
     own = replace(own, tags="best") if base.tags == "given" else own
     recipes = dict.fromkeys(recipe for of_kind in kinds.values() for recipe in of_kind.values())
     everything, order = np.arange(len(train)), np.random.default_rng(seed).permutation(len(train))
@@ -127,7 +129,7 @@ def ablate(
 
 def ablations_of(
     tables: Sequence[RoutedTable], seed: int
-) -> tuple[dict[AblationName, list[Setting]], dict[str, list[CurvePoint]]]:
+) -> tuple[dict[str, list[Setting]], dict[str, list[CurvePoint]]]:
     """Refit the heads of all tables: settings by ablation, and means by training rows."""
     measured: Ablations = {"encoder": _by_encoder(tables, seed)}
     curves: dict[str, list[CurvePoint]] = {}

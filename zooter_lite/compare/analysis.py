@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,6 @@ from zooter_lite.measure.calibration import best_share, calibration, selective_c
 from zooter_lite.measure.costs import CostQuality, cost_quality
 from zooter_lite.measure.entropy import entropy_curve
 from zooter_lite.measure.metrics import (
-    Array,
     Draws,
     IntArray,
     draw,
@@ -29,7 +29,7 @@ from zooter_lite.measure.results import (
     SystemResult,
     Verdict,
 )
-from zooter_lite.measure.significance import Gap, paired_gaps
+from zooter_lite.measure.significance import Gap, Outcome, paired_gaps
 from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, ORACLE, RANDOM, Slice
 
 COST_UNIT = "the table's unit"  # a reward table does not name it
@@ -61,7 +61,7 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
         raise ValueError(f"{one.name}: the first system must be a router, which chooses")
     subset_rows = {name: len(rows) for name, rows in zip(draws.subsets, draws.rows, strict=True)}
     shares = np.bincount(router.choices, minlength=len(table.experts)) / len(table)
-    confidence = confidence_of(one.probs, router.choices)
+    confidence = reward_of(router.choices, one.probs)  # of the expert that was chosen
     results = system_results(one, draws)
     closed = gap_closed(one)
     best = table.experts[one.known.best_single]
@@ -85,11 +85,6 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
         entropy=entropy_curve(table.rewards, router.choices, draws),
         costs=costs(one, draws),
     )
-
-
-def confidence_of(probs: Array, choices: IntArray) -> Array:
-    """(n,) probability that the router gave the expert it chose."""
-    return reward_of(choices, probs)
 
 
 def system_results(one: Slice, draws: Draws) -> list[SystemResult]:
@@ -154,8 +149,8 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
     """
     router, *others = systems
     gap = next((s.gap for s in others if s.name == BEST_SINGLE), None)
-    outcome, p = ("unknown", float("nan")) if gap is None else (gap.outcome, gap.p_holm)
-    points = 0.0 if gap is None else 100 * gap.value
+    outcome: Outcome = "unknown" if gap is None else gap.outcome
+    p, points = (math.nan, 0.0) if gap is None else (gap.p_holm, 100 * gap.value)
     words = {
         "better": f"beats the best single expert ({best}) by {points:.2f} points",
         "worse": f"is WORSE than the best single expert ({best}) by {-points:.2f} points: "
@@ -196,7 +191,7 @@ def calibration_pair(one: Slice, choices: IntArray, draws: Draws) -> Calibration
     before = powers / powers.sum(axis=1, keepdims=True)
     events = best_share(choices, one.table.rewards)
     return CalibrationPair(
-        *(calibration(confidence_of(p, choices), events, draws) for p in (before, one.probs))
+        *(calibration(reward_of(choices, p), events, draws) for p in (before, one.probs))
     )
 
 

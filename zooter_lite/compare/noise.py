@@ -104,10 +104,11 @@ def robustness_of(
         after = predict(changed).argmax(axis=1)
         lost = reward_of(before, table.rewards) - reward_of(after, table.rewards)
         flipped = before != after
-        means = mean_estimates(np.stack([flipped.astype(np.float64), lost], axis=1), draws)
+        columns = np.stack([flipped.astype(np.float64), lost], axis=1)
+        flips, loss = mean_estimates(columns, draws)
         pairs = list(zip(table.queries, changed, strict=True))
         examples = [pair for pair, flip in zip(pairs, flipped, strict=True) if flip]
         examples = examples or [pair for pair in pairs if pair[0] != pair[1]]
         example = min(examples, key=lambda pair: (len(pair[0]), pair[0]), default=None)
-        measured.append(Robustness(noise.name, noise.description, *means, example))
+        measured.append(Robustness(noise.name, noise.description, flips, loss, example))
     return measured

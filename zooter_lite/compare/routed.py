@@ -72,14 +72,15 @@ class RoutedTable:
 
 def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     """Route a table's rows, fit the baselines on its training rows, and make the slices."""
-    loaded = isinstance(wanted.router, Router)
-    router = wanted.router if loaded else Router.load(wanted.router, plan.precision)
+    router, loaded = wanted.router, isinstance(wanted.router, Router)
+    if not isinstance(router, Router):
+        router = Router.load(router, plan.precision)
     table = wanted.data
     if not isinstance(table, RewardTable):
         table = RewardTable.read(table, responses=False)
     table = in_router_order(table, router.experts, wanted.source)
     remembered = _remembered(plan) if plan.precision == "fp32" and not loaded else None
-    outputs, notes = None, []
+    outputs, notes = None, list[str]()
     if table.splits is None:
         # the tag index holds fp32 embeddings, to which those of another precision are unequal
         exact = router if plan.precision == "fp32" and not loaded else Router.load(router.folder)

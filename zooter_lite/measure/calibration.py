@@ -218,8 +218,13 @@ def selective_curve(
     resampled = ratio(draws.sums(weighed).sum(axis=1), draws.sums(kept).sum(axis=1))
     values = weighed.sum(axis=0) / kept.sum(axis=0)
     points = [estimate(float(v), column) for v, column in zip(values, resampled.T, strict=True)]
-    ends = ([getattr(point, end) for point in points] for end in ("value", "low", "high"))
-    return SelectiveCurve(list(coverages), *ends, overall=micro_mean(rewards))
+    return SelectiveCurve(
+        coverage=list(coverages),
+        reward=[point.value for point in points],
+        low=[point.low for point in points],
+        high=[point.high for point in points],
+        overall=micro_mean(rewards),
+    )
 
 
 def kept_weights(scores: Array, known: NDArray[np.bool_], share: float) -> Array:

@@ -3,15 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from zooter_lite.measure.metrics import Array, Draws, estimate, micro_mean, ratio
-from zooter_lite.measure.results import RankedSystem, Ranking
-from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, Slice, System
+from zooter_lite.measure.metrics import Array, Draws, Estimate, estimate, micro_mean, ratio
+from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, Role, Slice, System
 
 TIE = 1e-7  # rewards are kept in 32 bits: means closer than this, relative to 1, are equal
+
+
+@dataclass(frozen=True)
+class RankedSystem:
+    """How one system does over all tasks; a task is a subset of a slice.
+
+    Attributes
+    ----------
+    average
+        Unweighted mean over the tasks of the mean reward.
+    mtr
+        Mean rank over the tasks, 1 is best (MTR in Lu et al. 2023, section 4.1).
+    uplift
+        Share of the tasks in which no system is better (%Uplift there).
+    groups
+        Mean rank over the tasks of each group.
+    """
+
+    name: str
+    role: Role
+    average: Estimate
+    mtr: Estimate
+    uplift: Estimate
+    groups: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Standings of the systems that every slice has, over all their subsets.
+
+    Attributes
+    ----------
+    subsets
+        Number of tasks that were ranked.
+    left_out
+        Tasks left out because two systems have no row there on which both were observed.
+    slices
+        Names of the slices.
+    systems
+        In the order of the first slice.
+    """
+
+    subsets: int
+    left_out: int
+    slices: list[str]
+    systems: list[RankedSystem]
 
 
 def ranked_systems(slices: Sequence[Slice]) -> list[System]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +12,12 @@ from zooter_lite.measure.calibration import Calibration, SelectiveCurve
 from zooter_lite.measure.costs import CostQuality
 from zooter_lite.measure.entropy import EntropyCurve
 from zooter_lite.measure.metrics import Array, Estimate
+from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.regret import Regret
 from zooter_lite.measure.significance import Gap, Outcome
 from zooter_lite.measure.system import BEST_SINGLE, Role
 
 FORMAT = 1  # of the dictionary
-
-AblationName = Literal["encoder", "beta", "labels", "kl"]
 
 
 @dataclass(frozen=True)
@@ -205,52 +204,6 @@ class SliceReport:
 
 
 @dataclass(frozen=True)
-class RankedSystem:
-    """How one system does over all tasks; a task is a subset of a slice.
-
-    Attributes
-    ----------
-    average
-        Unweighted mean over the tasks of the mean reward.
-    mtr
-        Mean rank over the tasks, 1 is best (MTR in Lu et al. 2023, section 4.1).
-    uplift
-        Share of the tasks in which no system is better (%Uplift there).
-    groups
-        Mean rank over the tasks of each group.
-    """
-
-    name: str
-    role: Role
-    average: Estimate
-    mtr: Estimate
-    uplift: Estimate
-    groups: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Standings of the systems that every slice has, over all their subsets.
-
-    Attributes
-    ----------
-    subsets
-        Number of tasks that were ranked.
-    left_out
-        Tasks left out because two systems have no row there on which both were observed.
-    slices
-        Names of the slices.
-    systems
-        In the order of the first slice.
-    """
-
-    subsets: int
-    left_out: int
-    slices: list[str]
-    systems: list[RankedSystem]
-
-
-@dataclass(frozen=True)
 class Means:
     """Mean reward over the queries, and unweighted over the subsets."""
 
@@ -295,7 +248,8 @@ class Report:
     ranking
         Mean task ranks of the systems over all subsets.
     ablations
-        By what was varied, its settings; None where none was asked for.
+        By what was varied (`encoder`, `beta`, `labels`, `kl`), its settings; None where none
+        was asked for.
     learning_curve
         By slice name, from few training rows to all; None where it was not asked for.
     reward_ranking
@@ -308,7 +262,7 @@ class Report:
 
     slices: Mapping[str, SliceReport]
     ranking: Ranking
-    ablations: Mapping[AblationName, list[Setting]] | None = None
+    ablations: Mapping[str, list[Setting]] | None = None
     learning_curve: Mapping[str, list[CurvePoint]] | None = None
     reward_ranking: list[JudgedRanking] | None = None
     made: Mapping[str, Any] = field(default_factory=dict)

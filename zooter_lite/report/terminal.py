@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from zooter_lite.measure.results import Ranking, Report, SliceReport
+from zooter_lite.measure.ranks import Ranking
+from zooter_lite.measure.results import Report, SliceReport
 from zooter_lite.report.figures import label
 from zooter_lite.report.readable import in_columns
 
