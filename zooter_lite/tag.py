@@ -21,22 +21,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from zooter_lite.ask.tagger import ask_tags, read_tagger
-from zooter_lite.cli import (
-    bar,
-    cache_folder,
-    cache_option,
-    check_out,
-    check_range,
-    option,
-    run,
-)
+from zooter_lite.cli import bar, cache_folder, cache_option, check_out, check_range, option, run
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.table.queries import SUFFIXES, Queries, read_queries, write_queries
 from zooter_lite.tags.balance import per_tag
-from zooter_lite.tags.meanings import (
-    derived_tags,
-    one_vocabulary,
-)
+from zooter_lite.tags.meanings import derived_tags, one_vocabulary
 from zooter_lite.tags.unwanted import Embed, without_unwanted
 from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, Lists, summary
 
