@@ -185,10 +185,7 @@ def test_what_is_refused(
     assert case.server.requests == []
 
 
-def test_no_query_and_no_files(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    (case.folder / "q.jsonl").write_text("")
-    assert case.collect() == 2
-    assert "q.jsonl: the file is empty" in capsys.readouterr().err
+def test_no_query_is_an_error(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     (case.folder / "q.csv").write_text("query\n")
     assert case.collect("--queries", case.folder / "q.csv") == 2
     assert "q.csv: no query" in capsys.readouterr().err

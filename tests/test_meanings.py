@@ -14,7 +14,6 @@ from tests.helpers import units
 from zooter_lite.errors import DataError
 from zooter_lite.tags.meanings import (
     cluster_names,
-    near_repeats,
     one_vocabulary,
     same_meaning,
     tags_by_clusters,
@@ -39,23 +38,6 @@ def test_neighbouring_tags_take_the_most_frequent_name() -> None:
     wide = math.cos(math.radians(41))
     assert same_meaning(support, vectors, wide) == {"a": "d", "b": "d", "c": "d"}
     assert same_meaning({"x": 2, "w": 2}, angles(0, 1), near) == {"x": "w"}
-
-
-def test_a_row_near_an_earlier_one_that_stays_is_a_repeat() -> None:
-    near = math.cos(math.radians(11))
-    # 10 is near 0; 20 is near 10, which is dropped, and far from 0; 25 is near 20
-    assert near_repeats(angles(0, 10, 20, 25, 90, 0), near) == [1, 3, 5]
-
-
-def test_near_repeats_are_those_of_a_plain_loop() -> None:
-    vectors = np.concatenate([units(300, 4, 0), units(300, 4, 1)]).astype(np.float32)
-    kept: list[int] = []
-    for row, vector in enumerate(vectors):
-        if not any(float(vector @ vectors[other]) >= 0.97 for other in kept):
-            kept.append(row)
-    found = near_repeats(vectors, 0.97)
-    assert 100 < len(found) < 590
-    assert found == sorted(set(range(600)) - set(kept))
 
 
 def test_tags_come_from_the_nearest_tagged_queries() -> None:

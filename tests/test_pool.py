@@ -38,18 +38,6 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_pool_of_one_line_has_defaults(tmp_path: Path) -> None:
-    (expert,) = pool_of(tmp_path, FUNCTION)
-    assert (expert.concurrency, expert.timeout, expert.attempts) == (8, 120.0, 6)
-    assert (expert.requests_per_minute, expert.price_input, expert.max_tokens) == (0, 0, None)
-
-
-def test_the_price_of_a_call() -> None:
-    expert = Expert("a", price_input=2.0, price_output=8.0)
-    assert expert.cost(1_000_000, 500_000) == 6.0
-    assert expert.cost(3, 1) == pytest.approx(14e-6)
-
-
 def test_the_larger_of_two_limits_is_the_most_that_an_answer_can_cost() -> None:
     assert Expert("a", sampling={"max_tokens": 7}).max_tokens == 7
     both = {"max_tokens": 7, "max_completion_tokens": 9}
@@ -75,7 +63,6 @@ def test_the_fingerprint_is_of_what_decides_the_answers() -> None:
     ("text", "message"),
     [
         ("", r"experts\.toml: no \[\[expert\]\]"),
-        ("expert = 3", "no .*expert"),
         ("[expert]\nname = 'a'", "no .*expert"),
         ("[[expert]", "not a TOML file"),
         (SERVER + "[other]\n", "unknown table 'other'"),
@@ -84,42 +71,29 @@ def test_the_fingerprint_is_of_what_decides_the_answers() -> None:
         (SERVER + "modell = 'x'\n", r"expert 1 \(a\): unknown field 'modell'; expected name, base"),
         (SERVER + f"api_key = '{SECRET}'\n", "api_key_env names the variable that holds it"),
         (SERVER + f"api_key_env = '{SECRET}'\n", "api_key_env is not the name of an environment"),
-        (SERVER + "api_key_env = 'd0e1f2a3b4'\n", "api_key_env is not the name of an environment"),
         (SERVER + f"api_key_env = ['{SECRET}']\n", "api_key_env is of type list, expected str"),
         (SERVER + "concurrency = 'many'\n", "concurrency is of type str, expected int"),
-        (SERVER + "concurrency = 2.5\n", "concurrency is of type float, expected int"),
         (SERVER + "concurrency = true\n", "concurrency is of type bool, expected int"),
         (SERVER + "concurrency = 0\n", "concurrency is 0, expected 1 to 1000"),
         (SERVER + "timeout = 0\n", "timeout is 0, expected 0.001 to 1e"),
-        (SERVER + "timeout = nan\n", "timeout is nan"),
         (SERVER + "price_input = -1\n", "price_input is -1, expected 0 to"),
         (SERVER + "price_output = inf\n", "price_output is inf"),
-        (SERVER + "attempts = 0\n", "attempts is 0, expected 1 to 1000"),
         (SERVER + "sampling = 3\n", "sampling is of type int, expected dict"),
         (SERVER + "sampling = { n = 2 }\n", "sampling holds 'n', which is not its to set"),
-        (SERVER + "sampling = { stream = true }\n", "sampling holds 'stream'"),
         (SERVER + "sampling = { max_tokens = 0 }\n", "max_tokens is 0, expected a positive"),
-        (SERVER + "sampling = { max_completion_tokens = 1.5 }\n", "max_completion_tokens is 1.5"),
         (SERVER + "sampling = { temperature = nan }\n", "sampling cannot be sent as JSON"),
         (SERVER + "sampling = { x = 2020-01-01 }\n", "sampling cannot be sent as JSON"),
         (SERVER + 'callable = "a:b"\n', "either base_url and model, or callable"),
         ("[[expert]]\nname = 'a'\n", "either base_url and model, or callable"),
         ("[[expert]]\nname = ' '\ncallable = 'a:b'\n", "name is ' ', expected a name"),
-        ('[[expert]]\nname = "a\\nb"\ncallable = "a:b"\n', "expected a name"),
         ("[[expert]]\nname = 'a'\ncallable = 'math.sqrt'\n", "expected 'module:function'"),
-        ("[[expert]]\nname = 'a'\ncallable = ':sqrt'\n", "expected 'module:function'"),
         (FUNCTION + "system = 'x'\n", "system has no meaning for a callable"),
         (FUNCTION + "price_output = 1\n", "price_output has no meaning for a callable"),
         ("[[expert]]\nname = 'a'\nbase_url = 'http://x/v1'\n", "no model"),
         ("[[expert]]\nname = 'a'\nmodel='m'\nbase_url = 'x/v1'\n", "base_url is 'x/v1', expected"),
         ("[[expert]]\nname = 'a'\nmodel='m'\nbase_url = 'http://x:99999'\n", "expected http"),
-        ("[[expert]]\nname = 'a'\nmodel='m'\nbase_url = 'http://[::1/v1'\n", "expected http"),
         (
             f"[[expert]]\nname = 'a'\nmodel='m'\nbase_url = 'http://u:{SECRET}@x/v1'\n",
-            "base_url holds credentials",
-        ),
-        (
-            f"[[expert]]\nname = 'a'\nmodel='m'\nbase_url = 'u:{SECRET}@x/v1'\n",
             "base_url holds credentials",
         ),
         (
@@ -133,7 +107,6 @@ def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:
         pool_of(tmp_path, text)
     assert "experts.toml" in str(caught.value)
     assert SECRET not in str(caught.value)
-    assert "d0e1f2a3b4" not in str(caught.value)
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_scores_equal_a_direct_call_and_do_not_depend_on_the_batch(
     folder = make(tmp_path / kind, kind)
     expected = direct(folder, LONG)[:, 0]
     assert expected.std() > 0.1  # random, but not constant
-    for tokens in (1, 200, 16384):
+    for tokens in (1, 16384):
         scorer = RewardModel("rm", str(folder), batch_tokens=tokens, device="cpu")
         done: list[int] = []
         scores = scorer.score(items_of(LONG), tmp_path / str(tokens), done.append)

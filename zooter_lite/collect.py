@@ -36,16 +36,13 @@ from typing import Optional
 
 from tqdm import tqdm
 
-from zooter_lite.ask.calls import Call, Outcome, run_calls
-from zooter_lite.ask.known import Known
-from zooter_lite.ask.pool import Expert, read_pool
-from zooter_lite.ask.responses import JOURNAL, Pair, keep_settings, known_responses, settings_of
+from zooter_lite.ask.calls import run_calls
+from zooter_lite.ask.pool import read_pool
+from zooter_lite.ask.responses import JOURNAL, Collection
 from zooter_lite.cli import option, run
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal
-from zooter_lite.table.queries import Queries, read_queries
-
-_CHARACTERS_PER_TOKEN = 4  # of English text, roughly
+from zooter_lite.table.queries import read_queries
 
 
 @dataclass(frozen=True)
@@ -71,96 +68,41 @@ class Options:
 
 def main(options: Options) -> None:
     """Read the queries and the journal, and make the calls that are missing."""
-    if options.max_cost is not None and not options.max_cost > 0:
-        raise DataError(f"--max-cost {options.max_cost}: expected a positive number")
+    most, folder = options.max_cost, Path(options.out)
+    if most is not None and not most > 0:
+        raise DataError(f"--max-cost {most}: expected a positive number")
     pool = read_pool(options.experts)
     queries = read_queries(options.queries, options.column)
     if not len(queries):
         raise DataError(f"{options.queries}: no query")
-    if options.max_cost is not None and not any(e.price_input or e.price_output for e in pool):
+    if most is not None and not any(e.price_input or e.price_output for e in pool):
         raise DataError(f"{options.experts}: no expert has a price, which --max-cost needs")
-    folder = Path(options.out)
     if options.dry_run:
-        known = known_responses(folder, queries, retry_failed=options.retry_failed)
-        settings_of(folder, pool, known)
-        _estimate(pool, queries, known)
+        collection = Collection(folder, pool, queries, retry_failed=options.retry_failed)
+        print("\n".join(collection.estimate()))
         return
     with Journal(folder / JOURNAL) as journal:  # first, so that nobody adds to it once it is read
-        known = known_responses(folder, queries, retry_failed=options.retry_failed)
-        keep_settings(folder, settings_of(folder, pool, known))
-        calls = {expert.name: _missing(expert, queries, known) for expert in pool}
-        with _bars(pool, queries, known) as progress:
+        collection = Collection(folder, pool, queries, retry_failed=options.retry_failed)
+        collection.keep_settings()
+        calls = {expert.name: collection.missing(expert) for expert in pool}
+        with _bars(collection) as progress:
             outcome = run_calls(
-                calls, pool, journal, known, max_cost=options.max_cost, progress=progress
+                calls, pool, journal, collection.known, max_cost=most, progress=progress
             )
-    _report(folder, pool, queries, known, outcome)
-
-
-def _missing(expert: Expert, queries: Queries, known: Known[Pair, int]) -> Iterator[Call]:
-    """Yield the calls that the journal does not have yet."""
-    for name, text in zip(queries.ids, queries.texts, strict=True):
-        if (name, expert.name) not in known:
-            yield Call({"query_id": name, "query": text, "expert": expert.name}, text)
+    print("\n".join(collection.report(outcome)))
 
 
 @contextmanager
-def _bars(
-    pool: list[Expert], queries: Queries, known: Known[Pair, int]
-) -> Iterator[Callable[[str, int], object]]:
+def _bars(collection: Collection) -> Iterator[Callable[[str, int], object]]:
     """Show a progress bar for each expert on stderr; yield what moves them."""
+    total = len(collection.queries)
     with ExitStack() as stack:
         bars = {}
-        for expert in pool:
-            settled = sum((name, expert.name) in known for name in queries.ids)
-            shown = tqdm(
-                total=len(queries), initial=settled, desc=expert.name, disable=None, file=sys.stderr
-            )
-            bars[expert.name] = stack.enter_context(shown)
+        for expert in collection.pool:
+            done = total - collection.n_missing(expert)
+            bar = tqdm(total=total, initial=done, desc=expert.name, disable=None, file=sys.stderr)
+            bars[expert.name] = stack.enter_context(bar)
         yield lambda name, n: bars[name].update(n)
-
-
-def _estimate(pool: list[Expert], queries: Queries, known: Known[Pair, int]) -> None:
-    """Print the calls left, and what they cost by the tokens met so far or the limits."""
-    total = 0.0
-    for expert in pool:
-        prompts = [call.prompt for call in _missing(expert, queries, known)]
-        length = len(expert.system) * len(prompts) + sum(map(len, prompts))
-        tokens_in = length / _CHARACTERS_PER_TOKEN
-        outputs = [tokens for (_, name), tokens in known.answers.items() if name == expert.name]
-        mean = sum(outputs) / len(outputs) if any(outputs) else None
-        per_answer = expert.max_tokens if mean is None else mean
-        cost = expert.cost(tokens_in, len(prompts) * (per_answer or 0))
-        total += cost
-        source = "max_tokens" if mean is None else "as in the answers so far"
-        output = "output unknown (no max_tokens), at least "
-        if per_answer is not None:
-            output = f"{len(prompts) * per_answer:,.0f} out ({source}), "
-        print(
-            f"{expert.name}: {len(prompts)} calls, about {tokens_in:,.0f} tokens in, "
-            f"{output}cost {cost:.4f}"
-        )
-    print(f"estimated cost: {total:.4f}, beside {known.cost:.4f} spent by earlier runs")
-
-
-def _report(
-    folder: Path, pool: list[Expert], queries: Queries, known: Known[Pair, int], outcome: Outcome
-) -> None:
-    left = 0
-    for expert in pool:
-        tally = outcome.tallies[expert.name]
-        missing = sum(1 for _ in _missing(expert, queries, known))
-        left += missing
-        print(
-            f"{expert.name}: {tally.answered} answered, {tally.failed} failed, {missing} not asked "
-            f"({tally.attempts} calls, {tally.tokens_in:,} tokens in, {tally.tokens_out:,} out, "
-            f"cost {tally.cost:.4f}, {tally.seconds / max(tally.attempts, 1):.2f} s a call)"
-        )
-    print(f"{folder / JOURNAL}: cost of all runs {known.cost:.4f}")
-    pairs = {(name, expert.name) for name in queries.ids for expert in pool}
-    if failed := len(known.failed & pairs):
-        print(f"{failed} pairs of query and expert ended in an error; --retry-failed asks again")
-    if outcome.out_of_budget:
-        print(f"stopped by --max-cost with {left} calls left")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ columns. Queries are dropped before they are tagged: repeated, contaminated, nea
 """
 
 import re
-import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,30 +21,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 from zooter_lite.ask.tagger import ask_tags, read_tagger
-from zooter_lite.cli import (
-    bar,
-    cache_folder,
-    cache_option,
-    check_out,
-    check_range,
-    option,
-    run,
-)
+from zooter_lite.cli import bar, cache_folder, cache_option, check_out, check_range, option, run
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.table.queries import Queries, read_queries, write_queries
 from zooter_lite.table.storage import SUFFIXES
 from zooter_lite.tags.balance import per_tag
-from zooter_lite.tags.meanings import (
-    Embed,
-    near_repeats,
-    one_vocabulary,
-    tags_by_clusters,
-    tags_by_neighbours,
-)
-from zooter_lite.tags.overlap import contaminated, repeated
-from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, Lists, support
-
-_SHOWN = 8
+from zooter_lite.tags.meanings import derived_tags, one_vocabulary
+from zooter_lite.tags.unwanted import Embed, without_unwanted
+from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, Lists, summary
 
 
 @dataclass(frozen=True)
@@ -107,14 +90,24 @@ def main(options: Options) -> None:
     if queries.repeated:
         print(f"{queries.repeated} rows left out: their query_id stands further up")
     embed = _embedder(options)
-    queries = _without_unwanted(queries, options, embed)
+    tests = [name.strip() for name in options.decontaminate.split(",") if name.strip()]
+    others = [text for name in tests for text in read_queries(name).texts]
+    queries, notes = without_unwanted(queries, others, options.ngram, options.dedupe, embed)
+    for note in notes:
+        print(note)
     lists = queries.tags()
     rows = [row for row, tags in enumerate(lists) if not (options.keep and tags)]
     if options.tagger and options.keep:
         print(f"kept: the tags of {len(lists) - len(rows)} of {len(lists)} queries")
     if options.tagger and rows:
-        way = _ask if options.tagger.endswith(".toml") else _derive
-        for row, tags in zip(rows, way(queries, rows, options, embed), strict=True):
+        if options.tagger.endswith(".toml"):
+            tagged = _ask(queries, rows, options, embed)
+        else:
+            texts = [queries.texts[row] for row in rows]
+            tagged = derived_tags(
+                texts, options.tagger, embed, k=options.k, top=options.top, seed=options.seed
+            )
+        for row, tags in zip(rows, tagged, strict=True):
             lists[row] = tags
     if options.select is not None:
         chosen = per_tag(lists, options.select, options.seed)
@@ -126,9 +119,9 @@ def main(options: Options) -> None:
         queries, lists = queries.take(chosen), [lists[place] for place in chosen]
     if not len(queries):
         raise DataError(f"{options.queries}: no query is left to write")
-    tagged = [{**row, "tags": tags} for row, tags in zip(queries.rows, lists, strict=True)]
-    write_queries(replace(queries, rows=tagged), options.out, options.column)
-    print(f"{options.out}: {_summary(lists)}")
+    cells = [{**row, "tags": tags} for row, tags in zip(queries.rows, lists, strict=True)]
+    write_queries(replace(queries, rows=cells), options.out, options.column)
+    print(f"{options.out}: {summary(lists)}")
 
 
 def _check(options: Options) -> None:
@@ -149,44 +142,6 @@ def _check(options: Options) -> None:
             f"--tagger {options.tagger!r}: expected a .toml file, nearest:FILE, clusters "
             "or clusters:N"
         )
-
-
-def _without_unwanted(queries: Queries, options: Options, embed: Embed) -> Queries:
-    """Drop repeats, queries of the test files, and near repeats; print how many each."""
-
-    def without(places: Sequence[int], why: str) -> Queries:
-        print(f"dropped: {len(places)} of {len(queries)} queries {why}")
-        return queries.take(sorted(set(range(len(queries))) - set(places)))
-
-    if options.dedupe is not None:
-        queries = without(repeated(queries.texts), "repeat one further up")
-    if options.decontaminate:
-        names = [name.strip() for name in options.decontaminate.split(",") if name.strip()]
-        others = [text for name in names for text in read_queries(name, others=()).texts]
-        queries = without(
-            contaminated(queries.texts, others, options.ngram),
-            f"share a run of {options.ngram} words with one of {len(others)} test queries",
-        )
-    if options.dedupe is not None and options.dedupe < 1 and len(queries):
-        near = near_repeats(embed(queries.texts), options.dedupe)
-        queries = without(near, f"come within {options.dedupe:g} of an earlier one")
-    return queries
-
-
-def _derive(queries: Queries, rows: Sequence[int], options: Options, embed: Embed) -> Lists:
-    """Tags of the queries at `rows`, by the nearest queries of a file or by clusters."""
-    texts = [queries.texts[row] for row in rows]
-    kind, _, rest = options.tagger.partition(":")
-    if kind == "clusters":
-        return tags_by_clusters(texts, embed(texts), int(rest or 0) or None, options.seed)
-    known = read_queries(rest, others=("tags",))
-    tagged = [row for row, tags in enumerate(known.tags()) if tags]
-    if not tagged:
-        raise DataError(f"{rest}: no query has tags; expected a column 'tags'")
-    known = known.take(tagged)
-    return tags_by_neighbours(
-        (embed(known.texts), known.tags()), embed(texts), options.k, options.top
-    )
 
 
 def _ask(queries: Queries, rows: Sequence[int], options: Options, embed: Embed) -> Lists:
@@ -214,20 +169,6 @@ def _ask(queries: Queries, rows: Sequence[int], options: Options, embed: Embed) 
     )
     print("tags: " + ", ".join(f"{n} {step}" for step, n in counts.items()))
     return [lists[row] for row in rows]
-
-
-def _summary(lists: Lists) -> str:
-    counts = support(lists)
-    if not counts:
-        return f"{len(lists)} queries, no tag"
-    sizes, untagged = sorted(counts.values()), sum(not tags for tags in lists)
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    frequent = ", ".join(f"{name} {n}" for name, n in ranked[:_SHOWN])
-    return (
-        f"{len(lists)} queries, {len(counts)} tags (queries per tag: min {sizes[0]}, median "
-        f"{statistics.median(sizes):g}, max {sizes[-1]}), {untagged} queries without any\n"
-        f"most frequent: {frequent}"
-    )
 
 
 def _embedder(options: Options) -> Embed:

@@ -17,7 +17,7 @@ from typing import Any
 
 from recipes.pocket.prompts import numbered
 from zooter_lite.ask.pool import Expert, read_pool
-from zooter_lite.ask.responses import JOURNAL, known_responses, settings_of
+from zooter_lite.ask.responses import JOURNAL, Collection
 from zooter_lite.errors import DataError, ZooterError
 from zooter_lite.files.journal import read_journal
 from zooter_lite.table.queries import Queries, read_queries, write_queries
@@ -149,7 +149,7 @@ def keep(folder: Path, path: Path) -> None:
         The journal is damaged, of other prompts or settings, or lacks a response.
     """
     queries, pool = read_queries(str(folder / PROMPTS)), read_pool(str(POOL))
-    settings_of(folder, pool, known_responses(folder, queries))
+    Collection(folder, pool, queries)  # refuses other prompts or settings
     records = list(read_journal(folder / JOURNAL))
     said = {(r["query_id"], r["expert"]): r["response"] for r in records if "response" in r}
     write_kept(path, queries, pool, said)

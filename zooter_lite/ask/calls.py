@@ -55,6 +55,11 @@ class Tally:
         self.cost += cost
         self.seconds += seconds
 
+    @property
+    def calls(self) -> str:
+        """Calls and tokens, for people."""
+        return f"{self.attempts} calls, {self.tokens_in:,} tokens in, {self.tokens_out:,} out"
+
 
 @dataclass
 class Outcome:

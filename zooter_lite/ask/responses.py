@@ -1,11 +1,12 @@
-"""The folder of responses: what was asked before, and under which settings."""
+"""The folder of responses: what was asked before, under which settings, and what is left."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from zooter_lite.ask.calls import Call, Outcome
 from zooter_lite.ask.known import Known, Record
 from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError
@@ -14,63 +15,124 @@ from zooter_lite.table.queries import Queries
 
 JOURNAL = "responses.jsonl"
 SETTINGS = "experts.json"
-Pair = tuple[str, str]
+_CHARACTERS_PER_TOKEN = 4  # of English text, roughly
 
 
-def known_responses(
-    folder: Path, queries: Queries, *, retry_failed: bool = False
-) -> Known[Pair, int]:
-    """Read the journal of `folder`: by (query_id, expert), the tokens of each answer.
+class Collection:
+    """Queries, the experts that answer them, and what a folder holds of their responses.
 
-    Raises
-    ------
-    DataError
-        The journal is damaged, or holds another text under one of the ids.
-    """
-    path = folder / JOURNAL
-    texts = dict(zip(queries.ids, queries.texts, strict=True))
+    Parameters
+    ----------
+    folder
+        It may be missing; nothing is written before `keep_settings`.
+    pool
+        Experts that answered in this folder keep their model, system prompt and sampling.
+    retry_failed
+        Take failures of earlier runs for calls that are left.
 
-    def pair(record: Record) -> Pair:
-        name, text = str(record["query_id"]), record["query"]
-        if texts.get(name, text) != text:
-            raise DataError(f"{path}: query_id {name!r} stands there for another query")
-        return name, str(record["expert"])
-
-    def tokens(record: Record) -> int:
-        return int(record.get("usage", {}).get("output", 0))
-
-    return Known(path, "response", pair, tokens, retry_failed)
-
-
-def settings_of(folder: Path, pool: Sequence[Expert], known: Known[Pair, int]) -> dict[str, str]:
-    """Return the settings that `folder` keeps, with those of the pool: name to fingerprint.
+    Attributes
+    ----------
+    known
+        By (query_id, expert), the tokens of each answer.
 
     Raises
     ------
     DataError
-        One of the experts answered in this folder under other settings, or the settings
-        cannot be read.
+        The journal is damaged or holds another text under one of the ids, or an expert has
+        other settings than those under which it answered.
     """
-    path = folder / SETTINGS
-    settings: dict[str, str] = {}
-    if path.exists():
-        try:
-            settings = dict(json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"{path}: not the settings of a collection ({error})") from error
-    answered = {expert for _, expert in known.answers}
-    for expert in pool:
-        before = settings.get(expert.name, expert.fingerprint)
-        if before != expert.fingerprint and expert.name in answered:
-            raise DataError(
-                f"expert {expert.name!r} answered in {folder} with another model, system prompt "
-                "or sampling; give it another name, or another --out"
+
+    def __init__(
+        self, folder: Path, pool: Sequence[Expert], queries: Queries, *, retry_failed: bool = False
+    ) -> None:
+        self.folder, self.pool, self.queries = folder, pool, queries
+        path = folder / JOURNAL
+        texts = dict(zip(queries.ids, queries.texts, strict=True))
+
+        def pair(record: Record) -> tuple[str, str]:
+            name, text = str(record["query_id"]), record["query"]
+            if texts.get(name, text) != text:
+                raise DataError(f"{path}: query_id {name!r} stands there for another query")
+            return name, str(record["expert"])
+
+        def tokens(record: Record) -> int:
+            return int(record.get("usage", {}).get("output", 0))
+
+        self.known = Known(path, "response", pair, tokens, retry_failed)
+        self._settings = self._checked_settings()
+
+    def _checked_settings(self) -> dict[str, str]:
+        """Fingerprint of every expert that the folder or the pool names."""
+        path = self.folder / SETTINGS
+        settings: dict[str, str] = {}
+        if path.exists():
+            try:
+                settings = dict(json.loads(path.read_text("utf-8")))
+            except (OSError, ValueError, TypeError) as error:
+                raise DataError(f"{path}: not the settings of a collection ({error})") from error
+        answered = {expert for _, expert in self.known.answers}
+        for expert in self.pool:
+            before = settings.get(expert.name, expert.fingerprint)
+            if before != expert.fingerprint and expert.name in answered:
+                raise DataError(
+                    f"expert {expert.name!r} answered in {self.folder} with another model, system "
+                    "prompt or sampling; give it another name, or another --out"
+                )
+            settings[expert.name] = expert.fingerprint
+        return settings
+
+    def keep_settings(self) -> None:
+        """Write the settings of all experts into the folder."""
+        with atomic_text(str(self.folder / SETTINGS)) as stream:
+            stream.write(json.dumps(self._settings, indent=1, sort_keys=True) + "\n")
+
+    def missing(self, expert: Expert) -> Iterator[Call]:
+        """Yield the calls to one expert that are left."""
+        for name, text in zip(self.queries.ids, self.queries.texts, strict=True):
+            if (name, expert.name) not in self.known:
+                yield Call({"query_id": name, "query": text, "expert": expert.name}, text)
+
+    def n_missing(self, expert: Expert) -> int:
+        """Count the calls to one expert that are left."""
+        return sum((name, expert.name) not in self.known for name in self.queries.ids)
+
+    def estimate(self) -> Iterator[str]:
+        """Say which calls are left, and what they cost by the tokens so far or the limits."""
+        total = 0.0
+        for expert in self.pool:
+            prompts = [call.prompt for call in self.missing(expert)]
+            length = len(expert.system) * len(prompts) + sum(map(len, prompts))
+            tokens_in = length / _CHARACTERS_PER_TOKEN
+            answers = self.known.answers.items()
+            outputs = [tokens for (_, name), tokens in answers if name == expert.name]
+            mean = sum(outputs) / len(outputs) if any(outputs) else None
+            per_answer = expert.max_tokens if mean is None else mean
+            cost = expert.cost(tokens_in, len(prompts) * (per_answer or 0))
+            total += cost
+            source = "max_tokens" if mean is None else "as in the answers so far"
+            output = "output unknown (no max_tokens), at least "
+            if per_answer is not None:
+                output = f"{len(prompts) * per_answer:,.0f} out ({source}), "
+            yield (
+                f"{expert.name}: {len(prompts)} calls, about {tokens_in:,.0f} tokens in, "
+                f"{output}cost {cost:.4f}"
             )
-        settings[expert.name] = expert.fingerprint
-    return settings
+        yield f"estimated cost: {total:.4f}, beside {self.known.cost:.4f} spent by earlier runs"
 
-
-def keep_settings(folder: Path, settings: Mapping[str, str]) -> None:
-    """Write the settings of `folder`; the file appears whole."""
-    with atomic_text(str(folder / SETTINGS)) as stream:
-        stream.write(json.dumps(settings, indent=1, sort_keys=True) + "\n")
+    def report(self, outcome: Outcome) -> Iterator[str]:
+        """Say what a run did, and what it left."""
+        left = {expert.name: self.n_missing(expert) for expert in self.pool}
+        for name, tally in outcome.tallies.items():
+            yield (
+                f"{name}: {tally.answered} answered, {tally.failed} failed, {left[name]} not asked "
+                f"({tally.calls}, cost {tally.cost:.4f}, "
+                f"{tally.seconds / max(tally.attempts, 1):.2f} s a call)"
+            )
+        yield f"{self.folder / JOURNAL}: cost of all runs {self.known.cost:.4f}"
+        pairs = {(name, expert.name) for name in self.queries.ids for expert in self.pool}
+        if failed := len(self.known.failed & pairs):
+            yield (
+                f"{failed} pairs of query and expert ended in an error; --retry-failed asks again"
+            )
+        if outcome.out_of_budget:
+            yield f"stopped by --max-cost with {sum(left.values())} calls left"

@@ -198,7 +198,7 @@ class Judge:
 
     @property
     def _ask(self) -> Callable[..., Replies]:
-        limits = {"max_cost": self.max_cost, "retry_failed": self.retry_failed}
+        limits: dict[str, Any] = {"max_cost": self.max_cost, "retry_failed": self.retry_failed}
         return partial(ask_all, expert=self.expert, **limits)
 
     def _call(self, parts: Mapping[str, str], key: Mapping[str, Any]) -> Call:

@@ -1,24 +1,22 @@
-"""What embeddings say of texts: tags of one meaning, queries of one meaning, names of clusters."""
+"""What embeddings say of tags: those of one meaning, of the nearest queries, of clusters."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
+from zooter_lite.table.queries import read_queries
 from zooter_lite.tags.index import TagIndex
-from zooter_lite.tags.neighbours import build_index
-from zooter_lite.tags.overlap import words
+from zooter_lite.tags.unwanted import Embed, words
 from zooter_lite.tags.vocabulary import Lists, associated, clean, drop_rare, rename, support
 
 FloatArray = NDArray[np.float32]
-Embed = Callable[[Sequence[str]], FloatArray]
 MOST_CLUSTERS = 32  # unless told otherwise
 _WORDS_PER_NAME = 3
-_BLOCK = 256  # rows searched at a time
 
 
 def one_vocabulary(
@@ -97,20 +95,24 @@ def same_meaning(
     return names
 
 
-def near_repeats(embeddings: FloatArray, threshold: float) -> list[int]:
-    """Rows whose cosine similarity to an earlier row that stays is at least `threshold`.
+def derived_tags(
+    texts: Sequence[str], tagger: str, embed: Embed, *, k: int, top: int, seed: int
+) -> Lists:
+    """Tag queries as `nearest:FILE`, `clusters` or `clusters:N` says.
 
-    Exact for up to 50,000 rows, by an approximate index beyond (tags/neighbours.py).
+    Raises
+    ------
+    DataError
+        The file has no tags, or there are fewer queries than clusters.
     """
-    index, _ = build_index(embeddings)
-    dropped = np.zeros(len(embeddings), dtype=bool)
-    for start in range(0, len(embeddings), _BLOCK):
-        block = embeddings[start : start + _BLOCK]
-        limits, _, positions = index.range_search(block, threshold - 1e-6)
-        for i in range(len(block)):
-            near = positions[limits[i] : limits[i + 1]]
-            dropped[start + i] = bool((~dropped[near[near < start + i]]).any())
-    return np.flatnonzero(dropped).tolist()
+    kind, _, rest = tagger.partition(":")
+    if kind == "clusters":
+        return tags_by_clusters(texts, embed(texts), int(rest or 0) or None, seed)
+    known = read_queries(rest)
+    known = known.take([row for row, tags in enumerate(known.tags()) if tags])
+    if not len(known):
+        raise DataError(f"{rest}: no query has tags; expected a column 'tags'")
+    return tags_by_neighbours((embed(known.texts), known.tags()), embed(texts), k, top)
 
 
 def tags_by_neighbours(

@@ -9,6 +9,7 @@ write a tag add up to a frequent one.
 from __future__ import annotations
 
 import re
+import statistics
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from itertools import permutations
 
 Lists = list[list[str]]
 ASSOCIATED_SUPPORT = 20  # queries that must carry both of two tags before one is merged
+_SHOWN = 8  # tags that a summary names
 _SPECIAL = re.compile(r"[^\w\s+#]|_")  # + and # tell C, C++ and C# apart
 
 
@@ -87,3 +89,18 @@ def associated(
     for tag in sorted(names, key=rank):  # the most frequent first: theirs are final by then
         names[tag] = names.get(names[tag], names[tag])
     return dict(sorted(names.items()))
+
+
+def summary(lists: Lists) -> str:
+    """Say how many tags there are, how many queries carry each, and which are frequent."""
+    counts = support(lists)
+    if not counts:
+        return f"{len(lists)} queries, no tag"
+    sizes, untagged = sorted(counts.values()), sum(not tags for tags in lists)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    frequent = ", ".join(f"{name} {n}" for name, n in ranked[:_SHOWN])
+    return (
+        f"{len(lists)} queries, {len(counts)} tags (queries per tag: min {sizes[0]}, median "
+        f"{statistics.median(sizes):g}, max {sizes[-1]}), {untagged} queries without any\n"
+        f"most frequent: {frequent}"
+    )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
-from zooter_lite.tags.overlap import contaminated, repeated, words
+from tests.helpers import units
+from tests.test_meanings import angles
+from zooter_lite.tags.unwanted import contaminated, near_repeats, repeated, words
 
 
 @pytest.mark.parametrize(
@@ -45,3 +50,20 @@ def test_runs_of_characters_are_runs_of_words_where_no_spaces_are_written() -> N
 
 def test_repeats_are_found_but_for_white_space() -> None:
     assert repeated(["a b", "c", "a  b\n", "A b", "c"]) == [2, 4]
+
+
+def test_a_row_near_an_earlier_one_that_stays_is_a_repeat() -> None:
+    near = math.cos(math.radians(11))
+    # 10 is near 0; 20 is near 10, which is dropped, and far from 0; 25 is near 20
+    assert near_repeats(angles(0, 10, 20, 25, 90, 0), near) == [1, 3, 5]
+
+
+def test_near_repeats_are_those_of_a_plain_loop() -> None:
+    vectors = np.concatenate([units(300, 4, 0), units(300, 4, 1)]).astype(np.float32)
+    kept: list[int] = []
+    for row, vector in enumerate(vectors):
+        if not any(float(vector @ vectors[other]) >= 0.97 for other in kept):
+            kept.append(row)
+    found = near_repeats(vectors, 0.97)
+    assert 100 < len(found) < 590
+    assert found == sorted(set(range(600)) - set(kept))
