@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.hostile_parquet import plain, unsound
+from tests.hostile_parquet import plain
 from zooter_lite.bulk import parquet
 from zooter_lite.bulk.block import Block, Start
 from zooter_lite.bulk.parquet import ParquetRows, open_parquet, parquet_pieces, write_parquet
@@ -66,24 +66,6 @@ def test_a_row_group_is_never_read_whole(tmp_path: Path) -> None:
             assert piece.last == number * 32
             assert len(piece.content) < 2**19
             assert pa.total_allocated_bytes() - before < 8 * 2**20
-
-
-def test_unsound_prompts_and_cells_for_the_others(tmp_path: Path) -> None:
-    content, wrong = unsound()
-    (tmp_path / "in.parquet").write_bytes(content)
-    first = 1
-    for piece in read_pieces(tmp_path / "in.parquet", 400):
-        here = parsed(piece)
-        numbers = range(first, piece.last + 1)
-        first = piece.last + 1
-        assert [bad.line for bad in here.bad] == [n for n in numbers if n in wrong]
-        assert len(here.prompts) == len(numbers)
-        cells = [(prompt or None, n / 2) for n, prompt in zip(numbers, here.prompts, strict=True)]
-        for keep in (False, True):
-            kept = [n for n in numbers if keep or n not in wrong]
-            (batch,) = batches(here.output(cells, keep=keep))
-            assert batch.column("n").to_pylist() == [n - 1 for n in kept]
-            assert batch.column("probability").to_pylist() == [n / 2 for n in kept]
 
 
 def test_many_streams_become_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,11 +84,3 @@ def test_blank_lines_before_the_first_object(tmp_path: Path) -> None:
     blocks = list(read_blocks(start(tmp_path / "in.jsonl", "jsonl")))
     assert text(blocks[-1]).strip() == b'{"query": "one"}'
     assert blocks[-1].piece.last == 2001
-
-
-def test_a_file_that_became_shorter(tmp_path: Path) -> None:
-    path = tmp_path / "in.csv.gz"
-    path.write_bytes(PACKERS[".gz"](HEADER))
-    begun = replace(start(path, "csv", ".gz"), end=5000, last=40)
-    with pytest.raises(DataError, match=r"in\.csv\.gz: shorter than when the job began$"):
-        list(read_blocks(begun))

@@ -11,8 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ import pytest
 
 from tests.hostile_files import check_error, visible
 from tests.hostile_parquet import plain, written
-from zooter_lite.bulk.output import Output, State
+from zooter_lite.bulk.output import Output
 from zooter_lite.errors import DataError
-from zooter_lite.files.journal import Journal
 
 Route = Callable[..., tuple[int, str]]
 CONTENT = "id,query\n" + "".join(f"{i},one two\n" for i in range(600))
@@ -316,20 +314,6 @@ class TestDisks:
 class TestRivals:
     """Other jobs, at the same time or before."""
 
-    @pytest.fixture
-    def locked(self, tmp_path: Path) -> Iterator[Path]:
-        with Journal(tmp_path / ".out.csv.journal") as journal:
-            yield journal.path
-
-    def test_another_process_writes_the_output(
-        self, tmp_path: Path, source: Path, route_toy: Route, locked: Path
-    ) -> None:
-        for args in ((), ("--force",)):
-            code, err = route_toy(source, tmp_path / "out.csv", *args)
-            check_error(code, err, f"{locked}: another process writes to it\n")
-        assert locked.exists()
-        assert visible(tmp_path) == ["in.csv"]
-
     def test_real_processes_at_once(self, tmp_path: Path, toy: Path) -> None:
         source, target = tmp_path / "in.csv", tmp_path / "out.csv"
         source.write_text("id,query\n" + "".join(f"{i},one two\n" for i in range(10_000)))
@@ -363,17 +347,6 @@ class TestRivals:
         assert target.read_text().count("two two") == 600
         assert visible(tmp_path) == ["in.csv", "out.csv"]
 
-    def test_a_journal_whose_rows_are_gone(
-        self, tmp_path: Path, source: Path, route_toy: Route
-    ) -> None:
-        target = tmp_path / "out.csv"
-        source.write_text(CONTENT + "ragged\n")
-        check_error(*route_toy(source, target, "--block", 1), source)
-        (tmp_path / ".out.csv.partial").unlink()
-        assert route_toy(source, target, "--block", 1, "--on-error", "skip")[0] == 0
-        assert routed(target) == IDS
-        assert visible(tmp_path) == ["in.csv", "out.csv", "out.csv.rejects.jsonl"]
-
     @pytest.mark.parametrize("line", ['{"end": 5}', '{"tally": 5}', '{"tally": {"x": 1}}', "[]"])
     def test_a_journal_that_is_none(
         self, tmp_path: Path, source: Path, route_toy: Route, line: str
@@ -385,22 +358,6 @@ class TestRivals:
         journal.write_text(f"{first}\n{line}\n")
         check_error(*route_toy(source, target, "--block", 1), journal)
         assert visible(tmp_path) == ["in.csv"]
-
-    def test_a_killed_job_of_standard_input_is_never_gone_on_with(
-        self, tmp_path: Path, toy: Path
-    ) -> None:
-        with Journal(tmp_path / ".out.csv.journal") as journal:
-            journal.append({"fingerprint": None})
-            state = State(end=50, last=5, size=10, begun=True)
-            journal.append(asdict(state))
-        (tmp_path / ".out.csv.partial").write_text("x" * 10)
-        (tmp_path / ".out.csv.rejects.partial").write_text("")
-        (tmp_path / "in.csv").write_text(CONTENT)
-        with (tmp_path / "in.csv").open() as stream:
-            done = process(toy, "-", tmp_path / "out.csv", stdin=stream)
-        assert done.returncode == 0, done.stderr
-        assert routed(tmp_path / "out.csv") == IDS
-        assert visible(tmp_path) == ["in.csv", "out.csv"]
 
     def test_the_system_refuses_to_replace(
         self, tmp_path: Path, source: Path, route_toy: Route, monkeypatch: pytest.MonkeyPatch
