@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from zooter_lite.compare.evaluated_rows import Outputs
 
 from tests.conftest import ROOT
 from tests.helpers import EXPERTS, table, toy_embedding, toy_encoder, toy_router
+from zooter_lite.compare.rows import outputs_of
 from zooter_lite.encode import cache as module
 from zooter_lite.encode.cache import EmbeddingCache, default_cache
 from zooter_lite.encode.encoder import cache_key, recall
@@ -273,20 +273,18 @@ def rewards() -> NDArray[np.float64]:
 @pytest.mark.parametrize("n_kept", [0, 3, 4])
 def test_outputs_are_those_of_the_graph(tmp_path: Path, router: Router, n_kept: int) -> None:
     kept(tmp_path, QUERIES[:n_kept])
-    done: list[int] = []
-    outputs = Outputs(router, table(rewards(), queries=QUERIES), recall(tmp_path))
-    outputs.compute(ROWS, done.append)
-    probs, embeddings = router.embed(QUERIES)
-    np.testing.assert_allclose(outputs.probs, probs, atol=1e-5)
-    np.testing.assert_allclose(outputs.embeddings, embeddings, atol=1e-6)
-    assert sum(done) == 4
+    rows = table(rewards(), queries=QUERIES)
+    probs, embeddings = outputs_of(router, rows, [ROWS], recall(tmp_path))
+    expected_probs, expected_embeddings = router.embed(QUERIES)
+    np.testing.assert_allclose(probs, expected_probs, atol=1e-5)
+    np.testing.assert_allclose(embeddings, expected_embeddings, atol=1e-6)
 
 
 def test_what_the_graph_does_not_find_is_not_believed(tmp_path: Path, router: Router) -> None:
     kept(tmp_path, QUERIES, shift=0.2)
-    outputs = Outputs(router, table(rewards(), queries=QUERIES), recall(tmp_path))
-    outputs.compute(ROWS)
-    np.testing.assert_array_equal(outputs.probs, router.embed(QUERIES)[0])
+    rows = table(rewards(), queries=QUERIES)
+    probs, _ = outputs_of(router, rows, [ROWS], recall(tmp_path))
+    np.testing.assert_array_equal(probs, router.embed(QUERIES)[0])
 
 
 def test_no_cache_is_no_recall(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.hostile import Case, base_router, cases
 from zooter_lite import route
+from zooter_lite.bulk.options import Options
 from zooter_lite.cli import run
 
 WORKERS = 2
@@ -96,7 +97,7 @@ def test_the_command_ends_with_one_line_and_code_2(
     prompts.write_text('{"query": "one two"}\n')
     files = ("--router", tmp_path / "router", "--input", prompts, "--output", target)
     arguments = [*map(str, files), "--workers", "1"]
-    assert run(route.Options, route.main, "route", "", arguments) == 2
+    assert run(Options, route.main, "route", "", arguments) == 2
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("error: ")

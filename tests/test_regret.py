@@ -43,7 +43,9 @@ def regret_of(rows: RewardTable, choices: list[int], probability: list[float]) -
 
 
 def test_regret_by_subset_by_hand() -> None:
-    rewards = np.array([[0, 1], [1, 0], [0.5, 1], [NAN, 1], [0.5, 1]])  # lost: 1, 0, 0.5, unknown, 0.5
+    rewards = np.array(
+        [[0, 1], [1, 0], [0.5, 1], [NAN, 1], [0.5, 1]]
+    )  # lost: 1, 0, 0.5, unknown, 0.5
     found = regret_of(table(rewards, subsets=[*"baabb"]), [0] * 5, [0.5] * 5)
     first, second = found.by_subset
     assert (first.name, first.rows, first.regret.value, first.share) == ("a", 2, 0.25, 0.25)

@@ -84,7 +84,7 @@ def fit_router(
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
 
-    rewards, notes = with_splits(_as_table(source), recipe.hold_out, recipe.drop_leaks)
+    rewards, notes = with_splits(as_table(source), recipe.hold_out, recipe.drop_leaks)
     rows = rewards.rows("train")
     train = rewards.take(rows)
     for line in [*notes, *_described(path or name, rewards, train)]:
@@ -139,14 +139,6 @@ def fit_router(
     first, second, third = np.diff(clock)
     say(f"time: encoder {first:.1f} s, embedding {second:.1f} s, the rest {third:.1f} s")
     return Router.load(folder)
-
-
-def _as_table(source: Any) -> RewardTable:
-    if isinstance(source, RewardTable):
-        return source
-    if isinstance(source, (str, Path)):
-        return RewardTable.read(str(source), responses=False)
-    return RewardTable.of(source)
 
 
 def _described(source: str, table: RewardTable, train: RewardTable) -> list[str]:

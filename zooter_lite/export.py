@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from zooter_lite.cli import bar, cache_folder, cache_option, check_range, option, run
-from zooter_lite.compare.rows import in_router_order
 from zooter_lite.errors import DataError, needs
 from zooter_lite.recipe import precisions
 from zooter_lite.report.card import parity_lines, with_precision_section
@@ -27,7 +26,7 @@ from zooter_lite.router.directory.store import (
     read_router,
     rewrite_router,
 )
-from zooter_lite.table import RewardTable, read_table, sample_path
+from zooter_lite.table import RewardTable, in_router_order, read_table, sample_path
 
 if TYPE_CHECKING:
     from zooter_lite.onnx.graphs import Exports

@@ -91,7 +91,7 @@ def main(options: Options) -> None:
         print(f"{queries.repeated} rows left out: their query_id stands further up")
     embed = _embedder(options)
     tests = [name.strip() for name in options.decontaminate.split(",") if name.strip()]
-    others = [text for name in tests for text in read_queries(name).texts]
+    others = [text for name in tests for text in read_queries(name, others=()).texts]
     queries, notes = without_unwanted(queries, others, options.ngram, options.dedupe, embed)
     for note in notes:
         print(note)

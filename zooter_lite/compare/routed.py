@@ -15,7 +15,6 @@ from zooter_lite.compare.rows import (
     Rows,
     TableChoice,
     chosen_splits,
-    in_router_order,
     outputs_of,
     unseen_apart,
 )
@@ -26,7 +25,7 @@ from zooter_lite.measure.results import JudgedRanking
 from zooter_lite.measure.system import ROUTER, FloatArray, Slice, System, TrainedOn, chooser
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
-from zooter_lite.table.reward_table import RewardTable
+from zooter_lite.table import RewardTable, in_router_order
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def sliced(
 def _remembered(plan: Plan) -> Remembered | None:
     """Return what finds the embeddings that a fit has left; None where there is no cache."""
     from zooter_lite.encode.cache import default_cache
-    from zooter_lite.encode.recall import recall
+    from zooter_lite.encode.encoder import recall
 
     return None if plan.cache == "none" else recall(Path(plan.cache or default_cache()))
 

@@ -127,32 +127,6 @@ def _rows(table: RewardTable, choice: SplitChoice, source: str, present: list[st
     return rows[np.isin(subsets, sorted(kept))]
 
 
-def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
-    """Return the table with the router's experts, in its order.
-
-    Raises
-    ------
-    DataError
-        The table has no rewards for one of the router's experts, or some of its
-        rows have none for any of them.
-    """
-    missing = [expert for expert in experts if expert not in table.experts]
-    if missing:
-        raise DataError(
-            f"{source}: no column 'reward:{missing[0]}'; the router chooses among "
-            + ", ".join(repr(expert) for expert in experts)
-            + " (--data names another table)"
-        )
-    table = table.among(experts)
-    empty = np.flatnonzero(np.isnan(table.rewards).all(axis=1))
-    if len(empty):
-        raise DataError(
-            f"{source}: query {table.query_ids[int(empty[0])]!r} has no reward for any expert "
-            "of the router"
-        )
-    return table
-
-
 def outputs_of(
     router: Router,
     table: RewardTable,

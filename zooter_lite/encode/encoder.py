@@ -89,7 +89,7 @@ def recall(cache: Path) -> Recall | None:
     def find(
         router: Router, queries: Sequence[str]
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        key = cache_key(EncoderSpec(**router.config["encoder"]))
+        key = cache_key(router.config.encoder)
         return EmbeddingCache(cache, key, router.head.dim).find(queries)
 
     return find

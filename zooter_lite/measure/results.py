@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -280,7 +281,7 @@ class Report:
             "slices": [one.to_dict() for one in self.slices.values()],
         }
 
-    def save(self, path: str) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as one HTML page that needs nothing else.
 
         Raises

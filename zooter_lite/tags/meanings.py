@@ -108,7 +108,7 @@ def derived_tags(
     kind, _, rest = tagger.partition(":")
     if kind == "clusters":
         return tags_by_clusters(texts, embed(texts), int(rest or 0) or None, seed)
-    known = read_queries(rest)
+    known = read_queries(rest, others=("tags",))
     known = known.take([row for row, tags in enumerate(known.tags()) if tags])
     if not len(known):
         raise DataError(f"{rest}: no query has tags; expected a column 'tags'")
