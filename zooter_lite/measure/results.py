@@ -295,7 +295,7 @@ class Report:
         from zooter_lite.report.page import render
 
         page = render(self)
-        with atomic_text(path) as stream:
+        with atomic_text(os.fspath(path)) as stream:
             stream.write(page)
 
     def _repr_html_(self) -> str:
