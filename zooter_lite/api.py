@@ -20,7 +20,7 @@ from zooter_lite.report.card import documents, parity_lines
 from zooter_lite.report.terminal import conclusion
 from zooter_lite.router.directory.store import check_replaceable, write_router
 from zooter_lite.router.router import Router
-from zooter_lite.table import RewardTable, sample_path, table_name
+from zooter_lite.table import RewardTable, as_table, sample_path, table_name
 from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.splits import part_of, with_splits
 
