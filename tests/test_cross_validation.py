@@ -252,17 +252,6 @@ def test_one_judged_fold_alone_scores_and_has_logits() -> None:
     assert one.scores[0].mean == pytest.approx(earned.mean())
 
 
-def test_a_path_of_warm_starts_scores_as_each_setting_alone() -> None:
-    embeddings, rewards, _ = problem()
-    recipe = Recipe(head="linear", jobs=1)
-    whole, alone = (
-        choose(embeddings, rewards, Candidates([], [0.3], [1.0], l2s), recipe)
-        for l2s in ([1.0, 0.003], [0.003])
-    )
-    score = next(score for score in whole.scores if score.setting.l2 == 0.003)
-    assert score.mean == pytest.approx(alone.scores[0].mean, abs=1e-3)
-
-
 def test_the_result_does_not_depend_on_jobs_and_progress_counts_them() -> None:
     embeddings, rewards, tags = problem()
     grid = Candidates([tags], [0.3, 1.0], [0.0, 1.0], [0.1, 0.01])

@@ -58,17 +58,6 @@ def test_small_subsets_are_no_domains() -> None:
     assert learn_domains(rows, ["a"] * len(rows), np.arange(len(rows)) % 3) is None
 
 
-def test_take_renumbers_the_queries() -> None:
-    rows, subsets = heaps(30, ["a", "b"])
-    found = learn_domains(rows, subsets, np.arange(60) % 3, jobs=1)
-    assert found is not None
-    part = found.take(np.asarray([59, 0]))
-    np.testing.assert_array_equal(part.membership, found.membership[[59, 0]])
-    assert dict(zip(part.assignment.rows.tolist(), part.assignment.tags.tolist(), strict=True)) == {
-        0: 1, 1: 0,
-    }  # fmt: skip
-
-
 def test_the_domains_of_a_sample_extend_to_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "ROWS", 16)
     rows, subsets = heaps(40, ["a", "b"])

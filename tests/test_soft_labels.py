@@ -202,37 +202,6 @@ def test_smooth_equals_the_naive_formula(
         np.testing.assert_allclose(found, labels, atol=1e-12)
 
 
-@given(tagged_rewards(), st.randoms())
-def test_smooth_commutes_with_a_permutation_of_the_queries(
-    tagged: tuple[Array, list[list[str]]], random: object
-) -> None:
-    rewards, lists = tagged
-    order = np.arange(len(rewards))
-    random.shuffle(order)  # type: ignore[attr-defined]
-    whole = smooth(normalise(rewards), TagAssignment.from_lists(lists), 0.3)
-    permuted = smooth(
-        normalise(rewards[order]), TagAssignment.from_lists([lists[i] for i in order]), 0.3
-    )
-    np.testing.assert_allclose(permuted, whole[order], atol=1e-12)
-
-
-@given(tagged_rewards(), st.data())
-def test_rewards_of_a_held_out_query_change_no_label_of_the_fold(
-    tagged: tuple[Array, list[list[str]]], data: st.DataObject
-) -> None:
-    rewards, lists = tagged
-    held_out = data.draw(st.integers(0, len(rewards) - 1))
-    inside = np.delete(np.arange(len(rewards)), held_out)
-    tags = TagAssignment.from_lists(lists).take(inside)
-    before = smooth(normalise(rewards)[inside], tags, 0.0)
-    changed = rewards.copy()
-    changed[held_out] = -3.0 * np.nan_to_num(changed[held_out]) + 1.0
-    np.testing.assert_array_equal(smooth(normalise(changed)[inside], tags, 0.0), before)
-    # and the fold's labels are those of a table that never had the row
-    alone = TagAssignment.from_lists([lists[i] for i in inside])
-    np.testing.assert_allclose(smooth(normalise(rewards[inside]), alone, 0.0), before, atol=1e-12)
-
-
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("hard", [False, True])
 def test_soft_labels_are_smoothed_over_all_blocks(
