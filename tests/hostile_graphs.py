@@ -224,7 +224,7 @@ GRAPHS: dict[str, Edit] = {
     "products at run time": _bomb(
         node("ReduceMax", MOVED, "m", keepdims=0),
         node("Add", "square m", "s"),
-        *_chain("MatMul", "s", 4000),
+        *_chain("MatMul", "s", 1500),
         constants=(SQUARE,),
     ),
     "sorts at run time": _bomb(
@@ -232,10 +232,10 @@ GRAPHS: dict[str, Edit] = {
         node("Add", "vector m", "s"),
         *(
             item
-            for i in range(2000)
+            for i in range(1000)
             for item in (
                 node("TopK", f"{'s' if i == 0 else f't{i}'} all", f"u{i} p{i}"),
-                node("Neg", f"u{i}", f"t{i + 1}" if i < 1999 else "big"),
+                node("Neg", f"u{i}", f"t{i + 1}" if i < 999 else "big"),
             )
         ),
         constants=(VECTOR, _integers("all", 50_000)),
