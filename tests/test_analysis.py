@@ -14,9 +14,9 @@ from tests.helpers import table
 from zooter_lite.compare.analysis import analyse, choice_means, verdict
 from zooter_lite.compare.routed import sliced
 from zooter_lite.labels.diagnostics import observed_mean
-from zooter_lite.measure.metrics import Estimate, draw
+from zooter_lite.measure.metrics import Estimate, draw, plain
 from zooter_lite.measure.ranks import ranking
-from zooter_lite.measure.results import SliceReport, SystemResult, plain
+from zooter_lite.measure.results import SliceReport, SystemResult
 from zooter_lite.measure.significance import Gap
 from zooter_lite.measure.system import BEST_SINGLE, Slice, TrainedOn
 from zooter_lite.table.reward_table import RewardTable

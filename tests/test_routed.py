@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
@@ -86,6 +87,11 @@ def test_the_api_takes_objects_and_paths(folder: Path) -> None:
     assert list(by_path.slices) == ["ood", "test"]
     assert by_path.made["routers"] == by_object.made["routers"] == {"toy": "router"}
     (one,) = by_object.slices.values()
+    rows = toy_table()
+    frame: dict[str, Any] = {"query": rows.queries, "split": rows.splits, "subset": rows.subsets}
+    frame |= {f"reward:{e}": rows.rewards[:, i] for i, e in enumerate(EXPERTS)}
+    by_frame = evaluate_router(router, pa.table(frame), name="toy")
+    assert by_frame.slices["test"].router == by_path.slices["test"].router
     assert (one.name, one.subset_rows) == ("toy test", {"a": 6})
     assert one.router.subsets["a"] == pytest.approx(by_path.slices["test"].router.subsets["a"])
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from zooter_lite import __version__
 from zooter_lite.cli import bar
@@ -23,7 +24,7 @@ from zooter_lite.table import RewardTable, table_name
 
 def evaluate_router(
     router: str | Path | Router,
-    table: str | Path | RewardTable,
+    table: Any,
     *,
     splits: Sequence[str] | None = None,
     subsets: Sequence[str] | None = None,
@@ -46,7 +47,7 @@ def evaluate_router(
     router
         The router, or its directory.
     table
-        The table, or its file.
+        A RewardTable, the path of one, or a frame that `RewardTable.of` takes.
     splits, subsets
         What is evaluated; without them every split except "train", and every subset.
     also
@@ -71,10 +72,12 @@ def evaluate_router(
     >>> report.slices["test"].router.micro.mean  # doctest: +SKIP
     0.61
     """
-    source = table if isinstance(table, RewardTable) else str(table)
+    source = str(table) if isinstance(table, (str, Path)) else table
+    if not isinstance(source, (str, RewardTable)):
+        source = RewardTable.of(source)
     only = tuple(subsets or ())
     wanted = TableChoice(
-        name=name or ("table" if isinstance(source, RewardTable) else table_name(source)),
+        name=name or (table_name(source) if isinstance(source, str) else "table"),
         data=source,
         router=router if isinstance(router, Router) else str(router),
         splits=tuple(SplitChoice(split, only) for split in splits or ()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from zooter_lite.measure.calibration import Calibration, SelectiveCurve
 from zooter_lite.measure.costs import CostQuality
 from zooter_lite.measure.entropy import EntropyCurve
-from zooter_lite.measure.metrics import Array, Estimate
+from zooter_lite.measure.metrics import Array, Estimate, plain
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.regret import Regret
 from zooter_lite.measure.significance import Gap, Outcome
@@ -103,13 +103,10 @@ class Robustness:
 
     Attributes
     ----------
-    name, description
-        Of the noise.
     flips
         Share of the queries that go to another expert.
     lost
-        Mean reward of the choices on the clean queries minus that on the noisy ones, with
-        the rewards of the clean queries: the experts are taken to answer both alike.
+        Mean reward that the changed choices lose; the experts are taken to answer both alike.
     example
         A query before and after, the shortest that flipped; where none did, that changed.
     """
@@ -129,10 +126,8 @@ class SliceReport:
     ----------
     name
         Of table and split, for instance `routerdc test`.
-    table, split
-        Where the rows come from.
-    rows
-        Number of evaluated queries.
+    table, split, rows
+        Where the evaluated queries come from, and how many there are.
     experts
         In the router's order.
     best_expert
@@ -303,18 +298,3 @@ class Report:
         from zooter_lite.report.page import notebook
 
         return notebook(self)
-
-
-def plain(value: Any) -> Any:
-    """Return dataclasses, arrays and mappings as what JSON holds; None for NaN and infinities."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = {part.name: getattr(value, part.name) for part in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
