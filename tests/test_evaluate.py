@@ -15,6 +15,7 @@ import pytest
 from tests.test_routed import toy_table
 from zooter_lite import Router
 from zooter_lite.cli import run
+from zooter_lite.compare import rivals as rivals_room
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.evaluate import Options, main
 from zooter_lite.table import RewardTable, sample_path, write_table
@@ -190,7 +191,14 @@ def part(sample: RewardTable, router_path: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_suite_ends_in_one_report(router_path: Path, report_of: Any, part: Path) -> None:
+def test_a_suite_ends_in_one_report(
+    router_path: Path, report_of: Any, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untuned = [
+        replace(rival, strengths=rival.strengths[len(rival.strengths) // 2 :][:1])
+        for rival in rivals_room.RIVALS
+    ]
+    monkeypatch.setattr(rivals_room, "RIVALS", untuned)  # tuning costs minutes
     suite = ("--suite", part.parent / "suite.toml")
     report, out = report_of(*suite, "--robustness", "--seed", "3")
     assert report["format"] == 1
