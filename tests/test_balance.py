@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
@@ -15,6 +15,7 @@ from zooter_lite.tags.vocabulary import support
 LISTS = st.lists(st.lists(st.sampled_from("abcdefg"), max_size=4), max_size=40)
 
 
+@settings(deadline=None)
 @given(LISTS, st.integers(1, 5), st.integers(0, 99))
 def test_every_tag_gets_its_queries_and_no_query_is_needless(
     lists: list[list[str]], n: int, seed: int

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zooter_lite.ask.texts import fenced
@@ -90,6 +90,7 @@ def test_last_number(text: str, number: float | None) -> None:
     assert last_number(text) == number
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**12), 10**12), st.integers(1, 10**6))
 def test_numbers_written_in_several_ways_read_the_same(top: int, bottom: int) -> None:
     value = float(Fraction(top, bottom))
@@ -99,6 +100,7 @@ def test_numbers_written_in_several_ways_read_the_same(top: int, bottom: int) ->
     assert last_number(f"It is {value!r}, yes.") == value
 
 
+@settings(deadline=None)
 @given(st.text("0123456789-+.,/^*x{}\\$ eE", max_size=40))
 def test_no_text_of_signs_breaks_the_reader(text: str) -> None:
     found = last_number(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zooter_lite.tags.vocabulary import (
@@ -62,6 +62,7 @@ def test_chains_end_at_their_last_tag_and_equals_at_the_first_name() -> None:
     assert associated([["y", "x"]] * 3, 0.9, 2) == {"y": "x"}
 
 
+@settings(deadline=None)
 @given(LISTS, st.floats(0.5, 1.0), st.integers(1, 4))
 def test_every_merge_follows_from_the_definition(
     lists: list[list[str]], confidence: float, least: int
