@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -68,11 +69,19 @@ def command(cache: Path) -> Command:
 
 @pytest.fixture(scope="session")
 def fitted(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A router fitted on the bundled sample by the command, and what the command printed."""
-    path = tmp_path_factory.mktemp("routers") / "sample"
-    done = command("fit", "--out", path)
-    assert done.returncode == 0, done.stderr
-    return path, done.stdout
+    """A router fitted on the bundled sample by the command, and what the command printed.
+
+    Where tests run in several processes, the first one that needs it fits it for all.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    path, printed = folder / "sample", folder / "sample.txt"
+    with FileLock(folder / "sample.lock"):
+        if not printed.exists():
+            done = command("fit", "--out", path)
+            assert done.returncode == 0, done.stderr
+            printed.write_text(done.stdout, "utf-8")
+    return path, printed.read_text("utf-8")
 
 
 @pytest.fixture(scope="session")

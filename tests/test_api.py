@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_a_frame_is_fitted_routed_and_evaluated(
     assert router.config.experts == ("sums", "words")
     assert "sums" in router._repr_html_()
     report.save(tmp_path / "report.html")
-    assert report.slices["test"].verdict.text in (tmp_path / "report.html").read_text("utf-8")
+    assert escape(report.slices["test"].verdict.text) in (tmp_path / "report.html").read_text()
     assert json.loads(json.dumps(report.to_dict()))["slices"]
     card = (tmp_path / "r" / "README.md").read_text("utf-8")
     assert "fit_router(table, precision='fp32', tags='none')" in card
@@ -110,7 +111,7 @@ def test_options_that_are_not_of_the_head_have_their_effect(
     assert Router.load(tmp_path / "r", "int8").config.parity.int8 is not None
     fitting(frame, tags="auto", keep_queries=True)
     assert "What is 1 plus 10?" in (tmp_path / "r" / "queries.json").read_text("utf-8")
-    fitting(frame, cache=str(tmp_path / "own"), encoder="static", **fixed)
+    fitting(frame, cache=str(tmp_path / "own"), **fixed)
     assert (tmp_path / "own" / "encoders").is_dir()
 
 

@@ -31,7 +31,7 @@ def test_the_package_lists_its_commands() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "zooter_lite"], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    assert all(f"zooter_lite.{name}" in done.stdout for name in COMMANDS)
+    assert all(f"zooter-lite {name}" in done.stdout for name in COMMANDS)
 
 
 def test_optional_numbers_keep_none_and_flags_stay_off() -> None:

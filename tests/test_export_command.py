@@ -230,6 +230,7 @@ def test_a_breach_of_parity_writes_nothing(
     monkeypatch.setattr(parity, "MAX_LOST", -1.0)  # no graph gains a hundredth of the range
     assert "router.int8.onnx loses" in refused("--precision", "int8")
     monkeypatch.setattr(parity, "MAX_DIFFERENCE", -1.0)
+    monkeypatch.setattr(text, "MAX_DIFFERENCE", -1.0)
     message = refused("--precision", "fp32")
     assert "router.onnx differs from its reference by" in message
     assert "(allowed: -1e+00 and none)" in message

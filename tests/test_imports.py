@@ -11,10 +11,11 @@ from tests.conftest import ROOT
 
 HEAVY = ("torch", "transformers", "sklearn", "datasets", "sentence_transformers", "onnx", "scipy")
 PACKAGE = ROOT / "zooter_lite"
-# A room imports itself and the rooms of the lines above its own.
+# A room imports itself and the rooms of the lines above its own; what a function imports when it
+# is called, such as the page of a report, does not count.
 LEVELS = (
-    ("files",),
-    ("table", "labels", "graph", "untrusted"),
+    ("files", "untrusted"),
+    ("table", "labels", "graph"),
     ("tags",),
     ("router",),
     ("encode", "ask"),
@@ -28,17 +29,19 @@ LEVELS = (
 def test_importing_commands_and_routing_load_nothing_heavy(router_path: Path) -> None:
     code = (
         "import sys\n"
-        "from zooter_lite import RewardTable, Router, evaluate_router, fit_router\n"
-        "from zooter_lite import collect, evaluate, explain, export, fit, route, score, tag\n"
+        "from zooter_lite import Router\n"
         f"router = Router.load({str(router_path)!r})\n"
         "assert router.route(['What is 2 + 2?'])[0].expert in router.experts\n"
         "router.predict_proba(['a', 'b'])\n"
         f"print([name for name in {(*HEAVY, 'faiss')!r} if name in sys.modules])\n"
+        "from zooter_lite import RewardTable, evaluate_router, fit_router\n"
+        "from zooter_lite import collect, evaluate, explain, export, fit, route, score, tag\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split() == ["[]", "[]"]
 
 
 def test_imports_point_one_way_and_no_command_imports_another() -> None:
@@ -49,7 +52,7 @@ def test_imports_point_one_way_and_no_command_imports_another() -> None:
     wrong = []
     for file in sorted(PACKAGE.rglob("*.py")):
         own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        for node in ast.parse(file.read_text("utf-8")).body:
             if not isinstance(node, ast.ImportFrom) or not node.module:
                 continue
             if not node.module.startswith("zooter_lite."):

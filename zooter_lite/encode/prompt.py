@@ -68,7 +68,9 @@ def with_prompt(tokenizer: str, prompt: str, name: str) -> str:
     if not prompt:
         return tokenizer
     plain = Tokenizer.from_str(tokenizer)
-    content = json.loads(tokenizer)
+    plain.no_padding()  # padded to one length, every prompt would seem to melt into its text
+    plain.no_truncation()
+    content = json.loads(plain.to_str())
     template = _template(content.get("post_processor"))
     if template is None:
         kind = content["post_processor"].get("type")
