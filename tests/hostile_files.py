@@ -259,7 +259,7 @@ def brokens() -> Iterator[Broken]:
         packed = pack(text)
         yield Broken(f"{packing} named .csv", "in.csv", packed, ", line ")
         yield Broken(f"text named {packing}", f"in.csv{packing}", text, ", after line 0: ")
-        for other in PACKERS.keys() - {packing}:
+        for other in sorted(PACKERS.keys() - {packing}):
             yield Broken(f"{packing} named {other}", f"in.csv{other}", packed, ", after line 0: ")
         yield Broken(f"{packing} twice", f"in.csv{packing}", pack(packed), ", line ")
         for place in (1, 5, 9):
