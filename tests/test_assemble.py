@@ -22,12 +22,14 @@ from zooter_lite.onnx import graphs as assemble
 from zooter_lite.onnx import parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.parity import ParityError, graph_probs
-from zooter_lite.onnx.router_graph import as_float32, int8_encoder, router_graph
+from zooter_lite.onnx.router_graph import int8_encoder, router_graph
 from zooter_lite.router.directory.config import Parity
+from zooter_lite.router.head import Head
 from zooter_lite.router.session import TextSession
 from zooter_lite.table.reward_table import RewardTable
 
-HEAD = as_float32(toy_head("linear", dim=DIM))
+_FITTED = toy_head("linear", dim=DIM)
+HEAD = Head.from_tensors(_FITTED.tensors(), _FITTED.temperature)  # float32, as it is stored
 BOTH = ["fp32", "int8"]
 
 

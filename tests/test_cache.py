@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import ROOT
 from tests.helpers import EXPERTS, table, toy_embedding, toy_encoder, toy_router
-from zooter_lite.compare.rows import outputs_of
+from zooter_lite.compare.evaluated_rows import outputs_of
 from zooter_lite.encode import cache as module
 from zooter_lite.encode.cache import EmbeddingCache, default_cache
 from zooter_lite.encode.encoder import cache_key, recall

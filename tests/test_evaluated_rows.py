@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.helpers import table
-from zooter_lite.compare.rows import SplitChoice, TableChoice, chosen_splits
+from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice, chosen_splits
 from zooter_lite.errors import DataError
 from zooter_lite.table import RewardTable, table_name
 

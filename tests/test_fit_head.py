@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from zooter_lite.head.candidates import L2S
 from zooter_lite.head.fit_head import Fitted, fit_head, sample_rows
 from zooter_lite.labels import blocks
 from zooter_lite.recipe import Recipe
+from zooter_lite.router.directory.config import HeadSpec, LabelSpec
 from zooter_lite.table.keys import query_groups
 from zooter_lite.table.reward_table import RewardTable
 
@@ -123,11 +124,11 @@ def test_every_field_of_the_recipe_changes_what_is_fitted(
         return tensors, fitted.selection.folds.tolist()
 
     assert outcome(after) != outcome(before)
-    config = {**after.config()["head"], **after.config()["labels"]}
+    config = asdict(after.head_spec) | asdict(after.label_spec)
     said = {"kl": "direction", "labels": "hard", "head": "kind"}
     for field, value in change.items():
         told = config.get(said.get(field, field), value)
-        assert told in {"hard": (True,), "none": (None,), False: ([],)}.get(value, (value,))
+        assert told in {"hard": (True,), "none": (None,), False: ((),)}.get(value, (value,))
 
 
 @pytest.mark.parametrize("field", ["temperature", "beta", "l2", "tags"])
@@ -150,7 +151,7 @@ def test_jobs_change_nothing() -> None:
     first, second = (fit_head(train, embeddings, replace(recipe, jobs=jobs)) for jobs in (1, 2))
     for name, array in first.head.tensors().items():
         assert second.head.tensors()[name].tobytes() == array.tobytes()
-    assert first.config() == second.config()
+    assert first.label_spec == second.label_spec
     assert first.selection.scores == second.selection.scores
 
 
@@ -158,27 +159,19 @@ def test_config_says_what_was_chosen() -> None:
     train, embeddings = planted()
     fitted = fit_head(train, embeddings, replace(FAST, head="prior", tags="auto", beta=0.3))
     assert fitted.tagging is not None
-    assert fitted.config() == {
-        "head": {"domains": [], "kind": "prior", "l2": 0.01},
-        "labels": {
-            "beta": 0.3,
-            "direction": "label-router",
-            "hard": False,
-            "n_tags": fitted.tagging.n_tags,
-            "tags": fitted.tagging.name,
-            "temperature": 0.25,
-        },
-        "calibration": {"temperature": fitted.head.temperature},
-    }
-    untagged = fit_head(train, embeddings, replace(FAST, beta=0.3)).config()["labels"]
-    assert untagged["tags"] is None
-    assert untagged["beta"] == 1.0  # without tags there is nothing to mix
+    assert fitted.head_spec == HeadSpec("prior", 0.01)
+    assert fitted.label_spec == LabelSpec(
+        fitted.tagging.name, fitted.tagging.n_tags, 0.25, 0.3, "label-router", hard=False
+    )
+    untagged = fit_head(train, embeddings, replace(FAST, beta=0.3)).label_spec
+    assert untagged.tags is None
+    assert untagged.beta == 1.0  # without tags there is nothing to mix
 
 
 def test_few_rows_fall_back_to_a_linear_head() -> None:
     fitted = fit_head(*planted(30), replace(FAST, head="prior", tags="best"))
     assert (fitted.tagging, fitted.head.prior) == (None, None)
-    assert fitted.config()["head"]["kind"] == "linear"
+    assert fitted.head_spec.kind == "linear"
 
 
 def test_progress_reports_every_job() -> None:
@@ -221,7 +214,7 @@ def test_subsets_are_told_apart_but_not_far_from_the_training() -> None:
     recipe = replace(FAST, head="prior", tags="auto")
     fitted = fit_head(named, embeddings, recipe)
     head = fitted.head
-    assert fitted.config()["head"]["domains"] == ["left", "right"]
+    assert fitted.head_spec.domains == ("left", "right")
     assert head.domain is not None
     assert share_right(fitted) > 0.95
     test, sides, _ = heaps(500, 1)
@@ -308,6 +301,7 @@ from tests.helpers import table
 from zooter_lite.head.fit_head import fit_head
 from zooter_lite.labels import blocks
 from zooter_lite.recipe import Recipe
+from zooter_lite.router.directory.config import HeadSpec, LabelSpec
 
 n, dim, most, blocks.ROWS = 50_000, 256, int(sys.argv[2]), 1024
 embeddings = np.memmap(sys.argv[1], np.float32, "w+", shape=(n, dim))

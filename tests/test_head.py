@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from tests.helpers import softmax, toy_head, units
-from zooter_lite.onnx.router_graph import as_float32
 from zooter_lite.router.head import DOMAIN, SHARPNESS, Head, Hidden, TagPrior
 
 Tensors = dict[str, NDArray[Any]]
@@ -92,7 +91,7 @@ def test_a_transposed_array_is_written_as_it_reads() -> None:
 
 def test_as_float32_rounds_every_array_and_keeps_the_temperature() -> None:
     head = Head(np.full((2, 3), 0.1), np.full(2, 0.2), temperature=0.3)
-    stored = as_float32(head)
+    stored = Head.from_tensors(head.tensors(), head.temperature)
     assert stored.weight.dtype == stored.bias.dtype == np.float32
     assert stored.weight[0, 0] == np.float32(0.1)
     assert stored.temperature == 0.3

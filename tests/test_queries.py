@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from zooter_lite.errors import DataError
-from zooter_lite.table.checks import tags_of
+from zooter_lite.table.cells import tags_of
 from zooter_lite.table.queries import Queries, query_id, read_queries, write_queries
 
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tests.helpers import EXPERTS, WORDS, table, toy_router
 from zooter_lite import Router
 from zooter_lite.compare import rivals
+from zooter_lite.compare.evaluated_rows import TableChoice
 from zooter_lite.compare.evaluation import evaluate_router
 from zooter_lite.compare.noise import NOISES
 from zooter_lite.compare.rivals import Rival, clusters
 from zooter_lite.compare.routed import Plan, RoutedTable, routed
-from zooter_lite.compare.rows import TableChoice
 from zooter_lite.errors import DataError
 from zooter_lite.table import write_table
 from zooter_lite.table.reward_table import RewardTable

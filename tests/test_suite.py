@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zooter_lite.compare.rows import SplitChoice, TableChoice
+from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.suite import read_suite
 from zooter_lite.errors import DataError
 

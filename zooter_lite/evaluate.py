@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Literal, Optional
 
 from zooter_lite.cli import check_range, option, run
+from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.evaluation import evaluate_suite
 from zooter_lite.compare.routed import Plan
-from zooter_lite.compare.rows import SplitChoice, TableChoice
 from zooter_lite.compare.suite import read_suite
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files.atomic import atomic_text

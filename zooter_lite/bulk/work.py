@@ -19,6 +19,7 @@ from zooter_lite.bulk.text_rows import CsvRows, JsonRows
 from zooter_lite.errors import DataError
 from zooter_lite.files.places import packer
 from zooter_lite.files.records import SHOWN
+from zooter_lite.router.recent import Recent
 from zooter_lite.router.router import Router
 
 REMEMBERED = 2**16  # prompts whose choices are kept, and characters of them all
@@ -79,8 +80,7 @@ class Worker:
         if options.fallback is not None and options.fallback not in self.experts:
             known = ", ".join(self.experts)
             raise DataError(f"--fallback {options.fallback}: no such expert; expected {known}")
-        self._recent: dict[str, Choice] = {}
-        self._characters = 0
+        self._recent: Recent[Choice] = Recent(REMEMBERED, REMEMBERED_CHARACTERS)
 
     def work(self, block: Block) -> Result:
         """Route a block.
@@ -125,14 +125,12 @@ class Worker:
 
     def choose(self, prompts: Iterable[str]) -> dict[str, Choice]:
         """Return the choice of each different prompt, computed where it is not remembered."""
-        different = dict.fromkeys(prompts)
-        unknown = [prompt for prompt in different if prompt not in self._recent]
-        self._recent |= zip(unknown, self._compute(unknown), strict=True)
-        choices = {prompt: self._recent[prompt] for prompt in different}
-        self._characters += sum(map(len, unknown))
-        if len(self._recent) > REMEMBERED or self._characters > REMEMBERED_CHARACTERS:
-            self._recent, self._characters = {}, 0
-        return choices
+        different = list(dict.fromkeys(prompts))
+        known = self._recent.get(different)
+        unknown = [prompt for prompt in different if prompt not in known]
+        computed = dict(zip(unknown, self._compute(unknown), strict=True))
+        self._recent.put(computed)
+        return known | computed
 
     def _compute(self, prompts: list[str]) -> Iterable[Choice]:
         if not prompts:

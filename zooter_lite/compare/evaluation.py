@@ -12,9 +12,9 @@ from typing import Any
 from zooter_lite import __version__
 from zooter_lite.cli import bar
 from zooter_lite.compare.analysis import analyse
+from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.noise import robustness_of
 from zooter_lite.compare.routed import Plan, RoutedTable, routed
-from zooter_lite.compare.rows import SplitChoice, TableChoice
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.measure.results import Report, Robustness
 from zooter_lite.router.router import Router

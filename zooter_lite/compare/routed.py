@@ -10,7 +10,7 @@ import numpy as np
 
 from zooter_lite.cli import bar
 from zooter_lite.compare.baselines import best_answer, judged_rankings, usual_systems
-from zooter_lite.compare.rows import (
+from zooter_lite.compare.evaluated_rows import (
     Remembered,
     Rows,
     TableChoice,

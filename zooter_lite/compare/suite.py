@@ -23,7 +23,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from zooter_lite.compare.rows import SplitChoice, TableChoice
+from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import check_names, read_toml, tables_of
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -99,22 +98,6 @@ def csv_line(cells: Sequence[object]) -> str:
     if "\0" in line:
         raise ValueError("CSV cannot hold a NUL character")
     return line[:-2] + "\n"
-
-
-def csv_text(rows: Sequence[Sequence[object]]) -> str:
-    """Lines of CSV, as `csv_line` gives them.
-
-    Raises
-    ------
-    ValueError
-        A cell holds a NUL character.
-    """
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    text = stream.getvalue()
-    if "\r" in text or "\0" in text:  # with that end of lines it would stand without quotes
-        return "".join(map(csv_line, rows))
-    return text
 
 
 def json_line(row: Mapping[str, object]) -> str:

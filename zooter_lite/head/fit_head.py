@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from zooter_lite.head.fit_setting import fit_setting, logits_of
 from zooter_lite.labels.blocks import RowsOf
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.recipe import Recipe
+from zooter_lite.router.directory.config import HeadSpec, LabelSpec
 from zooter_lite.router.head import Head
 from zooter_lite.table.keys import query_groups
 from zooter_lite.table.reward_table import RewardTable
@@ -65,31 +65,29 @@ class Fitted:
     selection: Selection
     sample: NDArray[np.int64] | None = None
 
-    def config(self) -> dict[str, Any]:
-        """Return the parts of config.json that training decides."""
+    @property
+    def head_spec(self) -> HeadSpec:
+        """How the head was fitted, as config.json says it."""
+        domains = self.domains.assignment.names if self.domains else []
+        return HeadSpec(self.recipe.head, self.selection.chosen.l2, tuple(domains))
+
+    @property
+    def label_spec(self) -> LabelSpec:
+        """How rewards became labels, as config.json says it."""
         setting = self.selection.chosen
-        return {
-            "head": {
-                "domains": self.domains.assignment.names if self.domains else [],
-                "kind": self.recipe.head,
-                "l2": setting.l2,
-            },
-            "labels": {
-                "beta": setting.beta if self.tagging else 1.0,
-                "direction": self.recipe.kl,
-                "hard": self.recipe.labels == "hard",
-                "n_tags": self.tagging.n_tags if self.tagging else 0,
-                "tags": self.tagging.name if self.tagging else None,
-                "temperature": setting.temperature,
-            },
-            "calibration": {"temperature": self.head.temperature},
-        }
+        return LabelSpec(
+            tags=self.tagging.name if self.tagging else None,
+            n_tags=self.tagging.n_tags if self.tagging else 0,
+            temperature=setting.temperature,
+            beta=setting.beta if self.tagging else 1.0,
+            direction=self.recipe.kl,
+            hard=self.recipe.labels == "hard",
+        )
 
     def summary(self, folds: int) -> str:
         """Say what cross-validation chose, and why."""
-        scores, config = self.selection.scores, self.config()
+        scores, labels, head = self.selection.scores, self.label_spec, self.head_spec
         chosen = next(s for s in scores if s.setting == self.selection.chosen)
-        labels, head = config["labels"], config["head"]
         why = (
             "the best of all"
             if chosen is scores[0]
@@ -98,8 +96,8 @@ class Fitted:
         rows = "train" if self.sample is None else f"{len(self.sample)} rows of train"
         text = (
             f"chosen of {len(scores)} settings by {folds}-fold cross-validation on {rows}: "
-            f"{head['kind']} head, tags {labels['tags'] or 'none'}, "
-            f"temperature {labels['temperature']:.3g}, beta {labels['beta']}, L2 {head['l2']}: "
+            f"{head.kind} head, tags {labels.tags or 'none'}, "
+            f"temperature {labels.temperature:.3g}, beta {labels.beta}, L2 {head.l2}: "
             f"{100 * chosen.mean:.2f} ({why})"
         )
         if self.tagging is None:

@@ -13,8 +13,6 @@ from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.directory.config import (
     Calibration,
-    HeadSpec,
-    LabelSpec,
     RouterConfig,
     Training,
 )
@@ -28,13 +26,12 @@ def router_config(
     encoder: Encoder, train: RewardTable, fitted: Fitted, recipe: Recipe
 ) -> RouterConfig:
     """Return config.json without what is known later: parity, and the files' sizes and hashes."""
-    parts = fitted.config()
     means = observed_mean(train.rewards)
     return RouterConfig(
         experts=tuple(train.experts),
         encoder=encoder.spec,
-        head=HeadSpec(**parts["head"]),
-        labels=LabelSpec(**parts["labels"]),
+        head=fitted.head_spec,
+        labels=fitted.label_spec,
         calibration=Calibration(fitted.head.temperature),
         training=Training(
             mean_rewards=tuple(round(float(mean), 6) for mean in means),

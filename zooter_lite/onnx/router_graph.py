@@ -106,8 +106,3 @@ def int8_encoder(encoder: Encoder, queries: Sequence[str], spared: int = 0) -> E
     The last `spared` products stay in float32.
     """
     return replace(encoder, graph=to_int8(encoder.graph, encoder.session().feeds(queries), spared))
-
-
-def as_float32(head: Head) -> Head:
-    """Return the head as it is stored: every array rounded to float32."""
-    return Head.from_tensors(head.tensors(), head.temperature)

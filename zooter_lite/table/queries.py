@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooter_lite.files.rows import no_column
-from zooter_lite.table.checks import check_texts, row_ids, tag_lists
+from zooter_lite.table.cells import check_texts, row_ids, tag_lists
 from zooter_lite.table.columns import Column, objects
 from zooter_lite.table.storage import read_columns, write_columns
 

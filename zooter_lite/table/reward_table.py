@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
-from zooter_lite.table import checks
+from zooter_lite.table import cells
 from zooter_lite.table.arrow import read_frame
 from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
 from zooter_lite.table.keys import query_hashes
@@ -255,10 +255,10 @@ def build_table(columns: Columns) -> RewardTable:
         A missing or unusable column, or a cell that is not what its column needs.
     """
     source, where, read = columns.source, columns.where, columns.cells
-    experts = checks.experts_of(columns)
+    experts = cells.experts_of(columns)
     if len(columns) == 0:
         raise DataError(f"{source}: no rows; expected one row per query")
-    rewards = checks.matrix(columns, "reward:", experts, np.float32)
+    rewards = cells.matrix(columns, "reward:", experts, np.float32)
     unrewarded = np.flatnonzero(np.isnan(rewards).all(axis=1))
     if len(unrewarded):
         raise DataError(
@@ -266,7 +266,7 @@ def build_table(columns: Columns) -> RewardTable:
             "expected a number in at least one 'reward:' column"
         )
     for name, empty in (("query", False), ("subset", True), ("split", False)):
-        checks.check_texts(name, read.get(name, ()), where, empty=empty)
+        cells.check_texts(name, read.get(name, ()), where, empty=empty)
     queries = read["query"] if isinstance(read["query"], ArrowTexts) else list(read["query"])
     return RewardTable(
         queries=queries,
@@ -276,11 +276,11 @@ def build_table(columns: Columns) -> RewardTable:
         if "subset" in read
         else ["all"] * len(columns),
         splits=list(read["split"]) if "split" in read else None,
-        tags=checks.tag_lists(read["tags"], where) if "tags" in read else None,
-        costs=checks.matrix(columns, "cost:", experts, np.float32)
+        tags=cells.tag_lists(read["tags"], where) if "tags" in read else None,
+        costs=cells.matrix(columns, "cost:", experts, np.float32)
         if any(name.startswith("cost:") for name in read)
         else None,
-        responses=checks.responses_of(columns, experts),
-        query_ids=checks.row_ids(columns, queries, str),
-        scores=checks.scores_of(columns, experts),
+        responses=cells.responses_of(columns, experts),
+        query_ids=cells.row_ids(columns, queries, str),
+        scores=cells.scores_of(columns, experts),
     )

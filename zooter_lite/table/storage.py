@@ -18,7 +18,7 @@ from zooter_lite.files.atomic import atomic_text
 from zooter_lite.files.lines import csv_line, json_line
 from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv, json_rows
 from zooter_lite.table.arrow import read_datasets, read_parquet, write_parquet
-from zooter_lite.table.checks import TAG_SIGN
+from zooter_lite.table.cells import TAG_SIGN
 from zooter_lite.table.columns import Column, Columns, Wanted, by_line
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
