@@ -17,13 +17,12 @@ def write(path: Path, text: str) -> None:
         stream.write(text)
 
 
-@pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.GZ"])
-def test_gz_holds_the_same_text_in_equal_bytes_each_time(tmp_path: Path, name: str) -> None:
+def test_gz_holds_the_same_text_in_equal_bytes_each_time(tmp_path: Path) -> None:
     text = "é\r\n" * 1000
-    write(tmp_path / name, text)
-    packed = (tmp_path / name).read_bytes()
-    write(tmp_path / f"again.{name}", text)
-    assert packed == (tmp_path / f"again.{name}").read_bytes()
+    write(tmp_path / "a.gz", text)
+    packed = (tmp_path / "a.gz").read_bytes()
+    write(tmp_path / "again.GZ", text)
+    assert packed == (tmp_path / "again.GZ").read_bytes()
     assert packed[4:8] == bytes(4)  # the time stamp of a gzip header
     assert gzip.decompress(packed) == text.encode()
 
@@ -36,18 +35,13 @@ def write_and_raise(target: Path, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
-@pytest.mark.parametrize("old", [b"old", None])
-@pytest.mark.parametrize("error", [ValueError("stop"), KeyboardInterrupt()])
-def test_a_block_that_raises_leaves_what_was_there(
-    tmp_path: Path, name: str, old: bytes | None, error: BaseException
-) -> None:
+def test_a_block_that_raises_leaves_what_was_there(tmp_path: Path, name: str) -> None:
     target = tmp_path / name
-    if old is not None:
-        target.write_bytes(old)
-    with pytest.raises(type(error)):
-        write_and_raise(target, error)
-    assert [path.name for path in tmp_path.iterdir()] == ([] if old is None else [name])
-    assert old is None or target.read_bytes() == old
+    target.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        write_and_raise(target, KeyboardInterrupt())
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.read_bytes() == b"old"
 
 
 def test_the_target_changes_only_when_the_block_ends(tmp_path: Path) -> None:
@@ -65,16 +59,12 @@ def test_the_target_changes_only_when_the_block_ends(tmp_path: Path) -> None:
     ("name", "reason"),
     [
         ("none/a.csv", "No such file or directory"),
-        ("file/a.csv", "Not a directory"),
         ("folder.csv", "Is a directory"),
-        ("x" * 250 + ".csv", "File name too long"),
     ],
 )
 def test_a_target_that_cannot_be_written(tmp_path: Path, name: str, reason: str) -> None:
-    (tmp_path / "file").write_text("kept")
     (tmp_path / "folder.csv").mkdir()
     expected = f"{tmp_path / name}: cannot write ({reason})"
     with pytest.raises(DataError, match=re.escape(expected)):
         write(tmp_path / name, "q")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.csv"]
-    assert (tmp_path / "file").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.csv"]

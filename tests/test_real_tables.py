@@ -18,9 +18,7 @@ from zooter_lite.table import read_table
     ("name", "rows", "experts", "leaks"),
     [
         ("routerdc", 18224, 7, 19),
-        ("mmlu_pro", 11826, 7, 0),
         ("llmrouter", 5989, 9, 0),
-        ("code_tags", 4335, 5, 0),
     ],
 )
 def test_the_tables_are_read_whole(

@@ -72,55 +72,25 @@ def test_a_long_cell_is_read(tmp_path: Path) -> None:
     assert read(path)[1] == (2, [prompt, "1"])
 
 
-@pytest.mark.parametrize(
-    ("name", "lines"), [("a.csv", b"q,n\nx,1\n\xff,2\n"), ("a.jsonl", b"{}\n{}\nbroken\n")]
-)
-def test_rows_are_a_stream(tmp_path: Path, name: str, lines: bytes) -> None:
-    (tmp_path / name).write_bytes(lines)
-    rows: Any = (csv_rows if name == "a.csv" else json_rows)(str(tmp_path / name))
-    assert [next(rows)[0], next(rows)[0]] == [1, 2]
-    with pytest.raises(DataError):
-        next(rows)
-
-
 PACKED = gzip.compress(b"q,n\n" + b"x,1\n" * 5000, mtime=0)
 BROKEN: list[tuple[str, str, bytes, str]] = [
     ("no byte", "a.csv", b"", "{}: the file is empty; expected a header line with column names"),
     ("blank lines", "a.csv", b"\n\r\n\n", "{}: the file is empty; expected a header line"),
-    ("byte order mark only", "a.csv", b"\xef\xbb\xbf", "{}: the file is empty; expected a header"),
     ("no byte", "a.jsonl", b"", "{}: the file is empty; expected one JSON object per line"),
-    ("blank lines", "a.jsonl", b"\n \r\n", "{}: the file is empty; expected one JSON object"),
-    ("no byte", "a.csv.gz", b"", "{}: the file is empty; expected a header line"),
-    ("nothing packed", "a.jsonl.gz", gzip.compress(b""), "{}: the file is empty; expected one"),
     ("repeated column", "a.csv", b"\nq,n,q\n", "{}, line 2: column 'q' appears more than once"),
     ("too few cells", "a.csv", b"q,n\n1,2\n\n1\n", "{}, line 4: 1 cells, but the header has 2"),
-    ("too many cells", "a.csv", b"q,n\n'1,2',3\n", "{}, line 2: 3 cells, but the header has 2 col"),
     ("unclosed quote", "a.csv", b'q,n\n1,2\n"1,2\n3,4\n', "{}, line 3: broken CSV (unexpected end"),
-    ("text after quote", "a.csv", b'q,n\n"1"x,2\n', "{}, line 2: broken CSV (',' expected after"),
     ("bare carriage returns", "a.csv", b"q,n\r1,2\r", "{}, line 1: broken CSV (new-line character"),
-    ("NUL", "a.csv", b'q,n\n"x\ny\0",2\n', "{}, line 3: a NUL byte; expected a UTF-8 text file"),
     ("NUL", "a.jsonl", b'{"q": "\0"}', "{}, line 1: a NUL byte; expected a UTF-8 text file"),
     ("latin-1", "a.csv", b"q,n\nx,1\ncaf\xe9,2\n", "{}, line 3: byte 0xe9 is not UTF-8; exp"),
-    ("latin-1", "a.jsonl", b'{"q": "caf\xe9"}\n', "{}, line 1: byte 0xe9 is not UTF-8; expected"),
-    ("UTF-16", "a.csv", "q,n\n1,2\n".encode("utf-16"), "{}, line 1: "),
-    ("UTF-16 without mark", "a.csv", "q,n\n".encode("utf-16-le"), "{}, line 1: a NUL byte"),
-    ("cut character", "a.csv", b"q,n\nx,\xe2\x82", "{}, line 2: byte 0xe2 is not UTF-8"),
     ("cut gzip", "a.csv.gz", PACKED[:-9], "truncated or damaged gzip data"),
-    ("damaged gzip", "a.csv.gz", PACKED[:20] + b"\0\xff\0\xff" + PACKED[24:], "damaged gzip data"),
-    ("wrong checksum", "a.csv.gz", PACKED[:-8] + bytes(8), "after line 5001: truncated or damaged"),
     ("no gzip", "a.jsonl.gz", b'{"q": 1}\n', "{}, after line 0: truncated or damaged gzip data ("),
-    ("gzip not named so", "a.csv", PACKED, "expected a UTF-8"),
     ("no JSON", "a.jsonl", b'{}\n{"q": 1,}\n', "{}, line 2: not a JSON object ("),
     ("cut JSON", "a.jsonl", b'{"q": 1}\n{"q": "x', "{}, line 2: not a JSON object (Unterminated"),
-    ("two objects", "a.jsonl", b"{} {}\n", "{}, line 1: not a JSON object (Extra data"),
     ("a list", "a.jsonl", b"[1]\n", "{}, line 1: expected a JSON object, found list"),
-    ("a text", "a.jsonl", b'\n"q"\n', "{}, line 2: expected a JSON object, found str"),
-    ("null", "a.jsonl", b"null", "{}, line 1: expected a JSON object, found NoneType"),
     ("NaN", "a.jsonl", b'{"q": NaN}', "{}, line 1: not a JSON object (NaN is not JSON; use null)"),
-    ("infinity", "a.jsonl", b'{"q": -Infinity}', "not a JSON object (-Infinity is not JSON; use n"),
     ("repeated key", "a.jsonl", b'{"q": 1, "n": 2, "q": 1}', "line 1: not a JSON object (key 'q'"),
     ("deep nesting", "a.jsonl", b'{"q": ' + b"[" * 200_000, "{}, line 1: not a JSON object (nest"),
-    ("endless integer", "a.jsonl", b'{"q": ' + b"9" * 5000 + b"}", "{}, line 1: not a JSON object"),
 ]
 
 
@@ -164,9 +134,3 @@ def test_json_lines_read_back(
     path.write_text("".join(map(json_line, rows)), "utf-8", newline="")
     back = [values for _, values in read(path)]
     assert json.dumps(back) == json.dumps(rows)  # 1, 1.0 and True differ here, and key order
-
-
-def test_bytes_of_lines() -> None:
-    assert csv_line(['x"y', "line\rfeed", None, 0.25, "é,"]) == '"x""y","line\rfeed",,0.25,"é,"\n'
-    assert json_line({"b": 'é"\u2028', "a": None}) == '{"b": "é\\"\u2028", "a": null}\n'
-    assert json_line({"\ud83d": "\\\udc00"}) == '{"\\ud83d": "\\\\\\udc00"}\n'

@@ -33,13 +33,6 @@ def test_leaks_are_dropped_on_request() -> None:
     assert note.endswith("(dropped)")
 
 
-def test_a_table_without_splits_is_held_out() -> None:
-    plain = table(np.eye(3), queries=["alpha", "beta", "gamma"])
-    found, (note,) = with_splits(plain, 0.56, False)
-    assert found.splits == sorted(plain.hold_out(0.56).splits or [])
-    assert note == "no column 'split': 56% of the queries are held out as 'test'"
-
-
 def test_no_training_row_is_one_clean_error() -> None:
     with pytest.raises(DataError, match="no row has the split 'train'; found dev, test"):
         with_splits(TABLE.take([1, 3, 4]), 0.2, False)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from zooter_lite.errors import DataError
-from zooter_lite.table import as_table, in_router_order
+from zooter_lite.table import in_router_order
 from zooter_lite.table.columns import Columns
 from zooter_lite.table.reward_table import RewardTable, build_table
 
@@ -75,23 +74,12 @@ def test_every_column_is_kept() -> None:
     np.testing.assert_array_equal(table.costs, [[NAN, 3.5], [NAN, NAN]])
 
 
-@pytest.mark.parametrize(
-    ("cell", "value"),
-    [
-        (".5", 0.5),
-        ("+1.", 1.0),
-        ("-1E-3", -0.001),
-        (" 7 ", 7.0),
-        (3, 3.0),
-        ("", NAN),
-        (None, NAN),
-        (NAN, NAN),
-        (3.4e38, 3.4e38),
-    ],
-)
-def test_a_number_is_read(cell: object, value: float) -> None:
-    table = build(reward__a=[cell, 1], reward__b=[0, 0])
-    np.testing.assert_equal(table.rewards[0, 0], np.float32(value))
+def test_a_number_is_read_from_a_text() -> None:
+    cells = [".5", "+1.", "-1E-3", " 7 ", "", None, NAN, 3.4e38]
+    zeros = np.zeros(len(cells))
+    found = build(query=list("abcdefgh"), reward__a=cells, reward__b=zeros).rewards[:, 0]
+    expected = [0.5, 1, -0.001, 7, NAN, NAN, NAN, 3.4e38]
+    np.testing.assert_array_equal(found, np.array(expected, dtype=np.float32))
 
 
 HERE = "t.csv, line 3"
@@ -104,18 +92,10 @@ FAILURES: list[tuple[str, dict[str, Any], str]] = [
         "found 1 among 'query', 'reward:a'",
     ),
     ("nameless expert", {"reward__": [1, 1]}, "t.csv: column 'reward:' names no expert"),
-    ("no rows", {"query": [], "reward__a": [], "reward__b": []}, "t.csv: no rows; expected one"),
-    ("no reward in a row", {"reward__a": [1, ""], "reward__b": [1, None]}, f"{HERE}: no reward at"),
     ("lone cost", {"cost__c": [1, 1]}, "t.csv: column 'cost:c' has no column 'reward:c' beside"),
-    ("lone response", {"response__c": ["", ""]}, "column 'response:c' has no column 'reward:c'"),
     ("empty query", {"query": ["one", " \t"]}, f"{HERE}, column 'query': empty; expected text"),
-    ("null query", {"query": ["one", None]}, f"{HERE}, column 'query': empty; expected text"),
     ("number as query", {"query": ["one", 2]}, f"{HERE}, column 'query': expected text, found int"),
-    ("empty split", {"split": ["train", ""]}, f"{HERE}, column 'split': empty; expected text"),
-    ("list as subset", {"subset": ["s", []]}, f"{HERE}, column 'subset': expected text, found lis"),
     ("number as response", {"response__b": ["x", 1.5]}, "'response:b': expected text, found float"),
-    ("infinite cost", {"cost__b": [1, "-Infinity"]}, f"{HERE}, column 'cost:b': -Infinity is not"),
-    ("text as cost", {"cost__a": [1, "$3"]}, f"{HERE}, column 'cost:a': '$3' is not a number"),
 ]
 
 
@@ -128,9 +108,7 @@ def test_a_column_that_cannot_be_used_is_refused(changed: dict[str, Any], messag
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "cell", ["n/a", "nan", "NaN", "-", "1,5", "0x10", "1_000", " ", "1e", ".", True, [1.0], {}]
-)
+@pytest.mark.parametrize("cell", ["n/a", "NaN", "1_000", " ", True, [1.0]])
 def test_a_reward_that_is_no_number_is_refused(cell: object) -> None:
     expected = f"{HERE}, column 'reward:a': {cell!r} is not a number (leave the cell empty if"
     with pytest.raises(DataError, match=re.escape(expected)):
@@ -140,10 +118,8 @@ def test_a_reward_that_is_no_number_is_refused(cell: object) -> None:
 @pytest.mark.parametrize(
     ("cell", "shown"),
     [
-        ("inf", "inf"),
         ("-INF", "-INF"),
-        ("1e400", "1e400"),
-        (1e39, "1e+39"),
+        ("1e39", "1e39"),
         pytest.param(10**400, "1000000", id="huge"),
     ],
 )
@@ -153,14 +129,7 @@ def test_an_infinite_reward_is_refused(cell: object, shown: str) -> None:
     assert str(caught.value).endswith(" is not finite in 32 bits; expected a number")
 
 
-@pytest.mark.parametrize("cell", [1e39, -np.inf])
-def test_an_infinite_reward_in_an_array_is_refused(cell: float) -> None:
-    expected = f"{HERE}, column 'reward:a': {cell} is not finite"
-    with pytest.raises(DataError, match=re.escape(expected)):
-        build(reward__a=np.array([1, cell]))
-
-
-@pytest.mark.parametrize("cell", [5, 1.5, True, {"x": 1}, ["x", 1], [None], [["x"]]])
+@pytest.mark.parametrize("cell", [5, {"x": 1}, ["x", 1]])
 def test_tags_of_a_wrong_type_are_refused(cell: object) -> None:
     expected = f"{HERE}, column 'tags': expected a list of texts, found {cell!r}"
     with pytest.raises(DataError, match=re.escape(expected)):
@@ -181,14 +150,6 @@ def test_take_moves_every_field_of_a_row_together() -> None:
     assert table.query_ids == ["2", "0", "2"]
 
 
-def test_take_of_no_row_and_of_missing_columns() -> None:
-    none = build().take([])
-    assert len(none) == 0
-    assert none.rewards.shape == (0, 2)
-    one = build().take([1])
-    assert (one.splits, one.tags, one.costs, one.responses) == (None, None, None, None)
-
-
 def test_experts_of_a_router_are_taken_and_ordered_in_every_field() -> None:
     scores: dict[str, Any] = {"score:s:a": [1, 2], "score:s:b": [3, None], "score:s:c": [5, 6]}
     whole = build(reward__c=[7, None], cost__a=[1, 2], response__c=["x", None], **scores)
@@ -204,12 +165,6 @@ def test_experts_of_a_router_are_taken_and_ordered_in_every_field() -> None:
         in_router_order(whole, ["d", "b"], "t.csv")
     with pytest.raises(DataError, match="query '1' has no reward for any expert of the router"):
         in_router_order(whole.take([1]), ["c"], "t.csv")
-
-
-def test_a_table_is_taken_as_what_it_is() -> None:
-    table = build()
-    assert as_table(table) is table
-    assert as_table(pa.table({"query": ["x"], "reward:a": [1], "reward:b": [0]})).queries == ["x"]
 
 
 def test_scores_of_a_scorer_that_lacks_an_expert_are_left_out() -> None:
@@ -233,14 +188,6 @@ def test_an_id_that_stands_at_two_queries_is_refused() -> None:
         build(query_id=[["x"], "y"])
 
 
-def test_rows_of_a_split() -> None:
-    table = table_of(["p", "q", "r", "s"], ["train", "test", "train", "Test"])
-    assert table.rows("train").tolist() == [0, 2]
-    assert table.rows("test").tolist() == [1]
-    assert table.rows("dev").tolist() == []
-    assert table_of(["p", "q"]).rows("train").tolist() == []
-
-
 def test_leaks_are_rows_whose_query_stands_in_train_with_white_space_folded() -> None:
     queries = ["a  b", " a b\n", "a\tb", "ab", "A b", "a  b", "c", "c"]
     splits = ["train", "test", "dev", "test", "test", "train", "test", "dev"]
@@ -251,25 +198,11 @@ def test_leaks_are_rows_whose_query_stands_in_train_with_white_space_folded() ->
 def test_hold_out_depends_on_each_query_alone() -> None:
     queries = [f"query number {i}" for i in range(4000)]
     table = table_of(queries).hold_out()
-    assert table.splits is not None
-    split = dict(zip(queries, table.splits, strict=True))
-    assert set(split.values()) == {"train", "test"}
     assert 0.17 < len(table.rows("test")) / 4000 < 0.23  # 0.2 and five standard errors
-    backwards = table_of(queries[::-1][:1500]).hold_out()
-    assert backwards.splits == [split[query] for query in backwards.queries]
-    spaced = table_of([f"  {query.replace(' ', '  ')}\n" for query in queries]).hold_out()
-    assert spaced.splits == table.splits
-    assert table.leaks().tolist() == []
-
-
-def test_hold_out_is_the_same_on_every_machine_and_nests_by_share() -> None:
+    spaced = [f"  {query.replace(' ', '  ')}\n" for query in queries[::-1]]
+    assert table_of(spaced).hold_out().splits == (table.splits or [])[::-1]
     # sha256 of "alpha" begins with 8ed3f6ad: 0x8ed3f6ad / 2**32 = 0.558
     # and of "beta" with f44e64e7: 0.954
-    table = table_of(["alpha", "beta"])
-    assert table.hold_out(0.55).splits == ["train", "train"]
-    assert table.hold_out(0.56).splits == ["test", "train"]
-    assert table_of(["\ud800", "beta"]).hold_out(1.0).splits == ["test", "test"]
-    small, large = (
-        set(table_of([*map(str, range(500))]).hold_out(s).rows("test").tolist()) for s in (0.1, 0.3)
-    )
-    assert small < large
+    assert table_of(["alpha", "beta"]).hold_out(0.55).splits == ["train", "train"]
+    assert table_of(["alpha", "\ud800"]).hold_out(0.56).splits is not None
+    assert table_of(["alpha", "beta"]).hold_out(0.56).splits == ["test", "train"]
