@@ -20,16 +20,11 @@ def atomic_text(path: str) -> Iterator[TextIO]:
     A name that ends in .gz is compressed, without a time stamp, so that equal texts give
     equal bytes.
     """
+    packed = path.lower().endswith(".gz")
     with atomic_file(Path(path)) as partial, partial.open("wb") as raw:
-        binary: IO[bytes] = raw
-        if path.lower().endswith(".gz"):
-            binary = cast("IO[bytes]", gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
-        text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
-        yield text
-        text.flush()
-        text.detach()
-        if binary is not raw:
-            binary.close()
+        binary = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if packed else raw
+        with io.TextIOWrapper(cast("IO[bytes]", binary), encoding="utf-8", newline="") as text:
+            yield text
 
 
 @contextmanager

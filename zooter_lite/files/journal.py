@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,7 +17,6 @@ try:
 except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
-_BLOCK = 2**16
 _BINARY = getattr(os, "O_BINARY", 0)  # of Windows, which would change the ends of lines
 
 
@@ -140,18 +140,14 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
 
 def _mend(file: int) -> int:
     """Finish or cut the last line; return the length of the file."""
-    end = start = os.lseek(file, 0, os.SEEK_END)
-    last = b""  # what follows the last end of a line
-    while start and b"\n" not in last:
-        step = min(_BLOCK, start)
-        start -= step
-        os.lseek(file, start, os.SEEK_SET)
-        last = os.read(file, step) + last
-    last = last[last.rfind(b"\n") + 1 :]
-    if not last:
-        return end
-    if _parsed(last) is None:
-        os.ftruncate(file, end - len(last))
-        return end - len(last)
-    os.lseek(file, end, os.SEEK_SET)  # whole but for the end of the line
-    return end + os.write(file, b"\n")
+    end = os.fstat(file).st_size
+    if not end:
+        return 0
+    with mmap.mmap(file, end, access=mmap.ACCESS_READ) as text:
+        start = text.rfind(b"\n") + 1
+        last = text[start:]
+    if last and _parsed(last) is None:
+        os.ftruncate(file, start)
+        return start
+    os.lseek(file, end, os.SEEK_SET)
+    return end + os.write(file, b"\n" if last else b"")  # whole but for the end of the line

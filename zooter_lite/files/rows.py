@@ -6,7 +6,6 @@ import csv
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import IO, cast
 
 from zooter_lite.errors import DataError
@@ -34,32 +33,27 @@ def csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
     """
     csv.field_size_limit(_MAX_CELL)
     columns: list[str] = []
-    with _open_lines(path) as lines:
-        reader = csv.reader(iter(lines), strict=True)
-        while True:
-            line = lines.count + 1
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                raise DataError(f"{path}, line {line}: broken CSV ({error})") from error
-            if cells is None:
-                break
-            if not cells and len(columns) != 1:
-                continue
-            if not columns:
-                repeated = sorted({name for name in cells if cells.count(name) > 1})
-                if repeated:
-                    raise DataError(
-                        f"{path}, line {line}: column {repeated[0]!r} appears more than once"
-                    )
-                columns = cells
-            cells = cells or [""]
-            if len(cells) != len(columns):
-                raise DataError(
-                    f"{path}, line {line}: {len(cells)} cells, "
-                    f"but the header has {len(columns)} columns"
-                )
-            yield line, cells
+    reader = csv.reader(_lines(path), strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise DataError(f"{path}, line {line}: broken CSV ({error})") from error
+        if cells is None:
+            break
+        if not cells and len(columns) != 1:
+            continue
+        if not columns:
+            check_different(cells, f"{path}, line {line}")
+            columns = cells
+        cells = cells or [""]
+        if len(cells) != len(columns):
+            raise DataError(
+                f"{path}, line {line}: {len(cells)} cells, "
+                f"but the header has {len(columns)} columns"
+            )
+        yield line, cells
     if not columns:
         raise DataError(f"{path}: the file is empty; expected a header line with column names")
 
@@ -73,53 +67,43 @@ def json_rows(path: str) -> Iterator[tuple[int, dict[str, object]]]:
         Missing, empty, truncated or badly encoded file; a line that is no JSON object.
     """
     empty = True
-    with _open_lines(path) as lines:
-        for text in lines:
-            if not text.strip():
-                continue
-            try:
-                value = json_object(text)
-            except ValueError as error:
-                raise DataError(f"{path}, line {lines.count}: {error}") from error
-            empty = False
-            yield lines.count, value
+    for line, text in enumerate(_lines(path), 1):
+        if not text.strip():
+            continue
+        try:
+            value = json_object(text)
+        except ValueError as error:
+            raise DataError(f"{path}, line {line}: {error}") from error
+        empty = False
+        yield line, value
     if empty:
         raise DataError(f"{path}: the file is empty; expected one JSON object per line")
 
 
-@contextmanager
-def _open_lines(path: str) -> Iterator[_Lines]:
+def _lines(path: str) -> Iterator[str]:
     opener = gzip.open if path.lower().endswith(".gz") else open
+    line = 0
     try:
-        stream = cast("IO[bytes]", opener(path, "rb"))
+        with cast("IO[bytes]", opener(path, "rb")) as stream:
+            for line, raw in enumerate(stream, 1):
+                try:
+                    text = decode_line(raw, first=line == 1)
+                except ValueError as error:
+                    raise DataError(f"{path}, line {line}: {error}") from error
+                yield text
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}, after line {line}: truncated or damaged gzip data ({error})"
+        ) from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    with stream:
-        yield _Lines(stream, path)
 
 
-class _Lines:
-    """Decoded lines of a byte stream, counted, with errors that name the line."""
-
-    def __init__(self, stream: IO[bytes], name: str) -> None:
-        self.name = name
-        self.count = 0
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[str]:
-        try:
-            for raw in self._stream:
-                self.count += 1
-                try:
-                    yield decode_line(raw, first=self.count == 1)
-                except ValueError as error:
-                    raise DataError(f"{self.name}, line {self.count}: {error}") from error
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(
-                f"{self.name}, after line {self.count}: truncated or damaged gzip data ({error})"
-            ) from error
-        except OSError as error:
-            raise DataError(f"{self.name}: {error.strerror or error}") from error
+def check_different(columns: Sequence[str], where: str) -> None:
+    """Raise DataError where two columns have one name."""
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise DataError(f"{where}: column {repeated[0]!r} appears more than once")
 
 
 def no_column(source: str, column: str, found: Sequence[str], advice: str = "") -> DataError:

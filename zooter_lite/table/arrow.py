@@ -15,6 +15,7 @@ import numpy as np
 
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files.atomic import atomic_file
+from zooter_lite.files.rows import check_different
 from zooter_lite.table.columns import NUMBERS, ArrowTexts, Column, Columns, Wanted, by_row, objects
 
 IN_MEMORY = 32 * 2**20  # bytes of a Parquet file up to which it is simply read
@@ -83,24 +84,20 @@ def read_frame(frame: Any, source: str, wanted: Wanted) -> Columns:
     pa = _package("pyarrow", f"{source}: reading a frame")
     if isinstance(frame, Mapping) and frame and all(map(_is_dataset, frame.values())):
         return _joined(frame, source, wanted)
-    if _is_dataset(frame):
-        names = list(frame.column_names)
-        kept = _kept(names, wanted, source)
-        return _columns(frame.select_columns(kept).with_format("arrow")[:], names, source)
     if hasattr(frame, "iloc"):  # pandas, whose columns of objects may hold what Arrow cannot
         names = [str(name) for name in frame.columns]
         kept = _kept(names, wanted, source)
         series = {name: frame.iloc[:, names.index(name)] for name in kept}
         cells = {name: _of_series(name, one, source) for name, one in series.items()}
         return Columns(source, cells, names, by_row(source))
-    if not hasattr(frame, "__arrow_c_stream__"):
-        raise DataError(
-            f"{source}: found {type(frame).__name__}; expected a pandas or polars frame, "
-            "a datasets.Dataset or an Arrow table"
-        )
-    table = pa.table(frame)
-    names = table.column_names
-    return _columns(table.select(_kept(names, wanted, source)), names, source)
+    if not _is_dataset(frame):
+        if not hasattr(frame, "__arrow_c_stream__"):
+            raise DataError(
+                f"{source}: found {type(frame).__name__}; expected a pandas or polars frame, "
+                "a datasets.Dataset or an Arrow table"
+            )
+        frame = pa.table(frame)
+    return _columns(_picked(frame, wanted, source), frame.column_names, source)
 
 
 def _is_dataset(frame: object) -> bool:
@@ -112,8 +109,7 @@ def _joined(parts: Mapping[str, Any], source: str, wanted: Wanted) -> Columns:
 
     tables, names = [], dict[str, None]()
     for split, part in parts.items():
-        kept = _kept(list(part.column_names), wanted, source)
-        table = part.select_columns(kept).with_format("arrow")[:]
+        table = _picked(part, wanted, source)
         if "split" not in table.column_names:
             table = table.append_column("split", pa.array([str(split)] * len(table), pa.string()))
         tables.append(table)
@@ -137,11 +133,18 @@ def _of_series(name: str, series: Any, source: str) -> Column:
 
 
 def _kept(names: Sequence[str], wanted: Wanted, source: str) -> list[str]:
-    """Names of the columns to read; an error where one stands twice."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{source}: column {repeated[0]!r} appears more than once")
+    check_different(names, source)
     return [name for name in names if wanted(name)]
+
+
+def _picked(frame: Any, wanted: Wanted, source: str) -> Any:
+    """Arrow table of the wanted columns of a data set or an Arrow table."""
+    kept = _kept(frame.column_names, wanted, source)
+    return (
+        frame.select_columns(kept).with_format("arrow")[:]
+        if _is_dataset(frame)
+        else frame.select(kept)
+    )
 
 
 def _columns(table: Any, names: Sequence[str], source: str) -> Columns:

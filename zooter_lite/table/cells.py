@@ -128,28 +128,22 @@ def check_texts(name: str, cells: Column, where: Where, *, empty: bool) -> None:
             raise DataError(f"{where(row)}, column {name!r}: empty; expected text")
 
 
-def tags_of(cell: object) -> list[str]:
-    """Tags of one cell: a list of texts, or a text with ; between them.
+def tag_lists(cells: Column, where: Where) -> list[list[str]]:
+    """Tags of each row, whose cell is a list of texts, or a text with ; between them.
 
     Raises
     ------
     DataError
-        It is neither.
+        A cell is neither.
     """
-    parts = [] if cell is None else cell.split(TAG_SIGN) if isinstance(cell, str) else cell
-    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-        raise DataError(f"column 'tags': expected a list of texts, found {cell!r}")
-    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
-
-
-def tag_lists(cells: Column, where: Where) -> list[list[str]]:
-    """Tags of each row."""
     lists = []
     for row, cell in enumerate(cells):
-        try:
-            lists.append(tags_of(cell))
-        except DataError as error:
-            raise DataError(f"{where(row)}, {error}") from error
+        parts = [] if cell is None else cell.split(TAG_SIGN) if isinstance(cell, str) else cell
+        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            raise DataError(
+                f"{where(row)}, column 'tags': expected a list of texts, found {cell!r}"
+            )
+        lists.append(list(dict.fromkeys(part.strip() for part in parts if part.strip())))
     return lists
 
 

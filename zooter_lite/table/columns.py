@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,35 +71,21 @@ class ArrowTexts(Sequence[str]):
     """
 
     def __init__(self, column: Any, rows: NDArray[np.int64] | None = None) -> None:
-        self._column = column
-        self._rows = rows
+        self.column = column
+        self.rows = np.arange(len(column)) if rows is None else rows
 
     def __len__(self) -> int:
-        return len(self._column) if self._rows is None else len(self._rows)
+        return len(self.rows)
 
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-
-    def __getitem__(self, place: int | slice) -> str | list[str]:
+    def __getitem__(self, place: Any) -> Any:  # a text, or the list of a slice
+        rows = self.rows[place]
         if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        row = range(len(self))[place]
-        text: str = self._column[row if self._rows is None else int(self._rows[row])].as_py()
-        return text
-
-    def __iter__(self) -> Iterator[str]:
-        return (self[place] for place in range(len(self)))
-
-    def take(self, rows: NDArray[np.int64]) -> ArrowTexts:
-        """Return the texts at these positions, without reading them."""
-        return ArrowTexts(self._column, rows if self._rows is None else self._rows[rows])
+            return [self.column[row].as_py() for row in rows.tolist()]
+        return self.column[int(rows)].as_py()
 
 
 def taken(texts: Sequence[str], rows: NDArray[np.int64]) -> Sequence[str]:
     """Texts at these positions: on disk where they were, else a list."""
     if isinstance(texts, ArrowTexts):
-        return texts.take(rows)
+        return ArrowTexts(texts.column, texts.rows[rows])
     return [texts[row] for row in rows.tolist()]

@@ -19,7 +19,9 @@ def query_hashes(queries: Iterable[str]) -> NDArray[np.uint64]:
 
     Two of a million keys share a hash with a probability of 3e-8.
     """
-    return np.fromiter((_digest(query_key(query)) for query in queries), dtype=np.uint64)
+    keys = (query_key(query).encode("utf-8", "surrogatepass") for query in queries)
+    starts = (int.from_bytes(hashlib.sha256(key).digest()[:8], "big") for key in keys)
+    return np.fromiter(starts, dtype=np.uint64)
 
 
 def query_groups(queries: Iterable[str]) -> NDArray[np.int64]:
@@ -34,7 +36,3 @@ def query_groups(queries: Iterable[str]) -> NDArray[np.int64]:
     number = np.empty(len(first), dtype=np.int64)
     number[np.argsort(first)] = np.arange(len(first))
     return number[place]
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
