@@ -129,13 +129,6 @@ def test_an_infinite_reward_is_refused(cell: object, shown: str) -> None:
     assert str(caught.value).endswith(" is not finite in 32 bits; expected a number")
 
 
-@pytest.mark.parametrize("cell", [5, {"x": 1}, ["x", 1]])
-def test_tags_of_a_wrong_type_are_refused(cell: object) -> None:
-    expected = f"{HERE}, column 'tags': expected a list of texts, found {cell!r}"
-    with pytest.raises(DataError, match=re.escape(expected)):
-        build(tags=[["x"], cell])
-
-
 def test_take_moves_every_field_of_a_row_together() -> None:
     table = table_of(["p", "q", "r"], ["train", "test", "dev"]).take([2, 0, 2])
     assert table.queries == ["r", "p", "r"]

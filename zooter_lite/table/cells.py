@@ -53,13 +53,14 @@ def matrix(
 
 def responses_of(columns: Columns, experts: Sequence[str]) -> list[list[str | None]] | None:
     """Responses of all experts to each query; None where there is no such column."""
-    found = {e: columns.cells.get(f"response:{e}") for e in experts}
-    for expert, cells in found.items():
-        check_texts(f"response:{expert}", cells or (), columns.where, empty=True)
-    if not any(found.values()):
+    names = [f"response:{expert}" for expert in experts]
+    found = {name: columns.cells[name] for name in names if name in columns.cells}
+    if not found:
         return None
-    by_expert = [cells or [None] * len(columns) for cells in found.values()]
-    return [list(texts) for texts in zip(*by_expert, strict=True)]
+    for name, cells in found.items():
+        check_texts(name, cells, columns.where, empty=True)
+    empty = [None] * len(columns)
+    return [list(row) for row in zip(*(found.get(name, empty) for name in names), strict=True)]
 
 
 def scores_of(columns: Columns, experts: Sequence[str]) -> dict[str, NDArray[np.float64]]:

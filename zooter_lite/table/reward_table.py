@@ -230,20 +230,18 @@ def write_table(table: RewardTable, path: str) -> None:
         "split": table.splits,
         "tags": table.tags,
     }
-    matrices = {"reward": table.rewards, "cost": table.costs}
-    for prefix, matrix in matrices.items():
-        if matrix is not None:
-            columns |= _by_expert(prefix, table.experts, matrix)
-    if table.responses is not None:
-        responses = list(zip(*table.responses, strict=True))
-        columns |= {f"response:{e}": responses[i] for i, e in enumerate(table.experts)}
-    for scorer, scores in table.scores.items():
-        columns |= _by_expert(f"score:{scorer}", table.experts, scores)
+    groups: dict[str, Any] = {
+        "reward": table.rewards,
+        "cost": table.costs,
+        "response": table.responses,
+    }
+    groups |= {f"score:{scorer}": values for scorer, values in table.scores.items()}
+    for prefix, rows in groups.items():
+        for place, expert in enumerate(table.experts if rows is not None else ()):
+            columns[f"{prefix}:{expert}"] = (
+                rows[:, place] if isinstance(rows, np.ndarray) else [row[place] for row in rows]
+            )
     write_columns({name: column for name, column in columns.items() if column is not None}, path)
-
-
-def _by_expert(prefix: str, experts: Sequence[str], matrix: NDArray[Any]) -> dict[str, Column]:
-    return {f"{prefix}:{expert}": matrix[:, place] for place, expert in enumerate(experts)}
 
 
 def build_table(columns: Columns) -> RewardTable:
