@@ -70,6 +70,12 @@ BROKEN: list[tuple[str, str, bytes, str]] = [
     ("a list", "a.jsonl", b"[1]\n", "{}, line 1: expected a JSON object, found list"),
     ("NaN", "a.jsonl", b'{"q": NaN}', "{}, line 1: not a JSON object (NaN is not JSON; use null)"),
     ("repeated key", "a.jsonl", b'{"q": 1, "n": 2, "q": 1}', "line 1: not a JSON object (key 'q'"),
+    (
+        "nesting",
+        "a.jsonl",
+        b'{"q": ' + b"[" * 400 + b"]" * 400 + b"}",
+        "line 1: not a",
+    ),
     ("deep nesting", "a.jsonl", b'{"q": ' + b"[" * 200_000, "{}, line 1: not a JSON object (nest"),
 ]
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 
 MAX_DEPTH = 400  # of JSON; the json module refuses somewhere below a thousand
-_TOO_DEEP = f"not a JSON object (nested deeper than {MAX_DEPTH})"
-_BRACKETS = re.compile(r"[\[{\]}]")
 
 
 def decode_line(raw: bytes, *, first: bool = False) -> str:
@@ -42,26 +38,21 @@ def json_object(text: str) -> dict[str, object]:
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique_object, parse_constant=_refuse_constant)
+        if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+            raise RecursionError
     except ValueError as error:
         raise ValueError(f"not a JSON object ({error})") from error
     except RecursionError as error:
-        raise ValueError(_TOO_DEEP) from error
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
-        raise ValueError(_TOO_DEEP)
+        raise ValueError(f"not a JSON object (nested deeper than {MAX_DEPTH})") from error
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, found {type(value).__name__}")
     return value
 
 
-def _depth(text: str) -> int:
-    """Return how deep valid JSON is nested.
-
-    >>> _depth('{"a": [1, "[[["], "b": []}')
-    2
-    """
-    outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
-    steps = (1 if bracket in "[{" else -1 for bracket in _BRACKETS.findall("".join(outside)))
-    return max(accumulate(steps), default=0)
+def _depth(value: object) -> int:
+    if not isinstance(value, (dict, list)):
+        return 0
+    return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
 
 
 def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:

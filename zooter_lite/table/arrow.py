@@ -125,11 +125,10 @@ def _of_series(name: str, series: Any, source: str) -> Column:
     import pyarrow as pa
 
     try:
-        column = pa.array(series, from_pandas=True)
+        column = pa.table({name: series}).column(0)
     except (pa.ArrowException, UnicodeEncodeError):  # cells of several types
         return list(series.astype(object).where(series.notna(), None))
-    chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
-    return _column(name, chunked, source)
+    return _column(name, column, source)
 
 
 def _kept(names: Sequence[str], wanted: Wanted, source: str) -> list[str]:

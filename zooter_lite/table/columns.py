@@ -84,8 +84,10 @@ class ArrowTexts(Sequence[str]):
         return self.column[int(rows)].as_py()
 
 
-def taken(texts: Sequence[str], rows: NDArray[np.int64]) -> Sequence[str]:
-    """Texts at these positions: on disk where they were, else a list."""
-    if isinstance(texts, ArrowTexts):
-        return ArrowTexts(texts.column, texts.rows[rows])
-    return [texts[row] for row in rows.tolist()]
+def taken(cells: Column | None, rows: NDArray[np.int64]) -> Any:
+    """Cells at these positions: texts on disk where they were, an array as one, else a list."""
+    if isinstance(cells, ArrowTexts):
+        return ArrowTexts(cells.column, cells.rows[rows])
+    if cells is None or isinstance(cells, np.ndarray):
+        return None if cells is None else cells[rows]
+    return [cells[row] for row in rows.tolist()]

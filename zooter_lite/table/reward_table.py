@@ -21,6 +21,9 @@ from zooter_lite.table.storage import read_columns, write_columns
 FloatArray = NDArray[np.float32]
 
 _PLAIN = ("query_id", "query", "subset", "split", "tags")
+_BY_ROW = (
+    "queries", "rewards", "subsets", "splits", "tags", "costs", "responses", "query_ids"
+)  # fmt: skip
 _PREFIXES = ("reward:", "cost:", "response:", "score:")
 
 
@@ -126,19 +129,10 @@ class RewardTable:
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> RewardTable:
         """Return the table of these rows, in the given order."""
-        index = [int(i) for i in rows]
-        return RewardTable(
-            queries=taken(self.queries, np.asarray(rows, dtype=np.int64)),
-            experts=self.experts,
-            rewards=self.rewards[index],
-            subsets=[self.subsets[i] for i in index],
-            splits=None if self.splits is None else [self.splits[i] for i in index],
-            tags=None if self.tags is None else [self.tags[i] for i in index],
-            costs=None if self.costs is None else self.costs[index],
-            responses=None if self.responses is None else [self.responses[i] for i in index],
-            query_ids=[self.query_ids[i] for i in index],
-            scores={name: values[index] for name, values in self.scores.items()},
-        )
+        index = np.asarray(rows, dtype=np.int64)
+        parts = {name: taken(getattr(self, name), index) for name in _BY_ROW}
+        scores = {name: values[index] for name, values in self.scores.items()}
+        return replace(self, **parts, scores=scores)
 
     def leaks(self) -> NDArray[np.int64]:
         """Rows outside `train` whose query also stands in `train` (white space folded)."""

@@ -47,7 +47,8 @@ def with_splits(
         notes.append(f"{len(leaks)} evaluated rows have a query that also stands in train ({done})")
         if drop_leaks:
             table = table.take(np.setdiff1d(np.arange(len(table)), leaks))
-    return _by_split(table), notes
+    order = np.argsort(np.asarray(table.splits), kind="stable")
+    return table if (np.diff(order) == 1).all() else table.take(order), notes
 
 
 def part_of(values: NDArray[Numbers], rows: NDArray[np.int64]) -> NDArray[Numbers]:
@@ -55,9 +56,3 @@ def part_of(values: NDArray[Numbers], rows: NDArray[np.int64]) -> NDArray[Number
     if len(rows) and rows[-1] - rows[0] == len(rows) - 1:  # for rows that ascend
         return values[int(rows[0]) : int(rows[-1]) + 1]
     return values[rows]
-
-
-def _by_split(table: RewardTable) -> RewardTable:
-    splits = np.asarray(table.splits)
-    order = np.argsort(splits, kind="stable")
-    return table if (splits[order] == splits).all() else table.take(order)
