@@ -6,14 +6,13 @@ Large ones are mapped from disk: the text of the queries stays there (`ArrowText
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from sys import intern
 from typing import Any
 
 import numpy as np
 
-from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.errors import DataError, needs
 from zooter_lite.files.atomic import atomic_file
 from zooter_lite.files.rows import check_different
 from zooter_lite.table.columns import NUMBERS, ArrowTexts, Column, Columns, Wanted, by_row, objects
@@ -27,16 +26,16 @@ def read_parquet(source: str, wanted: Wanted) -> Columns:
 
     That keeps an Arrow copy in its own cache folder ($HF_DATASETS_CACHE), which is mapped.
     """
-    pa = _package("pyarrow", f"{source}: reading Parquet")
+    with needs("fit", f"{source}: reading Parquet"):
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetFile
     path = Path(source)
     if not path.is_file():
         raise DataError(f"{source}: no such file")
     if path.stat().st_size == 0:
         raise DataError(f"{source}: the file is empty; expected a Parquet file")
     try:
-        with _package("pyarrow.parquet", source).ParquetFile(
-            path
-        ) as file:  # read_table trips over repeated names
+        with ParquetFile(path) as file:  # read_table trips over repeated names
             names = file.schema_arrow.names
             kept = _kept(names, wanted, source)
             if path.stat().st_size > IN_MEMORY:
@@ -50,7 +49,8 @@ def read_parquet(source: str, wanted: Wanted) -> Columns:
 
 def _mapped(source: str, names: list[str]) -> Any:
     """Arrow table of these columns, in files that are mapped into memory."""
-    datasets = _package("datasets", f"{source}: mapping a large file")
+    with needs("fit", f"{source}: mapping a large file"):
+        import datasets
     try:
         loaded = datasets.Dataset.from_parquet(source, columns=names)
     except Exception as error:  # its builder raises many unrelated classes
@@ -60,7 +60,8 @@ def _mapped(source: str, names: list[str]) -> Any:
 
 def read_datasets(source: str, wanted: Wanted) -> Columns:
     """Read a saved `datasets` folder, or whatever `load_dataset` finds under a name."""
-    datasets = _package("datasets", f"{source}: reading a datasets folder")
+    with needs("fit", f"{source}: reading a datasets folder"):
+        import datasets
     saved = any((Path(source) / name).exists() for name in ("state.json", "dataset_dict.json"))
     try:
         loaded = datasets.load_from_disk(source) if saved else datasets.load_dataset(source)
@@ -81,7 +82,8 @@ def read_frame(frame: Any, source: str, wanted: Wanted) -> Columns:
     DataError
         It is nothing of that kind, or names a column twice.
     """
-    pa = _package("pyarrow", f"{source}: reading a frame")
+    with needs("fit", f"{source}: reading a frame"):
+        import pyarrow as pa
     if isinstance(frame, Mapping) and frame and all(map(_is_dataset, frame.values())):
         return _joined(frame, source, wanted)
     if hasattr(frame, "iloc"):  # pandas, whose columns of objects may hold what Arrow cannot
@@ -185,7 +187,9 @@ def write_parquet(columns: Mapping[str, Column], path: str) -> None:
     DataError
         A column holds cells of several types, or the file cannot be written.
     """
-    pa = _package("pyarrow", f"{path}: writing Parquet")
+    with needs("fit", f"{path}: writing Parquet"):
+        import pyarrow as pa
+        from pyarrow.parquet import write_table
     arrays = {}
     for name, column in columns.items():
         kind = pa.float32() if isinstance(column, np.ndarray) else None
@@ -197,7 +201,7 @@ def write_parquet(columns: Mapping[str, Column], path: str) -> None:
                 f"{path}: column {name!r} cannot be written ({_flat(error)})"
             ) from error
     with atomic_file(Path(path)) as partial:
-        _package("pyarrow.parquet", path).write_table(pa.table(arrays), partial)
+        write_table(pa.table(arrays), partial)
 
 
 def _named(kind: Any) -> Any:
@@ -211,10 +215,3 @@ def _named(kind: Any) -> Any:
 
 def _flat(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _package(name: str, purpose: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(name.partition(".")[0], "fit", purpose) from error
