@@ -15,7 +15,7 @@ import numpy as np
 from zooter_lite.errors import DataError, needs
 from zooter_lite.files.atomic import atomic_file
 from zooter_lite.files.rows import check_different
-from zooter_lite.table.columns import NUMBERS, ArrowTexts, Column, Columns, Wanted, by_row, objects
+from zooter_lite.table.columns import NUMBERS, ArrowTexts, Column, Columns, Wanted, objects
 
 IN_MEMORY = 32 * 2**20  # bytes of a Parquet file up to which it is simply read
 TEXTS = 16 * 2**20  # bytes of queries up to which they become Python strings
@@ -91,7 +91,7 @@ def read_frame(frame: Any, source: str, wanted: Wanted) -> Columns:
         kept = _kept(names, wanted, source)
         series = {name: frame.iloc[:, names.index(name)] for name in kept}
         cells = {name: _of_series(name, one, source) for name, one in series.items()}
-        return Columns(source, cells, names, by_row(source))
+        return Columns(source, cells, names, lambda row: f"{source}, row {row + 1}")
     if not _is_dataset(frame):
         if not hasattr(frame, "__arrow_c_stream__"):
             raise DataError(
@@ -151,7 +151,7 @@ def _picked(frame: Any, wanted: Wanted, source: str) -> Any:
 def _columns(table: Any, names: Sequence[str], source: str) -> Columns:
     kept = table.column_names
     cells = {name: _column(name, table.column(name), source) for name in kept}
-    return Columns(source, cells, names, by_row(source))
+    return Columns(source, cells, names, lambda row: f"{source}, row {row + 1}")
 
 
 def _column(name: str, column: Any, source: str) -> Column:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,6 @@ from numpy.typing import NDArray
 from zooter_lite.errors import DataError
 from zooter_lite.files.rows import listed, no_column
 from zooter_lite.table.columns import Column, Columns, Where
-
-Number = TypeVar("Number", np.float32, np.float64)
 
 TAG_SIGN = ";"  # between the tags of a text
 _NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf|infinity)\s*", re.I)
@@ -39,11 +36,9 @@ def experts_of(columns: Columns) -> list[str]:
     return experts
 
 
-def matrix(
-    columns: Columns, prefix: str, experts: Sequence[str], kind: type[Number]
-) -> NDArray[Number]:
+def matrix(columns: Columns, prefix: str, experts: Sequence[str]) -> NDArray[np.float64]:
     """Numbers of all experts as (n_queries, n_experts), NaN where empty or absent."""
-    values = np.full((len(columns), len(experts)), np.nan, dtype=kind)
+    values = np.full((len(columns), len(experts)), np.nan)
     for place, expert in enumerate(experts):
         name = prefix + expert
         if name in columns.cells:
@@ -68,7 +63,7 @@ def scores_of(columns: Columns, experts: Sequence[str]) -> dict[str, NDArray[np.
     names = [name for name in columns.cells if name.startswith("score:")]
     scorers = dict.fromkeys(name.split(":")[1] for name in names)
     return {
-        scorer: matrix(columns, f"score:{scorer}:", experts, np.float64)
+        scorer: matrix(columns, f"score:{scorer}:", experts)
         for scorer in scorers
         if all(f"score:{scorer}:{expert}" in names for expert in experts)
     }

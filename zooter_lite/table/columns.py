@@ -42,16 +42,6 @@ class Columns:
         return len(next(iter(self.cells.values()), ()))
 
 
-def by_line(source: str, lines: Sequence[int]) -> Where:
-    """Locate rows by the lines of a file on which they start."""
-    return lambda row: f"{source}, line {lines[row]}"
-
-
-def by_row(source: str) -> Where:
-    """Locate rows by their number, from 1."""
-    return lambda row: f"{source}, row {row + 1}"
-
-
 def objects(column: Column) -> Sequence[Any]:
     """Cells as Python objects, None where a number is missing."""
     if not isinstance(column, np.ndarray):

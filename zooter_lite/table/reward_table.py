@@ -250,7 +250,7 @@ def build_table(columns: Columns) -> RewardTable:
     experts = cells.experts_of(columns)
     if len(columns) == 0:
         raise DataError(f"{source}: no rows; expected one row per query")
-    rewards = cells.matrix(columns, "reward:", experts, np.float32)
+    rewards = cells.matrix(columns, "reward:", experts).astype(np.float32)
     unrewarded = np.flatnonzero(np.isnan(rewards).all(axis=1))
     if len(unrewarded):
         raise DataError(
@@ -269,7 +269,7 @@ def build_table(columns: Columns) -> RewardTable:
         else ["all"] * len(columns),
         splits=list(read["split"]) if "split" in read else None,
         tags=cells.tag_lists(read["tags"], where) if "tags" in read else None,
-        costs=cells.matrix(columns, "cost:", experts, np.float32)
+        costs=cells.matrix(columns, "cost:", experts).astype(np.float32)
         if any(name.startswith("cost:") for name in read)
         else None,
         responses=cells.responses_of(columns, experts),

@@ -19,7 +19,7 @@ from zooter_lite.files.lines import csv_line, json_line
 from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv, json_rows
 from zooter_lite.table.arrow import read_datasets, read_parquet, write_parquet
 from zooter_lite.table.cells import TAG_SIGN
-from zooter_lite.table.columns import Column, Columns, Wanted, by_line
+from zooter_lite.table.columns import Column, Columns, Wanted
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 _HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -82,7 +82,7 @@ def _read_csv(source: str, wanted: Wanted) -> Columns:
         lines.append(line)
         for place, column in places:
             column.append(row[place] or None)
-    return Columns(source, dict(cells), names, by_line(source, lines))
+    return Columns(source, dict(cells), names, lambda row: f"{source}, line {lines[row]}")
 
 
 def _read_json(source: str, wanted: Wanted) -> Columns:
@@ -97,7 +97,7 @@ def _read_json(source: str, wanted: Wanted) -> Columns:
         for name, column in cells.items():
             column.append(values.get(name))
         lines.append(line)
-    return Columns(source, dict(cells), list(names), by_line(source, lines))
+    return Columns(source, dict(cells), list(names), lambda row: f"{source}, line {lines[row]}")
 
 
 def write_columns(columns: Mapping[str, Column], path: str) -> None:
