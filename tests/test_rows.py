@@ -53,38 +53,29 @@ def test_a_long_cell_is_read(tmp_path: Path) -> None:
 
 
 PACKED = gzip.compress(b"q,n\n" + b"x,1\n" * 5000, mtime=0)
-BROKEN: list[tuple[str, str, bytes, str]] = [
-    ("no byte", "a.csv", b"", "{}: the file is empty; expected a header line with column names"),
-    ("blank lines", "a.csv", b"\n\r\n\n", "{}: the file is empty; expected a header line"),
-    ("no byte", "a.jsonl", b"", "{}: the file is empty; expected one JSON object per line"),
-    ("repeated column", "a.csv", b"\nq,n,q\n", "{}, line 2: column 'q' appears more than once"),
-    ("too few cells", "a.csv", b"q,n\n1,2\n\n1\n", "{}, line 4: 1 cells, but the header has 2"),
-    ("unclosed quote", "a.csv", b'q,n\n1,2\n"1,2\n3,4\n', "{}, line 3: broken CSV (unexpected end"),
-    ("bare carriage returns", "a.csv", b"q,n\r1,2\r", "{}, line 1: broken CSV (new-line character"),
-    ("NUL", "a.jsonl", b'{"q": "\0"}', "{}, line 1: a NUL byte; expected a UTF-8 text file"),
-    ("latin-1", "a.csv", b"q,n\nx,1\ncaf\xe9,2\n", "{}, line 3: byte 0xe9 is not UTF-8; exp"),
-    ("cut gzip", "a.csv.gz", PACKED[:-9], "truncated or damaged gzip data"),
-    ("no gzip", "a.jsonl.gz", b'{"q": 1}\n', "{}, after line 0: truncated or damaged gzip data ("),
-    ("no JSON", "a.jsonl", b'{}\n{"q": 1,}\n', "{}, line 2: not a JSON object ("),
-    ("cut JSON", "a.jsonl", b'{"q": 1}\n{"q": "x', "{}, line 2: not a JSON object (Unterminated"),
-    ("a list", "a.jsonl", b"[1]\n", "{}, line 1: expected a JSON object, found list"),
-    ("NaN", "a.jsonl", b'{"q": NaN}', "{}, line 1: not a JSON object (NaN is not JSON; use null)"),
-    ("repeated key", "a.jsonl", b'{"q": 1, "n": 2, "q": 1}', "line 1: not a JSON object (key 'q'"),
-    (
-        "nesting",
-        "a.jsonl",
-        b'{"q": ' + b"[" * 400 + b"]" * 400 + b"}",
-        "line 1: not a",
-    ),
-    ("deep nesting", "a.jsonl", b'{"q": ' + b"[" * 200_000, "{}, line 1: not a JSON object (nest"),
+BROKEN: list[tuple[str, bytes, str]] = [
+    ("a.csv", b"", "{}: the file is empty; expected a header line with column names"),
+    ("a.csv", b"\n\r\n\n", "{}: the file is empty; expected a header line"),
+    ("a.jsonl", b"", "{}: the file is empty; expected one JSON object per line"),
+    ("a.csv", b"\nq,n,q\n", "{}, line 2: column 'q' appears more than once"),
+    ("a.csv", b"q,n\n1,2\n\n1\n", "{}, line 4: 1 cells, but the header has 2"),
+    ("a.csv", b'q,n\n1,2\n"1,2\n3,4\n', "{}, line 3: broken CSV (unexpected end"),
+    ("a.csv", b"q,n\r1,2\r", "{}, line 1: broken CSV (new-line character"),
+    ("a.jsonl", b'{"q": "\0"}', "{}, line 1: a NUL byte; expected a UTF-8 text file"),
+    ("a.csv", b"q,n\nx,1\ncaf\xe9,2\n", "{}, line 3: byte 0xe9 is not UTF-8; exp"),
+    ("a.csv.gz", PACKED[:-9], "truncated or damaged gzip data"),
+    ("a.jsonl.gz", b'{"q": 1}\n', "{}, after line 0: truncated or damaged gzip data ("),
+    ("a.jsonl", b'{}\n{"q": 1,}\n', "{}, line 2: not a JSON object ("),
+    ("a.jsonl", b'{"q": 1}\n{"q": "x', "{}, line 2: not a JSON object (Unterminated"),
+    ("a.jsonl", b"[1]\n", "{}, line 1: expected a JSON object, found list"),
+    ("a.jsonl", b'{"q": NaN}', "{}, line 1: not a JSON object (NaN is not JSON; use null)"),
+    ("a.jsonl", b'{"q": 1, "n": 2, "q": 1}', "line 1: not a JSON object (key 'q'"),
+    ("a.jsonl", b'{"q":' + b"[" * 400 + b"]" * 400 + b"}", "JSON object (nested deeper than 400"),
+    ("a.jsonl", b'{"q": ' + b"[" * 200_000, "{}, line 1: not a JSON object (nest"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [case[1:] for case in BROKEN],
-    ids=[f"{what} in {name}" for what, name, _, _ in BROKEN],
-)
+@pytest.mark.parametrize(("name", "content", "message"), BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_file_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)

@@ -332,7 +332,7 @@ BROKEN: list[tuple[str, bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "message"), BROKEN)
+@pytest.mark.parametrize(("name", "content", "message"), BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_or_missing_table(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
     with suppress(OSError):
@@ -392,7 +392,7 @@ def test_a_large_table_stays_on_disk_and_reads_the_same(
         read_table(str(tmp_path / "bad.parquet"))
 
 
-@pytest.mark.parametrize("save", [save_csv, save_parquet, save_dataset_dict])
+@pytest.mark.parametrize("save", [save_csv, save_parquet])
 def test_columns_are_left_out_on_request(tmp_path: Path, save: Callable[[Path], Path]) -> None:
     path, whole = save(tmp_path), RewardTable.read(save(tmp_path))
     assert_same(RewardTable.read(path, responses=False), replace(whole, responses=None))
