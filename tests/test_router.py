@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,12 +17,10 @@ from tests.helpers import (
     replace_file,
     toy_embedding,
     toy_encoder,
-    toy_files,
     toy_head,
     toy_router,
 )
 from zooter_lite.errors import DataError, RouterError
-from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.router import Router
 
@@ -87,12 +84,6 @@ def test_one_text_instead_of_a_list_is_refused(path: Path) -> None:
         Router.load(path).route("one two")
 
 
-def test_progress_adds_up(path: Path) -> None:
-    steps: list[int] = []
-    Router.load(path).predict_proba(QUERIES, steps.append)
-    assert sum(steps) == len(QUERIES)
-
-
 def test_the_graph_must_name_the_experts_of_config(path: Path) -> None:
     edit_config(path, lambda config: config["experts"].reverse())
     with pytest.raises(RouterError, match=r"router\.onnx and config\.json name different experts"):
@@ -106,33 +97,10 @@ def test_the_graph_must_name_the_max_length_of_config(path: Path, max_length: in
         Router.load(path)
 
 
-def test_a_graph_that_is_none_names_the_folder(path: Path) -> None:
-    replace_file(path, "router.onnx", b"nothing")
-    with pytest.raises(RouterError, match=f"{path.name}: router.onnx: the graph is not one"):
-        Router.load(path)
-
-
 def test_a_graph_without_the_contracts_outputs_is_refused(path: Path) -> None:
     replace_file(path, "router.onnx", toy_encoder().graph)
     with pytest.raises(RouterError, match=r"has the outputs .'unit': 6., expected .'probs': 3"):
         Router.load(path)
-
-
-def test_another_routers_graph_is_refused(path: Path) -> None:
-    others = ["x", "y", "z"]
-    replace_file(path, "router.onnx", router_graph(toy_encoder(), toy_head("linear"), others))
-    with pytest.raises(RouterError, match="name different experts"):
-        Router.load(path)
-
-
-def test_expert_names_in_any_script(tmp_path: Path) -> None:
-    experts = ["専門家", 'a"b\\c', "é;,"]
-    toy_router(tmp_path / "r", experts=experts)
-    assert Router.load(tmp_path / "r").experts == experts
-
-
-def test_toy_files_are_deterministic() -> None:
-    assert toy_files(toy_head("prior")) == toy_files(toy_head("prior"))
 
 
 def test_arg_max_by_hand() -> None:
@@ -218,12 +186,3 @@ def test_a_real_querys_probs_do_not_depend_on_its_batch(real: Router) -> None:
         for place in (0, 15, 31):
             among = real.predict_proba([*others[:place], query, *others[place:]])[place]
             np.testing.assert_allclose(among, alone, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_a_real_router_is_shared_by_eight_threads(real: Router) -> None:
-    parts = [[f"{word} number {i}" for i in range(12)] for word in "abcdefgh"]
-    alone = [real.predict_proba(part) for part in parts]
-    with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(real.predict_proba, parts))
-    np.testing.assert_array_equal(together, alone)

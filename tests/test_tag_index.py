@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from tests.conftest import ROOT
 from tests.helpers import units
 from zooter_lite.errors import RouterError
-from zooter_lite.tags import neighbours
 from zooter_lite.tags.index import TagIndex
-from zooter_lite.tags.neighbours import NEIGHBOURS, RECALL, IndexChoice, build_index
+from zooter_lite.tags.neighbours import NEIGHBOURS, RECALL, build_index
 from zooter_lite.untrusted import typed_json
 
 FloatArray = NDArray[np.float32]
@@ -104,15 +103,6 @@ def test_files_round_trip(index: TagIndex) -> None:
     assert again.to_files() == files
 
 
-def test_an_unobserved_mean_survives_the_files() -> None:
-    index = TagIndex.build(points(1, 0), ["標"], [[0]], np.array([[0.5, NAN]]))
-    files = index.to_files()
-    json.loads(files["tags.json"], parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    again = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM, 2)
-    assert again.names == ["標"]
-    np.testing.assert_array_equal(again.mean_rewards, [[0.5, NAN]])
-
-
 def faiss_file(index: TagIndex) -> bytes:
     return index.to_files()["tags.faiss"]
 
@@ -121,17 +111,12 @@ def faiss_file(index: TagIndex) -> bytes:
     "damage",
     [
         lambda content: b"",
-        lambda content: content[:20],
         lambda content: content[:-1],
         lambda content: content + b"\0",
-        lambda content: b"IxF2" + content[4:],  # another kind of index
-        lambda content: b"IwPQ" + content[4:],
+        lambda content: b"IwPQ" + content[4:],  # another kind of index
         lambda content: content[:4] + struct.pack("<i", DIM + 1) + content[8:],
-        lambda content: content[:4] + struct.pack("<i", -DIM) + content[8:],
-        lambda content: content[:8] + struct.pack("<q", 2**40) + content[16:],
         lambda content: content[:32] + b"\0" + content[33:],  # not trained
         lambda content: content[:33] + struct.pack("<i", 1) + content[37:],  # L2 distance
-        lambda content: content[:33] + struct.pack("<i", 99) + content[37:],
         lambda content: content[:37] + struct.pack("<Q", 2**61) + content[45:],
     ],
 )
@@ -161,19 +146,11 @@ def test_the_faiss_file_must_fit_the_router_and_tags_json(index: TagIndex) -> No
     "change",
     [
         {"query_tags": [[3], *TAGS[1:]]},
-        {"query_tags": [[-1]]},
-        {"query_tags": [[float("inf")]]},
         {"query_tags": [["x"]]},
-        {"query_tags": 7},
         {"query_tags": [7]},
         {"names": ["a", "b"]},
-        {"names": None},
-        {"support": [1, 2]},
-        {"mean_rewards": [[0.1, 0.2]] * 2},
         {"mean_rewards": [[0.1]] * 3},
-        {"mean_rewards": [[0.1, 0.2], [0.1], []]},
         {"mean_rewards": [["x", 0.2]] * 3},
-        {"mean_rewards": {}},
     ],
 )
 def test_tags_json_that_does_not_fit_is_refused(index: TagIndex, change: dict[str, Any]) -> None:
@@ -183,9 +160,7 @@ def test_tags_json_that_does_not_fit_is_refused(index: TagIndex, change: dict[st
         TagIndex.from_files(json.dumps(content).encode(), files["tags.faiss"], DIM, 2)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe\xfa", b"[" * 200_000]
-)
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff\xfe\xfa", b"[" * 200_000])
 def test_tags_json_that_is_no_such_json_is_refused(index: TagIndex, content: bytes) -> None:
     with pytest.raises(RouterError, match=r"tags\.json is not what a router holds"):
         TagIndex.from_files(content, faiss_file(index), DIM, 2)
@@ -233,13 +208,6 @@ def test_an_inverted_file_finds_the_neighbours_that_it_promises(
     assert codes < len(index.to_files()["tags.faiss"]) < codes + fixed
 
 
-def test_where_no_storage_is_near_enough_the_index_is_flat(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(neighbours, "RECALL", 1.1)
-    assert build_index(clumps(500, 1), 100)[1] == IndexChoice()
-
-
 def test_the_next_storage_is_taken_where_the_first_is_not_near_enough() -> None:
     rows = units(2_000, 3, 4).astype(np.float32)  # so near one another that 8 bits blur them
     assert build_index(rows, 100)[1].kind == "IVF32,SQfp16"
@@ -271,16 +239,6 @@ def test_a_mapped_file_answers_as_one_in_memory(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.search(queries, 9)[1], index.search(queries, 9)[1])
 
 
-def test_counts_behind_the_means_survive_the_files(index: TagIndex) -> None:
-    expected = [
-        [sum(tag in TAGS[i] and not np.isnan(rewards()[i, e]) for i in range(N)) for e in (0, 1)]
-        for tag in range(3)
-    ]
-    files = index.to_files()
-    again = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM, 2)
-    assert index.observed.tolist() == again.observed.tolist() == expected
-
-
 def test_an_index_of_not_a_number_finds_nothing_and_says_so(index: TagIndex) -> None:
     files = index.to_files()
     content = files["tags.faiss"][:45] + b"\xff" * (4 * DIM * len(TAGGED))
@@ -288,7 +246,7 @@ def test_an_index_of_not_a_number_finds_nothing_and_says_so(index: TagIndex) -> 
     assert again.nearest_tags(points(2, 0)) == [[], []]
 
 
-@pytest.mark.parametrize("probes", [0, -1, 65, 2**40])
+@pytest.mark.parametrize("probes", [0, 65])
 def test_probes_that_the_index_lacks_are_refused(probes: int) -> None:
     files = large_index("SQ8").to_files()
     content = json.loads(files["tags.json"])
@@ -297,7 +255,7 @@ def test_probes_that_the_index_lacks_are_refused(probes: int) -> None:
         TagIndex.from_files(json.dumps(content).encode(), files["tags.faiss"], DIM_MANY, 2)
 
 
-@pytest.mark.parametrize("sign", [b"[],", b"{},", b'"",', b"1,"])
+@pytest.mark.parametrize("sign", [b"[],", b"{},", b"1,"])
 def test_json_that_would_fill_the_memory_is_refused(
     sign: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
