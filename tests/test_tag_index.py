@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def test_support_and_means_against_loops(index: TagIndex) -> None:
         assert index.support[tag] == len(rows)
         expected = np.nanmean(rewards()[rows], axis=0)
         np.testing.assert_allclose(index.mean_rewards[tag], expected)
+        assert index.observed[tag].tolist() == (~np.isnan(rewards()[rows])).sum(axis=0).tolist()
     assert index.query_tags == [tags for tags in TAGS if tags]
 
 
@@ -89,14 +91,16 @@ def test_distance_is_that_of_the_nearest(index: TagIndex) -> None:
 
 
 def test_files_round_trip(index: TagIndex) -> None:
+    means = index.mean_rewards.copy()
+    means[0, 1] = NAN  # never observed
+    index = replace(index, mean_rewards=means)
     files = index.to_files()
+    json.loads(files["tags.json"], parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     again = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM, 2)
-    assert (again.names, again.support, again.query_tags) == (
-        NAMES,
-        index.support,
-        index.query_tags,
-    )
-    np.testing.assert_allclose(again.mean_rewards, index.mean_rewards, atol=1e-6)
+    assert (again.names, again.support) == (NAMES, index.support)
+    assert again.query_tags == index.query_tags
+    np.testing.assert_allclose(again.mean_rewards, means, atol=1e-6)
+    np.testing.assert_array_equal(again.observed, index.observed)
     queries = points(6, 9)
     for found, expected in zip(again.search(queries, 9), index.search(queries, 9), strict=True):
         np.testing.assert_array_equal(found, expected)
