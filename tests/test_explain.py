@@ -32,12 +32,14 @@ from zooter_lite.cli import run
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision
 from zooter_lite.router.directory.store import write_router
-from zooter_lite.router.evidence import Agreement, agreement, kendall_tau_b
 from zooter_lite.router.explanation import (
     NO_TAGS,
     NO_TEXTS,
+    Agreement,
     Explanation,
+    agreement,
     explain_decision,
+    kendall_tau_b,
 )
 from zooter_lite.tags.index import TagIndex
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from tests.helpers import softmax, toy_head, units
-from zooter_lite.router.head import DOMAIN, SHARPNESS, Head, Hidden, TagPrior
+from zooter_lite.router.head import DOMAIN, SHARPNESS, Head, Hidden, TagPrior, membership_of
 
 Tensors = dict[str, NDArray[Any]]
 KINDS = ["linear", "prior", "mlp", "domain"]
@@ -58,7 +58,7 @@ def test_prior_by_hand() -> None:
     # similarities 1 and 0: memberships e^20 to 1; at the middle one half each
     prior = TagPrior(np.eye(2), np.array([[0.9, 0.1], [0.2, 0.8]]))
     middle = np.array([[np.sqrt(0.5), np.sqrt(0.5)]])
-    np.testing.assert_allclose(prior.membership(middle), [[0.5, 0.5]])
+    np.testing.assert_allclose(membership_of(middle @ prior.centroids.T), [[0.5, 0.5]])
     head = Head(np.zeros((2, 2)), np.zeros(2), prior)
     np.testing.assert_allclose(np.exp(head.logits(middle)), [[0.55, 0.45]])
     np.testing.assert_allclose(np.exp(head.logits(np.eye(2)[:1])), [[0.9, 0.1]], atol=1e-8)

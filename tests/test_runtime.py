@@ -152,7 +152,7 @@ def test_a_margin_that_is_none_is_refused(router_path: Path, tmp_path: Path, mar
     copy = tmp_path / "copy"
     shutil.copytree(router_path, copy)
     edit_config(copy, lambda config: config["parity"]["int8"].update(margin=margin))
-    with pytest.raises(RouterError, match="margin'? is"):
+    with pytest.raises(RouterError, match=r"margin'? is"):
         Router.load(copy, precision="auto")
 
 

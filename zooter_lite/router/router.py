@@ -152,29 +152,27 @@ class Router:
         -------
         (n_queries, n_experts) float32; rows sum to 1, columns in the order of `experts`.
         """
-        self._check(queries)
-        if not len(queries):
-            return np.zeros((0, len(self.experts)), dtype=np.float32)
-        return self._runtime.run(queries, OUTPUTS[:1], progress)[0]
+        return self._outputs(queries, OUTPUTS[:1], progress)[0]
 
     def embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
     ) -> tuple[FloatArray, FloatArray]:
         """Return `predict_proba` and the unit embeddings (n_queries, dim), in one pass."""
-        self._check(queries)
-        if not len(queries):
-            widths = (len(self.experts), self.head.dim)
-            probs, embeddings = (np.zeros((0, width), dtype=np.float32) for width in widths)
-            return probs, embeddings
-        probs, embeddings = self._runtime.run(queries, OUTPUTS, progress)
+        probs, embeddings = self._outputs(queries, OUTPUTS, progress)
         return probs, embeddings
 
-    def _check(self, queries: Sequence[str]) -> None:
+    def _outputs(
+        self, queries: Sequence[str], names: list[str], progress: Callable[[int], object]
+    ) -> list[FloatArray]:
         if isinstance(queries, str):
             raise DataError("expected a list of prompts, found one text; put it in a list")
         for place, query in enumerate(queries if set(map(type, queries)) != {str} else ()):
             if not isinstance(query, str):
                 raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
+        if not len(queries):
+            widths = (len(self.experts), self.head.dim)
+            return [np.zeros((0, width), dtype=np.float32) for width in widths[: len(names)]]
+        return self._runtime.run(queries, names, progress)
 
     def route(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
@@ -269,12 +267,13 @@ def _session(
     widths = {"probs": len(files.config.experts), "embedding": files.head.dim}
     if not widths.items() <= session.widths.items():
         raise RouterError(f"{where} has the outputs {session.widths}, expected {widths}")
-    if session.metadata.get("zooter.experts") != json.dumps(
-        files.config.experts, ensure_ascii=False
-    ):
-        raise RouterError(f"{where} and config.json name different experts")
-    if session.metadata.get("zooter.max_length") != str(files.config.encoder.max_length):
-        raise RouterError(f"{where} and config.json name different max_lengths")
+    expected = {
+        "experts": json.dumps(files.config.experts, ensure_ascii=False),
+        "max_length": str(files.config.encoder.max_length),
+    }
+    for name, value in expected.items():
+        if session.metadata.get(f"zooter.{name}") != value:
+            raise RouterError(f"{where} and config.json name different {name.rstrip('s')}s")
     return session
 
 

@@ -186,7 +186,8 @@ def _start(model: bytes | str, threads: int, *, trusted: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what went wrong is told once, by the error
-    names = _providers()
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    names = [name for name in wanted if name in onnxruntime.get_available_providers()]
     providers = names if trusted else bound_memory(options, names)
     slow = _SLOW_FUSIONS if names == ["CPUExecutionProvider"] else []
     try:
@@ -202,12 +203,6 @@ def _start(model: bytes | str, threads: int, *, trusted: bool) -> Any:
         if isinstance(model, str):  # a path of ours, which tells the user nothing
             reason = reason.replace(model, "it")
         raise RouterError(f"onnxruntime cannot load the graph ({reason[:300]})") from error
-
-
-def _providers() -> list[str]:
-    available = onnxruntime.get_available_providers()
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    return [provider for provider in wanted if provider in available]
 
 
 def _in_order(parts: Outputs, order: Ids) -> NDArray[np.float32]:

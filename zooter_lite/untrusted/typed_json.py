@@ -48,18 +48,13 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def plain(section: Any, as_read: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON keeps it, with the unknown keys that were read."""
-    known = {each.name for each in fields(section)}
-    as_read = as_read if isinstance(as_read, dict) else {}
-    content = {key: value for key, value in as_read.items() if key not in known}
+def plain(section: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON keeps it."""
+    content = {}
     for each in fields(section):
         value = getattr(section, each.name)
-        if value is None and "left out" in each.metadata:
-            continue
-        if is_dataclass(value):
-            value = plain(value, as_read.get(each.name))
-        content[each.name] = value
+        if value is not None or "left out" not in each.metadata:
+            content[each.name] = plain(value) if is_dataclass(value) else value
     return content
 
 

@@ -126,8 +126,6 @@ class RouterConfig:
         How the router was made, and what it is.
     files
         Size and hash of every other file of the directory, by bare name.
-    as_read
-        The parsed file: keys that this release does not know are written again.
     """
 
     experts: tuple[str, ...]
@@ -138,7 +136,6 @@ class RouterConfig:
     labels: LabelSpec = LabelSpec()
     parity: Parities = Parities()
     files: Mapping[str, Promise] = field(default_factory=dict)
-    as_read: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def best_single(self) -> str:
@@ -167,7 +164,7 @@ class RouterConfig:
                 f"but this release reads {FORMAT_VERSION}"
             )
         try:
-            config = cls(**_sections(content), as_read=content)
+            config = cls(**_sections(content))
             _check(config)
         except (ValueError, OverflowError) as error:
             raise RouterError(f"{CONFIG}: {error}") from error
@@ -192,10 +189,8 @@ class RouterConfig:
 
     def to_json(self) -> str:
         """Return the text of config.json: sorted keys, two spaces, UTF-8 as it is."""
-        whole = {"policy": _POLICY} | plain(self, self.as_read)
-        del whole["as_read"]
+        whole = plain(self) | {"policy": _POLICY, "format_version": FORMAT_VERSION}
         whole["files"] = {name: asdict(promise) for name, promise in self.files.items()}
-        whole["format_version"] = FORMAT_VERSION
         return json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -205,7 +200,7 @@ def _sections(content: dict[str, Any]) -> dict[str, Any]:
     for name in ("experts", "encoder", "training", "calibration", "files"):
         if name not in content:
             raise ValueError(f"{name!r} is missing")
-    names = [name for name in kinds if name in content and name not in ("as_read", "files")]
+    names = [name for name in kinds if name in content and name != "files"]
     sections = {name: typed(kinds[name], content[name], name) for name in names}
     files = content["files"]
     if not isinstance(files, dict):
