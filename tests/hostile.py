@@ -243,13 +243,6 @@ def _paths() -> Iterator[Case]:
 
         return apply
 
-    def folder(name: str) -> Callable[[Path], None]:
-        def apply(path: Path) -> None:
-            (path / name).unlink()
-            (path / name).mkdir()
-
-        return apply
-
     def sparse(name: str, size: int) -> Callable[[Path], None]:
         def apply(path: Path) -> None:
             os.truncate(path / name, size)
@@ -266,7 +259,6 @@ def _paths() -> Iterator[Case]:
             yield Case("path", f"{name} -> {target}", link(name, target))
         yield Case("path", f"{name} -> itself", link(name, name))
         yield Case("path", f"{name} a pipe", pipe(name))
-        yield Case("path", f"{name} a folder", folder(name))
         yield Case("path", f"{name} of a terabyte", sparse(name, 2**40))
 
 

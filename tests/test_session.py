@@ -93,25 +93,6 @@ def test_long_calls_give_the_same_whatever_runs_side_by_side(threads: int | None
     assert embed(session, queries) == first  # decided by now
 
 
-def test_feeds_are_the_padded_batches_that_run_takes(session: TextSession) -> None:
-    queries = texts(200)
-    feeds = list(session.feeds(queries))
-    rows = []
-    for feed in feeds:
-        ids, mask = feed["input_ids"], feed["attention_mask"]
-        assert ids.shape == mask.shape
-        assert ids.size <= TOKENS_PER_BATCH
-        assert ids.dtype == np.int64
-        assert mask.dtype == np.int64
-        rows += [tuple(row[kept == 1].tolist()) for row, kept in zip(ids, mask, strict=True)]
-        assert mask.sum(axis=1).max() == ids.shape[1]
-    lengths = [len(row) for row in rows]
-    assert lengths == sorted(lengths)  # shortest first
-    expected = [(2, *([WORDS.index(word) for word in query.split()][:14]), 3) for query in queries]
-    assert sorted(rows) == sorted(expected)
-    assert list(session.feeds([])) == []
-
-
 def test_a_tokenizer_without_special_tokens_makes_nothing_of_the_empty_text(
     tmp_path: Path,
 ) -> None:

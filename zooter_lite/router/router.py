@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.directory.config import RouterConfig
-from zooter_lite.router.directory.store import GRAPHS, RouterFiles, read_router
+from zooter_lite.router.directory.store import RouterFiles, read_router
 from zooter_lite.router.explanation import Explanation, explain_decision
 from zooter_lite.router.head import Head
 from zooter_lite.router.notebook import router_html
@@ -24,6 +24,7 @@ from zooter_lite.router.runtime import OUTPUTS, Precision, Runtime
 from zooter_lite.router.session import TextSession
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.untrusted.onnx_check import check_graph
+from zooter_lite.untrusted.verified import VerifiedFile
 
 FloatArray = NDArray[np.float32]
 MAX_THREADS = 256  # onnxruntime ends the process where the system refuses it a thread
@@ -91,16 +92,16 @@ class Router:
             raise DataError(f"threads {threads}: expected a number from 1 to {MAX_THREADS}")
         if remember < 0:
             raise DataError(f"remember {remember}: expected a number from 0")
-        folder = Path(path)
         wanted = ("int8", "fp32") if precision == "auto" else (precision,)
-        files = read_router(folder, wanted)
+        files = read_router(Path(path))
         with ExitStack() as held, ThreadPoolExecutor(len(wanted)) as pool:
-            graphs = [held.enter_context(files.graphs[name]) for name in wanted]
+            graphs = [held.enter_context(files.open_graph(name)) for name in wanted]
             # hashing takes about as long as loading, so both are done at a time
             checks = [pool.submit(graph.check) for graph in graphs]
             try:
                 sessions = [
-                    _session(files, name, threads, exact=exact, at_once=at_once) for name in wanted
+                    _session(files, graph, threads, exact=exact, at_once=at_once)
+                    for graph in graphs
                 ]
             finally:
                 for check in checks:  # damage is told before what it led to
@@ -108,7 +109,7 @@ class Router:
         again = sessions[1] if precision == "auto" else None
         int8 = files.config.parity.int8
         margin = int8.margin if precision == "auto" and int8 is not None else 0.0
-        slim = replace(files, graphs={}, tokenizer="")  # the sessions have their own copies
+        slim = replace(files, tokenizer="")  # the sessions have their own copies
         return cls(slim, Runtime(sessions[0], again, margin, remember))
 
     @property
@@ -248,15 +249,15 @@ class Router:
 
 
 def _session(
-    files: RouterFiles, precision: str, threads: int | None, **options: Any
+    files: RouterFiles, graph: VerifiedFile, threads: int | None, **options: Any
 ) -> TextSession:
     """Start one of the graphs; it must be what config.json describes."""
-    where = f"{files.folder}: {GRAPHS[precision]}"
+    where = f"{files.folder}: {graph.name}"
     try:
-        with files.graphs[precision].view() as content:
+        with graph.view() as content:
             check_graph(content)
         session = TextSession(
-            files.graphs[precision].path,
+            graph.path,
             files.tokenizer,
             files.config.encoder.max_length,
             threads,
