@@ -129,21 +129,22 @@ def _metadata(key: str, value: str) -> Callable[[ModelProto], None]:
     return edit
 
 
+def _field(key: bytes, value: bytes) -> bytes:
+    """Write a length-delimited field of protobuf."""
+    size, rest = b"", len(value)
+    while rest >= 128:
+        size += bytes([rest & 127 | 128])
+        rest >>= 7
+    return key + size + bytes([rest]) + value
+
+
 def _deep(content: bytes) -> bytes:
-    """Append a subgraph in a subgraph in a subgraph and so on, ten thousand times."""
+    """Append a subgraph in a subgraph in a subgraph and so on, three thousand times."""
     inner = b""
     for _ in range(3000):
         for key in (b"\x32", b"\x2a", b"\x0a"):  # AttributeProto.g, NodeProto.attribute, node
-            size, value = b"", len(inner)
-            while value >= 128:
-                size += bytes([value & 127 | 128])
-                value >>= 7
-            inner = key + size + bytes([value]) + inner
-    size, value = b"", len(inner)
-    while value >= 128:
-        size += bytes([value & 127 | 128])
-        value >>= 7
-    return content + b"\x3a" + size + bytes([value]) + inner
+            inner = _field(key, inner)
+    return content + _field(b"\x3a", inner)
 
 
 def _shuffled(seed: int) -> Callable[[ModelProto], None]:

@@ -216,29 +216,23 @@ def test_the_next_storage_is_taken_where_the_first_is_not_near_enough() -> None:
 
 
 @pytest.mark.parametrize("storage", ["SQ8", "SQfp16", "Flat"])
-def test_the_same_rows_give_the_same_file_and_the_file_the_same_answers(storage: str) -> None:
+def test_the_same_rows_give_the_same_file_and_the_mapped_file_the_same_answers(
+    tmp_path: Path, storage: str
+) -> None:
     index = large_index(storage)
     files = index.to_files()
     assert large_index(storage).to_files() == files
-    again = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM_MANY, 2)
-    assert again.choice == index.choice
-    assert again.to_files() == files
-    queries = clumps(50, 3)
-    for found, expected in zip(again.search(queries, 9), index.search(queries, 9), strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
-def test_a_mapped_file_answers_as_one_in_memory(tmp_path: Path) -> None:
-    index = large_index("SQ8")
-    files = index.to_files()
     (tmp_path / "tags.faiss").write_bytes(files["tags.faiss"])
     with (tmp_path / "tags.faiss").open("rb") as stream:
         content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     again = TagIndex.from_files(files["tags.json"], content, DIM_MANY, 2)
     del content  # the index itself keeps it
     gc.collect()
+    assert again.choice == index.choice
+    assert again.to_files() == files
     queries = clumps(50, 3)
-    np.testing.assert_array_equal(again.search(queries, 9)[1], index.search(queries, 9)[1])
+    for found, expected in zip(again.search(queries, 9), index.search(queries, 9), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_an_index_of_not_a_number_finds_nothing_and_says_so(index: TagIndex) -> None:

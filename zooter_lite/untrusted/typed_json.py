@@ -11,7 +11,6 @@ from zooter_lite.errors import RouterError
 from zooter_lite.untrusted.verified import Content
 
 MAX_JSON_MEMORY = 768 * 2**20  # bytes that a JSON file may take once it is parsed
-LEFT_OUT = {"left out": True}  # metadata of a field that is not written where it is None
 _TYPES: dict[Any, tuple[Any, str]] = {
     str: (str, "text"),
     int: (int, "a whole number"),
@@ -45,16 +44,6 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
         raise ValueError("an object has a key twice")
-    return content
-
-
-def plain(section: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON keeps it."""
-    content = {}
-    for each in fields(section):
-        value = getattr(section, each.name)
-        if value is not None or "left out" not in each.metadata:
-            content[each.name] = plain(value) if is_dataclass(value) else value
     return content
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from zooter_lite.errors import RouterError
-from zooter_lite.untrusted.typed_json import LEFT_OUT, plain, shown, typed, unique_keys
+from zooter_lite.untrusted.typed_json import shown, typed, unique_keys
 from zooter_lite.untrusted.verified import Promise, open_plain
 
 FORMAT_VERSION = 1
@@ -68,9 +68,9 @@ class Training:
 
     mean_rewards: tuple[float, ...]  # observed
     # observed; None for an expert without, and None at all for a table without costs
-    mean_costs: tuple[float | None, ...] | None = field(default=None, metadata=LEFT_OUT)
+    mean_costs: tuple[float | None, ...] | None = None
     rows: int = 0
-    rows_that_chose: int | None = field(default=None, metadata=LEFT_OUT)  # None: all of them
+    rows_that_chose: int | None = None  # None: all of them
     folds: int = 0
     seed: int = 0
 
@@ -109,9 +109,9 @@ class TextParity:
 class Parities:
     """What each exported graph changes; None for a graph that the router does not have."""
 
-    fp32: Parity | None = field(default=None, metadata=LEFT_OUT)
-    int8: Parity | None = field(default=None, metadata=LEFT_OUT)
-    text: TextParity | None = field(default=None, metadata=LEFT_OUT)
+    fp32: Parity | None = None
+    int8: Parity | None = None
+    text: TextParity | None = None
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,14 @@ class RouterConfig:
 
     def to_json(self) -> str:
         """Return the text of config.json: sorted keys, two spaces, UTF-8 as it is."""
-        whole = plain(self) | {"policy": _POLICY, "format_version": FORMAT_VERSION}
-        whole["files"] = {name: asdict(promise) for name, promise in self.files.items()}
+        whole = asdict(self, dict_factory=_written)
+        whole |= {"policy": _POLICY, "format_version": FORMAT_VERSION}
         return json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+
+
+def _written(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Leave out what is not known, but for where the tags are from."""
+    return {key: value for key, value in pairs if value is not None or key == "tags"}
 
 
 def _sections(content: dict[str, Any]) -> dict[str, Any]:
