@@ -1,4 +1,4 @@
-"""A thousand hostile router directories, made of one toy router, always the same ones.
+"""Hundreds of hostile router directories, made of one toy router, always the same ones.
 
 Their author controls everything: where a file is changed, config.json promises the changed
 one, unless the case is about that promise.
