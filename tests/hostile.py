@@ -1,4 +1,4 @@
-"""A thousand hostile router directories, made of one toy router, always the same ones.
+"""Hundreds of hostile router directories, made of one toy router, always the same ones.
 
 Their author controls everything: where a file is changed, config.json promises the changed
 one, unless the case is about that promise.
@@ -39,7 +39,6 @@ ODD: tuple[Any, ...] = (
     0,
     -1,
     1,
-    10**5,
     2**63,
     10**400,
     0.5,
@@ -78,16 +77,10 @@ NAMES = (
     "../x",
     "/etc/passwd",
     "C:\\x",
-    "a/b",
-    "a\\b",
-    "a\0b",
-    ".",
     "..",
     "",
     "\ud800",
     "a\nb",
-    "~/.bashrc",
-    "//server/share",
     "x" * 10_000,
     "\x1b]0;title\x07",
 )
@@ -250,13 +243,6 @@ def _paths() -> Iterator[Case]:
 
         return apply
 
-    def folder(name: str) -> Callable[[Path], None]:
-        def apply(path: Path) -> None:
-            (path / name).unlink()
-            (path / name).mkdir()
-
-        return apply
-
     def sparse(name: str, size: int) -> Callable[[Path], None]:
         def apply(path: Path) -> None:
             os.truncate(path / name, size)
@@ -273,7 +259,6 @@ def _paths() -> Iterator[Case]:
             yield Case("path", f"{name} -> {target}", link(name, target))
         yield Case("path", f"{name} -> itself", link(name, name))
         yield Case("path", f"{name} a pipe", pipe(name))
-        yield Case("path", f"{name} a folder", folder(name))
         yield Case("path", f"{name} of a terabyte", sparse(name, 2**40))
 
 

@@ -109,27 +109,6 @@ def _shape(number: int, dims: tuple[int, ...]) -> Callable[[ModelProto], None]:
     return edit
 
 
-def _kind(number: int, kind: int) -> Callable[[ModelProto], None]:
-    return lambda model: setattr(model.graph.initializer[number], "data_type", kind)
-
-
-def _declared(where: str, dims: tuple[int, ...]) -> Callable[[ModelProto], None]:
-    """Declare a shape that a value does not have."""
-
-    def edit(model: ModelProto) -> None:
-        for info in getattr(model.graph, where):
-            del info.type.tensor_type.shape.dim[:]
-            for size in dims:
-                info.type.tensor_type.shape.dim.add().dim_value = size
-        if where == "value_info":
-            for inner in model.graph.node[:-1]:
-                for name in inner.output:
-                    info = helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
-                    model.graph.value_info.append(info)
-
-    return edit
-
-
 def _function(model: ModelProto) -> None:
     call = helper.make_node("Evil", ["a"], ["b"], domain="evil")
     opset = [helper.make_opsetid("", 18), helper.make_opsetid("evil", 1)]
@@ -150,21 +129,22 @@ def _metadata(key: str, value: str) -> Callable[[ModelProto], None]:
     return edit
 
 
+def _field(key: bytes, value: bytes) -> bytes:
+    """Write a length-delimited field of protobuf."""
+    size, rest = b"", len(value)
+    while rest >= 128:
+        size += bytes([rest & 127 | 128])
+        rest >>= 7
+    return key + size + bytes([rest]) + value
+
+
 def _deep(content: bytes) -> bytes:
-    """Append a subgraph in a subgraph in a subgraph and so on, ten thousand times."""
+    """Append a subgraph in a subgraph in a subgraph and so on, three thousand times."""
     inner = b""
     for _ in range(3000):
         for key in (b"\x32", b"\x2a", b"\x0a"):  # AttributeProto.g, NodeProto.attribute, node
-            size, value = b"", len(inner)
-            while value >= 128:
-                size += bytes([value & 127 | 128])
-                value >>= 7
-            inner = key + size + bytes([value]) + inner
-    size, value = b"", len(inner)
-    while value >= 128:
-        size += bytes([value & 127 | 128])
-        value >>= 7
-    return content + b"\x3a" + size + bytes([value]) + inner
+            inner = _field(key, inner)
+    return content + _field(b"\x3a", inner)
 
 
 def _shuffled(seed: int) -> Callable[[ModelProto], None]:
@@ -217,7 +197,6 @@ GRAPHS: dict[str, Edit] = {
             for n, v in (("first", 0), ("last", 2**40), ("step", 1))
         ),
     ),
-    "pad": _bomb(node("Pad", "vector huge"), constants=(VECTOR, _integers("huge", 2**35, 2**35))),
     "top of many": _bomb(
         node("TopK", "vector huge", "big places"), constants=(VECTOR, _integers("huge", 2**40))
     ),
@@ -242,7 +221,6 @@ GRAPHS: dict[str, Edit] = {
     ),
     "a hundred thousand nodes": _bomb(*_chain("Neg", "vector", 100_000), constants=(VECTOR,)),
     "a loop": _ending(_loop(1), constants=(_constant("count", np.asarray(10**12, np.int64)),)),
-    "random": _bomb(node("RandomNormal", "", shape=[10**5, 10**5])),
     "no number": _ending(
         node("Log", "below", "never"),
         node("Div", "zero zero", "nan"),
@@ -269,9 +247,7 @@ GRAPHS: dict[str, Edit] = {
     "long metadata": _model(_metadata("zooter.evil", "x" * 3_000_000)),
     "experts twice": _model(_metadata("zooter.experts", "[]")),
     "ir of tomorrow": _model(lambda m: setattr(m, "ir_version", 10**6)),
-    "training": _model(lambda m: m.training_info.add()),
     "a circle": _model(lambda m: m.graph.node[0].input.append("probs")),
-    "sparse": _model(lambda m: m.graph.sparse_initializer.add().dims.extend([2**40, 2**40])),
     **{
         f"external {place}": _model(_external(location))
         for place, location in enumerate(
@@ -279,13 +255,7 @@ GRAPHS: dict[str, Edit] = {
                 "/etc/passwd",
                 "../canary",
                 "tokenizer.json",
-                "../../../../etc/passwd",
-                "/dev/zero",
-                "",
                 "*/_ORT_MEM_ADDR_/*",
-                "/proc/self/mem",
-                "file:///etc/passwd",
-                "https://example.org/x",
             )
         )
     },
@@ -297,54 +267,30 @@ GRAPHS: dict[str, Edit] = {
             ("evil", "Run"),
             ("com.microsoft", "Tokenizer"),
             ("ai.onnx.contrib", "PyOp"),
-            ("ai.onnx.ml", "TfIdfVectorizer"),
             ("", "If"),
-            ("", "Scan"),
-            ("", "Loop"),
-            ("", "Nope"),
             ("", "SequenceConstruct"),
-            ("", "Optional"),
-            ("", "StringNormalizer"),
-            ("", "Bernoulli"),
             ("com.microsoft", "EPContext"),
             ("com.microsoft", "MemcpyFromHost"),
             ("x" * 5000, "y" * 5000),
-            ("", "ImageDecoder"),
-            ("ai.onnx.preview.training", "Gradient"),
-            ("com.microsoft.nchwc", "Conv"),
         )
     },
     **{
         f"shape {number} {dims}": _model(_shape(number, dims))
         for number in (0, 3)
         for dims in (
-            (2**31, 2**31),
             (2**62, 4),
             (-1, -1),
             (0,),
             (),
             (10**9,),
-            (2**32 + 1,),
             (1,) * 200,
         )
-    },
-    **{
-        f"kind {number} {kind}": _model(_kind(number, kind))
-        for number in (0, 3)
-        for kind in (0, 8, 14, 99)
-    },
-    **{
-        f"{where} {dims}": _model(_declared(where, dims))
-        for where in ("input", "output", "value_info")
-        for dims in ((), (1,), (1, 1), (-1, 0), (2**40, 2**40))
     },
     **{
         f"attribute {number} {name}": _model(_attribute(number, name, value))
         for number in (0, 5)
         for name, value in (
             ("axis", 2**62),
-            ("axis", -(2**63)),
-            ("to", 10**6),
             ("p", -1),
             ("axes", [2**62] * 3),
             ("keepdims", 2**40),

@@ -14,11 +14,12 @@ from tests.consumers import (
     EXPORTS,
     PROMPTS,
     TOY_EXPERTS,
-    Answers,
+    answers_of,
     check_answers,
     expected,
     missing,
     program,
+    run,
 )
 from tests.helpers import toy_embedding, toy_encoder, toy_head
 from tests.test_text import small_tokenizer
@@ -30,7 +31,7 @@ FOLDER = EXPORTS / "cpp"
 
 
 @pytest.fixture(scope="module")
-def route() -> Path:
+def route() -> tuple[str, ...]:
     """The program, after `make`."""
     program("g++")
     program("make")
@@ -40,7 +41,7 @@ def route() -> Path:
     done = subprocess.run(["make", "-C", FOLDER, "route"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
-    return FOLDER / "route"
+    return (str(FOLDER / "route"),)
 
 
 @pytest.fixture(scope="module")
@@ -52,55 +53,45 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def run(program: Path, *arguments: object, stdin: str = "") -> subprocess.CompletedProcess[bytes]:
-    command: list[str | Path] = [program, *map(str, arguments)]
-    return subprocess.run(command, input=stdin.encode(), capture_output=True, timeout=600)
-
-
-def answers(program: Path, *arguments: object, stdin: str = "") -> Answers:
-    done = run(program, *arguments, stdin=stdin)
-    assert done.returncode == 0, done.stderr.decode()
-    found: Answers = json.loads(done.stdout)
-    return found
-
-
-def test_it_answers_as_the_router_does(route: Path, router_path: Path, tmp_path: Path) -> None:
+def test_it_answers_as_the_router_does(
+    route: tuple[str, ...], router_path: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "router.text.onnx"
     graph = (router_path / "router.onnx").read_bytes()
     tokenizer = (router_path / "tokenizer.json").read_text("utf-8")
     file.write_bytes(text_graph(graph, tokenizer, 256))
     prompts = [*PROMPTS, "half an emoji: \ud83d", "\ud83d\u0041 \udc00", "😀"]
-    found = answers(route, file, stdin=json.dumps(prompts))
+    found = answers_of(route, file, stdin=json.dumps(prompts))
     check_answers(found, expected(router_path, prompts), Router.load(router_path).experts)
     assert all(answer["ms"] > 0 for answer in found)
     # unescaped text reads the same
-    again = answers(route, file, stdin=json.dumps(PROMPTS[:20], ensure_ascii=False))
+    again = answers_of(route, file, stdin=json.dumps(PROMPTS[:20], ensure_ascii=False))
     assert [a["probabilities"] for a in again] == [a["probabilities"] for a in found[:20]]
 
 
-def test_arguments_and_odd_names(route: Path, tmp_path: Path) -> None:
+def test_arguments_and_odd_names(route: tuple[str, ...], tmp_path: Path) -> None:
     names = [*TOY_EXPERTS[:2], 'a"b\\c\n専']
     graph = router_graph(toy_encoder(), toy_head("prior"), names)
     file = tmp_path / "router.text.onnx"
     file.write_bytes(text_graph(graph, small_tokenizer(), 16))
     texts = ["", "one", "two three", "four five six " * 20]
     probs = toy_head("prior").probs(np.stack([toy_embedding(text) for text in texts]))
-    check_answers(answers(route, file, *texts), probs.astype(np.float32), names)
-    assert answers(route, file, stdin=" [ ] ") == []
+    check_answers(answers_of(route, file, *texts), probs.astype(np.float32), names)
+    assert answers_of(route, file, stdin=" [ ] ") == []
 
 
 @pytest.mark.parametrize(
     "stdin",
-    ["", "{", '{"a": 1}', "[1]", '["a"', '["a",]', '["a"] x', '["\\x"]', '["\\u12g4"]', '["\n"]'],
+    ["", '{"a": 1}', "[1]", '["a"', '["a",]', '["a"] x', '["\\x"]', '["\\u12g4"]', '["\n"]'],
 )
-def test_what_is_no_list_of_texts_is_refused(route: Path, toy: Path, stdin: str) -> None:
+def test_what_is_no_list_of_texts_is_refused(route: tuple[str, ...], toy: Path, stdin: str) -> None:
     done = run(route, toy, stdin=stdin)
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("route: not a JSON list of texts (byte ")
 
 
-def test_a_missing_router_is_named(route: Path, tmp_path: Path) -> None:
+def test_a_missing_router_is_named(route: tuple[str, ...], tmp_path: Path) -> None:
     done = run(route, tmp_path / "none.onnx", "a prompt")
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()

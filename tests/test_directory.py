@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,6 @@ def test_what_was_written_is_read(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(files.head.probs(units(4, 6, 0)), head.probs(units(4, 6, 0)))
     assert files.head.temperature == head.temperature
     assert files.read("router.onnx") == toy_files(head)["router.onnx"]
-    assert files.graphs == {}
     assert files.tags is not None
     assert files.tags.names == ["a", "b", "c", "d"]
 
@@ -82,12 +80,6 @@ def test_config_promises_size_and_hash_of_every_other_file(router: Path) -> None
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in others.items()
     }
-
-
-def test_a_router_without_tags(tmp_path: Path) -> None:
-    head = toy_head("linear")
-    write_router(tmp_path / "r", toy_config(head), toy_files(head, tagged=False), head)
-    assert read_router(tmp_path / "r").tags is None
 
 
 WHOLE = RouterConfig(
@@ -114,37 +106,27 @@ def test_a_config_is_what_it_was_after_writing_and_reading() -> None:
     assert text.startswith('{\n  "calibration": {\n    "temperature": 0.5\n  },')
 
 
-def test_keys_of_a_later_release_stay_when_a_config_is_changed() -> None:
-    content = json.loads(WHOLE.to_json())
-    for place in (content, content["labels"], content["policy"], content["parity"]["int8"]):
-        place["later"] = {"a": [1]}
-    config = RouterConfig.from_json(json.dumps(content))
-    parity = replace(config.parity, fp32=Parity(1, 0.5).rounded())
-    again = json.loads(replace(config, parity=parity).to_json())
-    assert again["parity"].pop("fp32")["max_difference"] == 0.5
-    assert again == content
+def edited(name: str, edit: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    """Change a file behind the back of config.json."""
+    return lambda path: (path / name).write_bytes(edit((path / name).read_bytes()))
 
 
-def flip(name: str, place: int) -> Callable[[Path], None]:
-    def change(path: Path) -> None:
-        content = bytearray((path / name).read_bytes())
-        content[place] ^= 1
-        (path / name).write_bytes(content)
-
-    return change
+def forged(name: str, edit: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    """Change a file, and what config.json promises of it."""
+    return lambda path: replace_file(path, name, edit((path / name).read_bytes()))
 
 
-def text(name: str, content: str | bytes) -> Callable[[Path], None]:
+def text(content: str | bytes) -> Callable[[Path], object]:
     raw = content if isinstance(content, bytes) else content.encode()
-
-    def change(path: Path) -> None:
-        (path / name).write_bytes(raw)
-
-    return change
+    return edited("config.json", lambda _: raw)
 
 
-def config(**changes: Any) -> Callable[[Path], None]:
-    """Change keys of config.json, written a__b for config["a"]["b"]."""
+def flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def config(**changes: Any) -> Callable[[Path], object]:
+    """Change keys of config.json, written a__b for config["a"]["b"]; ... takes the key away."""
 
     def edit(content: dict[str, Any]) -> None:
         for key, value in changes.items():
@@ -153,160 +135,102 @@ def config(**changes: Any) -> Callable[[Path], None]:
             for name in outer:
                 place = place[name]
             place[last] = value
+            if value is ...:
+                del place[last]
 
     return lambda path: edit_config(path, edit)
 
 
-def without(key: str) -> Callable[[Path], None]:
-    return lambda path: edit_config(path, lambda content: content.pop(key))
-
-
-def listed(name: str) -> Callable[[Path], None]:
-    promise = {"bytes": 1, "sha256": "0" * 64}
+def promised(name: str, promise: object) -> Callable[[Path], object]:
     return lambda path: edit_config(path, lambda c: c["files"].update({name: promise}))
 
 
-def promised(name: str, promise: object) -> Callable[[Path], None]:
-    return lambda path: edit_config(path, lambda c: c["files"].update({name: promise}))
+def symlink(path: Path) -> None:
+    moved = (path / "router.onnx").rename(path.parent / "elsewhere")
+    (path / "router.onnx").symlink_to(moved)
 
 
-def symlink(name: str) -> Callable[[Path], None]:
-    def change(path: Path) -> None:
-        moved = (path / name).rename(path.parent / "elsewhere")
-        (path / name).symlink_to(moved)
-
-    return change
+def folder(path: Path) -> None:
+    (path / "tokenizer.json").unlink()
+    (path / "tokenizer.json").mkdir()
 
 
-def swap(path: Path) -> None:
-    (path / "router.onnx").rename(path / "kept")
-    (path / "tokenizer.json").rename(path / "router.onnx")
-    (path / "kept").rename(path / "tokenizer.json")
-
-
-def grow(path: Path) -> None:
-    with (path / "tags.faiss").open("ab") as stream:
-        stream.write(b"\0")
-
-
-def cut(path: Path) -> None:
-    content = (path / "router.onnx").read_bytes()
-    (path / "router.onnx").write_bytes(content[: len(content) // 2])
-
-
-def other_head(**shape: Any) -> Callable[[Path], None]:
-    return lambda path: replace_file(
-        path, "head.safetensors", save(toy_head("linear", **shape).tensors())
-    )
-
-
-def one_folder_for(name: str) -> Callable[[Path], None]:
-    def change(path: Path) -> None:
-        (path / name).unlink()
-        (path / name).mkdir()
-
-    return change
+def other_head(**shape: Any) -> Callable[[Path], object]:
+    return forged("head.safetensors", lambda _: save(toy_head("linear", **shape).tensors()))
 
 
 BF16 = json.dumps({"weight": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
-DAMAGE = {
+SCALAR = toy_head("mlp").tensors() | {"hidden.weight": np.array(1.0, dtype=np.float32)}
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no directory": (shutil.rmtree, "no such router directory"),
     "no config": (lambda path: (path / "config.json").unlink(), "no config.json"),
-    "config is a folder": (one_folder_for("config.json"), "config.json cannot be read"),
-    "config not JSON": (text("config.json", "{nope"), "config.json cannot be read"),
-    "config empty": (text("config.json", ""), "config.json cannot be read"),
-    "config not UTF-8": (text("config.json", b"\xff\xfe{}"), "config.json cannot be read"),
-    "config nested": (text("config.json", "[" * 200_000), "config.json cannot be read"),
-    "config a list": (text("config.json", "[]"), "names no format_version"),
-    "config empty object": (text("config.json", "{}"), "names no format_version"),
+    "config not JSON": (text("{nope"), "config.json cannot be read"),
+    "config not UTF-8": (text(b"\xff\xfe{}"), "config.json cannot be read"),
+    "config nested": (text("[" * 200_000), "config.json cannot be read"),
+    "config a list": (text("[]"), "names no format_version"),
+    "a key twice": (text('{"a": 1, "a": 2}'), "an object has a key twice"),
     "newer version": (config(format_version=2), "format_version 2, but this release reads 1"),
-    "odd version": (config(format_version=[1]), "this release reads 1"),
-    "no experts": (without("experts"), "'experts' is missing"),
+    "no experts": (config(experts=...), "'experts' is missing"),
     "experts a text": (config(experts="abc"), "experts is 'abc', expected a list"),
     "experts numbers": (config(experts=[1, 2, 3]), "experts is 1, expected text"),
     "experts of control characters": (config(experts=["a\n", "b"]), "is not a list of names"),
     "experts twice": (config(experts=["ant", "ant", "bee"]), "at least two different names"),
-    "one expert": (config(experts=["ant"]), "at least two different names"),
     "too many experts": (config(experts=[*EXPERTS, "dog"]), "has 3 numbers for 4 experts"),
-    "no encoder": (without("encoder"), "'encoder' is missing"),
     "other dim": (config(encoder__dim=7), "the head takes 6 numbers to 3 experts"),
-    **{
-        f"dim {dim!r}": (config(encoder__dim=dim), "encoder 'dim' is")
-        for dim in (0, "6", 6.5, True, None, 10**9)
-    },
+    "dim true": (config(encoder__dim=True), "encoder 'dim' is True, expected a whole number"),
+    "dim large": (config(encoder__dim=10**9), "encoder 'dim' is 1000000000, expected 1 to"),
     "max_length": (config(encoder__max_length=0), "encoder 'max_length' is 0"),
-    "no training": (without("training"), "'training' is missing"),
     "no rewards": (config(training={}), "training has no 'mean_rewards'"),
     "costs below zero": (config(training__mean_costs=[1, None, -1]), "are not costs"),
     "labels of another type": (config(labels__hard="no"), "labels 'hard' is 'no', expected true"),
-    "a key twice": (text("config.json", '{"a": 1, "a": 2}'), "an object has a key twice"),
-    "other training": (config(training__mean_rewards=[0.5]), "has 1 numbers for 3 experts"),
-    "no calibration": (without("calibration"), "'calibration' is missing"),
     **{
         f"temperature {value!r}": (
             config(calibration__temperature=value), "calibration 'temperature' is"
         )
-        for value in (float("nan"), float("inf"), 0, "1", None, 10**400)
+        for value in (float("nan"), 0, None, 10**400)
     },
-    "no files": (without("files"), "'files' is missing"),
     **{
-        f"listed {name!r}": (listed(name), "which is no bare file name")
-        for name in ("../x", "/etc/passwd", "a\\b", ".", "")
+        f"listed {name!r}": (
+            promised(name, {"bytes": 1, "sha256": "0" * 64}), "which is no bare file name"
+        )
+        for name in ("../x", "/etc/passwd", "a\\b", ".")
     },
     "no promise": (promised("router.onnx", None), "no size and sha256 for router.onnx"),
     "promise a text": (
         promised("router.onnx", {"bytes": "12", "sha256": ""}), "router.onnx 'bytes' is '12'"
-    ),
-    "promise no hash": (
-        lambda path: edit_config(path, lambda c: c["files"]["router.onnx"].pop("sha256")),
-        "no size and sha256 for router.onnx",
-    ),
-    "file not promised": (
-        lambda path: edit_config(path, lambda c: c["files"].pop("head.safetensors")),
-        "no size and sha256 for head.safetensors",
     ),
     "half the tags promised": (
         lambda path: edit_config(path, lambda c: c["files"].pop("tags.json")),
         "no size and sha256 for tags.json",
     ),
     **{
-        f"{name} missing": (lambda path, name=name: (path / name).unlink(), f"{name}: missing")
+        f"{name} {kind}": (damage(name), f"{name}: {message}")
         for name in ("head.safetensors", "router.onnx", "tokenizer.json", "tags.json", "tags.faiss")
+        for kind, damage, message in (
+            ("missing", lambda name: lambda path: (path / name).unlink(), "missing"),
+            ("flipped", lambda name: edited(name, flipped), "its sha256 is not the one"),
+        )
     },
-    **{
-        f"{name} flipped at {place}": (flip(name, place), f"{name}: its sha256 is not the one")
-        for name in ("head.safetensors", "router.onnx", "tokenizer.json", "tags.json", "tags.faiss")
-        for place in (-1,)
-    },
-    "truncated": (cut, "router.onnx: truncated"),
-    "longer": (grow, "tags.faiss: too long"),
-    "swapped": (swap, "too long"),
-    "symlink": (symlink("router.onnx"), "router.onnx: missing, or not a plain file"),
-    "a folder": (one_folder_for("tokenizer.json"), "tokenizer.json: missing, or not a plain file"),
+    "truncated": (edited("router.onnx", lambda content: content[:99]), "router.onnx: truncated"),
+    "longer": (edited("tags.faiss", lambda content: content + b"\0"), "tags.faiss: too long"),
+    "symlink": (symlink, "router.onnx: missing, or not a plain file"),
+    "a folder": (folder, "tokenizer.json: missing, or not a plain file"),
     "head of more experts": (other_head(n_experts=4), "the head takes 6 numbers to 4 experts"),
-    "head of another width": (other_head(dim=5), "the head takes 5 numbers to 3 experts"),
     "head not safetensors": (
-        lambda path: replace_file(path, "head.safetensors", b"nothing"), "head.safetensors: "
-    ),
-    "head empty": (
-        lambda path: replace_file(path, "head.safetensors", save({})), "expected the arrays"
+        forged("head.safetensors", lambda _: b"nothing"), "head.safetensors: "
     ),
     "head of an odd type": (
-        lambda path: replace_file(
-            path, "head.safetensors", len(BF16).to_bytes(8, "little") + BF16 + b"\0\0"
-        ),
+        forged("head.safetensors", lambda _: len(BF16).to_bytes(8, "little") + BF16 + b"\0\0"),
         "head.safetensors: ",
     ),
     "head with a single number": (
-        lambda path: replace_file(
-            path,
-            "head.safetensors",
-            save(toy_head("mlp").tensors() | {"hidden.weight": np.array(1.0, dtype=np.float32)}),
-        ),
-        "'hidden.weight' has shape",
+        forged("head.safetensors", lambda _: save(SCALAR)), "'hidden.weight' has shape"
     ),
     "tokenizer not UTF-8": (
-        lambda path: replace_file(path, "tokenizer.json", b"\xff"), "tokenizer.json is not UTF-8"
+        forged("tokenizer.json", lambda _: b"\xff"), "tokenizer.json is not UTF-8"
+    ),
+    "graph not ONNX": (
+        forged("router.onnx", lambda _: b"nothing"), "router.onnx: the graph is not one"
     ),
 }  # fmt: skip
 
@@ -315,7 +239,7 @@ DAMAGE = {
 def test_damage_is_one_clear_error(router: Path, kind: str) -> None:
     damage, message = DAMAGE[kind]
     read_router(router)
-    damage(router)  # type: ignore[operator]
+    damage(router)
     before = open_files()
     with pytest.raises(RouterError) as caught:
         Router.load(router)
@@ -325,59 +249,29 @@ def test_damage_is_one_clear_error(router: Path, kind: str) -> None:
     assert open_files() == before
 
 
-TAG_DAMAGE = {
-    "tags not JSON": (lambda path: replace_file(path, "tags.json", b"{"), "router: tags.json is"),
-    "tags nested": (
-        lambda path: replace_file(path, "tags.json", b"[" * 200_000), "router: tags.json is"
-    ),
-    "faiss of another kind": (
-        lambda path: replace_file(
-            path, "tags.faiss", b"IwFl" + (path / "tags.faiss").read_bytes()[4:]
-        ),
-        "tags.faiss is not an index of 12 vectors",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", TAG_DAMAGE)
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tags.json", b"{", "router: tags.json is"),
+        ("tags.faiss", b"IwFl", "tags.faiss is not an index of 12 vectors"),
+    ],
+)
 def test_malformed_tags_with_the_right_hash_are_one_clear_error_when_asked_for(
-    router: Path, kind: str
+    router: Path, name: str, content: bytes, message: str
 ) -> None:
-    damage, message = TAG_DAMAGE[kind]
-    damage(router)  # type: ignore[no-untyped-call]
+    replace_file(router, name, content)
     files = read_router(router)
     with pytest.raises(RouterError) as caught:
         files.tags  # noqa: B018
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(router))
-    assert "\n" not in str(caught.value)
 
 
 def test_tags_that_changed_after_the_load_are_refused(router: Path) -> None:
     files = read_router(router)
-    flip("tags.json", 3)(router)
+    edited("tags.json", flipped)(router)
     with pytest.raises(RouterError, match=r"tags\.json: its sha256 is not the one"):
         files.tags  # noqa: B018
-
-
-@pytest.mark.slow
-def test_damage_to_a_real_router_is_one_clear_error(router_path: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "router"
-    shutil.copytree(router_path, copy)
-    assert read_router(copy).config == read_router(router_path).config
-    flip("router.onnx", 5_000_000)(copy)
-    with pytest.raises(RouterError, match=r"router\.onnx: its sha256 is not the one"):
-        Router.load(copy)
-    flip("router.onnx", 5_000_000)(copy)
-    edit_config(copy, lambda content: content["experts"].reverse())
-    with pytest.raises(RouterError, match="name different experts"):
-        Router.load(copy)
-
-
-def test_nothing_that_is_unlisted_is_read(router: Path) -> None:
-    (router / "notes.txt").write_text("mine")
-    (router / "evil.pkl").write_bytes(b"\x80")
-    assert read_router(router).config.experts == tuple(EXPERTS)
 
 
 def test_a_router_is_replaced_whole(router: Path) -> None:
@@ -390,16 +284,6 @@ def test_a_router_is_replaced_whole(router: Path) -> None:
     write_router(router, toy_config(head), toy_files(head, tagged=False), head)
     assert read_router(router).head.temperature == 2.0
     assert set(content_of(router)) == set(old) - {"tags.json", "tags.faiss"}
-    assert [p.name for p in router.parent.iterdir()] == ["router"]
-
-
-def test_a_router_is_replaced_where_folders_cannot_be_exchanged(
-    router: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
-    head = toy_head("linear", temperature=2.0)
-    write_router(router, toy_config(head), toy_files(head), head)
-    assert read_router(router).head.temperature == 2.0
     assert [p.name for p in router.parent.iterdir()] == ["router"]
 
 
@@ -446,27 +330,6 @@ def test_a_failure_while_writing_leaves_the_old_router_and_nothing_else(
     assert [p.name for p in router.parent.iterdir()] == ["router"]
 
 
-def test_an_interrupt_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(_: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        toy_router(tmp_path / "router")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(tmp_path: Path) -> None:
-    left = tmp_path / f".router.{os.getpid()}.partial"
-    left.mkdir()
-    (left / "half").write_text("")
-    toy_router(tmp_path / "router")
-    assert [p.name for p in tmp_path.iterdir()] == ["router"]
-    assert "half" not in content_of(tmp_path / "router")
-
-
 @pytest.mark.parametrize("name", ["notes.txt", "config.json"])
 def test_a_folder_with_other_files_is_not_overwritten(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "mine"
@@ -500,27 +363,10 @@ def test_a_path_that_is_no_folder_is_refused(tmp_path: Path, kind: str) -> None:
     assert path.is_symlink() or path.read_text() == "mine"
 
 
-def test_a_parent_that_is_a_file_is_one_clean_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot write"):
-        toy_router(tmp_path / "file" / "router")
-
-
 WRITER = """
 import sys
 from pathlib import Path
 from tests.helpers import toy_config, toy_files, toy_head
-from zooter_lite.router.directory.config import (
-    Calibration,
-    EncoderSpec,
-    HeadSpec,
-    LabelSpec,
-    Parities,
-    Parity,
-    RouterConfig,
-    TextParity,
-    Training,
-)
 from zooter_lite.router.directory.store import write_router
 path = Path(sys.argv[1])
 sys.platform = sys.argv[2]

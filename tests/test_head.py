@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from tests.helpers import softmax, toy_head, units
-from zooter_lite.router.head import DOMAIN, SHARPNESS, Head, Hidden, TagPrior
+from zooter_lite.router.head import DOMAIN, SHARPNESS, Head, Hidden, TagPrior, membership_of
 
 Tensors = dict[str, NDArray[Any]]
 KINDS = ["linear", "prior", "mlp", "domain"]
@@ -58,7 +58,7 @@ def test_prior_by_hand() -> None:
     # similarities 1 and 0: memberships e^20 to 1; at the middle one half each
     prior = TagPrior(np.eye(2), np.array([[0.9, 0.1], [0.2, 0.8]]))
     middle = np.array([[np.sqrt(0.5), np.sqrt(0.5)]])
-    np.testing.assert_allclose(prior.membership(middle), [[0.5, 0.5]])
+    np.testing.assert_allclose(membership_of(middle @ prior.centroids.T), [[0.5, 0.5]])
     head = Head(np.zeros((2, 2)), np.zeros(2), prior)
     np.testing.assert_allclose(np.exp(head.logits(middle)), [[0.55, 0.45]])
     np.testing.assert_allclose(np.exp(head.logits(np.eye(2)[:1])), [[0.9, 0.1]], atol=1e-8)
@@ -89,14 +89,6 @@ def test_a_transposed_array_is_written_as_it_reads() -> None:
     assert all(a.flags.c_contiguous and a.dtype == np.float32 for a in found.values())
 
 
-def test_as_float32_rounds_every_array_and_keeps_the_temperature() -> None:
-    head = Head(np.full((2, 3), 0.1), np.full(2, 0.2), temperature=0.3)
-    stored = Head.from_tensors(head.tensors(), head.temperature)
-    assert stored.weight.dtype == stored.bias.dtype == np.float32
-    assert stored.weight[0, 0] == np.float32(0.1)
-    assert stored.temperature == 0.3
-
-
 def swap(name: str, array: NDArray[Any]) -> Callable[[Tensors], Tensors]:
     return lambda tensors: tensors | {name: array.astype(np.float32)}
 
@@ -118,40 +110,21 @@ def spoil(name: str, value: float) -> Callable[[Tensors], Tensors]:
     ("kind", "change", "message"),
     [
         ("linear", drop("weight"), "expected the arrays"),
-        ("linear", drop("bias"), "expected the arrays"),
         ("linear", swap("extra", np.zeros(3)), "expected the arrays"),
-        ("linear", lambda _: {}, "expected the arrays"),
         ("prior", drop("table"), "expected the arrays"),
-        ("prior", drop("centroids"), "expected the arrays"),
         ("mlp", drop("hidden.bias"), "expected the arrays"),
-        *[("domain", drop(name), "expected the arrays") for name in (*DOMAIN, "centroids")],
-        ("domain", spoil("domain.gate", np.nan), "'domain.gate' is not finite"),
+        *[("domain", drop(name), "expected the arrays") for name in (DOMAIN[0], "centroids")],
         ("domain", swap("domain.gate", np.zeros(3)), "'domain.gate' has shape"),
         ("domain", swap("domain.bias", np.zeros(3)), "domain.* has shape"),
-        ("domain", swap("domain.residual", np.zeros((3, 3))), "'domain.residual' has shape"),
-        ("mlp", drop("hidden.weight"), "expected the arrays"),
-        *[
-            (kind, spoil(name, value), f"'{name}' is not finite")
-            for kind, name in (("linear", "weight"), ("linear", "bias"), ("prior", "centroids"),
-                               ("prior", "table"), ("mlp", "hidden.weight"), ("mlp", "hidden.bias"))
-            for value in (np.nan, np.inf)
-        ],
+        ("linear", swap("weight", np.full((3, DIM), np.nan)), "'weight' is not finite"),
+        ("mlp", swap("hidden.bias", np.full(8, np.inf)), "'hidden.bias' is not finite"),
         ("linear", lambda t: t | {"weight": t["weight"].astype(np.float64)}, "finite float32"),
-        ("linear", lambda t: t | {"bias": np.zeros(3, dtype=np.int64)}, "finite float32"),
         ("linear", swap("weight", np.zeros((2, DIM))), "'bias' has shape"),
-        ("linear", swap("weight", np.zeros(DIM)), "'weight' has shape"),
         ("linear", swap("weight", np.array(1.0)), "has shape"),
         ("linear", swap("weight", np.zeros((3, 0))), "'weight' has shape"),
-        ("linear", swap("bias", np.zeros((3, 1))), "'bias' has shape"),
         ("prior", swap("centroids", np.zeros((4, DIM + 1))), "'centroids' has shape"),
-        ("prior", swap("centroids", np.zeros((3, DIM))), "'centroids' has shape"),
-        ("prior", swap("table", np.zeros((4, 2))), "'table' has shape"),
-        ("prior", swap("table", np.zeros(4)), "'table' has shape"),
         ("prior", swap("table", np.array(1.0)), "has shape"),
         ("mlp", swap("hidden.weight", np.zeros((7, DIM))), "'hidden.weight' has shape"),
-        ("mlp", swap("hidden.weight", np.array(1.0)), "'hidden.weight' has shape"),
-        ("mlp", swap("hidden.weight", np.zeros((8, 0))), "'hidden.weight' has shape"),
-        ("mlp", swap("hidden.bias", np.zeros(7)), "'hidden.bias' has shape"),
         ("mlp", swap("weight", np.zeros((3, DIM))), "hidden.* has shape"),
     ],
 )  # fmt: skip

@@ -60,15 +60,12 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "a loop": (subgraph, "the operator 'Loop'|field 6"),
     "a subgraph in a known operator": (hidden_subgraph, "field 6 of an attribute"),
     "a foreign operator": (operator("Evil", "my.domain"), "the operator 'Evil' of 'my.domain'"),
-    "an operator without a name": (operator(""), "the operator ''"),
     "random numbers": (operator("RandomNormal"), "the operator 'RandomNormal'"),
-    "a string operator": (operator("RegexFullMatch"), "the operator 'RegexFullMatch'"),
     "functions": (lambda m: m.functions.add(), "field 25 of the model"),
     "training": (lambda m: m.training_info.add(), "field 20 of the model"),
     "sparse weights": (lambda m: m.graph.sparse_initializer.add(), "field 15 of the graph"),
     "strings": (strings, "field 6 of a tensor"),
     "shapes beyond the data": (dims(2**31, 2**31), "a tensor of shape"),
-    "shapes that overflow": (dims(2**32, 2**32, 0x10), "a tensor of shape"),
     "negative shapes": (dims(-1, -1), "a tensor of shape"),
     "many axes": (dims(*[1] * 9), "more than 8 axes"),
     "no graph": (lambda m: m.ClearField("graph"), "not one of each"),
@@ -83,11 +80,6 @@ def test_what_no_exporter_writes_is_refused(kind: str) -> None:
     with pytest.raises(RouterError, match=message) as caught:
         check_graph(model.SerializeToString())
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("kind", ["linear", "prior", "mlp"])
-def test_our_graphs_pass(kind: str) -> None:
-    check_graph(router_graph(toy_encoder(), toy_head(kind), EXPERTS))
 
 
 def test_values_of_any_field_that_is_known_pass() -> None:

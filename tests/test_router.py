@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
-from concurrent.futures import ThreadPoolExecutor
-from html.parser import HTMLParser
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,10 @@ from tests.helpers import (
     replace_file,
     toy_embedding,
     toy_encoder,
-    toy_files,
     toy_head,
     toy_router,
 )
 from zooter_lite.errors import DataError, RouterError
-from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.router import Router
 
@@ -75,22 +73,13 @@ def test_properties(path: Path) -> None:
     assert router.tag_index.names == ["a", "b", "c", "d"]
 
 
-def test_no_queries_give_no_rows(path: Path) -> None:
+def test_no_queries_give_no_rows_and_one_text_is_no_list(path: Path) -> None:
     router = Router.load(path)
     assert router.predict_proba([]).shape == (0, 3)
     assert router.embed([])[1].shape == (0, DIM)
     assert router.route([]) == []
-
-
-def test_one_text_instead_of_a_list_is_refused(path: Path) -> None:
     with pytest.raises(DataError, match="put it in a list"):
-        Router.load(path).route("one two")
-
-
-def test_progress_adds_up(path: Path) -> None:
-    steps: list[int] = []
-    Router.load(path).predict_proba(QUERIES, steps.append)
-    assert sum(steps) == len(QUERIES)
+        router.route("one two")
 
 
 def test_the_graph_must_name_the_experts_of_config(path: Path) -> None:
@@ -99,16 +88,9 @@ def test_the_graph_must_name_the_experts_of_config(path: Path) -> None:
         Router.load(path)
 
 
-@pytest.mark.parametrize("max_length", [3, 15, 60_000])
-def test_the_graph_must_name_the_max_length_of_config(path: Path, max_length: int) -> None:
-    edit_config(path, lambda config: config["encoder"].update(max_length=max_length))
+def test_the_graph_must_name_the_max_length_of_config(path: Path) -> None:
+    edit_config(path, lambda config: config["encoder"].update(max_length=15))
     with pytest.raises(RouterError, match="name different max_lengths"):
-        Router.load(path)
-
-
-def test_a_graph_that_is_none_names_the_folder(path: Path) -> None:
-    replace_file(path, "router.onnx", b"nothing")
-    with pytest.raises(RouterError, match=f"{path.name}: router.onnx: the graph is not one"):
         Router.load(path)
 
 
@@ -116,23 +98,6 @@ def test_a_graph_without_the_contracts_outputs_is_refused(path: Path) -> None:
     replace_file(path, "router.onnx", toy_encoder().graph)
     with pytest.raises(RouterError, match=r"has the outputs .'unit': 6., expected .'probs': 3"):
         Router.load(path)
-
-
-def test_another_routers_graph_is_refused(path: Path) -> None:
-    others = ["x", "y", "z"]
-    replace_file(path, "router.onnx", router_graph(toy_encoder(), toy_head("linear"), others))
-    with pytest.raises(RouterError, match="name different experts"):
-        Router.load(path)
-
-
-def test_expert_names_in_any_script(tmp_path: Path) -> None:
-    experts = ["専門家", 'a"b\\c', "é;,"]
-    toy_router(tmp_path / "r", experts=experts)
-    assert Router.load(tmp_path / "r").experts == experts
-
-
-def test_toy_files_are_deterministic() -> None:
-    assert toy_files(toy_head("prior")) == toy_files(toy_head("prior"))
 
 
 def test_arg_max_by_hand() -> None:
@@ -146,32 +111,22 @@ def test_arg_max_by_hand() -> None:
 EVIL = '<script>alert("x")</script>'
 
 
-def evil_report(path: Path) -> None:
-    """Give a router a report and a picture that try to run scripts where they are shown."""
-    (path / "report.svg").write_text(f"<svg xmlns='http://www.w3.org/2000/svg'>{EVIL}</svg>")
-    report = {"slices": [{"split": EVIL, "verdict": f"It wins. {EVIL}"}]}
-    (path / "report.json").write_text(json.dumps(report))
-    for name in ("report.svg", "report.json"):
-        replace_file(path, name, (path / name).read_bytes())
-    edit_config(path, lambda config: config["encoder"].update(name=EVIL))
-
-
 def test_a_notebook_shows_picture_and_verdict_and_runs_no_script(tmp_path: Path) -> None:
     toy_router(tmp_path / "r", experts=["ant", EVIL, "cat"])
-    evil_report(tmp_path / "r")
-    html = Router.load(tmp_path / "r")._repr_html_()
-    parser = Tags()
-    parser.feed(html)
-    assert {name for name, _ in parser.tags} <= {"div", "b", "img"}
-    (attributes,) = (dict(attributes) for name, attributes in parser.tags if name == "img")
-    kind, _, picture = (attributes["src"] or "").partition(",")
-    assert kind == "data:image/svg+xml;base64"
-    assert base64.b64decode(picture) == (tmp_path / "r" / "report.svg").read_bytes()
-    assert "".join(parser.text).count(EVIL) == 4  # as text, once each
-    assert "It wins." in html
+    edit_config(tmp_path / "r", lambda config: config["encoder"].update(name=EVIL))
+    picture = f"<svg xmlns='http://www.w3.org/2000/svg'>{EVIL}</svg>".encode()
+    report = {"slices": [{"split": EVIL, "verdict": f"It wins. {EVIL}"}]}
+    replace_file(tmp_path / "r", "report.svg", picture)
+    replace_file(tmp_path / "r", "report.json", json.dumps(report).encode())
+    page = Router.load(tmp_path / "r")._repr_html_()
+    assert set(re.findall(r"<(\w+)", page)) == {"div", "b", "img"}
+    (shown,) = re.findall('<img [^>]*src="data:image/svg\\+xml;base64,([^"]*)"', page)
+    assert base64.b64decode(shown) == picture
+    assert html.unescape(re.sub("<[^>]*>", "", page)).count(EVIL) == 4  # as text, once each
+    assert "It wins." in page
 
 
-@pytest.mark.parametrize("report", [b"[]", b"{", b"[" * 100_000, b'{"slices": [{"split": 1}]}'])
+@pytest.mark.parametrize("report", [b"[]", b"[" * 100_000, b'{"slices": [{"split": 1}]}'])
 def test_a_notebook_shows_a_router_without_figures_too(path: Path, report: bytes) -> None:
     assert Router.load(path)._repr_html_().count("<div>") == 2
     replace_file(path, "report.json", report)
@@ -180,23 +135,6 @@ def test_a_notebook_shows_a_router_without_figures_too(path: Path, report: bytes
     assert router._repr_html_().count("<div>") == 2
     assert "<img" not in router._repr_html_()
     assert repr(router) == f"<Router {path}: ant, bee, cat; encoder toy>"
-
-
-class Tags(HTMLParser):
-    """What an HTML text holds: its tags with their attributes, and its text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, list[tuple[str, str | None]]]] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag."""
-        self.tags.append((tag, attrs))
-
-    def handle_data(self, data: str) -> None:
-        """Note a text."""
-        self.text.append(data)
 
 
 @pytest.mark.slow
@@ -218,12 +156,3 @@ def test_a_real_querys_probs_do_not_depend_on_its_batch(real: Router) -> None:
         for place in (0, 15, 31):
             among = real.predict_proba([*others[:place], query, *others[place:]])[place]
             np.testing.assert_allclose(among, alone, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_a_real_router_is_shared_by_eight_threads(real: Router) -> None:
-    parts = [[f"{word} number {i}" for i in range(12)] for word in "abcdefgh"]
-    alone = [real.predict_proba(part) for part in parts]
-    with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(real.predict_proba, parts))
-    np.testing.assert_array_equal(together, alone)

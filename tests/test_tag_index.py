@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import json
 import mmap
+import random
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.conftest import ROOT
 from tests.helpers import units
 from zooter_lite.errors import RouterError
-from zooter_lite.tags import neighbours
 from zooter_lite.tags.index import TagIndex
-from zooter_lite.tags.neighbours import NEIGHBOURS, RECALL, IndexChoice, build_index
+from zooter_lite.tags.neighbours import NEIGHBOURS, RECALL, build_index
 from zooter_lite.untrusted import typed_json
 
 FloatArray = NDArray[np.float32]
@@ -44,7 +42,7 @@ def rewards() -> NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def index() -> TagIndex:
-    return TagIndex.build(points(N, 0), NAMES, TAGS, rewards())
+    return flat_index()
 
 
 def test_support_and_means_against_loops(index: TagIndex) -> None:
@@ -53,6 +51,7 @@ def test_support_and_means_against_loops(index: TagIndex) -> None:
         assert index.support[tag] == len(rows)
         expected = np.nanmean(rewards()[rows], axis=0)
         np.testing.assert_allclose(index.mean_rewards[tag], expected)
+        assert index.observed[tag].tolist() == (~np.isnan(rewards()[rows])).sum(axis=0).tolist()
     assert index.query_tags == [tags for tags in TAGS if tags]
 
 
@@ -90,27 +89,20 @@ def test_distance_is_that_of_the_nearest(index: TagIndex) -> None:
 
 
 def test_files_round_trip(index: TagIndex) -> None:
+    means = index.mean_rewards.copy()
+    means[0, 1] = NAN  # never observed
+    index = replace(index, mean_rewards=means)
     files = index.to_files()
+    json.loads(files["tags.json"], parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     again = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM, 2)
-    assert (again.names, again.support, again.query_tags) == (
-        NAMES,
-        index.support,
-        index.query_tags,
-    )
-    np.testing.assert_allclose(again.mean_rewards, index.mean_rewards, atol=1e-6)
+    assert (again.names, again.support) == (NAMES, index.support)
+    assert again.query_tags == index.query_tags
+    np.testing.assert_allclose(again.mean_rewards, means, atol=1e-6)
+    np.testing.assert_array_equal(again.observed, index.observed)
     queries = points(6, 9)
     for found, expected in zip(again.search(queries, 9), index.search(queries, 9), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert again.to_files() == files
-
-
-def test_an_unobserved_mean_survives_the_files() -> None:
-    index = TagIndex.build(points(1, 0), ["標"], [[0]], np.array([[0.5, NAN]]))
-    files = index.to_files()
-    json.loads(files["tags.json"], parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    again = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM, 2)
-    assert again.names == ["標"]
-    np.testing.assert_array_equal(again.mean_rewards, [[0.5, NAN]])
 
 
 def faiss_file(index: TagIndex) -> bytes:
@@ -121,17 +113,12 @@ def faiss_file(index: TagIndex) -> bytes:
     "damage",
     [
         lambda content: b"",
-        lambda content: content[:20],
         lambda content: content[:-1],
         lambda content: content + b"\0",
-        lambda content: b"IxF2" + content[4:],  # another kind of index
-        lambda content: b"IwPQ" + content[4:],
+        lambda content: b"IwPQ" + content[4:],  # another kind of index
         lambda content: content[:4] + struct.pack("<i", DIM + 1) + content[8:],
-        lambda content: content[:4] + struct.pack("<i", -DIM) + content[8:],
-        lambda content: content[:8] + struct.pack("<q", 2**40) + content[16:],
         lambda content: content[:32] + b"\0" + content[33:],  # not trained
         lambda content: content[:33] + struct.pack("<i", 1) + content[37:],  # L2 distance
-        lambda content: content[:33] + struct.pack("<i", 99) + content[37:],
         lambda content: content[:37] + struct.pack("<Q", 2**61) + content[45:],
     ],
 )
@@ -161,19 +148,11 @@ def test_the_faiss_file_must_fit_the_router_and_tags_json(index: TagIndex) -> No
     "change",
     [
         {"query_tags": [[3], *TAGS[1:]]},
-        {"query_tags": [[-1]]},
-        {"query_tags": [[float("inf")]]},
         {"query_tags": [["x"]]},
-        {"query_tags": 7},
         {"query_tags": [7]},
         {"names": ["a", "b"]},
-        {"names": None},
-        {"support": [1, 2]},
-        {"mean_rewards": [[0.1, 0.2]] * 2},
         {"mean_rewards": [[0.1]] * 3},
-        {"mean_rewards": [[0.1, 0.2], [0.1], []]},
         {"mean_rewards": [["x", 0.2]] * 3},
-        {"mean_rewards": {}},
     ],
 )
 def test_tags_json_that_does_not_fit_is_refused(index: TagIndex, change: dict[str, Any]) -> None:
@@ -183,9 +162,7 @@ def test_tags_json_that_does_not_fit_is_refused(index: TagIndex, change: dict[st
         TagIndex.from_files(json.dumps(content).encode(), files["tags.faiss"], DIM, 2)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe\xfa", b"[" * 200_000]
-)
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff\xfe\xfa", b"[" * 200_000])
 def test_tags_json_that_is_no_such_json_is_refused(index: TagIndex, content: bytes) -> None:
     with pytest.raises(RouterError, match=r"tags\.json is not what a router holds"):
         TagIndex.from_files(content, faiss_file(index), DIM, 2)
@@ -233,52 +210,29 @@ def test_an_inverted_file_finds_the_neighbours_that_it_promises(
     assert codes < len(index.to_files()["tags.faiss"]) < codes + fixed
 
 
-def test_where_no_storage_is_near_enough_the_index_is_flat(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(neighbours, "RECALL", 1.1)
-    assert build_index(clumps(500, 1), 100)[1] == IndexChoice()
-
-
 def test_the_next_storage_is_taken_where_the_first_is_not_near_enough() -> None:
     rows = units(2_000, 3, 4).astype(np.float32)  # so near one another that 8 bits blur them
     assert build_index(rows, 100)[1].kind == "IVF32,SQfp16"
 
 
 @pytest.mark.parametrize("storage", ["SQ8", "SQfp16", "Flat"])
-def test_the_same_rows_give_the_same_file_and_the_file_the_same_answers(storage: str) -> None:
+def test_the_same_rows_give_the_same_file_and_the_mapped_file_the_same_answers(
+    tmp_path: Path, storage: str
+) -> None:
     index = large_index(storage)
     files = index.to_files()
     assert large_index(storage).to_files() == files
-    again = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM_MANY, 2)
-    assert again.choice == index.choice
-    assert again.to_files() == files
-    queries = clumps(50, 3)
-    for found, expected in zip(again.search(queries, 9), index.search(queries, 9), strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
-def test_a_mapped_file_answers_as_one_in_memory(tmp_path: Path) -> None:
-    index = large_index("SQ8")
-    files = index.to_files()
     (tmp_path / "tags.faiss").write_bytes(files["tags.faiss"])
     with (tmp_path / "tags.faiss").open("rb") as stream:
         content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     again = TagIndex.from_files(files["tags.json"], content, DIM_MANY, 2)
     del content  # the index itself keeps it
     gc.collect()
+    assert again.choice == index.choice
+    assert again.to_files() == files
     queries = clumps(50, 3)
-    np.testing.assert_array_equal(again.search(queries, 9)[1], index.search(queries, 9)[1])
-
-
-def test_counts_behind_the_means_survive_the_files(index: TagIndex) -> None:
-    expected = [
-        [sum(tag in TAGS[i] and not np.isnan(rewards()[i, e]) for i in range(N)) for e in (0, 1)]
-        for tag in range(3)
-    ]
-    files = index.to_files()
-    again = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM, 2)
-    assert index.observed.tolist() == again.observed.tolist() == expected
+    for found, expected in zip(again.search(queries, 9), index.search(queries, 9), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_an_index_of_not_a_number_finds_nothing_and_says_so(index: TagIndex) -> None:
@@ -288,7 +242,7 @@ def test_an_index_of_not_a_number_finds_nothing_and_says_so(index: TagIndex) -> 
     assert again.nearest_tags(points(2, 0)) == [[], []]
 
 
-@pytest.mark.parametrize("probes", [0, -1, 65, 2**40])
+@pytest.mark.parametrize("probes", [0, 65])
 def test_probes_that_the_index_lacks_are_refused(probes: int) -> None:
     files = large_index("SQ8").to_files()
     content = json.loads(files["tags.json"])
@@ -297,7 +251,7 @@ def test_probes_that_the_index_lacks_are_refused(probes: int) -> None:
         TagIndex.from_files(json.dumps(content).encode(), files["tags.faiss"], DIM_MANY, 2)
 
 
-@pytest.mark.parametrize("sign", [b"[],", b"{},", b'"",', b"1,"])
+@pytest.mark.parametrize("sign", [b"[],", b"{},", b"1,"])
 def test_json_that_would_fill_the_memory_is_refused(
     sign: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,58 +261,34 @@ def test_json_that_would_fill_the_memory_is_refused(
         typed_json.parse_json("x.json", content)
 
 
-HOSTILE = """
-import random, resource, struct, sys
-from pathlib import Path
-import numpy as np
-from zooter_lite.errors import RouterError
-from zooter_lite.tags.index import TagIndex
-
-resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))  # threads reserve most of it
-for folder in map(Path, sys.argv[2:]):
-    tags, whole = ((folder / name).read_bytes() for name in ("tags.json", "tags.faiss"))
-    dim, rows = map(int, folder.name.split("-")[1:])
-    values = (0, 1, 255, dim + 1, rows + 1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63, 2**64 - 1)
-    pick, refused = random.Random(0), 0
-    for _ in range(int(sys.argv[1])):
-        content = bytearray(whole)
-        # fields stand at the front, and before and after the centroids and the list sizes
-        place = pick.choice((pick.randrange(200), pick.randrange(len(content))))
-        size = pick.choice((1, 8, 1000))
-        number = struct.pack("<Q", pick.choice(values))
-        pick.choice((
-            lambda: content.__setitem__(place, content[place] ^ 1 << pick.randrange(8)),
-            lambda: content.__setitem__(slice(place, place + 8), number),
-            lambda: content.__setitem__(slice(place, place + 4), number[:4]),
-            lambda: content.__delitem__(slice(place, place + size)),
-            lambda: content.__setitem__(slice(place, place), bytes(size)),
-        ))()
-        try:
-            index = TagIndex.from_files(tags, bytes(content), dim, 2)
-            index.nearest_tags(np.eye(dim, dtype=np.float32))
-            index.distance(np.eye(dim, dtype=np.float32))
-        except RouterError as error:
-            assert "\\n" not in str(error)
-            refused += 1
-    print(refused)
-"""
+def flat_index() -> TagIndex:
+    return TagIndex.build(points(N, 0), NAMES, TAGS, rewards())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the memory limit is one of Linux")
-def test_hostile_bytes_are_refused_or_harmless(index: TagIndex, tmp_path: Path) -> None:
-    attacked = [*map(large_index, ("SQ8", "SQfp16", "Flat")), index]
-    folders = []
-    for kind, each in enumerate(attacked):
-        folders.append(tmp_path / f"{kind}-{each.index.d}-{each.index.ntotal}")
-        folders[-1].mkdir()
-        for name, content in each.to_files().items():
-            (folders[-1] / name).write_bytes(content)
-    done = subprocess.run(
-        [sys.executable, "-c", HOSTILE, "200", *map(str, folders)],
-        capture_output=True, text=True, cwd=ROOT, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    refused = [int(line) for line in done.stdout.split()]
-    assert len(refused) == 4
-    assert min(refused) > 50
+@pytest.mark.parametrize("kind", ["SQ8", "SQfp16", "Flat", "no inverted file"])
+def test_hostile_bytes_are_refused_or_harmless(kind: str) -> None:
+    index = flat_index() if kind == "no inverted file" else large_index(kind)
+    tags, whole = index.to_files().values()
+    dim, rows = index.index.d, index.index.ntotal
+    numbers = (0, 1, 255, dim + 1, rows + 1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63, 2**64 - 1)
+    pick, refused = random.Random(0), 0
+    for _ in range(200):
+        # fields stand at the front, and before and after the centroids and the list sizes
+        place = pick.choice((pick.randrange(200), pick.randrange(len(whole))))
+        old, new = pick.choice(
+            (
+                (1, bytes([whole[place] ^ 1 << pick.randrange(8)])),
+                (8, struct.pack("<Q", pick.choice(numbers))),
+                (4, struct.pack("<Q", pick.choice(numbers))[:4]),
+                (pick.choice((1, 8, 1000)), b""),
+                (0, bytes(pick.choice((1, 8, 1000)))),
+            )
+        )
+        try:
+            again = TagIndex.from_files(tags, whole[:place] + new + whole[place + old :], dim, 2)
+            again.nearest_tags(np.eye(dim, dtype=np.float32))
+            again.distance(np.eye(dim, dtype=np.float32))
+        except RouterError:
+            refused += 1
+    assert refused > 50

@@ -16,53 +16,44 @@ _STEPS = ((32, 2), (64, 4), (128, 8))  # up to this many tokens, exact lengths a
 _LAST_STEP = 16
 
 
-def batches(tokens: Sequence[Ids], budget: int = TOKENS_PER_BATCH) -> list[Ids]:
-    """Positions of the texts of each batch, by ascending length; at most `budget` padded tokens."""
-    lengths = np.asarray([len(ids) for ids in tokens], dtype=np.int64)
-    together: list[Ids] = []
-    batch: list[int] = []
+def batches(
+    tokens: Sequence[Ids], budget: int = TOKENS_PER_BATCH, *, exact: bool = False
+) -> list[Ids]:
+    """Positions of the texts of each batch, by ascending length; at most `budget` padded tokens.
+
+    An exact batch holds texts of one exact length, in multiples of `ROWS`.
+    """
+    lengths = [_exact_length(len(ids)) if exact else len(ids) for ids in tokens]
+    together: list[list[int]] = []
     for position in np.argsort(lengths, kind="stable").tolist():
-        if batch and lengths[position] * (len(batch) + 1) > budget:
-            together.append(np.asarray(batch))
-            batch = []
-        batch.append(position)
-    return [*together, np.asarray(batch)] if batch else together
+        length = lengths[position]
+        rows = _rows(length) if exact else 1
+        most = max(1, budget // max(1, length) // rows) * rows
+        last = together[-1] if together else None
+        if last is None or len(last) >= most or (exact and lengths[last[0]] != length):
+            together.append([position])
+        else:
+            last.append(position)
+    return [np.asarray(batch) for batch in together]
 
 
-def exact_batches(tokens: Sequence[Ids], budget: int = TOKENS_PER_BATCH) -> list[Ids]:
-    """Positions of the texts of each batch: texts of one exact length, by ascending length."""
-    lengths = np.asarray([_exact_length(len(ids)) for ids in tokens], dtype=np.int64)
-    order = np.argsort(lengths, kind="stable")
-    starts = np.flatnonzero(np.diff(lengths[order], prepend=0))
-    together: list[Ids] = []
-    for group in np.split(order, starts[1:]) if len(order) else []:
-        length = int(lengths[group[0]])
-        size = max(1, budget // length // _rows(length)) * _rows(length)
-        together += np.split(group, range(size, len(group), size))
-    return together
+def feed(tokens: Sequence[Ids], *, exact: bool = False) -> Feed:
+    """Pad the texts of a batch, to the longest or the exact length; at least one column.
 
-
-def feed(tokens: Sequence[Ids]) -> Feed:
-    """Pad to the longest; at least one column, since a tokeniser may return no token."""
-    if len(tokens) == 1 and len(tokens[0]):  # a request, which needs no padding
+    An exact batch is filled up to whole multiples of its rows.
+    """
+    if len(tokens) == 1 and len(tokens[0]) and not exact:  # a request, which needs no padding
         return {"input_ids": tokens[0][None], "attention_mask": np.ones_like(tokens[0][None])}
-    return _padded(tokens, len(tokens), max(1, *map(len, tokens)))
-
-
-def exact_feed(tokens: Sequence[Ids]) -> Feed:
-    """Pad to the exact length of the texts, and to whole multiples of its rows."""
-    length = _exact_length(len(tokens[0]))
-    padded = _padded(tokens, -(-len(tokens) // _rows(length)) * _rows(length), length)
-    padded["attention_mask"][len(tokens) :, 0] = 1  # a row without tokens would be divided by zero
-    return padded
-
-
-def _padded(tokens: Sequence[Ids], n_rows: int, length: int) -> Feed:
+    length, n_rows = max(1, *map(len, tokens)), len(tokens)
+    if exact:
+        length = _exact_length(length)
+        n_rows = -(-n_rows // _rows(length)) * _rows(length)
     lengths = np.zeros(n_rows, dtype=np.int64)
     lengths[: len(tokens)] = [len(ids) for ids in tokens]
     mask = np.arange(length) < lengths[:, None]
     input_ids = np.zeros(mask.shape, dtype=np.int64)
     input_ids[mask] = np.concatenate(tokens)
+    mask[len(tokens) :, 0] = True  # a row without tokens would be divided by zero
     return {"input_ids": input_ids, "attention_mask": mask.astype(np.int64)}
 
 

@@ -31,10 +31,6 @@ class TagPrior:
     centroids: Array
     table: Array
 
-    def membership(self, embeddings: Array) -> Array:
-        """(n, n_tags) soft membership of unit embeddings (n, dim); rows sum to 1."""
-        return membership_of(embeddings @ self.centroids.T)
-
 
 @dataclass(frozen=True)
 class DomainPrior:

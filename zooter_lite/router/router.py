@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.directory.config import RouterConfig
-from zooter_lite.router.directory.store import GRAPHS, RouterFiles, read_router
+from zooter_lite.router.directory.store import RouterFiles, read_router
 from zooter_lite.router.explanation import Explanation, explain_decision
 from zooter_lite.router.head import Head
 from zooter_lite.router.notebook import router_html
@@ -24,6 +24,7 @@ from zooter_lite.router.runtime import OUTPUTS, Precision, Runtime
 from zooter_lite.router.session import TextSession
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.untrusted.onnx_check import check_graph
+from zooter_lite.untrusted.verified import VerifiedFile
 
 FloatArray = NDArray[np.float32]
 MAX_THREADS = 256  # onnxruntime ends the process where the system refuses it a thread
@@ -91,16 +92,16 @@ class Router:
             raise DataError(f"threads {threads}: expected a number from 1 to {MAX_THREADS}")
         if remember < 0:
             raise DataError(f"remember {remember}: expected a number from 0")
-        folder = Path(path)
         wanted = ("int8", "fp32") if precision == "auto" else (precision,)
-        files = read_router(folder, wanted)
+        files = read_router(Path(path))
         with ExitStack() as held, ThreadPoolExecutor(len(wanted)) as pool:
-            graphs = [held.enter_context(files.graphs[name]) for name in wanted]
+            graphs = [held.enter_context(files.open_graph(name)) for name in wanted]
             # hashing takes about as long as loading, so both are done at a time
             checks = [pool.submit(graph.check) for graph in graphs]
             try:
                 sessions = [
-                    _session(files, name, threads, exact=exact, at_once=at_once) for name in wanted
+                    _session(files, graph, threads, exact=exact, at_once=at_once)
+                    for graph in graphs
                 ]
             finally:
                 for check in checks:  # damage is told before what it led to
@@ -108,7 +109,7 @@ class Router:
         again = sessions[1] if precision == "auto" else None
         int8 = files.config.parity.int8
         margin = int8.margin if precision == "auto" and int8 is not None else 0.0
-        slim = replace(files, graphs={}, tokenizer="")  # the sessions have their own copies
+        slim = replace(files, tokenizer="")  # the sessions have their own copies
         return cls(slim, Runtime(sessions[0], again, margin, remember))
 
     @property
@@ -152,29 +153,27 @@ class Router:
         -------
         (n_queries, n_experts) float32; rows sum to 1, columns in the order of `experts`.
         """
-        self._check(queries)
-        if not len(queries):
-            return np.zeros((0, len(self.experts)), dtype=np.float32)
-        return self._runtime.run(queries, OUTPUTS[:1], progress)[0]
+        return self._outputs(queries, OUTPUTS[:1], progress)[0]
 
     def embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
     ) -> tuple[FloatArray, FloatArray]:
         """Return `predict_proba` and the unit embeddings (n_queries, dim), in one pass."""
-        self._check(queries)
-        if not len(queries):
-            widths = (len(self.experts), self.head.dim)
-            probs, embeddings = (np.zeros((0, width), dtype=np.float32) for width in widths)
-            return probs, embeddings
-        probs, embeddings = self._runtime.run(queries, OUTPUTS, progress)
+        probs, embeddings = self._outputs(queries, OUTPUTS, progress)
         return probs, embeddings
 
-    def _check(self, queries: Sequence[str]) -> None:
+    def _outputs(
+        self, queries: Sequence[str], names: list[str], progress: Callable[[int], object]
+    ) -> list[FloatArray]:
         if isinstance(queries, str):
             raise DataError("expected a list of prompts, found one text; put it in a list")
         for place, query in enumerate(queries if set(map(type, queries)) != {str} else ()):
             if not isinstance(query, str):
                 raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
+        if not len(queries):
+            widths = (len(self.experts), self.head.dim)
+            return [np.zeros((0, width), dtype=np.float32) for width in widths[: len(names)]]
+        return self._runtime.run(queries, names, progress)
 
     def route(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
@@ -250,15 +249,15 @@ class Router:
 
 
 def _session(
-    files: RouterFiles, precision: str, threads: int | None, **options: Any
+    files: RouterFiles, graph: VerifiedFile, threads: int | None, **options: Any
 ) -> TextSession:
     """Start one of the graphs; it must be what config.json describes."""
-    where = f"{files.folder}: {GRAPHS[precision]}"
+    where = f"{files.folder}: {graph.name}"
     try:
-        with files.graphs[precision].view() as content:
+        with graph.view() as content:
             check_graph(content)
         session = TextSession(
-            files.graphs[precision].path,
+            graph.path,
             files.tokenizer,
             files.config.encoder.max_length,
             threads,
@@ -269,12 +268,13 @@ def _session(
     widths = {"probs": len(files.config.experts), "embedding": files.head.dim}
     if not widths.items() <= session.widths.items():
         raise RouterError(f"{where} has the outputs {session.widths}, expected {widths}")
-    if session.metadata.get("zooter.experts") != json.dumps(
-        files.config.experts, ensure_ascii=False
-    ):
-        raise RouterError(f"{where} and config.json name different experts")
-    if session.metadata.get("zooter.max_length") != str(files.config.encoder.max_length):
-        raise RouterError(f"{where} and config.json name different max_lengths")
+    expected = {
+        "experts": json.dumps(files.config.experts, ensure_ascii=False),
+        "max_length": str(files.config.encoder.max_length),
+    }
+    for name, value in expected.items():
+        if session.metadata.get(f"zooter.{name}") != value:
+            raise RouterError(f"{where} and config.json name different {name.rstrip('s')}s")
     return session
 
 

@@ -12,22 +12,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
-from zooter_lite.router.batches import (
-    TOKENS_PER_BATCH,
-    Feed,
-    Ids,
-    batches,
-    exact_batches,
-    exact_feed,
-    feed,
-)
+from zooter_lite.router.batches import TOKENS_PER_BATCH, Feed, Ids, batches, feed
 from zooter_lite.router.tokens import TextTokens
-from zooter_lite.untrusted.limits import (
-    bound_memory,
-    cores,
-    run_bounded,
-    run_trusted,
-)
+from zooter_lite.untrusted.limits import bound_memory, cores, run_bounded, run_trusted
 
 QUICK = 2e-3  # seconds: a batch that takes less is mostly the way there and back
 MORE_TOKENS = 2048  # of an exact batch of such a graph, where its size changes no result
@@ -126,7 +113,7 @@ class TextSession:
             progress(1)
             return rows
         tokens = self.tokenise(texts)
-        together = exact_batches(tokens, self._budget) if self._exact else batches(tokens)
+        together = batches(tokens, self._budget, exact=self._exact)
         done: list[Outputs] = []
         started = time.perf_counter()
         for batch, rows in zip(together, self._results(names, tokens, together), strict=True):
@@ -164,9 +151,8 @@ class TextSession:
 
         def work(batch: Ids) -> Outputs:
             rows = [tokens[i] for i in batch]
-            if not self._exact:
-                return self._run(names, feed(rows))
-            return [output[: len(rows)] for output in self._run(names, exact_feed(rows))]
+            outputs = self._run(names, feed(rows, exact=self._exact))
+            return [output[: len(rows)] for output in outputs]
 
         start = 0
         if self._side_by_side is None and len(together) >= 4 * _MEASURED_BATCHES:
@@ -186,7 +172,8 @@ def _start(model: bytes | str, threads: int, *, trusted: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what went wrong is told once, by the error
-    names = _providers()
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    names = [name for name in wanted if name in onnxruntime.get_available_providers()]
     providers = names if trusted else bound_memory(options, names)
     slow = _SLOW_FUSIONS if names == ["CPUExecutionProvider"] else []
     try:
@@ -202,12 +189,6 @@ def _start(model: bytes | str, threads: int, *, trusted: bool) -> Any:
         if isinstance(model, str):  # a path of ours, which tells the user nothing
             reason = reason.replace(model, "it")
         raise RouterError(f"onnxruntime cannot load the graph ({reason[:300]})") from error
-
-
-def _providers() -> list[str]:
-    available = onnxruntime.get_available_providers()
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    return [provider for provider in wanted if provider in available]
 
 
 def _in_order(parts: Outputs, order: Ids) -> NDArray[np.float32]:

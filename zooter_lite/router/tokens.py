@@ -50,7 +50,7 @@ class TextTokens:
         try:
             if len(text) > FIRST_CHARACTERS:
                 return self._long(text)
-            return np.asarray(self._encode(text), dtype=np.int64)
+            return np.asarray(self._encode([text])[0].ids, dtype=np.int64)
         except BaseException as error:
             raise clean_error(error, _FAILED) from error
 
@@ -62,7 +62,7 @@ class TextTokens:
             ids = [
                 encoding.ids
                 for start in range(0, len(texts), TOGETHER)
-                for encoding in self._encode_all(list(texts[start : start + TOGETHER]))
+                for encoding in self._encode(list(texts[start : start + TOGETHER]))
             ]
         except BaseException as error:
             raise clean_error(error, _FAILED) from error
@@ -70,23 +70,19 @@ class TextTokens:
         together = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=ends[-1])
         return [together[start:end] for start, end in pairwise(ends)]
 
-    def _encode_all(self, texts: list[str]) -> list[Any]:
-        try:
+    def _encode(self, texts: list[str]) -> list[Any]:
+        try:  # without the places of the tokens, which take a tenth of the time
             encodings: list[Any] = self._tokenizer.encode_batch_fast(texts)
         except (TypeError, UnicodeEncodeError):  # of lone surrogates, which are rare
             encodings = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts])
         return encodings
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode_batch_fast([_encodable(text)])[0].ids
-        return ids  # without the places of the tokens, which take a tenth of the time
 
     def _long(self, text: str) -> Ids:
         size = FIRST_CHARACTERS
         while True:
             space = text.rfind(" ", size // 2, size) if size < len(text) else -1
             part = _encodable(text[: space if space > 0 else size])
-            ids = self._encode(part)
+            ids = self._encode([part])[0].ids
             size *= 2
             enough = len(ids) >= self._max_length or len(part) == len(text)
             normalizer = self._tokenizer.normalizer

@@ -70,14 +70,10 @@ def _build_inverted(
     queries = _between(sample)
     # exact, without a copy of the embeddings
     nearest, _ = faiss.knn(queries, embeddings, NEIGHBOURS, metric=faiss.METRIC_INNER_PRODUCT)
-    centroids = None
     for storage in storages:
         kind = f"IVF{n_lists},{storage}"
         index: Any = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
-        if centroids is not None:  # they do not depend on the storage
-            index.quantizer.add(centroids)
         index.train(train)
-        centroids = index.quantizer.reconstruct_n(0, n_lists)
         index.add(embeddings)
         for probes in PROBES:
             index.nprobe = min(probes, n_lists)

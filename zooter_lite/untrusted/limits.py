@@ -21,7 +21,6 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -85,12 +84,6 @@ def bound_memory(options: Any, providers: Sequence[str]) -> list[Provider]:
     return [(name, bound) if name == "CUDAExecutionProvider" else name for name in providers]
 
 
-def _options() -> Any:
-    options = onnxruntime.RunOptions()
-    options.log_severity_level = 4  # what went wrong is told once, by the error
-    return options
-
-
 class _Runs:
     """The runs at work, at most `SLOTS`, and a thread that stops those that take too long.
 
@@ -98,9 +91,7 @@ class _Runs:
     """
 
     def __init__(self) -> None:
-        self._free: SimpleQueue[Any] = SimpleQueue()  # options, of one run at a time
-        for _ in range(SLOTS):
-            self._free.put(_options())
+        self._slots = threading.BoundedSemaphore(SLOTS)
         self._deadlines: dict[Any, float] = {}  # of the runs at work, by their options
         self._busy = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -110,19 +101,21 @@ class _Runs:
         """Whether the thread still watches; after a fork it does not."""
         return self._thread.is_alive()
 
-    def begin(self) -> Any:
-        """Wait for a slot and return the options of a run, whose time starts."""
-        options = self._free.get()
-        self._deadlines[options] = time.monotonic() + RUN_SECONDS
-        if not self._busy.is_set():
-            self._busy.set()
-        return options
-
-    def end(self, options: Any) -> bool:
-        """Take the options back; tell whether their run was told to stop."""
-        late = time.monotonic() >= self._deadlines.pop(options)  # told, or about to be
-        self._free.put(_options() if late else options)
-        return late and bool(options.terminate)
+    def run(self, session: Any, names: Sequence[str], feed: Feed) -> Outputs:
+        """Wait for a slot, and run the session until its time is over."""
+        with self._slots:
+            options = onnxruntime.RunOptions()
+            options.log_severity_level = 4  # what went wrong is told once, by the error
+            self._deadlines[options] = time.monotonic() + RUN_SECONDS
+            if not self._busy.is_set():
+                self._busy.set()
+            try:
+                outputs: Outputs = session.run(names, feed, options)
+            except Exception as error:  # onnxruntime's exceptions share no base class
+                raise RouterError(_reason(error, stopped=options.terminate)) from error
+            finally:
+                del self._deadlines[options]
+        return outputs
 
     def _watch(self) -> None:
         while True:
@@ -160,18 +153,7 @@ def run_bounded(session: Any, names: Sequence[str], feed: Feed) -> Outputs:
         The graph fails, takes too much memory or time, or returns something else than
         finite rows, one for each row of the feed.
     """
-    runs = _running()
-    options = runs.begin()
-    problem: Exception | None = None
-    try:
-        outputs = session.run(names, feed, options)
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        problem = error
-    finally:
-        stopped = runs.end(options)
-    if problem is not None:
-        raise RouterError(_reason(problem, stopped=stopped)) from problem
-    return _checked(outputs, names, feed)
+    return _checked(_running().run(session, names, feed), names, feed)
 
 
 def run_trusted(session: Any, names: Sequence[str], feed: Feed) -> Outputs:

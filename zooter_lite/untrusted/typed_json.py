@@ -11,7 +11,6 @@ from zooter_lite.errors import RouterError
 from zooter_lite.untrusted.verified import Content
 
 MAX_JSON_MEMORY = 768 * 2**20  # bytes that a JSON file may take once it is parsed
-LEFT_OUT = {"left out": True}  # metadata of a field that is not written where it is None
 _TYPES: dict[Any, tuple[Any, str]] = {
     str: (str, "text"),
     int: (int, "a whole number"),
@@ -45,21 +44,6 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
         raise ValueError("an object has a key twice")
-    return content
-
-
-def plain(section: Any, as_read: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON keeps it, with the unknown keys that were read."""
-    known = {each.name for each in fields(section)}
-    as_read = as_read if isinstance(as_read, dict) else {}
-    content = {key: value for key, value in as_read.items() if key not in known}
-    for each in fields(section):
-        value = getattr(section, each.name)
-        if value is None and "left out" in each.metadata:
-            continue
-        if is_dataclass(value):
-            value = plain(value, as_read.get(each.name))
-        content[each.name] = value
     return content
 
 

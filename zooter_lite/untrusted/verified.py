@@ -72,6 +72,7 @@ class VerifiedFile:
             self._stream = open_plain(file)
         except OSError as error:
             raise RouterError(f"{file}: missing, or not a plain file ({error.strerror})") from error
+        self.name = file.name
         self._file, self._promise = file, promise
         self._size = os.fstat(self._stream.fileno()).st_size
         if self._size != promise.bytes:

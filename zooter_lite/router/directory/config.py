@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from zooter_lite.errors import RouterError
-from zooter_lite.untrusted.typed_json import LEFT_OUT, plain, shown, typed, unique_keys
+from zooter_lite.untrusted.typed_json import shown, typed, unique_keys
 from zooter_lite.untrusted.verified import Promise, open_plain
 
 FORMAT_VERSION = 1
@@ -68,9 +68,9 @@ class Training:
 
     mean_rewards: tuple[float, ...]  # observed
     # observed; None for an expert without, and None at all for a table without costs
-    mean_costs: tuple[float | None, ...] | None = field(default=None, metadata=LEFT_OUT)
+    mean_costs: tuple[float | None, ...] | None = None
     rows: int = 0
-    rows_that_chose: int | None = field(default=None, metadata=LEFT_OUT)  # None: all of them
+    rows_that_chose: int | None = None  # None: all of them
     folds: int = 0
     seed: int = 0
 
@@ -109,9 +109,9 @@ class TextParity:
 class Parities:
     """What each exported graph changes; None for a graph that the router does not have."""
 
-    fp32: Parity | None = field(default=None, metadata=LEFT_OUT)
-    int8: Parity | None = field(default=None, metadata=LEFT_OUT)
-    text: TextParity | None = field(default=None, metadata=LEFT_OUT)
+    fp32: Parity | None = None
+    int8: Parity | None = None
+    text: TextParity | None = None
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,6 @@ class RouterConfig:
         How the router was made, and what it is.
     files
         Size and hash of every other file of the directory, by bare name.
-    as_read
-        The parsed file: keys that this release does not know are written again.
     """
 
     experts: tuple[str, ...]
@@ -138,7 +136,6 @@ class RouterConfig:
     labels: LabelSpec = LabelSpec()
     parity: Parities = Parities()
     files: Mapping[str, Promise] = field(default_factory=dict)
-    as_read: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def best_single(self) -> str:
@@ -167,7 +164,7 @@ class RouterConfig:
                 f"but this release reads {FORMAT_VERSION}"
             )
         try:
-            config = cls(**_sections(content), as_read=content)
+            config = cls(**_sections(content))
             _check(config)
         except (ValueError, OverflowError) as error:
             raise RouterError(f"{CONFIG}: {error}") from error
@@ -192,11 +189,14 @@ class RouterConfig:
 
     def to_json(self) -> str:
         """Return the text of config.json: sorted keys, two spaces, UTF-8 as it is."""
-        whole = {"policy": _POLICY} | plain(self, self.as_read)
-        del whole["as_read"]
-        whole["files"] = {name: asdict(promise) for name, promise in self.files.items()}
-        whole["format_version"] = FORMAT_VERSION
+        whole = asdict(self, dict_factory=_written)
+        whole |= {"policy": _POLICY, "format_version": FORMAT_VERSION}
         return json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+
+
+def _written(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Leave out what is not known, but for where the tags are from."""
+    return {key: value for key, value in pairs if value is not None or key == "tags"}
 
 
 def _sections(content: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _sections(content: dict[str, Any]) -> dict[str, Any]:
     for name in ("experts", "encoder", "training", "calibration", "files"):
         if name not in content:
             raise ValueError(f"{name!r} is missing")
-    names = [name for name in kinds if name in content and name not in ("as_read", "files")]
+    names = [name for name in kinds if name in content and name != "files"]
     sections = {name: typed(kinds[name], content[name], name) for name in names}
     files = content["files"]
     if not isinstance(files, dict):

@@ -10,9 +10,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -49,20 +49,31 @@ class RouterFiles:
         Content of tokenizer.json.
     folder
         Where the files that only some questions need are read from later.
-    graphs
-        The graphs that were asked for, by precision, held open: close them. Their sha256 is
-        yet to be checked.
     """
 
     config: RouterConfig
     head: Head
     tokenizer: str
     folder: Path
-    graphs: dict[str, VerifiedFile] = field(default_factory=dict)
 
     def read(self, name: str) -> Content:
         """Return the content of a file that config.json lists; RouterError where it is not that."""
         return read_verified(self.folder / name, self.config.files.get(name))
+
+    def open_graph(self, precision: str) -> VerifiedFile:
+        """Open the graph of a precision, to be closed; its sha256 is yet to be checked.
+
+        Raises
+        ------
+        RouterError
+            There is no such precision, or the file is not what config.json promises.
+        """
+        name = GRAPHS.get(precision)
+        if name is None:
+            raise RouterError(f"precision {precision!r}: expected fp32, int8 or auto")
+        if precision != "fp32" and name not in self.config.files:
+            raise RouterError(f"{self.folder}: no {name}; python -m zooter_lite.export makes it")
+        return VerifiedFile(self.folder / name, self.config.files.get(name))
 
     @cached_property
     def tags(self) -> TagIndex | None:
@@ -110,13 +121,8 @@ def _named(folder: Path) -> Iterator[None]:
         raise RouterError(f"{folder}: {error}") from error
 
 
-def read_router(path: Path, precisions: Sequence[str] = ()) -> RouterFiles:
-    """Read and verify a router directory.
-
-    Parameters
-    ----------
-    precisions
-        Graphs to open.
+def read_router(path: Path) -> RouterFiles:
+    """Read and verify a router directory, but for its graphs.
 
     Raises
     ------
@@ -127,7 +133,7 @@ def read_router(path: Path, precisions: Sequence[str] = ()) -> RouterFiles:
     folder = _standing(path)
     config = RouterConfig.read(folder)
     later = TAG_FILES if any(name in config.files for name in TAG_FILES) else ()
-    for name in (*later, *(name for name in (QUERIES,) if name in config.files)):
+    for name in (*later, *config.files.keys() & {QUERIES}):
         with VerifiedFile(folder / name, config.files.get(name)) as file:
             file.check()
     head = _read_head(folder, config)
@@ -135,8 +141,7 @@ def read_router(path: Path, precisions: Sequence[str] = ()) -> RouterFiles:
         tokenizer = read_verified(folder / TOKENIZER, config.files.get(TOKENIZER))[:].decode()
     except UnicodeDecodeError as error:
         raise RouterError(f"{folder}: tokenizer.json is not UTF-8") from error
-    graphs = _open_graphs(folder, config, precisions)
-    return RouterFiles(config, head, tokenizer, folder.absolute(), graphs)
+    return RouterFiles(config, head, tokenizer, folder.absolute())
 
 
 def _read_head(folder: Path, config: RouterConfig) -> Head:
@@ -154,26 +159,6 @@ def _read_head(folder: Path, config: RouterConfig) -> Head:
             f"but config.json names {dim} and {experts}"
         )
     return head
-
-
-def _open_graphs(
-    folder: Path, config: RouterConfig, precisions: Sequence[str]
-) -> dict[str, VerifiedFile]:
-    for precision in precisions:
-        if precision not in GRAPHS:
-            raise RouterError(f"precision {precision!r}: expected fp32, int8 or auto")
-        if precision != "fp32" and GRAPHS[precision] not in config.files:
-            raise RouterError(
-                f"{folder}: no {GRAPHS[precision]}; python -m zooter_lite.export makes it"
-            )
-    names = {precision: GRAPHS[precision] for precision in precisions}
-    with ExitStack() as opened:  # one that cannot be opened leaves none open
-        graphs = {
-            precision: opened.enter_context(VerifiedFile(folder / name, config.files.get(name)))
-            for precision, name in names.items()
-        }
-        opened.pop_all()
-    return graphs
 
 
 def write_router(

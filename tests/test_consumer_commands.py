@@ -1,0 +1,119 @@
+"""exports/python/route.py and exports/node/route.js, run as a user would, against the router."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.consumers import (
+    EXPORTS,
+    PROMPTS,
+    PYTHON,
+    TOY_EXPERTS,
+    TOY_PROMPTS,
+    answers_of,
+    check_answers,
+    check_int8,
+    expected,
+    need_int8,
+    packages,
+    program,
+    run,
+    toy_consumed,
+)
+from tests.helpers import toy_router
+from zooter_lite import Router
+
+
+@pytest.fixture
+def node() -> tuple[str, ...]:
+    """The command of Node, where what it needs is installed."""
+    found = program("node")
+    packages(EXPORTS / "node")
+    return found, str(EXPORTS / "node" / "route.js")
+
+
+@pytest.fixture(params=["python", "node"])
+def consumer(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """One command after the other."""
+    if request.param == "python":
+        return PYTHON
+    command: tuple[str, ...] = request.getfixturevalue("node")
+    return command
+
+
+def test_the_prompts_are_200_and_hold_the_hard_cases() -> None:
+    assert len(PROMPTS) == len(set(PROMPTS)) == 200
+    assert {"", " ", "[SEP]", '"'} <= set(PROMPTS)
+    assert any(len(prompt) == 10_000 for prompt in PROMPTS)
+    ranges = [
+        *[("一", "鿿"), ("ぁ", "ヿ"), ("가", "힣"), ("ء", "ي"), ("अ", "ह"), ("ก", "ฮ")],
+        *[("😀", "🙏"), ("\0", "\x08"), ("\u200d", "\u200d")],  # emoji, controls, the joiner
+    ]
+    for first, last in ranges:
+        assert any(first <= char <= last for prompt in PROMPTS for char in prompt), first
+
+
+def test_it_answers_as_the_router_does(consumer: tuple[str, ...], router_path: Path) -> None:
+    prompts = [*PROMPTS, "half an emoji: \ud83d"]
+    found = answers_of(consumer, router_path, stdin=json.dumps(prompts))
+    check_answers(found, expected(router_path, prompts), Router.load(router_path).experts)
+    assert all(answer["ms"] > 0 for answer in found)
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_empty_and_long_prompts_and_odd_names(
+    consumer: tuple[str, ...], tmp_path: Path, framed: bool
+) -> None:
+    router = toy_consumed(tmp_path / "toy", framed=framed)
+    found = answers_of(consumer, router, *TOY_PROMPTS)
+    check_answers(found, expected(router, TOY_PROMPTS), TOY_EXPERTS)
+
+
+def test_int8_reads_the_other_graph(consumer: tuple[str, ...], tmp_path: Path) -> None:
+    router = toy_consumed(tmp_path / "toy", framed=True)
+    (plain,) = answers_of(consumer, router, "one")
+    (other,) = answers_of(consumer, "--int8", router, "one")
+    assert plain["probabilities"] != other["probabilities"]
+
+
+def test_int8_of_node_agrees_with_python(node: tuple[str, ...], router_path: Path) -> None:
+    need_int8(router_path)
+    found = answers_of(node, "--int8", router_path, stdin=json.dumps(PROMPTS))
+    check_int8(found, router_path, PROMPTS)
+
+
+def test_a_tokenizer_that_nodes_library_does_not_know_is_refused(
+    node: tuple[str, ...], tmp_path: Path
+) -> None:
+    toy_router(tmp_path / "toy")
+    done = run(node, tmp_path / "toy", "one")
+    assert done.returncode == 2
+    assert b"does not know WordLevel models" in done.stderr
+
+
+@pytest.mark.parametrize(("stdin", "message"), [("{", "JSON"), ("[1]", "list of texts")])
+def test_what_is_no_list_of_texts_is_refused(
+    consumer: tuple[str, ...], tmp_path: Path, stdin: str, message: str
+) -> None:
+    router = toy_consumed(tmp_path / "toy", framed=True)
+    done = run(consumer, router, stdin=stdin)
+    assert done.returncode == 2
+    assert message in done.stderr.decode()
+
+
+def test_a_missing_router_is_named(consumer: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(consumer, tmp_path / "none", "a prompt")
+    assert done.returncode == 2
+    assert str(tmp_path / "none" / "router.onnx") in done.stderr.decode()
+
+
+def test_what_is_missing_is_skipped_here_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no-such-program: not installed"):
+        program("no-such-program")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no-such-program: not installed, though"):
+        program("no-such-program")
