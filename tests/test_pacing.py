@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zooter_lite.ask import pacing
-from zooter_lite.ask.pacing import Budget, Pace, backoff, pause
+from zooter_lite.ask.pacing import Budget, Pace, backoff
 
 
 class Clock:
@@ -59,25 +59,6 @@ def test_a_delay_holds_back_everybody(clock: Clock) -> None:
     assert starts(clock, 30, 3, delay=7) == pytest.approx([7, 9, 11])
 
 
-def test_a_delay_reaches_calls_that_wait_already(clock: Clock) -> None:
-    async def work() -> list[float]:
-        pace, begun = Pace(60, asyncio.Event()), []
-        await pace.wait()
-
-        async def one() -> None:
-            await pace.wait()
-            begun.append(clock.now - 1000)
-
-        waiting = [asyncio.create_task(one()) for _ in range(2)]
-        await asyncio.sleep(0)
-        pace.delay(50)
-        pace.delay(10)  # a shorter one does not end it
-        await asyncio.gather(*waiting)
-        return begun
-
-    assert asyncio.run(soon(work())) == pytest.approx([50, 51])
-
-
 def test_idle_time_is_not_saved_up_for_a_burst(clock: Clock) -> None:
     async def work() -> list[float]:
         pace, begun = Pace(60, asyncio.Event()), []
@@ -92,20 +73,6 @@ def test_idle_time_is_not_saved_up_for_a_burst(clock: Clock) -> None:
 
 async def soon(work: Awaitable[Any]) -> Any:
     return await asyncio.wait_for(work, 5)
-
-
-def test_the_end_of_a_run_ends_every_wait() -> None:
-    async def work() -> None:
-        stop = asyncio.Event()
-        pace = Pace(0.001, stop)
-        await pace.wait()
-        waiting = asyncio.gather(*(pace.wait() for _ in range(20)), pause(1000, stop))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        stop.set()
-        await soon(waiting)
-
-    asyncio.run(soon(work()))
 
 
 def test_the_budget_is_never_passed_whatever_the_order() -> None:
@@ -129,21 +96,6 @@ def test_the_budget_is_never_passed_whatever_the_order() -> None:
     async def budget_left(budget: Budget) -> bool:
         budget.pay(0.25, 0.25)
         return await budget.reserve(1e-9)
-
-    asyncio.run(soon(work()))
-
-
-def test_a_call_waits_for_what_others_have_reserved() -> None:
-    async def work() -> None:
-        budget = Budget(1.0)
-        assert await budget.reserve(0.7)
-        waiting = asyncio.create_task(budget.reserve(0.7))
-        await asyncio.sleep(0.01)
-        assert not waiting.done()
-        budget.pay(0.7, 0.2)
-        assert await soon(waiting) is True
-        budget.pay(0.7, 0.7)
-        assert await budget.reserve(0.2) is False
 
     asyncio.run(soon(work()))
 

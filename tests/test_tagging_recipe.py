@@ -10,7 +10,6 @@ import pytest
 
 from recipes.tagging.measure import (
     cross_validated,
-    interval,
     macro_f1,
     merges,
     most_frequent,
@@ -30,15 +29,6 @@ def test_scores_by_hand() -> None:
     assert (found.precision, found.recall, found.f1) == pytest.approx((2 / 4, 2 / 3, 4 / 7))
     assert macro_f1(REAL, FOUND, ["a", "b", "c", "d"]) == pytest.approx((2 / 3 + 0 + 1 + 0) / 4)
     assert score([["a"]], [[]]).f1 == 0.0
-
-
-def test_the_interval_holds_the_score_and_narrows() -> None:
-    random = np.random.default_rng(0)
-    real = [["a"] if r < 0.5 else ["b"] for r in random.random(400)]
-    found = [["a"]] * 400
-    low, high = interval(real, found)
-    assert low < score(real, found).f1 < high
-    assert high - low == pytest.approx(2 * 1.96 * 0.5 / 400**0.5, rel=0.2)
 
 
 def heaps(n: int) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float32]], list[list[str]]]:

@@ -24,14 +24,13 @@ import numpy as np
 from zooter_lite.ask.responses import JOURNAL
 from zooter_lite.cli import bar, check_out, option, run
 from zooter_lite.labels.diagnostics import diagnose
-from zooter_lite.scoring.agreement import agreement, entropy_share, ties
+from zooter_lite.scoring.agreement import agreement, ties
 from zooter_lite.scoring.rewards import (
     FloatArray,
     Responses,
     combine,
     read_responses,
     reward_table,
-    standardise,
 )
 from zooter_lite.scoring.scorer import Scorer
 from zooter_lite.scoring.scorer_file import Weighted, read_scorers
@@ -119,8 +118,7 @@ def _compare(scorers: list[Weighted], scores: list[FloatArray]) -> None:
     for each, values in zip(scorers, scores, strict=True):
         print(
             f"{each.scorer.name}: weight {each.weight / total:.2f}, ties {ties(values):.1%} of the "
-            "pairs within a query, entropy of the standardised scores "
-            f"{entropy_share(standardise(values)):.3f} of 1"
+            "pairs within a query"
         )
     for (one, first), (two, second) in combinations(zip(names, scores, strict=True), 2):
         print(f"{one} and {two}: {agreement(first, second).summary()}")

@@ -125,8 +125,7 @@ def standardise(values: FloatArray) -> FloatArray:
     queries, so the order and the relative distances of a scorer's rewards stay.
     """
     seen = values[~np.isnan(values)]
-    spread = float(seen.std()) if len(seen) else 0.0
-    return np.asarray((values - (seen.mean() if len(seen) else 0.0)) / (spread or 1.0))
+    return np.asarray((values - seen.mean()) / (seen.std() or 1.0)) if len(seen) else values
 
 
 def combine(scores: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
