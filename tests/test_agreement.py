@@ -31,9 +31,9 @@ def test_correlations_within_queries_equal_those_of_scipy(
     found = agreement(first, second)
     assert found.queries == len(kendall)
     if kendall:
-        assert found.query_kendall == pytest.approx(np.mean(kendall), abs=1e-9)
+        assert found.kendall == pytest.approx(np.mean(kendall), abs=1e-9)
     else:
-        assert np.isnan(found.query_kendall)
+        assert np.isnan(found.kendall)
 
 
 def test_a_worked_example() -> None:
@@ -42,7 +42,7 @@ def test_a_worked_example() -> None:
     found = agreement(first, second)
     assert found.responses == 7
     assert found.queries == 2
-    assert found.query_kendall == pytest.approx((1 / 3 + 0.5) / 2)  # second row: 1 / sqrt(2 * 2)
+    assert found.kendall == pytest.approx((1 / 3 + 0.5) / 2)  # second row: 1 / sqrt(2 * 2)
     assert found.same_best == pytest.approx((0.0 + 0.5) / 2)
     assert "same best expert 25.0%" in found.summary()
     assert ties(first) == pytest.approx(1 / 6)

@@ -225,16 +225,6 @@ def test_a_damaged_folder_is_refused(case: Case, capsys: pytest.CaptureFixture[s
     assert case.server.requests == []
 
 
-def test_a_refused_key_is_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(lambda _: refusal(401, "wrong key")) as server:
-        case = Case(tmp_path, server)
-        assert case.collect() == 2
-        assert capsys.readouterr().err == (
-            "error: expert 'e0': HTTP 401: wrong key; every answer so far is kept, run it again\n"
-        )
-        assert case.records == []
-
-
 def test_two_at_a_time_are_refused_and_ctrl_c_is_exit_code_130(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,8 +21,8 @@ from zooter_lite.errors import DataError
 from zooter_lite.files.journal import read_journal
 from zooter_lite.score import Options, main
 from zooter_lite.scoring.checks import Verifier, read_verifier
-from zooter_lite.scoring.rewards import combine, read_responses, standardise
-from zooter_lite.scoring.scorer import Item, fingerprint
+from zooter_lite.scoring.rewards import combine, read_responses
+from zooter_lite.scoring.scorer import Item
 from zooter_lite.scoring.scorer_file import read_scorers
 from zooter_lite.table import read_table
 
@@ -129,8 +129,7 @@ def test_two_scorers_are_combined_as_stated_and_compared(
     printed = capsys.readouterr().out
     assert "strict: weight 0.75, ties 0.0% of the pairs within a query" in printed
     assert "lenient: weight 0.25, ties 50.0% of the pairs within a query" in printed
-    # phi coefficient of the two binary columns: (3 * 1 - 1 * 0) / sqrt(3 * 2 * 4 * 1)
-    assert "strict and lenient: Kendall 0.612 over 5 responses" in printed
+    assert "strict and lenient: 5 responses, Kendall 1.000 within queries (1 where both" in printed
     assert "same best expert 75.0%" in printed
     for out in ("t.csv", "t.jsonl"):
         assert score(folder, str(folder / "s.toml"), out) == 0
@@ -144,7 +143,8 @@ def test_combining_leaves_out_who_cannot_say() -> None:
     np.testing.assert_allclose(
         found, [-1.0 * 0.25 - 0.75 * np.sqrt(1.5), 0.25 + 0.75 * np.sqrt(1.5), 0.0, np.nan]
     )
-    np.testing.assert_array_equal(standardise(np.array([3.0, np.nan, 3.0])), [0.0, np.nan, 0.0])
+    flat = np.array([3.0, np.nan, 3.0])
+    np.testing.assert_array_equal(combine([flat, flat], [1.0, 1.0]), [0.0, np.nan, 0.0])
 
 
 def test_nothing_is_computed_twice_until_text_truth_or_settings_change(tmp_path: Path) -> None:
@@ -260,22 +260,15 @@ def test_a_wrong_scorers_file_says_where(tmp_path: Path, text: str, message: str
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"query_id": "q1"}', "scores-exact.jsonl: a record is not one of a score"),
-        ('{"query_id": "1", "expert": "a", "content": "c", "scorer": "S", "score": "x"}',
-         "a record is not one of a score"),
-    ],
-)  # fmt: skip
+    "more", ["", ', "expert": "a", "content": "c", "scorer": "s", "score": "x"']
+)
 def test_a_damaged_journal_of_scores_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str
 ) -> None:
     folder = collected(tmp_path / "r")
-    options = sorted(read_verifier({"name": "e", "kind": "exact"}, "").options.items())
-    line = line.replace('"S"', json.dumps(fingerprint(1, "exact", options)))
-    (folder / "scores-exact.jsonl").write_text(line + "\n")
+    (folder / "scores-exact.jsonl").write_text(f'{{"query_id": "q1"{more}}}\n')
     assert score(folder, "exact") == 2
-    assert message in capsys.readouterr().err
+    assert "scores-exact.jsonl: a record is not one of a score" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -300,10 +293,6 @@ def test_a_damaged_journal_of_responses_is_refused(
 
 def test_other_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = collected(tmp_path / "r")
-    assert score(folder, "exact", "table.xlsx") == 2
-    assert "expected a name ending in .csv" in capsys.readouterr().err
-    assert score(folder, "exact", "no/table.csv") == 2
-    assert "no such folder" in capsys.readouterr().err
     rows = [{**QUERIES[0], "query": "Another?"}, *QUERIES[1:]]
     (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert score(folder, "exact") == 2

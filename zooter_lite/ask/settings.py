@@ -40,7 +40,10 @@ def from_table(kind: type[Settings], table: Mapping[str, Any], where: str) -> Se
         if name not in known:
             hint = " (api_key_env names the variable that holds it)" if "key" in name else ""
             raise DataError(f"{where}: unknown field {name!r}; expected {', '.join(known)}{hint}")
-        types = _types(hints[name])
+        union = get_origin(hints[name]) in (Union, UnionType)
+        parts = get_args(hints[name]) if union else (hints[name],)
+        types = tuple(get_origin(part) or part for part in parts)
+        types += (int,) * (float in types)
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             given = type(value).__name__
             raise DataError(f"{where}: {name} is of type {given}, expected {types[0].__name__}")
@@ -51,9 +54,3 @@ def from_table(kind: type[Settings], table: Mapping[str, Any], where: str) -> Se
         if each.default is MISSING and each.default_factory is MISSING and name not in table:
             raise DataError(f"{where}: no {name}")
     return kind(**table)
-
-
-def _types(hint: Any) -> tuple[type, ...]:
-    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    types = tuple(get_origin(part) or part for part in parts)
-    return (*types, int) if float in types else types

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.errors import MissingPackageError
-
 FloatArray = NDArray[np.float64]
 
 
@@ -20,43 +18,29 @@ class Agreement:
     ----------
     responses
         Responses that both scored.
-    kendall
-        Rank correlation (Kendall's tau-b) over all of these.
-    queries, query_kendall
+    queries, kendall
         Queries with two such responses or more on which both scorers tell experts apart,
-        and the mean over them of the correlation within the query.
+        and the mean over them of the rank correlation (Kendall's tau-b) within the query.
     same_best
         Over queries with two such responses or more: how often both pick the same expert,
         where each picks among its best ones at random.
     """
 
     responses: int
-    kendall: float
     queries: int
-    query_kendall: float
+    kendall: float
     same_best: float
 
     def summary(self) -> str:
         """One line for people."""
         return (
-            f"Kendall {self.kendall:.3f} over {self.responses} responses; within queries "
-            f"{self.query_kendall:.3f} ({self.queries} queries where both tell experts apart); "
-            f"same best expert {self.same_best:.1%}"
+            f"{self.responses} responses, Kendall {self.kendall:.3f} within queries "
+            f"({self.queries} where both tell experts apart), same best expert {self.same_best:.1%}"
         )
 
 
 def agreement(first: FloatArray, second: FloatArray) -> Agreement:
-    """Compare two scorers' (n_queries, n_experts) scores, NaN where there is none.
-
-    Raises
-    ------
-    MissingPackageError
-        scipy is missing.
-    """
-    try:
-        from scipy import stats
-    except ImportError as error:
-        raise MissingPackageError("scikit-learn", "fit", "an agreement report") from error
+    """Compare two scorers' (n_queries, n_experts) scores, NaN where there is none."""
     both = ~np.isnan(first) & ~np.isnan(second)
     # tau-b is the correlation of the signs of all differences
     left, right = _signs(first, both), _signs(second, both)
@@ -65,9 +49,8 @@ def agreement(first: FloatArray, second: FloatArray) -> Agreement:
     kendalls = (left * right).sum(axis=(1, 2))[apart] / norms[apart]
     return Agreement(
         responses=int(both.sum()),
-        kendall=float(stats.kendalltau(first[both], second[both]).statistic),
         queries=int(apart.sum()),
-        query_kendall=float(kendalls.mean()) if len(kendalls) else float("nan"),
+        kendall=float(kendalls.mean()) if len(kendalls) else float("nan"),
         same_best=_same_best(first, second, both),
     )
 
