@@ -105,7 +105,7 @@ def _score(scorer: Scorer, responses: Responses, folder: Path) -> FloatArray:
     seconds = time.monotonic() - started
     scored = int((~np.isnan(values)).sum())
     print(f"{scorer.name}: {scored} of {len(values)} responses scored in {seconds:.1f} s")
-    for note in getattr(scorer, "notes", ()):
+    for note in scorer.notes:
         print(f"{scorer.name}: {note}")
     return values
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from zooter_lite.ask.settings import from_table, number
 from zooter_lite.errors import DataError
-from zooter_lite.files.toml import check_names, read_toml, tables_of
+from zooter_lite.files.toml import check_names, from_table, number, read_toml, tables_of
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from zooter_lite.ask.asking import Progress, Replies, ask_all
 from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert, experts_of
-from zooter_lite.ask.settings import from_table
 from zooter_lite.ask.texts import quoted
 from zooter_lite.errors import DataError
+from zooter_lite.files.toml import from_table
 from zooter_lite.scoring.scorer import Item
 
 CRITERIA = {

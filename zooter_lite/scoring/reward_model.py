@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.ask.settings import from_table, number
 from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.files.toml import from_table, number
 from zooter_lite.scoring.scorer import Item, Scored, fingerprint, score_once
 
 VERSION = 1  # of how a response becomes a score
@@ -61,8 +61,8 @@ class RewardModel:
         DataError
             There is no such model, or it is none that gives a reward.
         """
-        source = _find(self.model)
         device = _device(self.device)
+        source = _find(self.model)
         # None stands where a label was once chosen, so that old journals stay good
         mark = fingerprint(VERSION, _content(source), self.max_length, None, device.type != "cpu")
 
@@ -168,11 +168,9 @@ def load(scorer: RewardModel, folder: Path, device: Any) -> Network:
         Weights are missing (such as the head of a model that was never a reward model), or
         the model has several labels.
     """
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise MissingPackageError("transformers", "fit", "a reward model") from error
+    import torch
+    import transformers
+
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
@@ -204,10 +202,8 @@ def _find(model: str) -> Path:
     """Folder of a model; one that is named on the hub is fetched first."""
     folder = Path(model)
     if not folder.is_dir():
-        try:
-            from huggingface_hub import snapshot_download
-        except ImportError as error:
-            raise MissingPackageError("huggingface_hub", "fit", "a reward model by name") from error
+        from huggingface_hub import snapshot_download
+
         try:
             folder = Path(snapshot_download(model, allow_patterns=[f"*{end}" for end in _READ]))
         except Exception as error:  # the hub client raises many unrelated classes
@@ -238,8 +234,9 @@ def _device(name: str) -> Any:
     """Return the named device of torch; where none is named, the first GPU or the CPU."""
     try:
         import torch
+        import transformers  # noqa: F401  # with which models are loaded
     except ImportError as error:
-        raise MissingPackageError("torch", "fit", "a reward model") from error
+        raise MissingPackageError(str(error.name), "fit", "a reward model") from error
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=device)
