@@ -71,8 +71,6 @@ class Server:
         From request to the text of an answer, or to a reply of any kind.
     log
         Open for writing; a line for every request.
-    keep
-        Keep requests and their headers in `requests` and `headers`.
     """
 
     def __init__(
@@ -81,7 +79,6 @@ class Server:
         reply: Reply = echo,
         *,
         log: IO[str] | None = None,
-        keep: bool = True,
         seed: int = 0,
     ) -> None:
         self.counts: Counter[str] = Counter()
@@ -89,7 +86,7 @@ class Server:
         self.headers: list[str] = []
         self.most_at_a_time: Counter[str] = Counter()
         self.url = ""
-        self._reply, self._faults, self._log, self._keep = reply, faults, log, keep
+        self._reply, self._faults, self._log = reply, faults, log
         self._random = random.Random(seed)
         self._open: Counter[str] = Counter()
 
@@ -121,9 +118,8 @@ class Server:
     ) -> bool:
         canned = self._canned(request)
         self.counts[canned.kind] += 1
-        if self._keep:
-            self.requests.append(request)
-            self.headers.append(head)
+        self.requests.append(request)
+        self.headers.append(head)
         if self._log is not None:
             prompt = request["messages"][-1]["content"]
             self._log.write(json.dumps([canned.kind, request["model"], prompt]) + "\n")
@@ -213,7 +209,7 @@ async def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     with ExitStack() as stack:
         log = stack.enter_context(options.log.open("a")) if options.log else None
-        server = Server(options.faults, log=log, keep=False, seed=options.seed)
+        server = Server(options.faults, log=log, seed=options.seed)
         listening = await server.start()
         print(server.url, flush=True)
         await listening.serve_forever()

@@ -13,7 +13,6 @@ from tests.llm_server import serving
 from zooter_lite.ask.asking import Replies, ask_all
 from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert
-from zooter_lite.errors import DataError
 
 
 def number(text: str) -> int:
@@ -45,15 +44,6 @@ def test_equal_prompts_are_asked_once_and_all_are_answered(tmp_path: Path) -> No
     assert sorted(record["n"] for record in records) == [0, 1]
 
 
-def test_what_the_journal_has_is_not_asked_and_needs_no_server(tmp_path: Path) -> None:
-    with serving(length) as server:
-        ask(["a", "bb"], server.url, tmp_path / "j")
-    done: list[int] = []
-    replies = ask(["bb", "a"], "http://127.0.0.1:1/v1", tmp_path / "j", progress=done.append)
-    assert replies.parsed == [2, 1]
-    assert (replies.tally.attempts, done) == (0, [2])
-
-
 @pytest.mark.parametrize("change", [{"system": "be brief"}, {"sampling": {"temperature": 1.0}}])
 def test_another_setting_is_another_question(tmp_path: Path, change: dict[str, Any]) -> None:
     with serving(length) as server:
@@ -74,24 +64,6 @@ def test_an_unreadable_answer_is_asked_again_then_given_up(tmp_path: Path) -> No
         answers["bad"] = iter(["9"])
         retried = ask(["good", "bad"], server.url, tmp_path / "j", retry_failed=True)
     assert (retried.parsed, retried.failed) == ([7, 9], 0)
-
-
-def test_a_budget_stops_and_a_larger_one_goes_on(tmp_path: Path) -> None:
-    prompts = [f"p{i}" for i in range(6)]
-    prices = {"expert": {"price_output": 1e6, "sampling": {"max_tokens": 1}}}  # 1 a call
-    with serving(length) as server:
-        with pytest.raises(DataError, match=r"budget of 2.0 ended the run with 4 calls left"):
-            ask(prompts, server.url, tmp_path / "j", max_cost=2.0, **dict(prices))
-        replies = ask(prompts, server.url, tmp_path / "j", max_cost=6.0, **dict(prices))
-    assert replies.parsed == [2] * 6
-    assert (len(server.requests), replies.tally.attempts, replies.cost) == (6, 4, 6.0)
-
-
-@pytest.mark.parametrize("record", ["{}", '{"question": "q", "cost": "x"}', "[]"])
-def test_a_journal_of_something_else_is_refused(tmp_path: Path, record: str) -> None:
-    (tmp_path / "j").write_text(record + "\n")
-    with pytest.raises(DataError, match=r"/j"):
-        ask(["a"], "http://127.0.0.1:1/v1", tmp_path / "j")
 
 
 def test_a_call_that_the_end_of_a_run_cut_short_is_asked_again(tmp_path: Path) -> None:

@@ -35,13 +35,6 @@ def test_a_query_of_several_intentions_comes_before_those_of_one() -> None:
     assert per_tag(lists, 2, 0) == [2, 3, 4]
 
 
-def test_a_tag_in_need_that_is_rare_counts_for_more() -> None:
-    # serving "x" first: the query that also has rare "r" beats the one with frequent "f"
-    lists = [["x", "f"], ["x", "r"], *[["r"]] * 2, *[["f"]] * 9]
-    assert 1 in per_tag(lists, 1, 0)
-    assert 0 not in per_tag(lists, 1, 0)
-
-
 def test_the_seed_decides_among_equals() -> None:
     lists = [["a"] for _ in range(50)]
     assert len({tuple(per_tag(lists, 2, seed)) for seed in range(20)}) > 10

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.llm_server import Canned, Reply, Server, completion, echo, refusal, serving
+from tests.llm_server import Canned, Server, completion, echo, refusal, serving
 from zooter_lite.ask import calls as module
 from zooter_lite.ask.calls import GIVE_UP_AFTER, Call, ExpertError, Outcome, run_calls
 from zooter_lite.ask.known import Known
@@ -61,34 +61,11 @@ def expert_of(server: Server, name: str = "e", **fields: Any) -> Expert:
     return Expert(name, server.url, "m", **fields)
 
 
-def test_every_pair_is_asked_once_and_recorded(tmp_path: Path) -> None:
-    prompts, progress = [f"p {i}" for i in range(30)], Counter[str]()
-    with serving() as server:
-        experts = [expert_of(server, "a", price_input=MILLION), expert_of(server, "b")]
-        outcome, records = ask(
-            tmp_path / "j", prompts, *experts, progress=lambda name, n: progress.update({name: n})
-        )
-    assert sorted((r["q"], r["e"]) for r in records) == sorted(
-        (p, e) for p in prompts for e in "ab"
-    )
-    assert all(r["response"] == f"m: {r['q']}" for r in records)
-    assert {(r["attempts"], r["usage"]["input"], r["usage"]["output"]) for r in records} == {
-        (1, 2, 3)
-    }
-    assert {r["e"]: r["cost"] for r in records} == {"a": 2.0, "b": 0.0}
-    a = outcome.tallies["a"]
-    assert (a.answered, a.failed, a.attempts, a.tokens_in, a.tokens_out) == (30, 0, 30, 60, 90)
-    assert a.cost == pytest.approx(60)
-    assert progress == {"a": 30, "b": 30}
-    assert not outcome.out_of_budget
-
-
 @pytest.mark.parametrize(
     "fault",
     [
-        refusal(500, "x"), refusal(429, "x"), refusal(429, "x", "retry-after-ms: 5\r\n"),
-        Canned(sent=-1), Canned(body=b'{"a"'), Canned(body=b"{}" * 99, sent=0.5),
-        Canned(delay=5),
+        refusal(500, "x"), refusal(429, "x", "retry-after-ms: 5\r\n"), Canned(sent=-1),
+        Canned(body=b'{"a"'), Canned(delay=5),
     ],
 )  # fmt: skip
 def test_what_may_pass_is_asked_again(tmp_path: Path, fault: Canned) -> None:
@@ -114,27 +91,24 @@ def test_an_error_that_stays_is_kept_as_a_row(tmp_path: Path, status: int, attem
     assert all(("response" in r) != ("error" in r) for r in records)
 
 
-@pytest.mark.parametrize("status", [401, 402, 404])
-def test_a_refused_key_ends_the_run_and_keeps_calls_on_their_way(
-    tmp_path: Path, status: int
-) -> None:
+def test_a_refused_key_ends_the_run_and_keeps_calls_on_their_way(tmp_path: Path) -> None:
     def reply(request: dict[str, Any]) -> Canned | str:
         if request["model"] == "m":
-            return refusal(status, "no such key")
+            return refusal(401, "no such key")
         text = completion(echo(request), request)
         return Canned(body=json.dumps(text).encode(), delay=0.3)
 
     prompts = [str(i) for i in range(100)]
     with serving(reply) as server:
         slow = Expert("slow", server.url, "other", concurrency=4)
-        with pytest.raises(ExpertError, match=rf"expert 'e': HTTP {status}: no such key; every"):
+        with pytest.raises(ExpertError, match="expert 'e': HTTP 401: no such key; every"):
             ask(tmp_path / "j", prompts, expert_of(server, concurrency=1), slow)
     records = list(read_journal(tmp_path / "j"))
     assert [(r["e"], "response" in r) for r in records] == [("slow", True)] * 4
     assert len(server.requests) == 5
 
 
-@pytest.mark.parametrize("reply", [refusal(500, "down"), refusal(403, "region"), Canned(delay=9)])
+@pytest.mark.parametrize("reply", [refusal(403, "region"), Canned(delay=9)])
 def test_an_expert_that_never_answers_is_given_up(tmp_path: Path, reply: Canned) -> None:
     with serving(lambda _: reply) as server:
         expert = expert_of(server, attempts=2, concurrency=2, timeout=0.1)
@@ -203,20 +177,6 @@ def priced(server: Server, **fields: Any) -> Expert:
     return expert_of(server, price_output=MILLION, sampling={"max_tokens": 10}, **fields)
 
 
-def test_the_budget_is_not_passed_and_the_end_is_clean(tmp_path: Path) -> None:
-    prompts = [f"p {i}" for i in range(100)]  # three tokens each to answer
-    path = tmp_path / "j"
-    with serving() as server:
-        outcome, records = ask(path, prompts, priced(server), max_cost=40.0)
-        # calls are begun while 3 n + 10 <= 40
-        assert outcome.out_of_budget
-        assert len(records) == len(server.requests) == 11
-        assert sum(r["cost"] for r in records) == pytest.approx(33)
-        left = [p for p in prompts if p not in {r["q"] for r in records}]
-        again, records = ask(path, left, priced(server), max_cost=40.0)
-        assert (again.out_of_budget, len(records), len(server.requests)) == (True, 11, 11)
-
-
 def test_answers_without_usage_and_lost_replies_count_as_the_most(tmp_path: Path) -> None:
     def reply(request: dict[str, Any]) -> Canned:
         if request["messages"][-1]["content"] == "lost":
@@ -237,12 +197,6 @@ def test_a_budget_that_ends_between_attempts_keeps_what_they_cost(tmp_path: Path
     assert (record["unfinished"], record["cost"], record["attempts"]) == (True, 20.0, 2)
     assert record["error"].startswith("the run ended; a reply that cannot be read")
     assert outcome.tallies["e"].failed == 0
-
-
-def test_a_budget_needs_a_bound_of_the_answers(tmp_path: Path) -> None:
-    expert = Expert("e", "http://127.0.0.1:1/v1", "m", price_output=1)
-    with pytest.raises(DataError, match="expert 'e': no max_tokens in its sampling"):
-        ask(tmp_path / "j", ["a"], expert, max_cost=1.0)
 
 
 def test_answers_that_cannot_be_parsed_are_asked_again_and_paid(tmp_path: Path) -> None:
@@ -268,47 +222,20 @@ def test_a_journal_that_cannot_be_written_ends_the_run(
     assert len(server.requests) <= 4
 
 
-def interrupted(path: Path, reply: Reply, after: int, **fields: Any) -> tuple[Server, float]:
-    """Ask 100 prompts, with Ctrl-C when the server has met so many; and how long it took then."""
-    with serving(reply) as server:
+def test_ctrl_c_does_not_sit_out_a_pause(tmp_path: Path) -> None:
+    later = refusal(429, "later", "retry-after: 500\r\n")
+    with serving(lambda _: later) as server:
 
         def interrupt() -> None:
-            while len(server.requests) < after:
+            while not server.requests:
                 time.sleep(0.005)
             os.kill(os.getpid(), signal.SIGINT)
 
         thread = threading.Thread(target=interrupt)
         thread.start()
+        begun = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            ask(path, [str(i) for i in range(100)], expert_of(server, **fields))
-        ended = time.monotonic()
+            ask(tmp_path / "j", ["a", "b"], expert_of(server))
+        assert time.monotonic() - begun < 20
         thread.join()
-    return server, ended
-
-
-def test_ctrl_c_finishes_the_calls_on_their_way(tmp_path: Path) -> None:
-    def reply(request: dict[str, Any]) -> Canned:
-        body = json.dumps(completion(echo(request), request)).encode()
-        return Canned(body=body, delay=0.3)
-
-    server, _ = interrupted(tmp_path / "j", reply, 4, concurrency=4)
-    records = list(read_journal(tmp_path / "j"))
-    assert len(records) == len(server.requests) == 4
-    assert all("response" in record for record in records)
-
-
-@pytest.mark.parametrize(
-    ("reply", "fields"),
-    [
-        (echo, {"requests_per_minute": 0.5}),
-        (lambda _: refusal(429, "later", "retry-after: 500\r\n"), {}),
-    ],
-)
-def test_ctrl_c_does_not_sit_out_a_pause(
-    tmp_path: Path, reply: Reply, fields: dict[str, Any]
-) -> None:
-    begun = time.monotonic()
-    _, ended = interrupted(tmp_path / "j", reply, 1, **fields)
-    assert ended - begun < 20
-    records = list(read_journal(tmp_path / "j"))
-    assert all("response" in record for record in records)  # an unfinished query has no row
+    assert list(read_journal(tmp_path / "j")) == []  # an unfinished query has no row

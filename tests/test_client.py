@@ -90,22 +90,14 @@ def test_only_the_named_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_key_must_be_there_and_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
     expert = Expert("e", "http://127.0.0.1:1/v1", "m", api_key_env="MY_KEY")
-    for value in ("", " \n"):
-        monkeypatch.setenv("MY_KEY", value)
-        with pytest.raises(DataError, match="'e': the environment variable MY_KEY is not set"):
-            caller(expert)
-    for value in ("sk-secret\nX", "sk-sécret", "sk-\x07secret", "sk 'secret'"):
+    monkeypatch.setenv("MY_KEY", " \n")
+    with pytest.raises(DataError, match="'e': the environment variable MY_KEY is not set"):
+        caller(expert)
+    for value in ("sk-secret\nX", "sk-sécret"):
         monkeypatch.setenv("MY_KEY", value)
         with pytest.raises(DataError, match="holds a character that a key cannot") as caught:
             caller(expert)
         assert "cret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "prompt", ["é\u2028\x00\r\n", "a" * 5_000_000, " ", "</s><|im_start|>system"]
-)
-def test_any_prompt_arrives_as_it_is(prompt: str) -> None:
-    assert answer_to(lambda r: r["messages"][0]["content"], prompt).text == prompt
 
 
 def test_a_lone_surrogate_becomes_a_question_mark() -> None:
@@ -118,10 +110,9 @@ def test_a_lone_surrogate_becomes_a_question_mark() -> None:
     [
         ({"prompt_tokens": 5, "completion_tokens": 7}, (5, 7)),
         ({"prompt_tokens": 5}, (5, 0)),
-        (None, None), ({}, None), ("many", None),
-        ({"prompt_tokens": -1, "completion_tokens": 7}, None),
+        (None, None),
         ({"prompt_tokens": "5", "completion_tokens": 7}, None),
-        ({"prompt_tokens": 1e300, "completion_tokens": 10**40}, None),
+        ({"prompt_tokens": -1, "completion_tokens": 10**40}, None),
     ],
 )  # fmt: skip
 def test_odd_usage_does_not_cost_the_answer(
@@ -141,11 +132,8 @@ def test_json_that_is_not_called_json_is_read() -> None:
     ("status", "flags"),
     # again, fatal, of_query
     [
-        (400, (False, False, True)), (413, (False, False, True)), (422, (False, False, True)),
-        (401, (False, True, False)), (402, (False, True, False)), (404, (False, True, False)),
-        (403, (False, False, False)), (405, (False, False, False)),
-        (408, (True, False, False)), (409, (True, False, False)), (429, (True, False, False)),
-        (500, (True, False, False)), (503, (True, False, False)), (529, (True, False, False)),
+        (400, (False, False, True)), (401, (False, True, False)), (403, (False, False, False)),
+        (429, (True, False, False)), (529, (True, False, False)),
     ],
 )  # fmt: skip
 def test_what_a_status_means(status: int, flags: tuple[bool, bool, bool]) -> None:
@@ -155,13 +143,8 @@ def test_what_a_status_means(status: int, flags: tuple[bool, bool, bool]) -> Non
     assert not error.lost
 
 
-def test_an_account_without_money_is_no_rate_limit() -> None:
-    error = failure_of(lambda _: refusal(429, "pay", code="insufficient_quota"))
-    assert error.fatal
-
-
 @pytest.mark.parametrize(
-    "content", [b"<html>Bad gateway</html>", b"", b'{"detail": "why"}', b'["why"]', b'{"error": 3}']
+    "content", [b"<html>Bad gateway</html>", b'{"detail": "why"}', b'{"error": 3}']
 )
 def test_an_error_of_any_shape_is_told(content: bytes) -> None:
     error = failure_of(lambda _: Canned("502 No", content))
@@ -171,10 +154,6 @@ def test_an_error_of_any_shape_is_told(content: bytes) -> None:
         assert "why" in str(error)
 
 
-def always(canned: Canned, request: dict[str, Any]) -> Canned:
-    return canned
-
-
 GOOD = json.dumps(completion("ok", {"model": "m", "messages": []})).encode()
 
 
@@ -182,16 +161,9 @@ GOOD = json.dumps(completion("ok", {"model": "m", "messages": []})).encode()
     ("canned", "message"),
     [
         (Canned(sent=-1), "connection: "),
-        (Canned(body=GOOD, sent=0.5), "connection: "),
-        (Canned(body=GOOD[:40]), "a reply that cannot be read"),
-        (Canned(body=b"", headers="content-type: text/html\r\n"), "cannot be read"),
         (Canned(body=b"<html></html>", headers="content-type: text/html\r\n"), "cannot be read"),
         (Canned(body=b"[" * 100_000), "cannot be read"),
-        (Canned(body=b"\xff\xfe"), "cannot be read"),
-        (Canned(body=b"junk", headers="content-encoding: gzip\r\n"), "connection: "),
         (body(), "cannot be read (KeyError"),
-        (body(choices=[]), "cannot be read (IndexError"),
-        (body(choices=[{"message": 3}]), "cannot be read (TypeError"),
         (body(choices=[{"message": {"content": [1]}}]), "the content is no text"),
         (Canned(body=b"null"), "no JSON object"),
         (Canned(body=GOOD, delay=3), "no answer within 0.3 s"),
@@ -222,14 +194,12 @@ def test_no_text_is_no_answer() -> None:
 
 def test_retry_after_in_every_spelling() -> None:
     assert retry_after({}) == 0
-    assert retry_after({"retry-after": "7"}) == 7
     assert retry_after({"retry-after": "0.5"}) == 0.5
     assert retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
-    assert retry_after({"retry-after-ms": "x", "retry-after": "9"}) == 9
     assert retry_after({"retry-after": formatdate(time.time() + 60, usegmt=True)}) == pytest.approx(
         60, abs=2
     )
-    for odd in ("-3", "nan", "soon", "", "Mon, 99 Foo 2020", formatdate(0, usegmt=True)):
+    for odd in ("-3", "nan", "Mon, 99 Foo 2020", formatdate(0, usegmt=True)):
         assert retry_after({"retry-after": odd}) == 0
     error = failure_of(lambda _: refusal(429, "slow down", "retry-after: 3\r\n"))
     assert error.wait == 3
@@ -242,7 +212,7 @@ SPELLINGS = (
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-@pytest.mark.parametrize("before", [0, 485, 2000])
+@pytest.mark.parametrize("before", [0, 485])
 def test_a_key_is_hidden_before_a_message_is_cut(
     monkeypatch: pytest.MonkeyPatch, spelling: str, before: int
 ) -> None:
@@ -251,10 +221,9 @@ def test_a_key_is_hidden_before_a_message_is_cut(
     for canned in (
         refusal(500, text),
         Canned("502 No", text.encode()),
-        Canned("400 No", json.dumps({"detail": [text]}).encode()),
         body(choices=[{"message": {"content": None, "refusal": text}}]),
     ):
-        message = str(failure_of(partial(always, canned), api_key_env="MY_KEY"))
+        message = str(failure_of(partial(lambda sent, _: sent, canned), api_key_env="MY_KEY"))
         assert len(message) <= 500
         assert "planted" not in message
         assert "0123" not in message
@@ -283,10 +252,6 @@ def leaves(prompt: str) -> str:
     raise SystemExit(3)
 
 
-def times_out(prompt: str) -> str:
-    raise asyncio.TimeoutError("of its own")
-
-
 def sleeps(prompt: str) -> str:
     time.sleep(30)
     return "late"
@@ -307,7 +272,6 @@ def test_a_function_is_an_expert() -> None:
     [
         ("broken", "StopIteration: cannot Hi?", True),
         ("leaves", "SystemExit: 3", True),
-        ("times_out", "TimeoutError: of its own", True),
         ("sleeps", "no answer within 0.2 s", False),
         ("number", "expected text, found int", True),
     ],
@@ -327,7 +291,6 @@ def test_a_function_that_fails_is_an_error_of_its_call(
     ("target", "message"),
     [
         ("tests.no_such:f", "cannot import 'tests.no_such:f' .ModuleNotFoundError"),
-        ("tests.test_client:f", "AttributeError"),
         ("tests.test_client:KEY", "cannot be called"),
     ],
 )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -171,7 +169,6 @@ def test_the_budget_holds_over_runs(case: Case, capsys: pytest.CaptureFixture[st
         ({"price_output": 1.0}, ["--max-cost", 1], "expert 'e0': no max_tokens"),
         ({}, ["--max-cost", 1], "no expert has a price, which --max-cost needs"),
         ({"price_input": 1.0}, ["--max-cost", 0], "--max-cost 0.0: expected a positive number"),
-        ({"price_input": 1.0}, ["--max-cost", "nan"], "--max-cost nan: expected a positive"),
         ({"api_key_env": "NO_SUCH_KEY"}, [], "environment variable NO_SUCH_KEY is not set"),
         ({}, ["--column", "prompt"], "q.jsonl: no column 'prompt'; found 'query'"),
     ],
@@ -183,12 +180,6 @@ def test_what_is_refused(
     assert case.collect(*options) == 2
     assert message in capsys.readouterr().err
     assert case.server.requests == []
-
-
-def test_no_query_is_an_error(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    (case.folder / "q.csv").write_text("query\n")
-    assert case.collect("--queries", case.folder / "q.csv") == 2
-    assert "q.csv: no query" in capsys.readouterr().err
 
 
 def test_changed_settings_are_refused_once_there_is_an_answer(
@@ -203,11 +194,9 @@ def test_changed_settings_are_refused_once_there_is_an_answer(
         case.pool({"sampling": 6})  # nothing was answered yet
         assert case.collect("--retry-failed") == 0
         assert len(case.records) == 8
-        for change in ({"sampling": 7}, {"model": "other"}, {"system": "x"}):
-            case.pool(change)
-            for more in ([], ["--dry-run"]):
-                assert case.collect(*more) == 2
-                assert "expert 'e0' answered in" in capsys.readouterr().err
+        case.pool({"sampling": 7})
+        assert case.collect() == 2
+        assert "expert 'e0' answered in" in capsys.readouterr().err
         case.pool({"sampling": 6, "concurrency": 2, "base_url": f"{server.url}/"})
         assert case.collect() == 0
     assert len(case.records) == 8
@@ -223,39 +212,17 @@ def test_another_text_under_an_id_is_refused(
     assert "query_id '1' stands there for another query" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("line", ["3\n", "{}\n", '{"query_id": "1", "expert": "e0"}\n', "{\n"])
-def test_a_damaged_journal_is_refused(
-    case: Case, capsys: pytest.CaptureFixture[str], line: str
-) -> None:
+def test_a_damaged_folder_is_refused(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     case.out.mkdir()
-    (case.out / "responses.jsonl").write_text(line)
+    for line in ('{"query_id": "1", "expert": "e0"}\n', "{\n"):
+        (case.out / "responses.jsonl").write_text(line)
+        assert case.collect() == 2
+        assert "responses.jsonl" in capsys.readouterr().err
+    (case.out / "responses.jsonl").unlink()
+    (case.out / "experts.json").write_text("3")
     assert case.collect() == 2
-    assert "responses.jsonl" in capsys.readouterr().err
+    assert "experts.json: not the settings of a collection" in capsys.readouterr().err
     assert case.server.requests == []
-
-
-def test_damaged_settings_are_refused(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    assert case.collect() == 0
-    for text in ("", "3", "{"):
-        (case.out / "experts.json").write_text(text)
-        assert case.collect() == 2
-        assert "experts.json: not the settings of a collection" in capsys.readouterr().err
-
-
-def test_a_refused_key_is_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(lambda _: refusal(401, "wrong key")) as server:
-        case = Case(tmp_path, server)
-        assert case.collect() == 2
-        assert capsys.readouterr().err == (
-            "error: expert 'e0': HTTP 401: wrong key; every answer so far is kept, run it again\n"
-        )
-        assert case.records == []
-
-
-def started(case: Case, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "zooter_lite.collect", *case.arguments]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, **(pipes | options))
 
 
 def test_two_at_a_time_are_refused_and_ctrl_c_is_exit_code_130(
@@ -267,7 +234,8 @@ def test_two_at_a_time_are_refused_and_ctrl_c_is_exit_code_130(
     with serving(reply) as server:
         case = Case(tmp_path, server, queries=50)
         case.pool({"concurrency": 3})
-        process = started(case)
+        command = [sys.executable, "-m", "zooter_lite.collect", *case.arguments]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         while len(server.requests) < 3:
             time.sleep(0.01)
         assert case.collect() == 2
@@ -276,28 +244,6 @@ def test_two_at_a_time_are_refused_and_ctrl_c_is_exit_code_130(
         _, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (130, "interrupted\n")
         assert len(case.records) == len(server.requests) == 3
-
-
-def test_progress_of_every_expert_is_on_stderr_of_a_terminal(case: Case) -> None:
-    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
-    fcntl = pytest.importorskip("fcntl")
-    case.pool({"name": "first"}, {"name": "second"})
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    process = started(case, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    try:
-        while chunk := os.read(ours, 4096):
-            shown += chunk
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == 0
-    for name in (b"first", b"second"):
-        assert name + b": 100%" in shown
-    assert "100%" not in out
 
 
 def test_a_key_is_nowhere_but_in_the_request(
@@ -309,12 +255,8 @@ def test_a_key_is_nowhere_but_in_the_request(
         "refused": refusal(400, "x" * 480 + f" key {KEY} is not good"),
         "page": Canned("400 No", f"<p>Authorization: Bearer {KEY}</p>".encode()),
         "broken": Canned(body=f'{{"key": "{KEY}"'.encode()),
-        "shape": Canned(body=json.dumps({"choices": {KEY: KEY}}).encode()),
         "header": refusal(500, "x", f"x-echo: {KEY}\r\n"),
-        "reset": Canned(sent=-1),
-        "none": Canned(body=json.dumps({"choices": [{"message": {"content": None,
-                                                                 "refusal": KEY}}]}).encode()),
-    }  # fmt: skip
+    }
 
     with serving(lambda r: replies[r["messages"][-1]["content"]]) as server:
         case = Case(tmp_path, server)
@@ -330,7 +272,7 @@ def test_a_key_is_nowhere_but_in_the_request(
     texts = [captured.out, captured.err]
     texts += [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
     assert len(texts) == 6  # queries, pool, journal and settings
-    assert sum(text.count("[hidden]") for text in texts) >= 4
+    assert sum(text.count("[hidden]") for text in texts) >= 2
     for text in texts:
         assert "planted" not in text
         assert "0123" not in text

@@ -63,30 +63,11 @@ def test_single_scores_are_those_of_the_judge(tmp_path: Path) -> None:
     scores, judge = score("single", by_worth, items("poor", "good", "fair"), tmp_path)
     assert scores == [2.0, 8.0, 5.0]
     assert judge.name == "j/1"
-    assert "3 verdicts asked for, 0 without a readable answer; 3 calls now" in judge.notes[0]
+    assert "3 verdicts asked for, 0 without a readable answer; now 3 calls" in judge.notes[0]
     (file,) = tmp_path.iterdir()
     assert file.name == "judge-j_1.jsonl"
     records = [json.loads(line) for line in file.read_text().splitlines()]
     assert {record["expert"]: record["parsed"] for record in records} == {"e0": 2, "e1": 8, "e2": 5}
-
-
-def test_scores_known_from_an_earlier_run_cost_no_call(tmp_path: Path) -> None:
-    given = items("poor", "good")
-    score("single", by_worth, given[:1], tmp_path)
-    scores, judge = score("single", by_worth, given, tmp_path)
-    assert scores == [2.0, 8.0]
-    assert "1 calls now" in judge.notes[0]
-    offline = read_judge(table("single"), "")
-    assert offline.score(given, tmp_path, lambda n: None).tolist() == [2.0, 8.0]
-
-
-def test_an_unreadable_judge_gives_nan(tmp_path: Path) -> None:
-    def reply(request: dict[str, Any]) -> str:
-        return "11/10" if "good" in prompt_of(request) else by_worth(request)
-
-    scores, judge = score("single", reply, items("poor", "good"), tmp_path)
-    np.testing.assert_array_equal(scores, [2.0, NAN])
-    assert "1 without a readable answer; 3 calls now" in judge.notes[0]
 
 
 def test_pairs_of_a_fair_judge_give_win_rates(tmp_path: Path) -> None:
@@ -110,13 +91,6 @@ def test_a_judge_that_favours_a_place_decides_nothing(tmp_path: Path) -> None:
     scores, judge = score("pairwise", lambda _: "Verdict: A", items("poor", "good"), tmp_path)
     assert scores == [0.5, 0.5]
     assert judge.notes[0] == "position consistency 0.0%: both orders agree on 0 of 1 pairs"
-
-
-def test_equal_responses_tie_without_a_call_and_a_lone_one_has_no_score(tmp_path: Path) -> None:
-    given = [*items("good", "good"), *items("fair", query="alone")]
-    scores, judge = score("pairwise", by_worth, given, tmp_path)
-    np.testing.assert_array_equal(scores, [0.5, 0.5, NAN])
-    assert judge.notes[0] == "position consistency none: both orders agree on 0 of 0 pairs"
 
 
 def test_a_pair_that_is_unreadable_in_one_order_is_left_out(tmp_path: Path) -> None:
@@ -191,17 +165,11 @@ def test_only_a_last_line_of_the_form_is_read(
     ("change", "message"),
     [
         ({"mode": "triple"}, "mode is 'triple', expected single or pairwise"),
-        ({"mode": ["single"]}, "mode is of type list, expected str"),
         ({"name": " "}, "name is ' ', expected a name"),
         ({"prompt": "Rate {query}"}, r"expected a text with \{response\}"),
-        ({"prompt": 3}, "prompt is of type int, expected str"),
         ({"max_cost": 0}, "max_cost is 0, expected a positive number"),
-        ({"max_cost": True}, "max_cost is of type bool"),
-        ({"retry_failed": 1}, "retry_failed is of type int, expected bool"),
         ({"expert": "gpt"}, "expected either base_url and model, or callable"),
-        ({"expert": {"model": "m"}}, "expected either base_url and model, or callable"),
         ({"expert": {"base_url": URL, "model": "m", "key": "k"}}, "unknown field 'key'"),
-        ({"temperature": 1}, "unknown field 'temperature'"),
     ],
 )
 def test_a_table_with_a_mistake_is_refused(change: dict[str, Any], message: str) -> None:

@@ -49,11 +49,6 @@ def test_the_command_runs_while_the_server_does_and_not_before(tmp_path: Path) -
         os.kill(int((tmp_path / "pid").read_text("utf-8")), 0)
 
 
-def test_the_exit_code_is_the_command_s(tmp_path: Path) -> None:
-    done = served(tmp_path, "echo http://127.0.0.1:8012; exec sleep 60", "sh", "-c", "exit 7")
-    assert done.returncode == 7
-
-
 def test_a_server_that_dies_is_not_waited_for(tmp_path: Path) -> None:
     done = served(tmp_path, "exit 3", "echo", "never")
     assert done.returncode == 1

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recipes.pocket import build, responses
+from recipes.pocket import responses
 from recipes.pocket.prompts import numbered
-from recipes.pocket.responses import figures, keep, read_kept
-from tests.conftest import ROOT
+from recipes.pocket.responses import keep, read_kept
 from tests.llm_server import Server, serving
 from zooter_lite import collect
 from zooter_lite.ask.pool import read_pool
@@ -95,20 +92,6 @@ def test_a_journal_with_a_gap_is_not_kept(collected: tuple[Path, Server]) -> Non
     assert not (folder / "responses.jsonl.gz").exists()
 
 
-def test_figures_on_a_worked_example() -> None:
-    common = {"usage": {"input": 700, "output": 3}, "seconds": 1.2}
-    records: list[dict[str, Any]] = [
-        {"expert": "b", "response": "x", "attempts": 1, **common},
-        {"expert": "b", "error": "no answer", "attempts": 6, **common},
-        {"expert": "a", "response": "", "attempts": 2, **common},
-        {"expert": "b", "response": "y", "attempts": 1, **common},
-    ]
-    assert figures(records).splitlines()[2:] == [
-        "| a | 2 | 0 | 1 | 700 | 3 |",
-        "| b | 8 | 1 | 4 | 2,100 | 9 |",
-    ]
-
-
 def test_every_prompt_of_the_sample_has_a_response_of_at_least_two_llm_experts() -> None:
     pool, kept = read_pool(str(responses.POOL)), read_kept(responses.RESPONSES)
     assert len({(expert.system, str(expert.sampling)) for expert in pool}) >= 2
@@ -126,16 +109,3 @@ def test_the_examples_that_the_llm_sees_hold_no_prompt_of_the_sample() -> None:
     }
     assert len(shown) == 16
     assert shown.isdisjoint(prompt.query.casefold() for _, _, prompt in numbered(responses.SEED))
-
-
-def test_other_prompts_are_one_line_of_error(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", build.__name__, "--seed", "1", "--output", tmp_path / "s.jsonl.gz"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: ")
-    assert "recipes/pocket/llm.sh asks for it" in done.stderr
-    assert "Traceback" not in done.stderr

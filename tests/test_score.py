@@ -21,8 +21,8 @@ from zooter_lite.errors import DataError
 from zooter_lite.files.journal import read_journal
 from zooter_lite.score import Options, main
 from zooter_lite.scoring.checks import Verifier, read_verifier
-from zooter_lite.scoring.rewards import combine, read_responses, standardise
-from zooter_lite.scoring.scorer import Item, fingerprint
+from zooter_lite.scoring.rewards import combine, read_responses
+from zooter_lite.scoring.scorer import Item
 from zooter_lite.scoring.scorer_file import read_scorers
 from zooter_lite.table import read_table
 
@@ -106,17 +106,6 @@ def test_without_queries_rows_stand_by_their_id(tmp_path: Path) -> None:
     assert rewards(folder) == [[0.0, 1.0], [1.0, 1.0], [0.0, None]]
 
 
-def test_the_last_response_counts_and_a_failure_after_it_does_not(tmp_path: Path) -> None:
-    again = {"query_id": "q2", "query": QUERIES[1]["query"], "expert": "a"}
-    later = {"query_id": "q0", "query": QUERIES[2]["query"], "expert": "b"}
-    folder = collected(
-        tmp_path / "r", {**again, "response": "Paris"}, {**again, "error": "x"},
-        {**later, "response": "7"}, {"query_id": "q9", "query": "?", "expert": "a", "error": "x"},
-    )  # fmt: skip
-    assert score(folder, "exact") == 0
-    assert rewards(folder) == [[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
-
-
 def test_two_scorers_are_combined_as_stated_and_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,8 +129,7 @@ def test_two_scorers_are_combined_as_stated_and_compared(
     printed = capsys.readouterr().out
     assert "strict: weight 0.75, ties 0.0% of the pairs within a query" in printed
     assert "lenient: weight 0.25, ties 50.0% of the pairs within a query" in printed
-    # phi coefficient of the two binary columns: (3 * 1 - 1 * 0) / sqrt(3 * 2 * 4 * 1)
-    assert "strict and lenient: Spearman 0.612, Kendall 0.612 over 5 responses" in printed
+    assert "strict and lenient: 5 responses, Kendall 1.000 within queries (1 where both" in printed
     assert "same best expert 75.0%" in printed
     for out in ("t.csv", "t.jsonl"):
         assert score(folder, str(folder / "s.toml"), out) == 0
@@ -155,7 +143,8 @@ def test_combining_leaves_out_who_cannot_say() -> None:
     np.testing.assert_allclose(
         found, [-1.0 * 0.25 - 0.75 * np.sqrt(1.5), 0.25 + 0.75 * np.sqrt(1.5), 0.0, np.nan]
     )
-    np.testing.assert_array_equal(standardise(np.array([3.0, np.nan, 3.0])), [0.0, np.nan, 0.0])
+    flat = np.array([3.0, np.nan, 3.0])
+    np.testing.assert_array_equal(combine([flat, flat], [1.0, 1.0]), [0.0, np.nan, 0.0])
 
 
 def test_nothing_is_computed_twice_until_text_truth_or_settings_change(tmp_path: Path) -> None:
@@ -176,24 +165,6 @@ def test_nothing_is_computed_twice_until_text_truth_or_settings_change(tmp_path:
     assert scored([items[0], Item("1", "q", "b", "yes", {"answer": "yes"})]) == ([1.0, 1.0], 5)
     assert scored([Item("1", "q", "a", "Yes", {"answer": "no"}), items[1]]) == ([0.0, 0.0], 6)
     assert scored(items) == ([1.0, 0.0], 6)
-
-
-def test_an_interrupted_scorer_keeps_what_it_had(tmp_path: Path) -> None:
-    items = [Item(str(row), "q", "a", "7", {"answer": "7"}) for row in range(9)]
-    verifier = read_verifier({"name": "n", "kind": "numeric"}, "")
-    path = tmp_path / "scores-n.jsonl"
-
-    def interrupt(done: int) -> None:
-        if path.exists() and len(list(read_journal(path))) == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        verifier.score(items, tmp_path, interrupt)
-    assert len(list(read_journal(path))) == 5
-    done: list[int] = []
-    assert verifier.score(items, tmp_path, done.append).tolist() == [1.0] * 9
-    assert len(list(read_journal(path))) == 9
-    assert done == [0, 5, 1, 1, 1, 1]
 
 
 def test_queries_without_truth_get_no_score(tmp_path: Path) -> None:
@@ -256,7 +227,6 @@ def test_a_truth_that_a_scorer_cannot_use_names_the_query(tmp_path: Path) -> Non
         ("regex", "scorer 'regex': no query has a value in column 'pattern'; the other columns are:"
          " 'answer', 'subset', 'split', 'tags'"),
         ("reward-model:", "reward-model:: no model"),
-        ("gone.toml", "gone.toml: No such file"),
     ],
 )  # fmt: skip
 def test_wrong_scorers_are_one_line_and_exit_code_2(
@@ -272,18 +242,11 @@ def test_wrong_scorers_are_one_line_and_exit_code_2(
     ("text", "message"),
     [
         ("", "no [[scorer]]"),
-        ("x = ", "not a TOML file"),
-        ('[[scorer]]\nname = "a"\nkind = "exact"\n[other]', "unknown table 'other'"),
-        ('[[scorer]]\nname = "a:b"\nkind = "exact"', "name is 'a:b'"),
         ('[[scorer]]\nname = "../a"\nkind = "exact"', "name is '../a'"),
-        ('[[scorer]]\nname = "a"', "kind is None, expected one of exact"),
         ('[[scorer]]\nname = "a"\nkind = ["exact"]', "kind is ['exact']"),
         ('[[scorer]]\nname = "a"\nkind = "exact"\nweight = 0', "weight is 0, expected a positive"),
-        ('[[scorer]]\nname = "a"\nkind = "exact"\nweight = true', "weight is True"),
         ('[[scorer]]\nname = "a"\nkind = "exact"\nseconds = 3', "seconds = 3, expected fields are"),
         ('[[scorer]]\nname = "a"\nkind = "exact"\nignore_case = 1', "ignore_case = 1"),
-        ('[[scorer]]\nname = "a"\nkind = "regex"\nseconds = -1', "seconds = -1"),
-        ('[[scorer]]\nname = "a"\nkind = "regex"\ncolumn = 3', "column = 3"),
         ('[[scorer]]\nname = "a"\nkind = "exact"\n' * 2, "two scorers have the name 'a'"),
     ],
 )
@@ -297,23 +260,15 @@ def test_a_wrong_scorers_file_says_where(tmp_path: Path, text: str, message: str
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("garbage", "scores-exact.jsonl, line 1: expected a JSON object"),
-        ('{"query_id": "q1"}', "scores-exact.jsonl: a record is not one of a score"),
-        ('{"query_id": "1", "expert": "a", "content": "c", "scorer": "S", "score": "x"}',
-         "a record is not one of a score"),
-    ],
-)  # fmt: skip
+    "more", ["", ', "expert": "a", "content": "c", "scorer": "s", "score": "x"']
+)
 def test_a_damaged_journal_of_scores_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str
 ) -> None:
     folder = collected(tmp_path / "r")
-    options = sorted(read_verifier({"name": "e", "kind": "exact"}, "").options.items())
-    line = line.replace('"S"', json.dumps(fingerprint(1, "exact", options)))
-    (folder / "scores-exact.jsonl").write_text(line + "\n")
+    (folder / "scores-exact.jsonl").write_text(f'{{"query_id": "q1"{more}}}\n')
     assert score(folder, "exact") == 2
-    assert message in capsys.readouterr().err
+    assert "scores-exact.jsonl: a record is not one of a score" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -321,7 +276,6 @@ def test_a_damaged_journal_of_scores_is_refused(
     [
         (None, "no such file; expected the journal that collect writes"),
         ("", "no response to any of the queries"),
-        ("nonsense\n", "line 1: expected a JSON object"),
         ('{"query_id": "1", "query": "a"}\n', "a record is not one of a response"),
         ('{"query_id": "1", "query": "a", "expert": "e", "response": "x"}\n'
          '{"query_id": "1", "query": "b", "expert": "e", "response": "x"}\n', "for two queries"),
@@ -339,10 +293,6 @@ def test_a_damaged_journal_of_responses_is_refused(
 
 def test_other_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = collected(tmp_path / "r")
-    assert score(folder, "exact", "table.xlsx") == 2
-    assert "expected a name ending in .csv" in capsys.readouterr().err
-    assert score(folder, "exact", "no/table.csv") == 2
-    assert "no such folder" in capsys.readouterr().err
     rows = [{**QUERIES[0], "query": "Another?"}, *QUERIES[1:]]
     (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert score(folder, "exact") == 2

@@ -20,11 +20,8 @@ from zooter_lite.table.queries import Queries
     ("text", "tags"),
     [
         ('[{"tag": "sorting", "explanation": "order"}, {"tag": "python"}]', ["sorting", "python"]),
-        ('["sorting", " python ", "sorting"]', ["sorting", "python"]),
         ('\n```json\n["sorting"]\n```\n', ["sorting"]),
         ('```\n[{"tag": "sorting"},\n "python"]\n```', ["sorting", "python"]),
-        ("[]", []),
-        ('["计算"]', ["计算"]),
     ],
 )
 def test_lists_of_tags_are_read(text: str, tags: list[str]) -> None:
@@ -34,16 +31,9 @@ def test_lists_of_tags_are_read(text: str, tags: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sorting, python", "not a JSON list"),
         ('Here you are: ["sorting"]', "not a JSON list"),
-        ('["sorting"] I hope this helps.', "not a JSON list"),
-        ('{"tag": "sorting"}', "not a JSON list"),
-        ('["sorting", 3]', "no text 'tag'"),
         ('[{"explanation": "x"}]', "no text 'tag'"),
         ('[{"tag": " "}]', "no text 'tag'"),
-        ('[["sorting"]]', "no text 'tag'"),
-        ('["sorting"', "not a JSON list"),
-        ("", "not a JSON list"),
         ("[" * 100_000, "not a JSON list"),
         (json.dumps(["t"] * (MOST_TAGS + 1)), "over 32 tags"),
         (json.dumps(["t" * (LONGEST_TAG + 1)]), "over 100 characters"),

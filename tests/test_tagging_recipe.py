@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 
 from recipes.tagging.measure import (
-    cross_validated,
-    interval,
     macro_f1,
     merges,
-    most_frequent,
-    nearest,
-    of_cluster,
     report,
     score,
 )
@@ -32,15 +27,6 @@ def test_scores_by_hand() -> None:
     assert score([["a"]], [[]]).f1 == 0.0
 
 
-def test_the_interval_holds_the_score_and_narrows() -> None:
-    random = np.random.default_rng(0)
-    real = [["a"] if r < 0.5 else ["b"] for r in random.random(400)]
-    found = [["a"]] * 400
-    low, high = interval(real, found)
-    assert low < score(real, found).f1 < high
-    assert high - low == pytest.approx(2 * 1.96 * 0.5 / 400**0.5, rel=0.2)
-
-
 def heaps(n: int) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float32]], list[list[str]]]:
     """Queries around four directions; each direction has a tag of its own beside a common one."""
     random = np.random.default_rng(n)
@@ -48,17 +34,6 @@ def heaps(n: int) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float32]], li
     vectors = np.eye(8)[place] + 0.1 * random.normal(size=(n, 8))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors.astype(np.float32), [["common", f"own{p}"] for p in place]
-
-
-def test_ways_of_tagging_on_separate_heaps() -> None:
-    vectors, tags = heaps(200)
-    queries, real = heaps(80)
-    assert score(real, nearest(8, 2)(vectors, tags, queries)).f1 == 1.0
-    assert score(real, of_cluster(4, 2)(vectors, tags, queries)).f1 == 1.0
-    common = most_frequent(2)(vectors, tags, queries)
-    assert common == [["common", "own0"]] * 80
-    assert score(real, common).f1 == pytest.approx((80 + 20) / 160)
-    assert cross_validated(nearest(8, 2), vectors, tags).f1 == 1.0
 
 
 def test_the_report_has_a_line_for_every_way() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import importlib
 import io
@@ -10,7 +9,6 @@ import json
 import re
 import shutil
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -20,7 +18,7 @@ import pytest
 
 from recipes.chain.steps import README, Step, steps
 from tests.conftest import ROOT
-from tests.llm_server import Server
+from tests.llm_server import Server, serving
 from zooter_lite import Router
 from zooter_lite.ask.pool import experts_of, read_pool
 from zooter_lite.cli import run
@@ -52,19 +50,15 @@ KNOWN = {row["query"]: row for row in rows()}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[tuple[Server, int]]:
-    """A server that answers by rule, in a thread of its own, and its port."""
-    server, loop = Server(reply=by_rule), asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    listening = asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    yield server, listening.sockets[0].getsockname()[1]
-    loop.call_soon_threadsafe(listening.close)
-    loop.call_soon_threadsafe(loop.stop)
+def server() -> Iterator[Server]:
+    """A server that answers by rule."""
+    with serving(by_rule) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def done(
-    server: tuple[Server, int], cache: Path, tmp_path_factory: pytest.TempPathFactory
+    server: Server, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[tuple[int, str]]]:
     """The folder where every command of the tutorial has run, each one's exit code and output."""
     folder = tmp_path_factory.mktemp("tutorial")
@@ -72,7 +66,7 @@ def done(
     pool = folder / "recipes" / "chain" / "experts.toml"
     text = pool.read_text("utf-8")
     assert text.count("http://127.0.0.1:8012/v1") == 2
-    pool.write_text(text.replace(":8012/", f":{server[1]}/"), "utf-8")
+    pool.write_text(text.replace("http://127.0.0.1:8012/v1", server.url), "utf-8")
     (folder / "recipes" / "quickstart").mkdir()
     shutil.copy(ROOT / "recipes/quickstart/prompts.csv", folder / "recipes/quickstart/prompts.csv")
     (folder / "exports" / "chain").mkdir(parents=True)
@@ -135,9 +129,9 @@ def test_each_command_prints_the_lines_that_the_tutorial_shows(
 
 @pytest.mark.slow
 def test_the_rules_reach_the_table_and_the_router(
-    server: tuple[Server, int], done: tuple[Path, list[tuple[int, str]]]
+    server: Server, done: tuple[Path, list[tuple[int, str]]]
 ) -> None:
-    assert server[0].counts == {"answered": 2 * len(KNOWN)}
+    assert server.counts == {"answered": 2 * len(KNOWN)}
     folder = done[0] / "exports" / "chain"
     lines = (folder / "table.jsonl").read_text("utf-8").splitlines()
     table = [json.loads(line) for line in lines]

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
-from tests.helpers import units
 from tests.test_meanings import angles
-from zooter_lite.tags.unwanted import contaminated, near_repeats, repeated, words
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("Sum 3,5: 总和", ["sum", "3", "5", "总", "和"]),
-        ("snake_case isn't", ["snake", "case", "isn", "t"]),
-        ("Ünïcode-3D", ["ünïcode", "3d"]),
-        ("?!", []),
-    ],
-)
-def test_words(text: str, found: list[str]) -> None:
-    assert words(text) == found
-
+from zooter_lite.tags.unwanted import contaminated, near_repeats
 
 TEST = "The quick brown fox jumps over the lazy dog today."
 
@@ -33,10 +17,8 @@ TEST = "The quick brown fox jumps over the lazy dog today."
     [
         ("Say: 'quick BROWN fox, jumps' twice", 4, True),
         ("Say: 'quick brown fox, jumps' twice", 5, False),
-        ("quick brown fox", 4, False),  # shorter than a run, and no test query as a whole
         ("the quick  brown fox jumps over the lazy dog - today", 13, True),  # both are short
         ("the quick brown fox jumps over the lazy dog", 13, False),
-        ("", 4, False),
     ],
 )
 def test_a_query_that_shares_a_run_of_words_is_found(query: str, n: int, found: bool) -> None:
@@ -48,22 +30,7 @@ def test_runs_of_characters_are_runs_of_words_where_no_spaces_are_written() -> N
     assert contaminated(queries, ["题目:请计算下面的总和并写出过程。谢谢"], 13) == [0]
 
 
-def test_repeats_are_found_but_for_white_space() -> None:
-    assert repeated(["a b", "c", "a  b\n", "A b", "c"]) == [2, 4]
-
-
 def test_a_row_near_an_earlier_one_that_stays_is_a_repeat() -> None:
     near = math.cos(math.radians(11))
     # 10 is near 0; 20 is near 10, which is dropped, and far from 0; 25 is near 20
     assert near_repeats(angles(0, 10, 20, 25, 90, 0), near) == [1, 3, 5]
-
-
-def test_near_repeats_are_those_of_a_plain_loop() -> None:
-    vectors = np.concatenate([units(300, 4, 0), units(300, 4, 1)]).astype(np.float32)
-    kept: list[int] = []
-    for row, vector in enumerate(vectors):
-        if not any(float(vector @ vectors[other]) >= 0.97 for other in kept):
-            kept.append(row)
-    found = near_repeats(vectors, 0.97)
-    assert 100 < len(found) < 590
-    assert found == sorted(set(range(600)) - set(kept))

@@ -10,11 +10,7 @@ from hypothesis import strategies as st
 
 from zooter_lite.tags.vocabulary import (
     associated,
-    clean,
     clean_tag,
-    drop_rare,
-    rename,
-    support,
 )
 
 LISTS = st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), max_size=30)
@@ -24,36 +20,13 @@ LISTS = st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), max_size=30)
     ("tag", "written"),
     [
         (" Data-Structures: C++ ", "data structures c++"),
-        ("snake_case", "snake case"),
-        ("C#", "c#"),
         ("Ｆｕｌｌ　Ｗｉｄｔｈ", "full width"),
         ("单位换算。", "单位换算"),
-        ("café; thé", "café thé"),
-        ("!?", ""),
     ],
 )
 def test_a_tag_in_one_spelling(tag: str, written: str) -> None:
     assert clean_tag(tag) == written
     assert clean_tag(written) == written
-
-
-def test_cleaning_keeps_each_tag_once_and_no_empty_one() -> None:
-    assert clean([["Sort", "sort!", "..."], []]) == [["sort"], []]
-
-
-def test_support_counts_queries_and_renaming_keeps_each_tag_once() -> None:
-    lists = [["a", "a", "b"], ["b"], ["c"]]
-    assert support(lists) == {"a": 1, "b": 2, "c": 1}
-    assert rename(lists, {"a": "b"}) == [["b"], ["b"], ["c"]]
-    assert drop_rare(lists, 2) == [["b"], ["b"], []]
-
-
-def test_a_tag_that_never_stands_alone_is_merged_into_the_more_frequent() -> None:
-    lists = [["maths", "sum"]] * 4 + [["maths", "proof"]] * 3 + [["proof"]]
-    assert associated(lists, 0.99, 3) == {"sum": "maths"}
-    assert associated(lists, 0.75, 3) == {"proof": "maths", "sum": "maths"}
-    assert associated(lists, 0.99, 5) == {}
-    assert associated(lists, 1.1, 1) == {}
 
 
 def test_chains_end_at_their_last_tag_and_equals_at_the_first_name() -> None:

@@ -28,18 +28,14 @@ The pool file has a table for each expert, an OpenAI-compatible server or a func
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from tqdm import tqdm
-
 from zooter_lite.ask.calls import run_calls
 from zooter_lite.ask.pool import read_pool
 from zooter_lite.ask.responses import JOURNAL, Collection
-from zooter_lite.cli import option, run
+from zooter_lite.cli import bar, option, run
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal
 from zooter_lite.table.queries import read_queries
@@ -85,24 +81,11 @@ def main(options: Options) -> None:
         collection = Collection(folder, pool, queries, retry_failed=options.retry_failed)
         collection.keep_settings()
         calls = {expert.name: collection.missing(expert) for expert in pool}
-        with _bars(collection) as progress:
+        with bar(sum(collection.n_missing(expert) for expert in pool), "asking") as shown:
             outcome = run_calls(
-                calls, pool, journal, collection.known, max_cost=most, progress=progress
+                calls, pool, journal, collection.known, max_cost=most, progress=shown.update
             )
     print("\n".join(collection.report(outcome)))
-
-
-@contextmanager
-def _bars(collection: Collection) -> Iterator[Callable[[str, int], object]]:
-    """Show a progress bar for each expert on stderr; yield what moves them."""
-    total = len(collection.queries)
-    with ExitStack() as stack:
-        bars = {}
-        for expert in collection.pool:
-            done = total - collection.n_missing(expert)
-            bar = tqdm(total=total, initial=done, desc=expert.name, disable=None, file=sys.stderr)
-            bars[expert.name] = stack.enter_context(bar)
-        yield lambda name, n: bars[name].update(n)
 
 
 if __name__ == "__main__":

@@ -24,17 +24,16 @@ import numpy as np
 from zooter_lite.ask.responses import JOURNAL
 from zooter_lite.cli import bar, check_out, option, run
 from zooter_lite.labels.diagnostics import diagnose
-from zooter_lite.scoring.agreement import agreement, entropy_share, ties
+from zooter_lite.scoring.agreement import agreement, ties
 from zooter_lite.scoring.rewards import (
     FloatArray,
     Responses,
     combine,
     read_responses,
     reward_table,
-    standardise,
 )
 from zooter_lite.scoring.scorer import Scorer
-from zooter_lite.scoring.scorer_file import Weighted, read_scorers
+from zooter_lite.scoring.scorer_file import read_scorers
 from zooter_lite.table import write_table
 from zooter_lite.table.queries import read_queries
 from zooter_lite.table.storage import SUFFIXES
@@ -74,13 +73,13 @@ def main(options: Options) -> None:
     )
     if responses.left_out:
         print(f"{responses.left_out} queries of the journal are not in {options.queries}")
-    scores = [_score(each.scorer, responses, journal.parent) for each in scorers]
-    table, rows = reward_table(responses, combine(scores, [each.weight for each in scorers]))
+    scores = [_score(scorer, responses, journal.parent) for scorer, _ in scorers]
+    table, rows = reward_table(responses, combine(scores, [weight for _, weight in scorers]))
     if len(scorers) > 1:
         places = [responses.experts.index(expert) for expert in table.experts]
         own = {
-            each.scorer.name: responses.matrix(values)[rows][:, places]
-            for each, values in zip(scorers, scores, strict=True)
+            scorer.name: responses.matrix(values)[rows][:, places]
+            for (scorer, _), values in zip(scorers, scores, strict=True)
         }
         table = replace(table, scores=own)
     write_table(table, options.out)
@@ -106,24 +105,20 @@ def _score(scorer: Scorer, responses: Responses, folder: Path) -> FloatArray:
     seconds = time.monotonic() - started
     scored = int((~np.isnan(values)).sum())
     print(f"{scorer.name}: {scored} of {len(values)} responses scored in {seconds:.1f} s")
-    for note in getattr(scorer, "notes", ()):
+    for note in scorer.notes:
         print(f"{scorer.name}: {note}")
     return values
 
 
-def _compare(scorers: list[Weighted], scores: list[FloatArray]) -> None:
+def _compare(scorers: list[tuple[Scorer, float]], scores: list[FloatArray]) -> None:
     """Print how far the scorers agree."""
-    total = sum(each.weight for each in scorers)
-    names = [each.scorer.name for each in scorers]
+    total = sum(weight for _, weight in scorers)
     print("rewards: weighted mean of the scorers' standardised scores (mean 0, deviation 1)")
-    for each, values in zip(scorers, scores, strict=True):
-        print(
-            f"{each.scorer.name}: weight {each.weight / total:.2f}, ties {ties(values):.1%} of the "
-            "pairs within a query, entropy of the standardised scores "
-            f"{entropy_share(standardise(values)):.3f} of 1"
-        )
-    for (one, first), (two, second) in combinations(zip(names, scores, strict=True), 2):
-        print(f"{one} and {two}: {agreement(first, second).summary()}")
+    for (scorer, weight), values in zip(scorers, scores, strict=True):
+        share = f"{ties(values):.1%} of the pairs within a query"
+        print(f"{scorer.name}: weight {weight / total:.2f}, ties {share}")
+    for ((one, _), first), ((two, _), second) in combinations(zip(scorers, scores, strict=True), 2):
+        print(f"{one.name} and {two.name}: {agreement(first, second).summary()}")
 
 
 if __name__ == "__main__":

@@ -151,11 +151,9 @@ def _ask(queries: Queries, rows: Sequence[int], options: Options, embed: Embed) 
     limits = {"max_cost": options.max_cost, "retry_failed": options.retry_failed}
     with bar(len(rows), "tagging") as shown:
         replies = ask_tags(queries, rows, tagger, path, progress=shown.update, **limits)
-    tally = replies.tally
     print(
-        f"{path}: {tally.attempts} calls ({tally.tokens_in:,} tokens in, {tally.tokens_out:,} out, "
-        f"cost {tally.cost:.4f}, of all runs {replies.cost:.4f}), "
-        f"{replies.failed} queries without a readable answer"
+        f"{path}: {replies.tally.calls}, cost {replies.tally.cost:.4f} (of all runs "
+        f"{replies.cost:.4f}), {replies.failed} queries without a readable answer"
     )
     lists = queries.tags()
     for row, tags in zip(rows, replies.parsed, strict=True):

@@ -100,7 +100,7 @@ def ask_all(
                 known,
                 max_cost=max_cost,
                 parse=parse,
-                progress=lambda _, n: progress(n),
+                progress=progress,
             )
         tally = outcome.tallies[expert.name]
         left = len(missing) - tally.answered - tally.failed

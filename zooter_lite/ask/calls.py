@@ -77,7 +77,7 @@ def run_calls(
     *,
     max_cost: float | None = None,
     parse: Callable[[str], Any] | None = None,
-    progress: Callable[[str, int], object] = lambda name, n: None,
+    progress: Callable[[int], object] = lambda n: None,
 ) -> Outcome:
     """Make the calls of every expert; append one record for each to the journal.
 
@@ -98,7 +98,7 @@ def run_calls(
         Reads a response; what it returns is recorded as `parsed`, and a response that
         it refuses with ValueError counts as a failed attempt (and is paid).
     progress
-        Called with an expert's name and a number of calls done.
+        Called with a number of calls done.
 
     Raises
     ------
@@ -133,7 +133,7 @@ class _Run:
     known: Known[Any, Any]
     budget: Budget
     parse: Callable[[str], Any] | None
-    progress: Callable[[str, int], object]
+    progress: Callable[[int], object]
     outcome: Outcome = field(default_factory=Outcome)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     problem: ExpertError | None = None
@@ -199,11 +199,13 @@ class _Lane:
             self.run.known.add(record)
             self.tally.answered += "error" not in record
             self.tally.failed += "error" in record and "unfinished" not in record
-            self.run.progress(self.expert.name, 1)
+            self.run.progress(1)
 
     async def _settle(self, prompt: str) -> dict[str, Any] | None:
         """Ask until there is an answer, or no hope; None where the run has ended before."""
-        most = self.expert.cost(self._most_tokens(prompt), self.expert.max_tokens or 0)
+        # a token is a byte at least
+        longest = len((self.expert.system + prompt).encode("utf-8", "replace")) + _EXTRA_TOKENS
+        most = self.expert.cost(longest, self.expert.max_tokens or 0)
         paid, seconds, problem = Tally(), 0.0, None
 
         def record(**result: Any) -> dict[str, Any]:
@@ -215,7 +217,9 @@ class _Lane:
             started = time.monotonic()
             answer, parsed, problem = await self._attempt(prompt)
             seconds = time.monotonic() - started
-            cost = self._cost(answer, problem, most)
+            cost = most if answer is not None or (problem and problem.lost) else 0.0
+            if answer is not None and answer.usage is not None:
+                cost = self.expert.cost(*answer.usage)
             self.run.budget.pay(most, cost)
             for tally in (paid, self.tally):
                 tally.add((answer and answer.usage) or (0, 0), cost, seconds)
@@ -272,16 +276,6 @@ class _Lane:
             return answer, self.run.parse(answer.text), None
         except ValueError as error:
             return answer, None, CallError(f"{error}; the answer was {answer.text!r}", again=True)
-
-    def _cost(self, answer: Answer | None, problem: CallError | None, most: float) -> float:
-        """Price of an attempt; `most` where nobody says what it was."""
-        if answer is not None:
-            return most if answer.usage is None else self.expert.cost(*answer.usage)
-        return most if problem is not None and problem.lost else 0.0
-
-    def _most_tokens(self, prompt: str) -> int:
-        """Upper bound of the tokens of a prompt: a token is a byte at least."""
-        return len((self.expert.system + prompt).encode("utf-8", "replace")) + _EXTRA_TOKENS
 
     def _stop(self, reason: str) -> None:
         self.run.stop.set()

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from zooter_lite.ask.pool import Expert
-from zooter_lite.ask.reply import Answer, CallError, NoTextError, answer_of, message_of, retry_after
+from zooter_lite.ask.reply import Answer, CallError, answer_of, message_of, retry_after
 from zooter_lite.errors import DataError, MissingPackageError
 
 HIDDEN = "[hidden]"
@@ -80,10 +80,9 @@ class _Server:
             "/chat/completions", cast_to=object, body={**self._request, "messages": messages}
         )
         try:
-            answer = answer_of(await asyncio.wait_for(call, self._expert.timeout))
-            return Answer(self._clean(answer.text), answer.usage)
-        except NoTextError as error:
-            raise CallError(self._clean(str(error)), lost=True, of_query=True) from None
+            return answer_of(await asyncio.wait_for(call, self._expert.timeout), self._clean)
+        except CallError:
+            raise
         except (self._errors.APITimeoutError, asyncio.TimeoutError) as error:
             raise self._failure(f"no answer within {self._expert.timeout:g} s", error) from None
         except self._errors.APIStatusError as error:

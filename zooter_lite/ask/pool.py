@@ -10,14 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from zooter_lite.ask.settings import from_table, number
 from zooter_lite.errors import DataError
-from zooter_lite.files.toml import check_names, read_toml, tables_of
+from zooter_lite.files.toml import check_names, from_table, number, read_toml, tables_of
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
-_OF_SERVERS = (
-    "model", "api_key_env", "system", "sampling", "price_input", "price_output"
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ def _expert(table: Mapping[str, Any], where: str) -> Expert:
 def _check_callable(expert: Expert, where: str) -> None:
     if not all(expert.callable.partition(":")[::2]) or expert.callable.count(":") != 1:
         raise DataError(f"{where}: callable is {expert.callable!r}, expected 'module:function'")
-    for name in _OF_SERVERS:
+    for name in ("model", "api_key_env", "system", "sampling", "price_input", "price_output"):
         if getattr(expert, name):
             raise DataError(f"{where}: {name} has no meaning for a callable")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -50,16 +50,12 @@ class CallError(Exception):
         self.lost, self.of_query = lost, of_query
 
 
-class NoTextError(Exception):
-    """A reply without a text, such as a refusal."""
-
-
-def answer_of(reply: Any) -> Answer:
-    """Read a chat completion.
+def answer_of(reply: Any, clean: Callable[[str], str]) -> Answer:
+    """Read a chat completion; `clean` takes the key out of its text.
 
     Raises
     ------
-    NoTextError
+    CallError
         The server finished without a text.
     ValueError, KeyError, IndexError, TypeError
         It is no chat completion.
@@ -72,20 +68,14 @@ def answer_of(reply: Any) -> Answer:
     text = choice["message"]["content"]
     if text is None:
         reason = choice["message"].get("refusal") or choice.get("finish_reason")
-        raise NoTextError(f"no text ({reason})")
+        raise CallError(clean(f"no text ({reason})"), lost=True, of_query=True)
     if not isinstance(text, str):
         raise TypeError("the content is no text")
-    return Answer(text, _usage(reply))
-
-
-def _usage(reply: Mapping[str, Any]) -> tuple[int, int] | None:
     usage = reply.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    counts = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if not all(isinstance(n, int) and 0 <= n < 2**53 for n in counts):
-        return None
-    return int(counts[0] or 0), int(counts[1] or 0)
+    counts = usage if isinstance(usage, dict) else {}
+    tokens: tuple[Any, Any] = counts.get("prompt_tokens"), counts.get("completion_tokens", 0)
+    told = all(isinstance(n, int) and 0 <= n < 2**53 for n in tokens)
+    return Answer(clean(text), tokens if told else None)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

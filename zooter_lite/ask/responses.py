@@ -105,14 +105,15 @@ class Collection:
             tokens_in = length / _CHARACTERS_PER_TOKEN
             answers = self.known.answers.items()
             outputs = [tokens for (_, name), tokens in answers if name == expert.name]
-            mean = sum(outputs) / len(outputs) if any(outputs) else None
-            per_answer = expert.max_tokens if mean is None else mean
-            cost = expert.cost(tokens_in, len(prompts) * (per_answer or 0))
+            tokens_out = len(prompts) * (expert.max_tokens or 0.0)
+            output = f"{tokens_out:,.0f} out (max_tokens), "
+            if any(outputs):
+                tokens_out = len(prompts) * sum(outputs) / len(outputs)
+                output = f"{tokens_out:,.0f} out (as in the answers so far), "
+            elif expert.max_tokens is None:
+                output = "output unknown (no max_tokens), at least "
+            cost = expert.cost(tokens_in, tokens_out)
             total += cost
-            source = "max_tokens" if mean is None else "as in the answers so far"
-            output = "output unknown (no max_tokens), at least "
-            if per_answer is not None:
-                output = f"{len(prompts) * per_answer:,.0f} out ({source}), "
             yield (
                 f"{expert.name}: {len(prompts)} calls, about {tokens_in:,.0f} tokens in, "
                 f"{output}cost {cost:.4f}"

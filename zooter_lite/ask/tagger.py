@@ -14,7 +14,7 @@ from typing import Any
 from zooter_lite.ask.asking import Replies, ask_all
 from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert, read_pool
-from zooter_lite.ask.texts import quoted, unfenced
+from zooter_lite.ask.texts import fenced, quoted
 from zooter_lite.errors import DataError
 from zooter_lite.table.queries import Queries
 
@@ -63,20 +63,21 @@ def ask_tags(
 
 
 def parse_tags(text: str) -> list[str]:
-    """Read a JSON list of objects with a text `tag`, or of texts; it may stand in a code fence.
+    """Read a JSON list of objects with a text `tag`, or of texts, alone or in a code fence.
 
     Raises
     ------
     ValueError
-        The answer is anything else, has words around the list, or tags without end.
+        The answer is anything else, or has tags without end.
 
     Examples
     --------
     >>> parse_tags('[{"tag": "sorting", "explanation": "wants a list in order"}]')
     ['sorting']
     """
+    fence = fenced(text, ("json",))
     try:
-        content = json.loads(unfenced(text))
+        content = json.loads(text if fence is None else fence)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not a JSON list ({error})") from error
     if not isinstance(content, list):

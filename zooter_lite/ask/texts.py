@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
-
-_WHOLE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.S | re.I)
 
 
 def quoted(name: str, text: str) -> str:
@@ -16,21 +13,6 @@ def quoted(name: str, text: str) -> str:
     """
     mark = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
     return f"[{name} {mark} begins]\n{text}\n[{name} {mark} ends]"
-
-
-def unfenced(text: str) -> str:
-    r"""Take the code fence, plain or of JSON, off a text that is nothing else.
-
-    >>> unfenced("```json\n[]\n```")
-    '[]'
-    """
-    whole = _WHOLE.fullmatch(text.strip())
-    return whole[1] if whole else text.strip()
-
-
-def last_line(text: str) -> str:
-    """Return the last line of a text, without white space around it."""
-    return "".join(text.strip().splitlines()[-1:]).strip()
 
 
 def fenced(text: str, languages: tuple[str, ...]) -> str | None:

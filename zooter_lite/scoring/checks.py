@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import os
@@ -45,27 +44,14 @@ def python_tests(
     return float(done.passed), done.problem
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """Column of the truth, and how a response is compared with it."""
-
-    column: str
-    check: Callable[..., float | tuple[float, str]]  # the reward, and what was wrong
-
-    @property
-    def options(self) -> dict[str, bool | float]:
-        """Options of the comparison, with their defaults."""
-        parameters = inspect.signature(self.check).parameters.values()
-        return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
-
-
-KINDS = {
-    "exact": _Kind("answer", verifiers.exact),
-    "contains": _Kind("answer", verifiers.contains),
-    "numeric": _Kind("answer", verifiers.numeric),
-    "regex": _Kind("pattern", verifiers.regex),
-    "json-schema": _Kind("schema", verifiers.json_schema),
-    "python-tests": _Kind("tests", python_tests),
+# the column of the truth, and how a response is compared with it: the reward, and what was wrong
+KINDS: dict[str, tuple[str, Callable[..., float | tuple[float, str]]]] = {
+    "exact": ("answer", verifiers.exact),
+    "contains": ("answer", verifiers.contains),
+    "numeric": ("answer", verifiers.numeric),
+    "regex": ("pattern", verifiers.regex),
+    "json-schema": ("schema", verifiers.json_schema),
+    "python-tests": ("tests", python_tests),
 }
 
 
@@ -104,7 +90,8 @@ class Verifier:
         DataError
             No query has the column, or a cell is not what the verifier needs.
         """
-        pairs = [(item, self._truth(item)) for item in items]
+        given = self.reference
+        pairs = [(item, item.row.get(self.column) if given is None else given) for item in items]
         known = [place for place, (_, truth) in enumerate(pairs) if truth not in (None, "", [])]
         if items and not known:
             others = ", ".join(repr(name) for name in items[0].row) or "none"
@@ -132,9 +119,6 @@ class Verifier:
         values[known] = scored
         return values
 
-    def _truth(self, item: Item) -> Any:
-        return item.row.get(self.column) if self.reference is None else self.reference
-
     def _compute(self, pairs: Sequence[tuple[Item, Any]], todo: list[int]) -> Iterator[Scored]:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for start in range(0, len(pairs), _CHUNK):
@@ -149,7 +133,7 @@ class Verifier:
             cells = truth if isinstance(truth, (list, tuple)) else [truth]
             truth = [cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
         try:
-            outcome = KINDS[self.kind].check(item.response, truth, **self.options)
+            outcome = KINDS[self.kind][1](item.response, truth, **self.options)
         except DataError as error:
             raise DataError(f"scorer {self.name!r}, query {item.query_id!r}: {error}") from error
         return outcome if isinstance(outcome, tuple) else (outcome, "")
@@ -163,8 +147,9 @@ def read_verifier(table: Mapping[str, Any], where: str) -> Verifier:
     DataError
         An unknown field, or one that is not of its type.
     """
-    kind = KINDS[table["kind"]]
-    known: dict[str, Any] = {"column": kind.column, "reference": None, **kind.options}
+    column, check = KINDS[table["kind"]]
+    defaults = check.__kwdefaults__ or {}
+    known: dict[str, Any] = {"column": column, "reference": None, **defaults}
     given = {field: value for field, value in table.items() if field not in ("name", "kind")}
     for name, value in given.items():
         if name not in known or not _fits(value, known[name]):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from numpy.typing import NDArray
 from zooter_lite.ask.asking import Progress, Replies, ask_all
 from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert, experts_of
-from zooter_lite.ask.settings import from_table
-from zooter_lite.ask.texts import last_line, quoted
+from zooter_lite.ask.texts import quoted
 from zooter_lite.errors import DataError
+from zooter_lite.files.toml import from_table
 from zooter_lite.scoring.scorer import Item
 
 CRITERIA = {
@@ -62,35 +61,24 @@ Verdict: A""",
 }
 _SCORE = re.compile(r"\**Score:\**\s*\**(10|[1-9])\**", re.I)
 _VERDICT = re.compile(r"\**Verdict:\**\s*\**(A|B|tie)\**", re.I)
-_SWAPPED = {"A": "B", "B": "A", "tie": "tie"}
 
 
 def parse_score(text: str) -> int:
-    """Read the last line, `Score: 7`.
-
-    Raises
-    ------
-    ValueError
-        It has another form, or the score is not a whole number from 1 to 10.
-    """
-    match = _SCORE.fullmatch(last_line(text))
-    if match is None:
-        raise ValueError("the last line is not 'Score: ' and a whole number from 1 to 10")
-    return int(match[1])
+    """Read the last line, `Score: 7`; ValueError where it has another form."""
+    return int(_last_line(text, _SCORE, "'Score: ' and a whole number from 1 to 10"))
 
 
 def parse_verdict(text: str) -> str:
-    """Read the last line, `Verdict: A`; returns "A", "B" or "tie".
+    """Read "A", "B" or "tie" in the last line, `Verdict: A`; ValueError as in `parse_score`."""
+    verdict = _last_line(text, _VERDICT, "'Verdict: ' and A, B or tie")
+    return {"a": "A", "b": "B"}.get(verdict.lower(), "tie")
 
-    Raises
-    ------
-    ValueError
-        It has another form.
-    """
-    match = _VERDICT.fullmatch(last_line(text))
+
+def _last_line(text: str, form: re.Pattern[str], wanted: str) -> str:
+    match = form.fullmatch("".join(text.strip().splitlines()[-1:]).strip())
     if match is None:
-        raise ValueError("the last line is not 'Verdict: ' and A, B or tie")
-    return match[1].lower() if len(match[1]) > 1 else match[1].upper()
+        raise ValueError(f"the last line is not {wanted}")
+    return match[1]
 
 
 @dataclass
@@ -142,8 +130,8 @@ class Judge:
         """
         name = re.sub(r"[^\w.-]", "_", self.name)
         path = folder / f"judge-{name}.jsonl"
-        ways = {"single": self._single, "pairwise": self._pairwise}
-        return ways[self.mode](items, path, progress)
+        way = self._single if self.mode == "single" else self._pairwise
+        return way(items, path, progress)
 
     def _single(self, items: Sequence[Item], path: Path, progress: Progress) -> NDArray[np.float64]:
         def call(place: int) -> Call:
@@ -184,11 +172,12 @@ class Judge:
             first, second = verdicts.get((i, j), "tie"), verdicts.get((j, i), "tie")
             if first is None or second is None:
                 continue
-            win = pair_points(first, second)
+            win = {("A", "B"): 1.0, ("B", "A"): 0.0}.get((first, second), 0.5)
             points[i].append(win)
             points[j].append(1.0 - win)
-            read += (i, j) in verdicts
-            agreed += (i, j) in verdicts and second == _SWAPPED[first]
+            if (i, j) in verdicts:
+                read += 1
+                agreed += win != 0.5 or first == second == "tie"
         consistency = f"{agreed / read:.1%}" if read else "none"
         self.notes = [
             f"position consistency {consistency}: both orders agree on {agreed} of {read} pairs",
@@ -196,10 +185,9 @@ class Judge:
         ]
         return np.array([np.mean(p) if p else np.nan for p in points], dtype=np.float64)
 
-    @property
-    def _ask(self) -> Callable[..., Replies]:
+    def _ask(self, n_calls: int, call: Callable[[int], Call], **how: Any) -> Replies:
         limits: dict[str, Any] = {"max_cost": self.max_cost, "retry_failed": self.retry_failed}
-        return partial(ask_all, expert=self.expert, **limits)
+        return ask_all(n_calls, call, expert=self.expert, **limits, **how)
 
     def _call(self, parts: Mapping[str, str], key: Mapping[str, Any]) -> Call:
         """Fill the prompt; what stands in a query or response is never taken for a place."""
@@ -208,14 +196,6 @@ class Judge:
         prompt = self.prompt or CRITERIA[self.mode]
         filled = re.sub(r"{(\w+)}", lambda place: blocks.get(place[1], place[0]), prompt)
         return Call(key, f"{filled}\n\n{FORM[self.mode]}")
-
-
-def pair_points(first: str, second: str) -> float:
-    """Points of the response that stood at A in the `first` order and at B in the `second`.
-
-    1 or 0 where both orders prefer the same response, else 0.5.
-    """
-    return {("A", "B"): 1.0, ("B", "A"): 0.0}.get((first, second), 0.5)
 
 
 def read_judge(table: Mapping[str, Any], where: str) -> Judge:
@@ -246,9 +226,7 @@ def read_judge(table: Mapping[str, Any], where: str) -> Judge:
 
 
 def _calls_note(replies: Replies) -> str:
-    tally = replies.tally
     return (
         f"{len(replies.parsed)} verdicts asked for, {replies.failed} without a readable answer; "
-        f"{tally.attempts} calls now ({tally.tokens_in:,} tokens in, {tally.tokens_out:,} out), "
-        f"cost of all runs {replies.cost:.4f}"
+        f"now {replies.tally.calls}, cost of all runs {replies.cost:.4f}"
     )

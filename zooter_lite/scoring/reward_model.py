@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.ask.settings import from_table, number
 from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.files.toml import from_table, number
 from zooter_lite.scoring.scorer import Item, Scored, fingerprint, score_once
 
 VERSION = 1  # of how a response becomes a score
@@ -40,23 +40,15 @@ class RewardModel:
         Tokens after which a text is cut as the tokenizer says; 0 is what the model can take.
     batch_tokens
         Tokens of a batch at most.
-    label
-        Index or name of the label whose log-odds are the score, for a model of several
-        labels; a model of one label scores with its logit, whatever stands here.
     device
         Such as cpu or cuda:1; empty takes the first GPU where there is one.
-    trust_remote_code
-        Run the Python code that comes with the model. Where its output has a `score`
-        (as ArmoRM's), that is the score.
     """
 
     name: str
     model: str
     max_length: int = number(0, 0, 2**31)
     batch_tokens: int = number(16384, 0, 2**31)
-    label: int | str | None = None
     device: str = ""
-    trust_remote_code: bool = False
     notes: list[str] = field(default_factory=list, init=False)
 
     def score(
@@ -69,11 +61,10 @@ class RewardModel:
         DataError
             There is no such model, or it is none that gives a reward.
         """
-        source = _find(self.model, code=self.trust_remote_code)
         device = _device(self.device)
-        mark = fingerprint(
-            VERSION, _content(source), self.max_length, self.label, device.type != "cpu"
-        )
+        source = _find(self.model)
+        # None stands where a label was once chosen, so that old journals stay good
+        mark = fingerprint(VERSION, _content(source), self.max_length, None, device.type != "cpu")
 
         def compute(todo: list[int]) -> Iterator[Scored]:
             network = load(self, source, device)
@@ -113,7 +104,6 @@ class Network:
     module: Any
     tokenizer: Any
     max_length: int
-    label: int | None
 
     def scores(
         self, pairs: Sequence[tuple[str, str]], batch_tokens: int
@@ -166,14 +156,7 @@ class Network:
                 f"out of GPU memory at {len(batch)} texts of {len(batch[0]['input_ids'])} tokens; "
                 "lower batch_tokens in scorers.toml (scores so far are kept)"
             ) from error
-        scores = getattr(output, "score", None)
-        if scores is None:
-            logits = output.logits.float().reshape(len(batch), -1)
-            scores = logits[:, self.label or 0]
-            if self.label is not None:
-                others = torch.cat([logits[:, : self.label], logits[:, self.label + 1 :]], dim=1)
-                scores = scores - torch.logsumexp(others, dim=1)
-        return [float(value) for value in scores.float().reshape(len(batch))]
+        return [float(value) for value in output.logits.float().reshape(len(batch))]
 
 
 def load(scorer: RewardModel, folder: Path, device: Any) -> Network:
@@ -183,21 +166,18 @@ def load(scorer: RewardModel, folder: Path, device: Any) -> Network:
     ------
     DataError
         Weights are missing (such as the head of a model that was never a reward model), or
-        the label is missing or unknown.
+        the model has several labels.
     """
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise MissingPackageError("transformers", "fit", "a reward model") from error
-    code = {"trust_remote_code": scorer.trust_remote_code}
+    import torch
+    import transformers
+
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **code)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         module, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **code
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise DataError(f"{folder}: cannot be loaded ({error})") from error
@@ -207,53 +187,33 @@ def load(scorer: RewardModel, folder: Path, device: Any) -> Network:
             f"{folder}: no weights for {missing[0]!r}; expected a model trained for "
             "sequence classification"
         )
+    if module.config.num_labels != 1:
+        raise DataError(f"{folder}: {module.config.num_labels} labels, expected one, the reward")
     text = module.config.get_text_config()
     if text.pad_token_id is None:
         text.pad_token_id = -1  # no token; without one, decoders refuse a batch of several texts
     limits = [tokenizer.model_max_length, getattr(module.config, "max_position_embeddings", None)]
     most = min(int(limit) for limit in limits if limit and limit > 0)
     module.to(device).eval()
-    return Network(module, tokenizer, min(scorer.max_length or most, most), _label(scorer, module))
+    return Network(module, tokenizer, min(scorer.max_length or most, most))
 
 
-def _label(scorer: RewardModel, module: Any) -> int | None:
-    """Position of the chosen label; None for a model of one."""
-    label, config = scorer.label, module.config
-    names = [str(config.id2label.get(place, place)) for place in range(config.num_labels)]
-    if len(names) == 1 or (label is None and scorer.trust_remote_code):
-        return None
-    if label in names:
-        return names.index(str(label))
-    if isinstance(label, int) and 0 <= label < len(names):
-        return label
-    raise DataError(
-        f"{scorer.model}: label is {label!r}, expected one of the model's "
-        f"{len(names)} labels ({', '.join(names)}), by name or position"
-    )
-
-
-def _find(model: str, *, code: bool) -> Path:
+def _find(model: str) -> Path:
     """Folder of a model; one that is named on the hub is fetched first."""
     folder = Path(model)
     if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
         try:
-            from huggingface_hub import snapshot_download
-        except ImportError as error:
-            raise MissingPackageError("huggingface_hub", "fit", "a reward model by name") from error
-        patterns = [f"*{suffix}" for suffix in (*_READ, *([".py"] if code else []))]
-        try:
-            folder = Path(snapshot_download(model, allow_patterns=patterns))
+            folder = Path(snapshot_download(model, allow_patterns=[f"*{end}" for end in _READ]))
         except Exception as error:  # the hub client raises many unrelated classes
             raise DataError(f"{model}: no such folder or hub model ({error})") from error
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: no config.json of a model ({error})") from error
-    if "auto_map" in config and not code:
-        raise DataError(
-            f"{model}: the model brings Python code of its own; read it, then say "
-            "trust_remote_code = true in scorers.toml if it may run"
-        )
+    if "auto_map" in config:
+        raise DataError(f"{model}: the model brings Python code of its own, which is not run")
     return folder
 
 
@@ -274,8 +234,9 @@ def _device(name: str) -> Any:
     """Return the named device of torch; where none is named, the first GPU or the CPU."""
     try:
         import torch
+        import transformers  # noqa: F401  # with which models are loaded
     except ImportError as error:
-        raise MissingPackageError("torch", "fit", "a reward model") from error
+        raise MissingPackageError(str(error.name), "fit", "a reward model") from error
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=device)

@@ -118,30 +118,26 @@ def _in_order(experts: set[str], settings: Path) -> list[str]:
     return [name for name in order if name in experts] + sorted(experts - set(order))
 
 
-def standardise(values: FloatArray) -> FloatArray:
-    """Subtract the mean of the observed values and divide by their standard deviation.
-
-    Values that do not vary become 0; NaN stays. One mean and one deviation serve all
-    queries, so the order and the relative distances of a scorer's rewards stay.
-    """
-    seen = values[~np.isnan(values)]
-    spread = float(seen.std()) if len(seen) else 0.0
-    return np.asarray((values - (seen.mean() if len(seen) else 0.0)) / (spread or 1.0))
-
-
 def combine(scores: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
     """Return the weighted mean of standardised scores, (n_items,) as each of `scores`.
 
-    Standardised, a weight says how much of the spread of the rewards a scorer decides,
-    whatever its unit (0 or 1, 1 to 10, a logit). Where a scorer cannot say, the others'
-    weights count alone; NaN where none can. One scorer alone is returned as it is.
+    One mean and one deviation serve all queries, so the order and the relative distances of a
+    scorer's rewards stay; values that do not vary become 0. So a weight says how much of the
+    spread of the rewards a scorer decides, whatever its unit (0 or 1, 1 to 10, a logit). Where
+    a scorer cannot say, the others' weights count alone; NaN where none can. One scorer alone
+    is returned as it is.
 
     >>> combine([np.array([0.0, 1.0]), np.array([2.0, 6.0])], [3, 1])
     array([-1.,  1.])
     """
     if len(scores) == 1:
         return scores[0]
-    stacked = np.stack([standardise(values) for values in scores])
+    standardised = []
+    for values in scores:
+        seen = values[~np.isnan(values)]
+        shifted = (values - seen.mean()) / (seen.std() or 1.0) if len(seen) else values
+        standardised.append(shifted)
+    stacked = np.stack(standardised)
     shares = np.where(np.isnan(stacked), 0.0, np.asarray(weights, np.float64)[:, None])
     total = shares.sum(axis=0)
     summed = (shares * np.nan_to_num(stacked)).sum(axis=0)

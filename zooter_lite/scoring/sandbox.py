@@ -48,8 +48,6 @@ class Finished:
     ----------
     passed
         It ran to its end: no exception, and no early exit of any kind.
-    code
-        Its exit status; negative for the signal that ended it, None when the wall time ran out.
     output
         What it printed.
     problem
@@ -57,7 +55,6 @@ class Finished:
     """
 
     passed: bool
-    code: int | None
     output: bytes
     problem: str
 
@@ -102,11 +99,12 @@ def run_python(parts: Sequence[str], limits: Limits, name: str = "__main__") -> 
             cwd=folder,
             start_new_session=True,
         )
+        code: int | None = None
         try:
             child.communicate(json.dumps(task).encode(), limits.wall_seconds)
-            code: int | None = child.returncode
+            code = child.returncode
         except subprocess.TimeoutExpired:
-            code = None
+            pass
         finally:
             _end(child)
         for stream in (output, errors):
@@ -114,7 +112,7 @@ def run_python(parts: Sequence[str], limits: Limits, name: str = "__main__") -> 
         printed, said = output.read(limits.file_bytes), errors.read(limits.file_bytes)
     passed = code == 0 and printed.endswith(mark.encode())
     problem = "" if passed else _problem(code, said)
-    return Finished(passed, code, printed.removesuffix(mark.encode()), problem)
+    return Finished(passed, printed.removesuffix(mark.encode()), problem)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -131,8 +129,7 @@ def _problem(code: int | None, said: bytes) -> str:
     if code is None:
         return OUT_OF_TIME[0]
     if code < 0:
-        if hasattr(signal, "SIGXCPU") and -code == signal.SIGXCPU:
-            return OUT_OF_TIME[1]
-        return f"ended by signal {-code}"
+        late = -code == getattr(signal, "SIGXCPU", None)
+        return OUT_OF_TIME[1] if late else f"ended by signal {-code}"
     lines = said.decode("utf-8", "replace").strip().splitlines()
     return lines[-1][:_REASON] if lines else "ended before its last line"

@@ -39,8 +39,13 @@ class Item:
 class Scorer(Protocol):
     """What gives responses a reward.
 
-    It may also have `notes`, a list of lines that the command prints when scoring has ended.
+    Attributes
+    ----------
+    notes
+        Lines that the command prints when scoring has ended.
     """
+
+    notes: list[str]
 
     @property
     def name(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from zooter_lite.errors import DataError
@@ -24,16 +23,8 @@ _READERS: dict[str, Callable[[Mapping[str, Any], str], Scorer]] = dict.fromkeys(
 }
 
 
-@dataclass(frozen=True)
-class Weighted:
-    """A scorer and its weight among the others."""
-
-    scorer: Scorer
-    weight: float = 1.0
-
-
-def read_scorers(text: str) -> list[Weighted]:
-    """Read a scorers.toml, or make the scorer that a short name means.
+def read_scorers(text: str) -> list[tuple[Scorer, float]]:
+    """Read scorers and their weights from a scorers.toml, or make the one of a short name.
 
     Short names are exact, numeric, regex, contains, json-schema, python-tests, and
     reward-model:FOLDER-OR-NAME.
@@ -53,18 +44,13 @@ def read_scorers(text: str) -> list[Weighted]:
             f"{text}: unknown scorer; expected a .toml file, {', '.join(KINDS)}, or "
             "reward-model:FOLDER"
         )
-    return scorers_of(read_toml(text), text)
-
-
-def scorers_of(content: Mapping[str, Any], path: str) -> list[Weighted]:
-    """Read the `[[scorer]]` tables of parsed TOML; `path` is named by the errors."""
-    tables = tables_of(content, "scorer", path)
-    scorers = [_scorer(table, f"{path}, scorer {place}") for place, table in enumerate(tables, 1)]
-    check_names([each.scorer.name for each in scorers], "scorer", path)
+    tables = tables_of(read_toml(text), "scorer", text)
+    scorers = [_scorer(table, f"{text}, scorer {place}") for place, table in enumerate(tables, 1)]
+    check_names([scorer.name for scorer, _ in scorers], "scorer", text)
     return scorers
 
 
-def _scorer(table: Mapping[str, Any], where: str) -> Weighted:
+def _scorer(table: Mapping[str, Any], where: str) -> tuple[Scorer, float]:
     name, kind, weight = table.get("name"), table.get("kind"), table.get("weight", 1.0)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DataError(f"{where}: name is {name!r}, expected letters, digits, '.', '-' or '_'")
@@ -74,4 +60,4 @@ def _scorer(table: Mapping[str, Any], where: str) -> Weighted:
     if not isinstance(kind, str) or kind not in _READERS:
         raise DataError(f"{where}: kind is {kind!r}, expected one of {', '.join(_READERS)}")
     own = {field: value for field, value in table.items() if field != "weight"}
-    return Weighted(_READERS[kind](own, where), float(weight))
+    return _READERS[kind](own, where), float(weight)

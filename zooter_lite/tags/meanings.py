@@ -100,14 +100,26 @@ def derived_tags(
 ) -> Lists:
     """Tag queries as `nearest:FILE`, `clusters` or `clusters:N` says.
 
+    A cluster of k-means gives its queries its name. Without a number there is one for
+    `ROWS_PER_CLUSTER` queries, `MOST_CLUSTERS` at most.
+
     Raises
     ------
     DataError
         The file has no tags, or there are fewer queries than clusters.
     """
+    from zooter_lite.tags.tagging import ROWS_PER_CLUSTER, clusters_of
+
     kind, _, rest = tagger.partition(":")
     if kind == "clusters":
-        return tags_by_clusters(texts, embed(texts), int(rest or 0) or None, seed)
+        size = int(rest or 0) or max(1, min(MOST_CLUSTERS, len(texts) // ROWS_PER_CLUSTER))
+        if size > len(texts):
+            raise DataError(
+                f"{size} clusters of {len(texts)} queries, expected {len(texts)} at most"
+            )
+        clusters = clusters_of(embed(texts), size, seed)
+        names = cluster_names(texts, clusters)
+        return [[names[cluster]] for cluster in clusters]
     known = read_queries(rest, others=("tags",))
     known = known.take([row for row, tags in enumerate(known.tags()) if tags])
     if not len(known):
@@ -128,37 +140,10 @@ def tags_by_neighbours(
         (n_queries, dim) unit embeddings of the queries.
     """
     names = sorted({tag for tags in known[1] for tag in tags})
-    if not names:
-        raise DataError("the table of tagged queries has no tag; expected a column 'tags'")
     place = {name: i for i, name in enumerate(names)}
     lists = [[place[tag] for tag in dict.fromkeys(tags)] for tags in known[1]]
     index = TagIndex.build(known[0], names, lists, np.zeros((len(lists), 0)))
     return [[name for name, _ in nearest] for nearest in index.nearest_tags(embeddings, k, top)]
-
-
-def tags_by_clusters(
-    queries: Sequence[str], embeddings: FloatArray, n_clusters: int | None, seed: int
-) -> Lists:
-    """Tag each query with the name of its k-means cluster: its most characteristic words.
-
-    Parameters
-    ----------
-    n_clusters
-        None takes one per `ROWS_PER_CLUSTER` queries, `MOST_CLUSTERS` at most.
-
-    Raises
-    ------
-    DataError
-        Fewer queries than clusters, or fewer than two clusters.
-    """
-    from zooter_lite.tags.tagging import ROWS_PER_CLUSTER, clusters_of
-
-    size = n_clusters or max(1, min(MOST_CLUSTERS, len(queries) // ROWS_PER_CLUSTER))
-    if not 1 <= size <= len(queries):
-        raise DataError(f"{size} clusters of {len(queries)} queries, expected 1 to {len(queries)}")
-    clusters = clusters_of(embeddings, size, seed)
-    names = cluster_names(queries, clusters)
-    return [[names[cluster]] for cluster in clusters]
 
 
 def cluster_names(queries: Sequence[str], clusters: Sequence[int]) -> dict[int, str]:
