@@ -11,7 +11,7 @@ import pytest
 
 from tests.hostile_parquet import plain
 from zooter_lite.bulk import parquet
-from zooter_lite.bulk.block import Block, Start
+from zooter_lite.bulk.block import Block, Task
 from zooter_lite.bulk.parquet import ParquetRows, open_parquet, parquet_pieces, write_parquet
 from zooter_lite.errors import DataError
 from zooter_lite.files.places import Source
@@ -24,14 +24,17 @@ def source(path: Path) -> Source:
     return Source(str(path), "parquet", "", "")
 
 
+def task(path: Path) -> Task:
+    return Task(source(path), "-", "query", ADDED, 1)
+
+
 def read_pieces(path: Path, size: int, start: int = 0) -> list[Piece]:
     with open_parquet(source(path)) as file:
         return list(parquet_pieces(file, source(path), size, start))
 
 
 def parsed(piece: Piece) -> ParquetRows:
-    start = Start(source(Path("f")), "", "query", ADDED, 1)
-    return ParquetRows(Block(start, ("query", "n"), piece, True, True))
+    return ParquetRows(Block(task(Path("f")), ("query", "n"), piece, True, True))
 
 
 def batches(streams: bytes) -> list[pa.RecordBatch]:
@@ -77,7 +80,7 @@ def test_many_streams_become_one_file(tmp_path: Path, monkeypatch: pytest.Monkey
         here = parsed(piece)
         spool += here.output([("a", 0.5)] * len(here.prompts), keep=True)
     with io.BufferedReader(io.BytesIO(spool)) as stream:
-        write_parquet(source(tmp_path / "in.parquet"), ADDED, stream, tmp_path / "out.parquet")
+        write_parquet(task(tmp_path / "in.parquet"), stream, tmp_path / "out.parquet")
     with pq.ParquetFile(tmp_path / "out.parquet") as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         found = file.read()
@@ -96,4 +99,4 @@ def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         io.BufferedReader(io.BytesIO(b"")) as spool,
         pytest.raises(DataError, match=r"in.parquet: cannot be written as Parquet \("),
     ):
-        write_parquet(source(tmp_path / "in.parquet"), ADDED, spool, tmp_path / "out.parquet")
+        write_parquet(task(tmp_path / "in.parquet"), spool, tmp_path / "out.parquet")

@@ -21,7 +21,7 @@ import pytest
 
 from tests.conftest import ROOT, Command
 from tests.helpers import toy_router
-from zooter_lite.bulk.block import Start
+from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import versions
@@ -294,11 +294,11 @@ def test_routing_without_the_option_imports_no_ray() -> None:
     assert done.stdout == "False\n"
 
 
-def the_start(path: Path) -> Start:
-    return Start(Source(str(path), "csv", "", ""), "", "query", ("expert", "probability"), 64)
+def the_start(path: Path) -> Task:
+    return Task(Source(str(path), "csv", "", ""), "-", "query", ("expert", "probability"), 64)
 
 
-def items(start: Start) -> list[Any]:
+def items(start: Task) -> list[Any]:
     tables = pipeline.read_items(pipeline.packed(start))
     return [pipeline.unpacked(table) for table in tables]
 

@@ -10,15 +10,15 @@ import pytest
 
 from tests.hostile_files import HEADER, PACKERS, good_csv, good_json
 from tests.hostile_parquet import plain
-from zooter_lite.bulk.block import Block, Start
+from zooter_lite.bulk.block import Block, Task
 from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.errors import DataError
 from zooter_lite.files.places import Kind, Source
 
 
-def start(path: Path, kind: Kind, packing: str = "", size: int = 300) -> Start:
+def start(path: Path, kind: Kind, packing: str = "", size: int = 300) -> Task:
     added = ("expert", "probability")
-    return Start(Source(str(path), kind, packing, ""), ".gz", "query", added, size)
+    return Task(Source(str(path), kind, packing, ""), "out.csv.gz", "query", added, size)
 
 
 def text(*blocks: Block) -> bytes:
@@ -28,7 +28,7 @@ def text(*blocks: Block) -> bytes:
 @pytest.fixture(
     params=["csv", "csv.gz", "csv.bz2", "csv.xz", "csv.zst", "jsonl", "jsonl.zst", "parquet"]
 )
-def given(tmp_path: Path, request: pytest.FixtureRequest) -> Start:
+def given(tmp_path: Path, request: pytest.FixtureRequest) -> Task:
     kind, _, packing = request.param.partition(".")
     path = tmp_path / f"in.{request.param}"
     if kind == "parquet":
@@ -40,12 +40,12 @@ def given(tmp_path: Path, request: pytest.FixtureRequest) -> Start:
     return start(path, kind, f".{packing}" if packing else "")
 
 
-def test_blocks_and_where_they_end(given: Start) -> None:
+def test_blocks_and_where_they_end(given: Task) -> None:
     blocks = list(read_blocks(given))
     assert len(blocks) > 4
     assert [block.first for block in blocks] == [True] + [False] * (len(blocks) - 1)
     assert [block.final for block in blocks] == [False] * (len(blocks) - 1) + [True]
-    assert {block.start for block in blocks} == {given}
+    assert {block.task for block in blocks} == {given}
     expected = {"csv": ("id", "query", "note"), "jsonl": None, "parquet": ("id", "query")}
     assert {block.columns for block in blocks} == {expected[given.source.kind]}
     if given.source.kind != "parquet":
@@ -54,11 +54,11 @@ def test_blocks_and_where_they_end(given: Start) -> None:
     assert list(read_blocks(given)) == blocks
 
 
-def test_reading_goes_on_after_any_block(given: Start) -> None:
+def test_reading_goes_on_after_any_block(given: Task) -> None:
     blocks = list(read_blocks(given))
     for number, block in enumerate(blocks[:-1], 1):
         again = replace(given, end=block.piece.end, last=block.piece.last)
-        rest = [replace(block, start=again) for block in blocks[number:]]
+        rest = [replace(block, task=again) for block in blocks[number:]]
         assert list(read_blocks(again)) == rest
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.hostile_files import Text, texts
 from zooter_lite.bulk import text_rows
-from zooter_lite.bulk.block import Bad, Block, Start
+from zooter_lite.bulk.block import Bad, Block, Task
 from zooter_lite.bulk.text_rows import CsvRows, JsonRows
 from zooter_lite.files import records as records_module
 from zooter_lite.files.places import Kind, Source
@@ -23,12 +23,12 @@ COLUMNS = ("id", "query", "note")
 def block(kind: Kind, raw: bytes, line: int = 2, columns: tuple[str, ...] = COLUMNS) -> Block:
     lines = Lines(io.BytesIO(raw), "f", 0, line - 1)
     (piece,) = pieces(lines, 2**24, quotes=kind == "csv")
-    start = Start(Source("f", kind, "", ""), "", "query", ("expert", "probability"), 1)
+    start = Task(Source("f", kind, "", ""), "-", "query", ("expert", "probability"), 1)
     return Block(start, columns if kind == "csv" else None, piece, first=False, final=True)
 
 
 def rows(given: Block) -> list[Any]:
-    parsed = CsvRows(given) if given.start.source.kind == "csv" else JsonRows(given)
+    parsed = CsvRows(given) if given.task.source.kind == "csv" else JsonRows(given)
     return list(parsed._rows)
 
 

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing.connection import Connection
 
-from zooter_lite.bulk.block import Block, Result, Start
+from zooter_lite.bulk.block import Block, Result, Task
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import Worker
@@ -32,12 +32,12 @@ def usual_workers(worker: Worker, options: Options) -> int:
     return max(1, cores() // options.threads) if on_cpu else 1
 
 
-def run_local(starts: Sequence[Start], worker: Worker, options: Options) -> Iterator[Result]:
+def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterator[Result]:
     """Route files in processes and yield the results in the order of the blocks.
 
     Parameters
     ----------
-    starts
+    tasks
         The files. They are read as they are needed: a few more blocks than there are
         workers are in memory.
     worker
@@ -51,7 +51,7 @@ def run_local(starts: Sequence[Start], worker: Worker, options: Options) -> Iter
         A file or a row cannot be routed, or a worker was ended from outside.
     """
     workers = options.workers or usual_workers(worker, options)
-    blocks = chain.from_iterable(map(read_blocks, starts))
+    blocks = chain.from_iterable(map(read_blocks, tasks))
     first = list(islice(blocks, 2))
     if workers == 1 or len(first) < 2:
         yield from map(worker.work, chain(first, blocks))

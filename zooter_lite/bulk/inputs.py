@@ -6,9 +6,9 @@ import glob
 import os
 import stat
 import sys
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.output import REJECTS
 from zooter_lite.errors import DataError
 from zooter_lite.files.places import (
@@ -22,14 +22,6 @@ from zooter_lite.files.places import (
 )
 
 _SIGNS = "*?["  # of a pattern
-
-
-@dataclass(frozen=True)
-class Task:
-    """One file to read and the file to write from it."""
-
-    source: Source
-    target: str
 
 
 def plan(source: str, target: str, kind: str | None = None) -> list[Task]:

@@ -90,11 +90,11 @@ class Worker:
         DataError
             A row cannot be routed, and the job is to fail then; with file, line and reason.
         """
-        piece, start, mode = block.piece, block.start, self._options.on_error
-        rows = _ROWS[start.source.kind](block)
+        piece, task, mode = block.piece, block.task, self._options.on_error
+        rows = _ROWS[task.source.kind](block)
         if rows.bad and mode == "fail":
             row = rows.bad[0]
-            raise DataError(f"{start.source.name}, {_unit(block)} {row.line}: {row.reason}")
+            raise DataError(f"{task.source.name}, {_unit(block)} {row.line}: {row.reason}")
         before = self.router.repeats
         tally = Tally(rows=len(rows.prompts), rejected=len(rows.bad))
         tally.kept = len(rows.bad) if mode == "keep" else 0
@@ -105,7 +105,7 @@ class Worker:
         )
         rejects = "".join(_reject(block, row) for row in rows.bad)
         return Result(
-            packer(start.packing)(data) if data else b"",
+            packer(task.packing)(data) if data else b"",
             rejects.encode("utf-8", "backslashreplace"),  # names of files may be no UTF-8
             tally,
             piece.end,
@@ -151,12 +151,12 @@ class Worker:
 
 def _unit(block: Block) -> str:
     """Return what the rows of a file are numbered by."""
-    return "row" if block.start.source.kind == "parquet" else "line"
+    return "row" if block.task.source.kind == "parquet" else "line"
 
 
 def _reject(block: Block, row: Bad) -> str:
     """One line of the file of rejected rows."""
-    name, unit = block.start.source.name, _unit(block)
+    name, unit = block.task.source.name, _unit(block)
     line: dict[str, Any] = {"file": name, unit: row.line, "reason": row.reason}
     if row.raw:
         line |= {"bytes": row.size, "text": row.raw[:SHOWN].decode("utf-8", "backslashreplace")}

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zooter_lite.bulk.block import Block, Result, Start
+from zooter_lite.bulk.block import Block, Result, Task
 from zooter_lite.bulk.engine import loaded
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.ray.cluster import connected
@@ -31,12 +31,12 @@ _AHEAD = 2  # blocks sent to a worker, the one at work included
 _COLUMN = "item"
 
 
-def run_ray(starts: Sequence[Start], options: Options) -> Iterator[Result]:
+def run_ray(tasks: Sequence[Task], options: Options) -> Iterator[Result]:
     """Route files on a Ray cluster and yield the results in the order of the blocks.
 
     Parameters
     ----------
-    starts
+    tasks
         The files. Paths are read on the node of this process, URLs on any.
     options
         What the workers load a router by; its files are sent to them. Without a number of
@@ -49,13 +49,13 @@ def run_ray(starts: Sequence[Start], options: Options) -> Iterator[Result]:
     MissingPackageError
         Ray is not installed.
     """
-    if any(start.source.path == STANDARD for start in starts):
+    if any(task.source.path == STANDARD for task in tasks):
         raise DataError(
             "standard input: --engine ray needs a file, which can be read again when a node fails"
         )
     workers = options.workers or max(1, cores() // options.threads)
     with connected(options.ray_address, workers * options.threads) as ray:
-        dataset = _pipeline(ray, starts, options)
+        dataset = _pipeline(ray, tasks, options)
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             for cell in table.column(_COLUMN):
                 item: Result | ZooterError = pickle.loads(cell.as_py())
@@ -64,20 +64,20 @@ def run_ray(starts: Sequence[Start], options: Options) -> Iterator[Result]:
                 yield item
 
 
-def _pipeline(ray: Any, starts: Sequence[Start], options: Options) -> Any:
+def _pipeline(ray: Any, tasks: Sequence[Task], options: Options) -> Any:
     """Files to blocks to results; every item is a row that holds one pickled object."""
-    anywhere = all(is_url(start.source.path) for start in starts)
+    anywhere = all(is_url(task.source.path) for task in tasks)
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     many: dict[str, int] = {"size": options.workers} if options.workers else {"min_size": 1}
     files = ray.put(router_files(Path(options.router), options.precision))  # once to each node
     dataset = ray.data.from_items(
-        [{_COLUMN: pickle.dumps(start)} for start in starts], override_num_blocks=len(starts)
+        [{_COLUMN: pickle.dumps(task)} for task in tasks], override_num_blocks=len(tasks)
     )
     each: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
     return dataset.map_batches(
         read_items,
         **each,
-        compute=ray.data.TaskPoolStrategy(size=min(_READERS, len(starts))),
+        compute=ray.data.TaskPoolStrategy(size=min(_READERS, len(tasks))),
         num_cpus=0,  # it waits for the workers most of the time
         label_selector=None if anywhere else here,
     ).map_batches(
