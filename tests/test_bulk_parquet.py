@@ -13,7 +13,6 @@ from tests.hostile_parquet import plain
 from zooter_lite.bulk import parquet
 from zooter_lite.bulk.block import Block, Task
 from zooter_lite.bulk.parquet import ParquetRows, open_parquet, parquet_pieces, write_parquet
-from zooter_lite.errors import DataError
 from zooter_lite.files.places import Source
 from zooter_lite.files.records import Piece
 
@@ -89,14 +88,3 @@ def test_many_streams_become_one_file(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found.schema.types == [table.schema.types[0], pa.string(), pa.float64()]
     assert found["query"].to_pylist() == table["query"].to_pylist()
     assert set(found["expert"].to_pylist()) == {"a"}
-
-
-def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pq.write_table(plain(3), tmp_path / "in.parquet")
-    empty = pa.field("x", pa.struct([]))
-    monkeypatch.setattr(parquet, "_added_fields", lambda *_: [empty])
-    with (
-        io.BufferedReader(io.BytesIO(b"")) as spool,
-        pytest.raises(DataError, match=r"in.parquet: cannot be written as Parquet \("),
-    ):
-        write_parquet(task(tmp_path / "in.parquet"), spool, tmp_path / "out.parquet")

@@ -286,32 +286,8 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_routing_without_the_option_imports_no_ray() -> None:
-    code = "import sys, zooter_lite.route; print('ray' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert done.stdout == "False\n"
-
-
 def the_start(path: Path) -> Task:
     return Task(Source(str(path), "csv", "", ""), "-", "query", ("expert", "probability"), 64)
-
-
-def items(start: Task) -> list[Any]:
-    tables = pipeline.read_items(pipeline.packed(start))
-    return [pipeline.unpacked(table) for table in tables]
-
-
-def test_blocks_then_the_error_in_its_place(tmp_path: Path) -> None:
-    path = tmp_path / "in.csv"
-    path.write_text("query\n" + "What is 2 + 2?\n" * 20)
-    assert items(the_start(path)) == list(read_blocks(the_start(path)))
-    assert len(items(the_start(path))) == 4
-    path.write_text("other\n")
-    (error,) = items(the_start(path))
-    assert isinstance(error, DataError)
-    assert str(error) == f"{path}: no column 'query'; found 'other' (--column names another)"
 
 
 def test_a_worker_routes_and_tells_why_it_cannot(
@@ -351,13 +327,3 @@ def test_what_a_cluster_does_to_a_job_is_one_line() -> None:
         raise ray.exceptions.RaySystemError("disk\nfull")
     with pytest.raises(ray.exceptions.RayTaskError), ray_cluster._told(ray):
         raise ray.exceptions.RayTaskError("work", "a bug", ValueError("a bug"))
-
-
-@pytest.mark.parametrize("name", ["cluster.yaml", "rayjob.yaml"])
-def test_the_manifests_are_yaml(name: str) -> None:
-    yaml = pytest.importorskip("yaml")
-    documents = list(yaml.safe_load_all((ROOT / "recipes/ray" / name).read_text("utf-8")))
-    keys = {"cluster.yaml": {"cluster_name", "provider", "head_start_ray_commands"}}
-    assert documents
-    for document in documents:
-        assert keys.get(name, {"apiVersion", "kind", "metadata", "spec"}) <= set(document)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooter_lite.bulk.tally import Tally
-from zooter_lite.files.places import STANDARD, Source, split_suffix
+from zooter_lite.files.places import Source, split_suffix
 from zooter_lite.files.records import Piece
+from zooter_lite.files.rows import STANDARD
 
 Cells = tuple[Any, ...]  # that routing adds to a row
 

@@ -23,13 +23,7 @@ from zooter_lite.untrusted.limits import cores
 
 _AHEAD = 2  # blocks that wait for each worker: reading never stops it, memory stays bounded
 
-_worker: Worker | None = None
-
-
-def usual_workers(worker: Worker, options: Options) -> int:
-    """Return one worker for a machine with a GPU, which holds one router; else one per core."""
-    on_cpu = worker.router.provider == "CPUExecutionProvider"
-    return max(1, cores() // options.threads) if on_cpu else 1
+_worker: Worker  # of a process of the pool, loaded when it starts
 
 
 def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterator[Result]:
@@ -50,7 +44,9 @@ def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterat
     DataError
         A file or a row cannot be routed, or a worker was ended from outside.
     """
-    workers = options.workers or usual_workers(worker, options)
+    on_cpu = worker.router.provider == "CPUExecutionProvider"
+    usual = max(1, cores() // options.threads) if on_cpu else 1  # a GPU holds one router
+    workers = options.workers or usual
     blocks = chain.from_iterable(map(read_blocks, tasks))
     first = list(islice(blocks, 2))
     if workers == 1 or len(first) < 2:
@@ -60,7 +56,13 @@ def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterat
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _start, (options, here))
     try:
-        yield from _in_order(pool, chain(first, blocks), workers * (1 + _AHEAD))
+        waiting: deque[Future[Result]] = deque()
+        for block in chain(first, blocks):
+            waiting.append(pool.submit(_work, block))
+            if len(waiting) >= workers * (1 + _AHEAD):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise DataError(
             "a worker ended without a word: short of memory? --workers takes fewer of them"
@@ -69,16 +71,6 @@ def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterat
         there.close()
         here.close()
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _in_order(pool: ProcessPoolExecutor, blocks: Iterator[Block], most: int) -> Iterator[Result]:
-    waiting: deque[Future[Result]] = deque()
-    for block in blocks:
-        waiting.append(pool.submit(_work, block))
-        if len(waiting) >= most:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def loaded(options: Options) -> Worker:
@@ -105,6 +97,4 @@ def _end_with(end: Connection) -> None:
 
 
 def _work(block: Block) -> Result:
-    if _worker is None:
-        raise RuntimeError("the worker was not started")
     return _worker.work(block)

@@ -19,7 +19,8 @@ from zooter_lite.bulk.parquet import write_parquet
 from zooter_lite.bulk.tally import Done, Tally, read_costs, table_costs
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError
-from zooter_lite.files.places import STANDARD, is_url
+from zooter_lite.files.places import is_url
+from zooter_lite.files.rows import STANDARD
 
 _DECIDING = (  # options that an output depends on, apart from the router itself
     "precision", "threads", "column", "all_probabilities", "fallback", "min_probability", "block"

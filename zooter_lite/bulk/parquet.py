@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from zooter_lite.bulk.block import Bad, Block, Cells, Task
-from zooter_lite.errors import DataError
-from zooter_lite.files.places import Source, batch_package, flat, open_source, refusals
+from zooter_lite.errors import DataError, needs
+from zooter_lite.files.places import Source, flat, open_source, refusals
 from zooter_lite.files.records import Piece
 
 ROWS_PER_PIECE = 65_536  # at most; fewer where rows are long
@@ -21,10 +21,9 @@ _TEXTS = ("string", "large_string", "string_view", "null")
 
 
 def _arrow() -> Any:
-    batch_package("pyarrow", "Parquet")
-    import pyarrow.ipc
-    import pyarrow.parquet
-
+    with needs("batch", "Parquet"):
+        import pyarrow.ipc
+        import pyarrow.parquet
     return pyarrow
 
 

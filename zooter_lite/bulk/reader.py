@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import IO
 
 from zooter_lite.bulk.block import Block, Task
@@ -12,7 +11,8 @@ from zooter_lite.bulk.text_rows import csv_cells
 from zooter_lite.errors import DataError
 from zooter_lite.files.lines import decode_line
 from zooter_lite.files.places import go_to, open_source
-from zooter_lite.files.records import Lines, Piece, Record, csv_records, pieces
+from zooter_lite.files.records import MARK, Lines, Piece, csv_records, pieces
+from zooter_lite.files.rows import no_column
 
 _Pieces = Iterator[tuple[tuple[str, ...] | None, Piece]]
 
@@ -26,15 +26,13 @@ def read_blocks(task: Task) -> Iterator[Block]:
         The file cannot be read, or lacks what the job needs.
     """
     read = {"csv": _csv_pieces, "jsonl": _json_pieces, "parquet": _parquet_pieces}
-    waiting: Block | None = None
-    for columns, piece in read[task.source.kind](task):
-        if waiting is not None:
-            yield waiting
-        first = waiting is None and not task.end
-        waiting = Block(task, columns, piece, first, final=False)
-    if waiting is None:
-        raise RuntimeError("a file without a block")
-    yield replace(waiting, final=True)
+    given = read[task.source.kind](task)
+    columns, piece = next(given)
+    first = not task.end
+    for _, following in given:
+        yield Block(task, columns, piece, first, final=False)
+        piece, first = following, False
+    yield Block(task, columns, piece, first, final=True)
 
 
 def _csv_pieces(task: Task) -> _Pieces:
@@ -80,8 +78,10 @@ def _header(lines: Lines, task: Task) -> tuple[str, ...]:
     DataError
         There are none, one stands twice, or they do not fit the job.
     """
-    record = next((record for record in csv_records(lines) if _holds_something(record)), None)
-    if record is None:
+    for record in csv_records(lines):
+        if record.raw.removeprefix(MARK if record.line == 1 else b"").strip():
+            break
+    else:
         raise DataError(
             f"{lines.name}: the file is empty; expected a header line with column names"
         )
@@ -99,20 +99,10 @@ def _header(lines: Lines, task: Task) -> tuple[str, ...]:
     return tuple(columns)
 
 
-def _holds_something(record: Record) -> bool:
-    mark = "\ufeff".encode() if record.line == 1 else b""
-    return bool(record.raw.removeprefix(mark).strip())
-
-
 def _check_columns(columns: Sequence[str], task: Task) -> None:
     name = task.source.name
     if task.column not in columns:
-        shown = ", ".join(repr(column) for column in columns[:8])
-        other = next((sign for sign in (";", "\t", "|") if sign in "".join(columns)), None)
-        hint = f"; are its cells divided by {other!r}? expected commas" if other else ""
-        raise DataError(
-            f"{name}: no column {task.column!r}; found {shown} (--column names another){hint}"
-        )
+        raise no_column(name, task.column, columns, " (--column names another)")
     taken = next((column for column in task.added if column in columns), None)
     if taken is not None:
         raise DataError(f"{name}: already has a column {taken!r}, which the output adds; rename it")

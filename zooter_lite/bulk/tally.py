@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from zooter_lite.errors import DataError
+from zooter_lite.files.lines import json_object
 from zooter_lite.router.directory.config import RouterConfig
 
 
@@ -146,19 +146,19 @@ def read_costs(path: str, experts: Sequence[str]) -> dict[str, float]:
         The file is no such object, or lacks an expert.
     """
     try:
-        costs = json.loads(Path(path).read_text(encoding="utf-8"))
+        costs = json_object(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error})") from error
-    if not isinstance(costs, dict):
-        raise DataError(f"{path}: expected a JSON object from expert to the cost of one prompt")
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; expected from expert to the cost of a prompt") from error
+    known: dict[str, float] = {}
     for expert in experts:
         cost = costs.get(expert)
         number = cost if isinstance(cost, int | float) and not isinstance(cost, bool) else -1
         if not 0 <= number <= sys.float_info.max:
             raise DataError(f"{path}: {expert!r} has the cost {cost!r}; expected a number from 0")
-    return {expert: float(costs[expert]) for expert in experts}
+        known[expert] = float(number)
+    return known
 
 
 def table_costs(config: RouterConfig) -> dict[str, float] | None:

@@ -17,7 +17,7 @@ from zooter_lite.bulk.parquet import ParquetRows
 from zooter_lite.bulk.tally import Tally
 from zooter_lite.bulk.text_rows import CsvRows, JsonRows
 from zooter_lite.errors import DataError
-from zooter_lite.files.places import packer
+from zooter_lite.files.places import Source, packer
 from zooter_lite.files.records import SHOWN
 from zooter_lite.router.recent import Recent
 from zooter_lite.router.router import Router
@@ -30,6 +30,14 @@ _ROWS: dict[str, Callable[[Block], CsvRows | JsonRows | ParquetRows]] = {
     "jsonl": JsonRows,
     "parquet": ParquetRows,
 }
+
+
+def _reject(source: Source, row: Bad) -> str:
+    """One line of the file of rejected rows."""
+    line: dict[str, Any] = {"file": source.name, source.unit: row.line, "reason": row.reason}
+    if row.raw:
+        line |= {"bytes": row.size, "text": row.raw[:SHOWN].decode("utf-8", "backslashreplace")}
+    return json.dumps(line, ensure_ascii=False) + "\n"
 
 
 def versions() -> dict[str, str]:
@@ -94,7 +102,7 @@ class Worker:
         rows = _ROWS[task.source.kind](block)
         if rows.bad and mode == "fail":
             row = rows.bad[0]
-            raise DataError(f"{task.source.name}, {_unit(block)} {row.line}: {row.reason}")
+            raise DataError(f"{task.source.name}, {task.source.unit} {row.line}: {row.reason}")
         before = self.router.repeats
         tally = Tally(rows=len(rows.prompts), rejected=len(rows.bad))
         tally.kept = len(rows.bad) if mode == "keep" else 0
@@ -103,7 +111,7 @@ class Worker:
         tally.repeated, tally.computed = (
             now - then for now, then in zip(self.router.repeats, before, strict=True)
         )
-        rejects = "".join(_reject(block, row) for row in rows.bad)
+        rejects = "".join(_reject(task.source, row) for row in rows.bad)
         return Result(
             packer(task.packing)(data) if data else b"",
             rejects.encode("utf-8", "backslashreplace"),  # names of files may be no UTF-8
@@ -147,17 +155,3 @@ class Worker:
         numbers = [np.round(column.astype(np.float64), DIGITS).tolist() for column in columns]
         cells = zip(map(self.experts.__getitem__, best.tolist()), *numbers, strict=True)
         return map(Choice, cells, low.tolist())
-
-
-def _unit(block: Block) -> str:
-    """Return what the rows of a file are numbered by."""
-    return "row" if block.task.source.kind == "parquet" else "line"
-
-
-def _reject(block: Block, row: Bad) -> str:
-    """One line of the file of rejected rows."""
-    name, unit = block.task.source.name, _unit(block)
-    line: dict[str, Any] = {"file": name, unit: row.line, "reason": row.reason}
-    if row.raw:
-        line |= {"bytes": row.size, "text": row.raw[:SHOWN].decode("utf-8", "backslashreplace")}
-    return json.dumps(line, ensure_ascii=False) + "\n"

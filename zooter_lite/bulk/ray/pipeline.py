@@ -22,7 +22,8 @@ from zooter_lite.bulk.ray.cluster import connected
 from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError, RouterError, ZooterError
-from zooter_lite.files.places import STANDARD, is_url
+from zooter_lite.files.places import is_url
+from zooter_lite.files.rows import STANDARD
 from zooter_lite.router.directory.store import GRAPHS
 from zooter_lite.untrusted.limits import cores
 
