@@ -25,10 +25,6 @@ import pytest
 from tests.helpers import WORDS
 from tests.hostile_files import PACKERS, UNPACKERS, check_error
 from zooter_lite.bulk import engine
-from zooter_lite.bulk.options import Options
-from zooter_lite.cli import run
-from zooter_lite.route import main
-from zooter_lite.router.router import Router
 
 ROOT = Path(__file__).resolve().parent.parent
 Route = Callable[..., tuple[int, str]]
@@ -166,40 +162,10 @@ def test_one_worker_and_several_give_the_same_bytes(
     assert set(tree(tmp_path / "1")) == names
 
 
-class StartedError(Exception):
-    """Several workers are to be started."""
-
-
-@pytest.mark.parametrize(
-    ("provider", "args", "several"),
-    [
-        ("CPUExecutionProvider", (), True),
-        ("CPUExecutionProvider", ("--threads", 4), False),
-        ("CUDAExecutionProvider", (), False),
-    ],
-)
-def test_one_worker_where_there_is_a_gpu(
-    tmp_path: Path,
-    toy: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    provider: str,
-    args: tuple[object, ...],
-    several: bool,
-) -> None:
-    def start(*_: object) -> None:
-        raise StartedError
-
-    monkeypatch.setattr(engine, "ProcessPoolExecutor", start)
+def test_one_worker_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "cores", lambda: 4)
-    monkeypatch.setattr(Router, "provider", provider)
-    (tmp_path / "in.csv").write_bytes(as_csv(prompts(300)))
-    files = ("--router", toy, "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv")
-    arguments = [str(argument) for argument in (*files, "--block", 1, *args)]
-    if several:
-        with pytest.raises(StartedError):
-            run(Options, main, "route", "", arguments)
-    else:
-        assert run(Options, main, "route", "", arguments) == 0
+    assert [engine.usual_workers("CPUExecutionProvider", n) for n in (1, 2, 8)] == [4, 2, 1]
+    assert engine.usual_workers("CUDAExecutionProvider", 1) == 1
 
 
 def test_another_version_never_goes_on(

@@ -250,15 +250,6 @@ def test_without_a_fingerprint_nothing_is_left_or_gone_on_with(tmp_path: Path) -
     assert content(tmp_path) == {"out.csv": WHOLE, "out.csv.rejects.jsonl": REJECTS}
 
 
-def test_no_rejects_no_file(tmp_path: Path) -> None:
-    (tmp_path / "out.csv.rejects.jsonl").write_bytes(b"old")
-    with pytest.raises(DataError, match=r"out\.csv\.rejects\.jsonl: exists already"):
-        Output(str(tmp_path / "out.csv"), "f", force=False)
-    whole = [Result(b"x", b"", Tally(), 1, 1, True)]
-    job(tmp_path / "out.csv", force=True, blocks=whole)
-    assert content(tmp_path) == {"out.csv": b"x"}
-
-
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import fsspec

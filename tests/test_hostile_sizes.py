@@ -136,3 +136,17 @@ def test_a_few_kilobytes_that_unpack_to_gigabytes(
     assert code == 0, err
     assert peak < usual + BOUND
     assert json.loads((tmp_path / "out.csv.zst.rejects.jsonl").read_text())["bytes"] == 2**30
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, route: Route, usual: float) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    with source.open("w") as stream:
+        stream.write("query,pad\n")
+        stream.writelines(
+            f"{'' if i % 20 else 'one two'},{'x' * 8000} {i}\n" for i in range(10_000)
+        )
+    code, err, peak = route(source, target)
+    assert code == 0
+    assert err.startswith("500 rows routed")
+    assert target.stat().st_size > source.stat().st_size
+    assert peak < usual + 50  # MiB; the file has 76

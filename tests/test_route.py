@@ -5,18 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Command
+from tests.conftest import Command
 from tests.helpers import EXPERTS, edit_config, toy_router
 from tests.hostile import base_router
 from tests.hostile_files import check_error
@@ -269,38 +266,3 @@ def test_a_broken_router(tmp_path: Path, toy: Path, capsys: pytest.CaptureFixtur
     code = run(Options, main, "route", "", ["--router", str(router), *files])
     check_error(code, capsys.readouterr().err, router)
     assert not (tmp_path / "out.csv").exists()
-
-
-PEAK = """
-import re, sys
-from zooter_lite.bulk.options import Options
-from zooter_lite.cli import run
-from zooter_lite.route import main
-code = run(Options, main, "route", "")
-print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-sys.exit(code)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read in /proc")
-def test_memory_does_not_grow_with_the_file(tmp_path: Path, toy: Path) -> None:
-    peaks = []
-    for n_rows in (1_000, 10_000):
-        source, target = tmp_path / f"{n_rows}.csv", tmp_path / f"{n_rows}.out.csv"
-        with source.open("w") as stream:
-            stream.write("query,pad\n")
-            for i in range(n_rows):
-                stream.write(f"{'' if i % 20 else 'one two'},{'x' * 8000} {i}\n")
-        files = ["--router", toy, "--input", source, "--output", target, "--workers", 1]
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, *map(str, files)],
-            cwd=ROOT,
-            env=os.environ,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stderr.startswith(f"{n_rows // 20} rows routed")
-        assert target.stat().st_size > source.stat().st_size
-        peaks.append(int(done.stdout) / 1024)
-    assert peaks[1] < peaks[0] + 30, peaks  # MB; the longer file has 72 MB more

@@ -26,6 +26,11 @@ _AHEAD = 2  # blocks that wait for each worker: reading never stops it, memory s
 _worker: Worker  # of a process of the pool, loaded when it starts
 
 
+def usual_workers(provider: str, threads: int) -> int:
+    """Return one worker per core, or per so many threads; one in all for a GPU."""
+    return max(1, cores() // threads) if provider == "CPUExecutionProvider" else 1
+
+
 def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterator[Result]:
     """Route files in processes and yield the results in the order of the blocks.
 
@@ -44,9 +49,7 @@ def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterat
     DataError
         A file or a row cannot be routed, or a worker was ended from outside.
     """
-    on_cpu = worker.router.provider == "CPUExecutionProvider"
-    usual = max(1, cores() // options.threads) if on_cpu else 1  # a GPU holds one router
-    workers = options.workers or usual
+    workers = options.workers or usual_workers(worker.router.provider, options.threads)
     blocks = chain.from_iterable(map(read_blocks, tasks))
     first = list(islice(blocks, 2))
     if workers == 1 or len(first) < 2:
