@@ -164,17 +164,6 @@ def test_rows_that_the_disk_lost_are_routed_again(tmp_path: Path) -> None:
     assert target.read_bytes() == WHOLE
 
 
-def test_another_job_needs_force(tmp_path: Path) -> None:
-    target = tmp_path / "out.csv"
-    job(target, blocks=BLOCKS[:2])
-    before = content(tmp_path)
-    with pytest.raises(DataError, match=r"out\.csv: an unfinished job of another input, router"):
-        Output(str(target), "g", force=False)
-    assert content(tmp_path) == before
-    job(target, "g", force=True)
-    assert target.read_bytes() == WHOLE
-
-
 def test_a_finished_output_among_others(tmp_path: Path) -> None:
     """A job of several files keeps the journals until the last one is done."""
     target = tmp_path / "out.csv"

@@ -257,10 +257,9 @@ def test_a_worker_routes_and_tells_why_it_cannot(
     block = pipeline.packed(next(read_blocks(the_start(path))))
     monkeypatch.setattr(ray, "get", lambda files: files)
     options = Options(str(toy), "-", "-")
-    files = pipeline.router_files(toy, "fp32")
+    files = pipeline.router_files(toy)
     others = {"config.json", "head.safetensors", "tokenizer.json", "tags.json", "tags.faiss"}
     assert others | {"router.onnx"} <= set(files)
-    assert "router.onnx" not in pipeline.router_files(toy, "int8")  # no worker would load it
 
     def ask(files: dict[str, bytes], expected: dict[str, str]) -> Any:
         return pipeline.unpacked(pipeline.RayWorker(options, [files], expected)(block))

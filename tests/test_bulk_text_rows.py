@@ -65,18 +65,3 @@ def test_what_can_be_read_of_a_broken_row() -> None:
         ["5", 'xy"z', "1"],
         ["6", "\ufffd", ""],
     ]
-
-
-def test_blank_lines() -> None:
-    assert rows(block("csv", b"\n1,2,3\n\r\n\n4,5,6")) == [["1", "2", "3"], ["4", "5", "6"]]
-    one = block("csv", b"a\n\n\r\nb", columns=("query",))
-    assert rows(one) == [["a"], [""], [""], ["b"]]
-    parsed = JsonRows(block("jsonl", b'\n {"query": "a"}\r\n\t\n{}'))
-    assert parsed.prompts == ["a", ""]
-    assert [bad.line for bad in parsed.bad] == [5]
-
-
-def test_cells_with_ends_of_lines_are_quoted() -> None:
-    rows = CsvRows(block("csv", b'1,"a\rb",\n2,"c\r\nd",\n'))
-    cells = [("ant", 0.5), ("bee", None)]
-    assert rows.output(cells, keep=False) == b'1,"a\rb",,ant,0.5\n2,"c\r\nd",,bee,\n'

@@ -122,21 +122,18 @@ def _real(path: str) -> str:
 
 
 def _source(path: str) -> Source:
-    return Source(path, *split_suffix(path), _stamp(path))
-
-
-def _stamp(path: str) -> str:
+    kind, packing = split_suffix(path)
     with refusals(path, "cannot be read"):
         if is_url(path):
             filesystem, inner = filesystem_of(path)
             try:
-                return str(filesystem.ukey(inner))
+                return Source(path, kind, packing, str(filesystem.ukey(inner)))
             except FileNotFoundError as error:
                 raise DataError(f"{path}: no such file") from error
         status = Path(path).stat()
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path}: expected a file, found a device or pipe; - is standard input")
-    return f"{status.st_size}:{status.st_mtime_ns}"
+    return Source(path, kind, packing, f"{status.st_size}:{status.st_mtime_ns}")
 
 
 def _files(source: str) -> tuple[str | None, list[str]]:

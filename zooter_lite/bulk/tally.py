@@ -89,7 +89,19 @@ class Done:
     def summary(self) -> list[str]:
         """Lines about rows, speed, experts, what was not routed, and costs."""
         tally = self.tally
-        lines = [self._routed(), self._speed()]
+        shares = ", ".join(
+            f"{expert} {_share(count, tally.routed)}"
+            for expert, count in sorted(tally.experts.items(), key=lambda item: -item[1])
+            if count
+        )
+        left = f"; {tally.empty} rows with an empty prompt left unrouted" if tally.empty else ""
+        rows = tally.rows - self.earlier
+        before = f" after {self.earlier} of an earlier run" if self.earlier else ""
+        speed = f"{rows / self.seconds:.0f} rows/s" if rows else "nothing left to do"
+        lines = [
+            f"{tally.routed} rows routed ({shares or 'none'}){left}",
+            f"{rows} rows in {self.seconds:.1f} s{before} ({speed})",
+        ]
         if tally.fallbacks:
             share = _share(tally.fallbacks, tally.routed)
             lines.append(f"fallbacks: {tally.fallbacks} prompts ({share})")
@@ -105,22 +117,6 @@ class Done:
         if self.costs is not None and tally.routed:
             lines.append(self._costs(self.costs))
         return lines
-
-    def _routed(self) -> str:
-        tally = self.tally
-        shares = ", ".join(
-            f"{expert} {_share(count, tally.routed)}"
-            for expert, count in sorted(tally.experts.items(), key=lambda item: -item[1])
-            if count
-        )
-        left = f"; {tally.empty} rows with an empty prompt left unrouted" if tally.empty else ""
-        return f"{tally.routed} rows routed ({shares or 'none'}){left}"
-
-    def _speed(self) -> str:
-        rows = self.tally.rows - self.earlier
-        before = f" after {self.earlier} of an earlier run" if self.earlier else ""
-        speed = f"{rows / self.seconds:.0f} rows/s" if rows else "nothing left to do"
-        return f"{rows} rows in {self.seconds:.1f} s{before} ({speed})"
 
     def _costs(self, costs: Mapping[str, float]) -> str:
         counts = self.tally.experts
@@ -163,8 +159,7 @@ def read_costs(path: str, experts: Sequence[str]) -> dict[str, float]:
 
 def table_costs(config: RouterConfig) -> dict[str, float] | None:
     """Mean cost of one prompt by expert in the table that the router was fitted on, if known."""
-    costs = config.training.mean_costs
-    if costs is None:
-        return None
-    known = {e: cost for e, cost in zip(config.experts, costs, strict=True) if cost is not None}
-    return known if len(known) == len(costs) else None
+    costs = [cost for cost in config.training.mean_costs or () if cost is not None]
+    return (
+        None if len(costs) < len(config.experts) else dict(zip(config.experts, costs, strict=True))
+    )

@@ -129,19 +129,6 @@ def size_of(path: str | Path) -> int:
             return 0 if os.path.islink(path) else -1  # noqa: PTH114
 
 
-def upload(path: Path, url: str) -> None:
-    """Put a file at a URL.
-
-    Raises
-    ------
-    DataError
-        The store refuses it.
-    """
-    with refusals(url, "cannot be written"):
-        filesystem, inner = filesystem_of(url)
-        filesystem.put_file(str(path), inner)
-
-
 def flat(error: Exception) -> str:
     """Return the message of an error in one short line."""
     return " ".join(str(error).split())[:300] or type(error).__name__

@@ -24,7 +24,6 @@ from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError, RouterError, ZooterError
 from zooter_lite.files.places import is_url
 from zooter_lite.files.rows import STANDARD
-from zooter_lite.router.directory.store import GRAPHS
 from zooter_lite.untrusted.limits import cores
 
 _READERS = 2  # files that are read at a time: reading one is much quicker than routing it
@@ -70,7 +69,7 @@ def _pipeline(ray: Any, tasks: Sequence[Task], options: Options) -> Any:
     anywhere = all(is_url(task.source.path) for task in tasks)
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     many: dict[str, int] = {"size": options.workers} if options.workers else {"min_size": 1}
-    files = ray.put(router_files(Path(options.router), options.precision))  # once to each node
+    files = ray.put(router_files(Path(options.router)))  # once to each node
     dataset = ray.data.from_items(
         [{_COLUMN: pickle.dumps(task)} for task in tasks], override_num_blocks=len(tasks)
     )
@@ -157,7 +156,7 @@ def _loaded(options: Options, files: list[Any], expected: dict[str, str]) -> Wor
             raise told from error
 
 
-def router_files(folder: Path, precision: str) -> dict[str, bytes]:
+def router_files(folder: Path) -> dict[str, bytes]:
     """Content by name of the files that `Router.load` looks at.
 
     Raises
@@ -165,13 +164,8 @@ def router_files(folder: Path, precision: str) -> dict[str, bytes]:
     RouterError
         One cannot be read.
     """
-    unused = {name for kind, name in GRAPHS.items() if precision not in (kind, "auto")}
     try:
-        return {
-            path.name: path.read_bytes()
-            for path in folder.iterdir()
-            if path.is_file() and path.name not in unused
-        }
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     except OSError as error:
         raise RouterError(f"{folder}: {error.strerror}") from error
 
