@@ -134,18 +134,6 @@ def test_a_folder_that_cannot_be_listed(folder: Path, monkeypatch: pytest.Monkey
         plan("in", "o")
 
 
-@pytest.mark.usefixtures("folder")
-def test_links_within_a_folder() -> None:
-    Path("in/link.csv").symlink_to("a.csv")
-    Path("in/out").symlink_to("..")  # not followed
-    Path("in/_f.csv").touch()  # passed over, too
-    assert pairs("in", "o")[2] == ("in/link.csv", "o/link.csv")
-    assert len(pairs("in", "o")) == 4
-    Path("in/gone.csv").symlink_to("none.csv")
-    with pytest.raises(DataError, match=r"^in/gone\.csv: No such file or directory$"):
-        plan("in", "o")
-
-
 @pytest.fixture
 def memory() -> Iterator[Any]:
     filesystem = fsspec.filesystem("memory")

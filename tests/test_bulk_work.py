@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from zooter_lite.bulk import work
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.work import Worker
 from zooter_lite.router.router import Router
@@ -15,29 +14,18 @@ from zooter_lite.router.router import Router
 PROMPTS = [f"{a} {b}" for a in ("one", "two", "three", "four") for b in ("five", "six", "seven")]
 
 
-def worker(toy: Path, **options: Any) -> Worker:
-    return Worker(Options(str(toy), "-", "-", **options))
-
-
-@pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Prompts of each call of the router."""
-    calls: list[list[str]] = []
+def test_each_prompt_is_computed_once_while_it_is_remembered(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[list[str]] = []
     real = Router.predict_proba
 
     def watched(self: Router, queries: Any, *args: Any, **options: Any) -> Any:
-        calls.append(list(queries))
+        computed.append(list(queries))
         return real(self, queries, *args, **options)
 
     monkeypatch.setattr(Router, "predict_proba", watched)
-    return calls
-
-
-def test_each_prompt_is_computed_once_while_it_is_remembered(
-    toy: Path, computed: list[list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(work, "REMEMBERED", 99)
-    here = worker(toy)
+    here = Worker(Options(str(toy), "-", "-"))
     first = here.choose(PROMPTS * 3)
     second = here.choose([*PROMPTS[:3], "new", *PROMPTS[:3]])
     assert [second[prompt] for prompt in PROMPTS[:3]] == [first[prompt] for prompt in PROMPTS[:3]]

@@ -17,7 +17,7 @@ from tests.hostile_files import UNPACKERS
 from zooter_lite.bulk import parquet
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files import places
-from zooter_lite.files.places import Kind, Source
+from zooter_lite.files.places import Source
 
 DATA = b"".join(b"line %d\n" % i for i in range(20_000))
 PACKINGS = list(UNPACKERS)
@@ -28,23 +28,6 @@ def memory() -> Iterator[Any]:
     filesystem = fsspec.filesystem("memory")
     yield filesystem
     filesystem.store.clear()
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        *((name, None) for name in ("a.parquet.gz", "csv")),
-        ("a.b.CSV.GZ", ("csv", ".gz")),
-        ("/x.y/.jsonl.bz2", ("jsonl", ".bz2")),
-        ("s3://b/a.parquet", ("parquet", "")),
-    ],
-)
-def test_kind_and_packing_by_name(name: str, expected: tuple[Kind, str] | None) -> None:
-    if expected:
-        assert places.split_suffix(name) == expected
-        return
-    with pytest.raises(DataError, match=f"^{name}: unknown format; expected a name ending in"):
-        places.split_suffix(name)
 
 
 @pytest.mark.parametrize("packing", PACKINGS)

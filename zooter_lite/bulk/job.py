@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from zooter_lite.bulk.block import Result, Task
+from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.engine import run_local
 from zooter_lite.bulk.inputs import plan
 from zooter_lite.bulk.options import Options
@@ -65,7 +65,12 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
     undone = [t for t, output in zip(tasks, outputs, strict=True) if not output.state.done]
     earlier = sum(output.state.tally.rows for output in outputs)
     started = time.perf_counter()
-    results = _run(undone, worker, options)
+    if options.engine == "ray":
+        from zooter_lite.bulk.ray.pipeline import run_ray
+
+        results = run_ray(undone, options)
+    else:
+        results = run_local(undone, worker, options)
     for task, output in zip(tasks, outputs, strict=True):
         with output:
             while not output.state.done:
@@ -87,14 +92,6 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
         config.best_single,
         repeats=options.precision == "auto",
     )
-
-
-def _run(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterator[Result]:
-    if options.engine == "local":
-        return run_local(tasks, worker, options)
-    from zooter_lite.bulk.ray.pipeline import run_ray
-
-    return run_ray(tasks, options)
 
 
 def _output(task: Task, options: Options) -> Output | Standard:

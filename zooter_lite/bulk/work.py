@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -45,11 +45,7 @@ def versions() -> dict[str, str]:
     return {"zooter-lite": __version__, "onnxruntime": onnxruntime.__version__}
 
 
-class Choice(NamedTuple):
-    """The added cells of a prompt, and whether the fallback got it."""
-
-    cells: Cells
-    fallback: bool
+Choice = tuple[Cells, bool]  # the added cells of a prompt, and whether the fallback got it
 
 
 class Worker:
@@ -125,11 +121,11 @@ class Worker:
         """Return the added cells of each prompt, None where it is empty; count them."""
         some = [prompt for prompt in prompts if prompt and not prompt.isspace()]
         choices = self.choose(some)
-        counts = Counter(choices[prompt].cells[0] for prompt in some)
+        counts = Counter(choices[prompt][0][0] for prompt in some)
         tally.experts = dict.fromkeys(self.experts, 0) | counts
-        tally.fallbacks = sum(choices[prompt].fallback for prompt in some)
+        tally.fallbacks = sum(choices[prompt][1] for prompt in some)
         nothing = (None,) * len(self.added)
-        return [choices[prompt].cells if prompt in choices else nothing for prompt in prompts]
+        return [choices[prompt][0] if prompt in choices else nothing for prompt in prompts]
 
     def choose(self, prompts: Iterable[str]) -> dict[str, Choice]:
         """Return the choice of each different prompt, computed where it is not remembered."""
@@ -154,4 +150,4 @@ class Worker:
         columns = [highest, *(probs.T if self._options.all_probabilities else ())]
         numbers = [np.round(column.astype(np.float64), DIGITS).tolist() for column in columns]
         cells = zip(map(self.experts.__getitem__, best.tolist()), *numbers, strict=True)
-        return map(Choice, cells, low.tolist())
+        return zip(cells, low.tolist(), strict=True)
