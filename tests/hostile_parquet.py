@@ -34,21 +34,13 @@ def plain(n_rows: int = 400) -> pa.Table:
 def sound() -> dict[str, bytes]:
     """Return Parquet files that every run has to route, by name."""
     tables = {name: pa.table({"query": array, "n": range(N)}) for name, array in _prompts()}
-    queries = pa.array(PROMPTS, pa.string())
-    tables |= {f"with {name}": pa.table({"x": x, "query": queries}) for name, x in _others()}
-    tables["unnamed columns"] = pa.table({"": range(N), "query": queries, " ": range(N)})
-    tables["dots and quotes"] = pa.table({"a.b": range(N), "query": queries, 'q"\n': range(N)})
+    others = dict(_others())
+    tables["with other columns"] = pa.table({**others, "query": pa.array(PROMPTS), "": range(N)})
     tables["no rows"] = tables["dictionary"].slice(0, 0)
     tables["metadata"] = plain(N).replace_schema_metadata({"pandas": "{}", b"\xff": b"\x00"})
-    field = pa.field("query", pa.string(), nullable=False, metadata={"k": "v"})
-    tables["required"] = pa.table([pa.array(["one"] * N)], schema=pa.schema([field]))
     files = {name: written(table) for name, table in tables.items()}
     for options in (
-        {"compression": "none"},
-        {"compression": "zstd", "row_group_size": 1},
         {"compression": "brotli", "row_group_size": 3, "data_page_version": "2.0"},
-        {"compression": "gzip", "use_dictionary": False, "version": "1.0"},
-        {"compression": "lz4", "write_statistics": False, "write_page_checksum": True},
         {"column_encoding": {"query": "DELTA_BYTE_ARRAY"}, "use_dictionary": False},
         {"store_schema": False},
     ):
@@ -80,27 +72,11 @@ def _others() -> Iterator[tuple[str, Any]]:
     yield "binary", pa.array([b"\xff\x00", None, *[b""] * (N - 2)])
     yield "fixed binary", pa.array([b"ab", None] * (N // 2), pa.binary(2))
     yield "decimal", pa.array([decimal.Decimal("1.50"), None] * (N // 2), pa.decimal128(38, 9))
-    yield "wide decimal", pa.array([decimal.Decimal(-1), None] * (N // 2), pa.decimal256(76, 1))
-    for unit in ("s", "ms", "us", "ns"):
-        yield (
-            f"timestamp {unit}",
-            pa.array([DAY, None] * (N // 2)).cast(pa.timestamp(unit), safe=False),
-        )
     yield "zoned timestamp", pa.array([DAY, None] * (N // 2), pa.timestamp("us", "Europe/Vienna"))
-    yield "date and time", pa.array([DAY.date(), None] * (N // 2))
-    yield "time", pa.array([DAY.time(), None] * (N // 2))
-    yield "duration", pa.array([datetime.timedelta(1), None] * (N // 2), pa.duration("ms"))
-    yield "booleans", pa.array([True, None] * (N // 2))
     yield "half floats", pa.array([1.5, None] * (N // 2), pa.float16())
     yield "nan", pa.array([float("nan"), float("-inf")] * (N // 2))
-    yield "unsigned", pa.array([2**64 - 1, None] * (N // 2), pa.uint64())
     yield "null", pa.nulls(N)
     yield "lists", pa.array([[1, None], None, *[[]] * (N - 2)])
-    yield (
-        "large lists of lists",
-        pa.array([[[1], []], *[None] * (N - 1)], pa.large_list(pa.list_(pa.int64()))),
-    )
-    yield "fixed lists", pa.array([[1, 2], None] * (N // 2), pa.list_(pa.int16(), 2))
     yield "structs", pa.array([{"a": 1, "b": {"c": "x"}}, None] * (N // 2))
     yield "maps", pa.array([[("k", 1)], None] * (N // 2), pa.map_(pa.string(), pa.int64()))
     yield "dictionary of numbers", pa.array([7, None] * (N // 2)).dictionary_encode()
@@ -125,9 +101,6 @@ def refused() -> dict[str, tuple[bytes, str]]:
         "int64": pa.array(range(N)),
         "binary": pa.array([b"one"] * N),
         "list<": pa.array([["one"]] * N),
-        "struct<": pa.array([{"query": "one"}] * N),
-        "bool": pa.array([True] * N),
-        "timestamp[us]": pa.array([DAY] * N),
     }
     found = {
         f"prompts are {name}": (
@@ -136,35 +109,20 @@ def refused() -> dict[str, tuple[bytes, str]]:
         )
         for name, array in wrong.items()
     }
-    twice = pa.Table.from_arrays([queries, queries], names=["query", "query"])
-    found["query twice"] = written(twice), ": column 'query' appears more than once"
     twice = pa.Table.from_arrays([queries] * 3, names=["query", "x", "x"])
     found["x twice"] = written(twice), ": column 'x' appears more than once"
     found["no prompts"] = written(pa.table({"q": queries})), ": no column 'query'; found 'q' ("
-    inner = pa.array([{"query": "one"}] * N)
-    found["prompts within"] = written(pa.table({"x": inner})), ": no column 'query'; found 'x' ("
-    found["no columns"] = written(pa.table({})), ": no column 'query'; found"
-    for name in ("expert", "probability"):
-        table = pa.table({"query": queries, name: queries})
-        found[f"{name} taken"] = (
-            written(table),
-            f": already has a column '{name}', which the output",
-        )
+    taken = pa.table({"query": queries, "expert": queries})
+    found["expert taken"] = written(taken), ": already has a column 'expert', which the output"
     whole = written(plain(3000), row_group_size=500)
     unreadable = ": not a readable Parquet file ("
-    for place in (1, 8, 15):
-        found[f"cut at {place}"] = whole[: len(whole) * place // 16], unreadable
-    for back in (1, 4, 5, 8, 9, 100):
-        found[f"without {back}"] = whole[:-back], unreadable
+    found["cut"] = whole[: len(whole) // 2], unreadable
+    found["without its last byte"] = whole[:-1], unreadable
     found["beginning gone"] = whole[100:], unreadable
-    found["zeros in the middle"] = _zeroed(whole), unreadable
-    return found
-
-
-def _zeroed(whole: bytes) -> bytes:
-    """Damage the pages of a file, not its footer."""
     footer = int.from_bytes(whole[-8:-4], "little") + 8
-    return whole[:4] + bytes(len(whole) - 4 - footer) + whole[-footer:]
+    zeroed = whole[:4] + bytes(len(whole) - 4 - footer) + whole[-footer:]  # pages, not the footer
+    found["zeros in the middle"] = zeroed, unreadable
+    return found
 
 
 def flipped(count: int) -> Iterator[bytes]:

@@ -25,10 +25,6 @@ import pytest
 from tests.helpers import WORDS
 from tests.hostile_files import PACKERS, UNPACKERS, check_error
 from zooter_lite.bulk import engine
-from zooter_lite.bulk.options import Options
-from zooter_lite.cli import run
-from zooter_lite.route import main
-from zooter_lite.router.router import Router
 
 ROOT = Path(__file__).resolve().parent.parent
 Route = Callable[..., tuple[int, str]]
@@ -166,52 +162,20 @@ def test_one_worker_and_several_give_the_same_bytes(
     assert set(tree(tmp_path / "1")) == names
 
 
-class StartedError(Exception):
-    """Several workers are to be started."""
-
-
-@pytest.mark.parametrize(
-    ("provider", "args", "several"),
-    [
-        ("CPUExecutionProvider", (), True),
-        ("CPUExecutionProvider", ("--threads", 4), False),
-        ("CUDAExecutionProvider", (), False),
-        ("CUDAExecutionProvider", ("--workers", 2), True),
-    ],
-)
-def test_one_worker_where_there_is_a_gpu(
-    tmp_path: Path,
-    toy: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    provider: str,
-    args: tuple[object, ...],
-    several: bool,
-) -> None:
-    def start(*_: object) -> None:
-        raise StartedError
-
-    monkeypatch.setattr(engine, "ProcessPoolExecutor", start)
+def test_one_worker_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "cores", lambda: 4)
-    monkeypatch.setattr(Router, "provider", provider)
-    (tmp_path / "in.csv").write_bytes(as_csv(prompts(300)))
-    files = ("--router", toy, "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv")
-    arguments = [str(argument) for argument in (*files, "--block", 1, *args)]
-    if several:
-        with pytest.raises(StartedError):
-            run(Options, main, "route", "", arguments)
-    else:
-        assert run(Options, main, "route", "", arguments) == 0
+    assert [engine.usual_workers("CPUExecutionProvider", n) for n in (1, 2, 8)] == [4, 2, 1]
+    assert engine.usual_workers("CUDAExecutionProvider", 1) == 1
 
 
-@pytest.mark.parametrize("package", ["__version__", "onnxruntime.__version__"])
 def test_another_version_never_goes_on(
-    tmp_path: Path, route_toy: Route, monkeypatch: pytest.MonkeyPatch, package: str
+    tmp_path: Path, route_toy: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An upgrade between a kill and its resume would mix the answers of both."""
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(as_csv(prompts(300)) + b"ragged\n")
     assert route_toy(source, target, "--block", 1)[0] == 2
-    monkeypatch.setattr(f"zooter_lite.bulk.work.{package}", "99.0")
+    monkeypatch.setattr("zooter_lite.bulk.work.onnxruntime.__version__", "99.0")
     args = ("--block", 1, "--on-error", "skip")
     code, err = route_toy(source, target, *args)
     check_error(code, err, f"{target}: an unfinished job of another input, router, setting or vers")
@@ -282,30 +246,6 @@ def test_a_file_that_fails_among_others(tmp_path: Path, route_toy: Route) -> Non
     assert sorted(os.listdir(target)) == names  # noqa: PTH208
     counts = {name: len(rows((target / name).read_bytes())) for name in names if name != names[2]}
     assert set(counts.values()) == {301}
-
-
-def test_force_goes_on_with_its_own_job(tmp_path: Path, route_toy: Route) -> None:
-    source, target = tmp_path / "in", tmp_path / "out"
-    for folder in (source, target):
-        folder.mkdir()
-    for name in "ab":
-        (source / f"{name}.csv").write_bytes(as_csv(prompts(300, ord(name))))
-        (target / f"{name}.csv").write_text("old")
-    with (source / "b.csv").open("a") as stream:
-        stream.write("ragged\n")
-    assert route_toy(source, target, "--block", 1, "--force")[0] == 2
-    assert (target / "b.csv").read_text() == "old"
-    done = (target / "a.csv").read_bytes()
-    assert len(rows(done)) == 301
-    stamp = (target / "a.csv").stat().st_mtime_ns
-    code, err = route_toy(source, target, "--block", 1, "--force", "--on-error", "keep")
-    assert code == 0, err
-    assert (target / "a.csv").stat().st_mtime_ns == stamp
-    assert len(rows((target / "b.csv").read_bytes())) == 302
-    code, err = route_toy(source, target, "--block", 1, "--force", "--on-error", "keep")
-    assert code == 0
-    assert " of an earlier run" not in err  # a job that is done begins anew
-    assert (target / "a.csv").read_bytes() == done
 
 
 def test_a_job_of_urls(

@@ -102,8 +102,7 @@ class Steps:
         self.copies.append(copy)
 
 
-@pytest.mark.parametrize("converted", [False, True])
-@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(("converted", "old"), [(False, False), (True, True)])
 def test_a_kill_at_any_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, converted: bool, old: bool
 ) -> None:
@@ -162,25 +161,6 @@ def test_rows_that_the_disk_lost_are_routed_again(tmp_path: Path) -> None:
     (tmp_path / ".out.csv.rejects.partial").write_bytes(b"")
     assert Output(str(target), "f", force=False).state.end == 10
     job(target)
-    assert target.read_bytes() == WHOLE
-
-
-def test_counts_of_earlier_runs_are_kept(tmp_path: Path) -> None:
-    target = tmp_path / "out.csv"
-    assert job(target, blocks=BLOCKS[:2]).tally == Tally(rows=3, experts={"a": 1})
-    state = job(target)
-    assert state.tally == Tally(rows=15, experts={"a": 10})
-    assert (state.end, state.last, state.size, state.rejects) == (50, 10, 40, 18)
-
-
-def test_another_job_needs_force(tmp_path: Path) -> None:
-    target = tmp_path / "out.csv"
-    job(target, blocks=BLOCKS[:2])
-    before = content(tmp_path)
-    with pytest.raises(DataError, match=r"out\.csv: an unfinished job of another input, router"):
-        Output(str(target), "g", force=False)
-    assert content(tmp_path) == before
-    job(target, "g", force=True)
     assert target.read_bytes() == WHOLE
 
 
@@ -259,15 +239,6 @@ def test_without_a_fingerprint_nothing_is_left_or_gone_on_with(tmp_path: Path) -
     assert content(tmp_path) == {"out.csv": WHOLE, "out.csv.rejects.jsonl": REJECTS}
 
 
-def test_no_rejects_no_file(tmp_path: Path) -> None:
-    (tmp_path / "out.csv.rejects.jsonl").write_bytes(b"old")
-    with pytest.raises(DataError, match=r"out\.csv\.rejects\.jsonl: exists already"):
-        Output(str(tmp_path / "out.csv"), "f", force=False)
-    whole = [Result(b"x", b"", Tally(), 1, 1, True)]
-    job(tmp_path / "out.csv", force=True, blocks=whole)
-    assert content(tmp_path) == {"out.csv": b"x"}
-
-
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import fsspec
@@ -290,19 +261,6 @@ def test_a_url(tmp_path: Path, memory: Any) -> None:
     with pytest.raises(DataError, match=r"^memory://bucket/out\.csv: exists already"):
         Output(url, "f", force=False)
     job(url, force=True)
-
-
-def test_a_store_that_refuses(tmp_path: Path, memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise RuntimeError("403\nForbidden")
-
-    url = "memory://bucket/out.csv"
-    with monkeypatch.context() as patch:
-        patch.setattr(type(memory), "put_file", refuse)
-        with pytest.raises(DataError, match=r"out.csv.*: cannot be written \(403 Forbidden\)"):
-            job(url)
-    job(url)
-    assert memory.cat("/bucket/out.csv") == WHOLE
 
 
 def test_the_journal_can_be_read(tmp_path: Path) -> None:

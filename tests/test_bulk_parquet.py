@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from tests.hostile_parquet import plain
 from zooter_lite.bulk import parquet
-from zooter_lite.bulk.block import Block, Start
-from zooter_lite.bulk.parquet import ParquetRows, open_parquet, parquet_pieces, write_parquet
-from zooter_lite.errors import DataError
+from zooter_lite.bulk.parquet import open_parquet, parquet_pieces
 from zooter_lite.files.places import Source
 from zooter_lite.files.records import Piece
 
@@ -27,11 +24,6 @@ def source(path: Path) -> Source:
 def read_pieces(path: Path, size: int, start: int = 0) -> list[Piece]:
     with open_parquet(source(path)) as file:
         return list(parquet_pieces(file, source(path), size, start))
-
-
-def parsed(piece: Piece) -> ParquetRows:
-    start = Start(source(Path("f")), "", "query", ADDED, 1)
-    return ParquetRows(Block(start, ("query", "n"), piece, True, True))
 
 
 def batches(streams: bytes) -> list[pa.RecordBatch]:
@@ -66,34 +58,3 @@ def test_a_row_group_is_never_read_whole(tmp_path: Path) -> None:
             assert piece.last == number * 32
             assert len(piece.content) < 2**19
             assert pa.total_allocated_bytes() - before < 8 * 2**20
-
-
-def test_many_streams_become_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "_GROUP_ROWS", 100)
-    table = pa.table({"query": pa.array([f"p{i % 40}" for i in range(450)]).dictionary_encode()})
-    pq.write_table(table, tmp_path / "in.parquet", row_group_size=30)
-    spool = b""
-    for piece in read_pieces(tmp_path / "in.parquet", 60):
-        here = parsed(piece)
-        spool += here.output([("a", 0.5)] * len(here.prompts), keep=True)
-    with io.BufferedReader(io.BytesIO(spool)) as stream:
-        write_parquet(source(tmp_path / "in.parquet"), ADDED, stream, tmp_path / "out.parquet")
-    with pq.ParquetFile(tmp_path / "out.parquet") as file:
-        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        found = file.read()
-    assert sum(sizes) == 450
-    assert all(100 <= size < 160 for size in sizes[:-1])
-    assert found.schema.types == [table.schema.types[0], pa.string(), pa.float64()]
-    assert found["query"].to_pylist() == table["query"].to_pylist()
-    assert set(found["expert"].to_pylist()) == {"a"}
-
-
-def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pq.write_table(plain(3), tmp_path / "in.parquet")
-    empty = pa.field("x", pa.struct([]))
-    monkeypatch.setattr(parquet, "_added_fields", lambda *_: [empty])
-    with (
-        io.BufferedReader(io.BytesIO(b"")) as spool,
-        pytest.raises(DataError, match=r"in.parquet: cannot be written as Parquet \("),
-    ):
-        write_parquet(source(tmp_path / "in.parquet"), ADDED, spool, tmp_path / "out.parquet")

@@ -6,7 +6,6 @@ import csv
 import gzip
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,19 +16,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import ROOT, Command
-from tests.helpers import toy_router
-from zooter_lite.bulk.block import Start
+from tests.test_bulk_job import tree
+from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import versions
-from zooter_lite.errors import DataError, MissingPackageError, RouterError
+from zooter_lite.errors import DataError, RouterError
 from zooter_lite.files.places import Source
 from zooter_lite.router.router import Router
 
 ray = pytest.importorskip("ray")
+psutil = pytest.importorskip("psutil")
 from zooter_lite.bulk.ray import cluster as ray_cluster  # noqa: E402 - after the skip
 from zooter_lite.bulk.ray import pipeline  # noqa: E402
 
@@ -40,7 +42,6 @@ QUIET = {
     "RAY_ADDRESS": "",
 }
 QUESTIONS = ("one two", "three four five", "six", "")
-linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes of /proc")
 
 
 def free_port() -> int:
@@ -49,35 +50,19 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def descendants(pid: int) -> dict[int, str]:
+def descendants(pid: int) -> dict[Any, str]:
     """Processes below `pid`, and what each calls itself."""
-    parents, names = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            name = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        parents[int(folder.name)], names[int(folder.name)] = parent, name
-    found = {pid}
-    for _ in range(8):  # generations
-        found |= {child for child, parent in parents.items() if parent in found}
-    return {child: names[child] for child in found - {pid} if child in names}
+    names = {}
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error):
+            names[child] = " ".join(child.cmdline())
+    return names
 
 
-def end(pids: Iterable[int]) -> None:
-    for pid in pids:
-        if alive(pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+def end(processes: Iterable[Any]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +81,7 @@ def cluster() -> Iterator[tuple[str, int]]:
             stderr=log,
             start_new_session=True,
         )
-        children: dict[int, str] = {}
+        children: dict[Any, str] = {}
         try:
             wait(lambda: b"Ray runtime started" in Path(folder, "log").read_bytes(), process)
             children = descendants(process.pid)
@@ -118,14 +103,6 @@ def wait(ready: Callable[[], object], process: subprocess.Popen[Any], seconds: f
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory of a small router that sends prompts to different experts."""
-    path = tmp_path_factory.mktemp("toy") / "router"
-    toy_router(path, "linear")
-    return path
-
-
-@pytest.fixture(scope="module")
 def route(command: Command, toy: Path) -> Command:
     def run(source: object, target: object, *args: object, **options: Any) -> Any:
         environment = os.environ | QUIET
@@ -135,12 +112,11 @@ def route(command: Command, toy: Path) -> Command:
     return run
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     """CSV, packed JSON lines and Parquet, each with rows that cannot be routed."""
-    pa = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    path = tmp_path_factory.mktemp("input")
+    path = tmp_path / "input"
+    path.mkdir()
     prompts = [f"{QUESTIONS[row % 4]} {row}" if row % 4 < 3 else "" for row in range(48)]
     with (path / "a.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
@@ -149,12 +125,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [json.dumps({"query": prompt, "n": n}) for n, prompt in enumerate(prompts)]
     (path / "b.jsonl.gz").write_bytes(gzip.compress("\n".join([*lines, "{"]).encode()))
     table = pa.table({"query": [*prompts, None], "n": range(len(prompts) + 1)})
-    parquet.write_table(table, path / "c.parquet", row_group_size=20)
+    pq.write_table(table, path / "c.parquet", row_group_size=20)
     return path
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
 
 
 def test_every_format_has_the_bytes_of_the_local_engine(
@@ -165,8 +137,8 @@ def test_every_format_has_the_bytes_of_the_local_engine(
     local = route(folder, tmp_path / "local", *job, "--workers", 1)
     done = route(folder, tmp_path / "ray", *job, *where)
     assert local.returncode == done.returncode == 0, done.stderr
-    assert contents(tmp_path / "ray") == contents(tmp_path / "local")
-    assert sorted(contents(tmp_path / "ray")) == [
+    assert tree(tmp_path / "ray") == tree(tmp_path / "local")
+    assert sorted(tree(tmp_path / "ray")) == [
         "a.csv",
         "a.csv.rejects.jsonl",
         "b.jsonl.gz",
@@ -200,7 +172,6 @@ def test_a_bad_row_is_one_line_and_what_stands_before_it_is_kept(
     assert target.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-@linux
 @pytest.mark.slow
 def test_a_killed_driver_and_a_killed_worker_change_no_byte(
     tmp_path: Path, route: Command, toy: Path, cluster: tuple[str, int]
@@ -216,12 +187,10 @@ def test_a_killed_driver_and_a_killed_worker_change_no_byte(
     command = [sys.executable, "-m", "zooter_lite.route", *files, *job, *where]
 
     def start(*more: str) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE
+        environment = os.environ | QUIET
         return subprocess.Popen(
-            [*command, *more],
-            cwd=ROOT,
-            env=os.environ | QUIET,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            [*command, *more], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe
         )
 
     def begun() -> bool:
@@ -236,19 +205,18 @@ def test_a_killed_driver_and_a_killed_worker_change_no_byte(
         driver.kill()
         driver.communicate()
     assert any("raylet" in name for name in started.values())
-    deadline = time.monotonic() + 60
-    while left := [pid for pid in started if alive(pid) and "Agent" not in started[pid]]:
-        assert time.monotonic() < deadline, [started[pid] for pid in left]
-        time.sleep(0.1)
+    awaited = [child for child, name in started.items() if "Agent" not in name]
+    _, left = psutil.wait_procs(awaited, timeout=60)
+    assert not left
     end(started)  # Ray's agents take a minute to notice
     assert not target.exists()
     kept = (tmp_path / ".out.csv.partial").stat().st_size
 
     driver = start("--ray-address", cluster[0])
     wait(lambda: (tmp_path / ".out.csv.partial").stat().st_size > kept, driver)
-    workers = [pid for pid, name in descendants(cluster[1]).items() if "MapWorker" in name]
+    workers = [child for child, name in descendants(cluster[1]).items() if "MapWorker" in name]
     assert len(workers) == 2
-    os.kill(workers[0], signal.SIGKILL)
+    workers[0].kill()
     printed, said = driver.communicate(timeout=180)
     assert driver.returncode == 0, said
     assert printed == b""
@@ -277,41 +245,8 @@ def test_standard_input(tmp_path: Path, route_toy: Callable[..., tuple[int, str]
     )
 
 
-def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingPackageError) as caught, ray_cluster.connected(None, 1):
-        pass
-    assert str(caught.value) == (
-        "--engine ray needs the package 'ray': pip install 'zooter-lite[ray]'"
-    )
-
-
-def test_routing_without_the_option_imports_no_ray() -> None:
-    code = "import sys, zooter_lite.route; print('ray' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert done.stdout == "False\n"
-
-
-def the_start(path: Path) -> Start:
-    return Start(Source(str(path), "csv", "", ""), "", "query", ("expert", "probability"), 64)
-
-
-def items(start: Start) -> list[Any]:
-    tables = pipeline.read_items(pipeline.packed(start))
-    return [pipeline.unpacked(table) for table in tables]
-
-
-def test_blocks_then_the_error_in_its_place(tmp_path: Path) -> None:
-    path = tmp_path / "in.csv"
-    path.write_text("query\n" + "What is 2 + 2?\n" * 20)
-    assert items(the_start(path)) == list(read_blocks(the_start(path)))
-    assert len(items(the_start(path))) == 4
-    path.write_text("other\n")
-    (error,) = items(the_start(path))
-    assert isinstance(error, DataError)
-    assert str(error) == f"{path}: no column 'query'; found 'other' (--column names another)"
+def the_start(path: Path) -> Task:
+    return Task(Source(str(path), "csv", "", ""), "-", "query", ("expert", "probability"), 64)
 
 
 def test_a_worker_routes_and_tells_why_it_cannot(
@@ -322,10 +257,9 @@ def test_a_worker_routes_and_tells_why_it_cannot(
     block = pipeline.packed(next(read_blocks(the_start(path))))
     monkeypatch.setattr(ray, "get", lambda files: files)
     options = Options(str(toy), "-", "-")
-    files = pipeline.router_files(toy, "fp32")
+    files = pipeline.router_files(toy)
     others = {"config.json", "head.safetensors", "tokenizer.json", "tags.json", "tags.faiss"}
     assert others | {"router.onnx"} <= set(files)
-    assert "router.onnx" not in pipeline.router_files(toy, "int8")  # no worker would load it
 
     def ask(files: dict[str, bytes], expected: dict[str, str]) -> Any:
         return pipeline.unpacked(pipeline.RayWorker(options, [files], expected)(block))
@@ -351,13 +285,3 @@ def test_what_a_cluster_does_to_a_job_is_one_line() -> None:
         raise ray.exceptions.RaySystemError("disk\nfull")
     with pytest.raises(ray.exceptions.RayTaskError), ray_cluster._told(ray):
         raise ray.exceptions.RayTaskError("work", "a bug", ValueError("a bug"))
-
-
-@pytest.mark.parametrize("name", ["cluster.yaml", "rayjob.yaml"])
-def test_the_manifests_are_yaml(name: str) -> None:
-    yaml = pytest.importorskip("yaml")
-    documents = list(yaml.safe_load_all((ROOT / "recipes/ray" / name).read_text("utf-8")))
-    keys = {"cluster.yaml": {"cluster_name", "provider", "head_start_ray_commands"}}
-    assert documents
-    for document in documents:
-        assert keys.get(name, {"apiVersion", "kind", "metadata", "spec"}) <= set(document)

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile_files import Text, texts
 from zooter_lite.bulk import text_rows
-from zooter_lite.bulk.block import Bad, Block, Start
+from zooter_lite.bulk.block import Bad, Block, Task
 from zooter_lite.bulk.text_rows import CsvRows, JsonRows
-from zooter_lite.files import records as records_module
 from zooter_lite.files.places import Kind, Source
 from zooter_lite.files.records import Lines, pieces
 
@@ -23,12 +21,12 @@ COLUMNS = ("id", "query", "note")
 def block(kind: Kind, raw: bytes, line: int = 2, columns: tuple[str, ...] = COLUMNS) -> Block:
     lines = Lines(io.BytesIO(raw), "f", 0, line - 1)
     (piece,) = pieces(lines, 2**24, quotes=kind == "csv")
-    start = Start(Source("f", kind, "", ""), "", "query", ("expert", "probability"), 1)
+    start = Task(Source("f", kind, "", ""), "-", "query", ("expert", "probability"), 1)
     return Block(start, columns if kind == "csv" else None, piece, first=False, final=True)
 
 
 def rows(given: Block) -> list[Any]:
-    parsed = CsvRows(given) if given.start.source.kind == "csv" else JsonRows(given)
+    parsed = CsvRows(given) if given.task.source.kind == "csv" else JsonRows(given)
     return list(parsed._rows)
 
 
@@ -57,19 +55,6 @@ def test_csv_rows_together_are_those_found_one_by_one(raw: bytes) -> None:
             assert len(row) == 3
 
 
-TEXTS = [text for text in texts() if "in the middle" in text.name or "everything" in text.name]
-
-
-@pytest.mark.parametrize("text", TEXTS, ids=[text.name for text in TEXTS])
-def test_hostile_rows(text: Text) -> None:
-    content = text.content[len(text.head) :]
-    kind: Kind = "csv" if text.kind == "csv" else "jsonl"
-    bad = [row for row in rows(block(kind, content, 1 + bool(text.head))) if isinstance(row, Bad)]
-    assert [(row.line, row.raw) for row in bad] == [(line, row.raw) for line, row in text.bad]
-    for got, (_, row) in zip(bad, text.bad, strict=True):
-        assert row.reason in got.reason
-
-
 def test_what_can_be_read_of_a_broken_row() -> None:
     raw = b'1,"a"b,c\n2,caf\xe9,\n3\n4,b,c,d\n5,"x"y"z,1\n6,\0,\n'
     assert [row.values for row in rows(block("csv", raw)) if isinstance(row, Bad)] == [
@@ -80,34 +65,3 @@ def test_what_can_be_read_of_a_broken_row() -> None:
         ["5", 'xy"z', "1"],
         ["6", "\ufffd", ""],
     ]
-
-
-@pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_rows_that_are_too_long_keep_their_places(
-    monkeypatch: pytest.MonkeyPatch, kind: Kind
-) -> None:
-    monkeypatch.setattr(records_module, "MAX_RECORD", 50)
-    monkeypatch.setattr(records_module, "SHOWN", 5)
-    row = b"1,2,3\n" if kind == "csv" else b'{"query": "a"}\n'
-    long = b"y" * 60 + b"\n"
-    content = long + row + long + long + row + row + b"z" * 99
-    found = [
-        (each.line, each.size) if isinstance(each, Bad) else None
-        for each in rows(block(kind, content, 1))
-    ]
-    assert found == [(1, 61), None, (3, 61), (4, 61), None, None, (7, 99)]
-
-
-def test_blank_lines() -> None:
-    assert rows(block("csv", b"\n1,2,3\n\r\n\n4,5,6")) == [["1", "2", "3"], ["4", "5", "6"]]
-    one = block("csv", b"a\n\n\r\nb", columns=("query",))
-    assert rows(one) == [["a"], [""], [""], ["b"]]
-    parsed = JsonRows(block("jsonl", b'\n {"query": "a"}\r\n\t\n{}'))
-    assert parsed.prompts == ["a", ""]
-    assert [bad.line for bad in parsed.bad] == [5]
-
-
-def test_cells_with_ends_of_lines_are_quoted() -> None:
-    rows = CsvRows(block("csv", b'1,"a\rb",\n2,"c\r\nd",\n'))
-    cells = [("ant", 0.5), ("bee", None)]
-    assert rows.output(cells, keep=False) == b'1,"a\rb",,ant,0.5\n2,"c\r\nd",,bee,\n'

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -64,6 +63,9 @@ class TestLinks:
         assert route_toy(source, link, "--force")[0] == 0
         assert link.is_symlink()
         assert routed(real) == IDS
+        real.unlink()  # a link to nothing is something, too
+        check_error(*route_toy(source, link), f"{link}: exists already; --force overwrites it")
+        assert route_toy(source, link, "--force")[0] == 0
         assert [path.name for path in real.parent.iterdir()] == ["file.csv"]
         assert visible(tmp_path) == ["in.csv", "out.csv", "real"]
 
@@ -81,16 +83,6 @@ class TestLinks:
         code, err = route_toy(source, tmp_path / "out.csv", "--on-error", "skip")
         check_error(code, err, tmp_path / "out.csv")
 
-    def test_dangling(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
-        link = tmp_path / "out.csv"
-        link.symlink_to(tmp_path / "none.csv")
-        code, err = route_toy(source, link)
-        check_error(code, err, f"{link}: exists already; --force overwrites it")
-        assert visible(tmp_path) == ["in.csv", "out.csv"]
-        assert route_toy(source, link, "--force")[0] == 0
-        assert link.is_symlink()
-        assert routed(tmp_path / "none.csv") == IDS
-
     def test_a_loop(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
         (tmp_path / "a.csv").symlink_to(tmp_path / "b.csv")
         (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")
@@ -99,14 +91,6 @@ class TestLinks:
         code, err = route_toy(tmp_path / "a.csv", tmp_path / "out.csv")
         check_error(code, err, f"{tmp_path / 'a.csv'}: Too many levels of symbolic links\n")
         assert visible(tmp_path) == ["a.csv", "b.csv", "in.csv"]
-
-    def test_to_the_input(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
-        (tmp_path / "out.csv").symlink_to(source)
-        code, err = route_toy(source, tmp_path / "out.csv")
-        check_error(code, err, f"{tmp_path / 'out.csv'}: exists already")
-        assert source.read_text() == CONTENT
-        assert route_toy(source, tmp_path / "out.csv", "--force")[0] == 0
-        assert routed(source) == IDS
 
 
 class TestNoFiles:
@@ -136,20 +120,7 @@ class TestNoFiles:
         for name in ("pipe.csv", "zero.csv"):
             code, err = route_toy(tmp_path / name, target)
             check_error(code, err, f"{tmp_path / name}: expected a file, found a device or pipe")
-        code, err = route_toy(tmp_path / "none.csv", target)
-        check_error(code, err, f"{tmp_path / 'none.csv'}: No such file or directory\n")
-        code, err = route_toy(tmp_path / "pipe.csv" / "in.csv", target)
-        check_error(code, err, f"{tmp_path / 'pipe.csv' / 'in.csv'}: Not a directory\n")
         assert visible(tmp_path) == ["folder.csv", "pipe.csv", "zero.csv"]
-
-    def test_in_a_folder_of_inputs(self, tmp_path: Path, route_toy: Route) -> None:
-        (tmp_path / "in").mkdir()
-        (tmp_path / "in" / "a.csv").write_text("query\none\n")
-        os.mkfifo(tmp_path / "in" / "b.csv")
-        for pattern in (tmp_path / "in", tmp_path / "in" / "*.csv"):
-            code, err = route_toy(pattern, tmp_path / "out")
-            check_error(code, err, f"{tmp_path / 'in' / 'b.csv'}: expected a file, found a device")
-        assert visible(tmp_path) == ["in"]
 
     def test_where_a_folder_of_outputs_should_be(
         self, tmp_path: Path, source: Path, route_toy: Route
@@ -171,17 +142,12 @@ class TestNoFiles:
 class TestNames:
     """Names that are too long, or no text; files in one another's way."""
 
-    @pytest.mark.parametrize("length", [240, 251, 260, 5000])
-    def test_too_long(self, tmp_path: Path, source: Path, route_toy: Route, length: int) -> None:
-        path = tmp_path / ("x" * (length - 4) + ".csv")
+    def test_too_long(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
+        path = tmp_path / ("x" * 247 + ".csv")  # its hidden names are too long
         code, err = route_toy(source, path)
         check_error(code, err, "")
         assert "File name too long" in err
         assert visible(tmp_path) == ["in.csv"]
-        code, err = route_toy(path, tmp_path / "out.csv")
-        check_error(code, err, path)
-        code, err = route_toy(f"{path}*", tmp_path / "out")
-        check_error(code, err, path)
 
     def test_no_utf8(self, tmp_path: Path, toy: Path) -> None:
         folder = os.fsdecode(bytes(tmp_path) + b"/caf\xe9")
@@ -194,23 +160,6 @@ class TestNames:
         assert reject["file"] == str(source)
         assert target.read_text().count("\n") == 2
 
-    def test_odd_names_of_inputs(self, tmp_path: Path, route_toy: Route) -> None:
-        for name in ("[a].csv", "b*.csv", "?.csv", " .csv", "-.csv", "new\nline.csv", "'\".csv"):
-            (tmp_path / name).write_text("query\none\n")
-            assert route_toy(tmp_path / name, tmp_path / "out.csv", "--force")[0] == 0
-            assert (tmp_path / "out.csv").read_text().startswith("query,expert,probability\none,")
-
-    def test_an_output_within_the_input(
-        self, tmp_path: Path, source: Path, route_toy: Route
-    ) -> None:
-        for target in (tmp_path, tmp_path / "out", tmp_path / "." / "x" / ".." / "out"):
-            code, err = route_toy(tmp_path, target)
-            check_error(code, err, f"{target}: expected a folder outside {tmp_path}\n")
-        (tmp_path / "link").symlink_to(tmp_path)
-        code, err = route_toy(tmp_path, tmp_path / "link" / "out")
-        check_error(code, err, f"{tmp_path / 'link' / 'out'}: expected a folder outside")
-        assert visible(tmp_path) == ["in.csv", "link"]
-
     def test_two_inputs_of_one_output(self, tmp_path: Path, route_toy: Route) -> None:
         (tmp_path / "in").mkdir()
         (tmp_path / "out").mkdir()
@@ -220,27 +169,13 @@ class TestNames:
         path = tmp_path / "out" / "a.jsonl.rejects.jsonl"
         check_error(code, err, f"{path}: both {tmp_path}/in/a.jsonl and ")
         (tmp_path / "in" / "a.jsonl.rejects.jsonl").unlink()
-        (tmp_path / "out" / "b.csv").symlink_to(tmp_path / "out" / "c.csv")
-        code, err = route_toy(tmp_path / "in", tmp_path / "out", "--force")
-        check_error(code, err, f"{tmp_path}/out/c.csv: both {tmp_path}/in/b.csv and ")
-        (tmp_path / "out" / "b.csv").unlink()
         (tmp_path / "out" / "b.csv").symlink_to(tmp_path / "in" / "c.csv")
         code, err = route_toy(tmp_path / "in", tmp_path / "out", "--force")
         check_error(code, err, f"{tmp_path}/in/c.csv: an input that the job would write")
-        source = tmp_path / "x.jsonl.rejects.jsonl"
-        source.write_text('{"query": "one"}\n')
-        code, err = route_toy(source, tmp_path / "x.jsonl", "--force")
-        check_error(code, err, f"{source}: an input that the job would write")
-        assert source.read_text() == '{"query": "one"}\n'
 
 
 class TestDisks:
     """Folders and disks that refuse."""
-
-    def test_a_folder_that_takes_no_files(self, source: Path, route_toy: Route) -> None:
-        code, err = route_toy(source, "/proc/self/out.csv")
-        check_error(code, err, "/proc/")
-        assert "cannot write (" in err
 
     @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users on this system")
     def test_a_folder_that_is_read_only(self) -> None:
@@ -264,29 +199,7 @@ class TestDisks:
                 folder.chmod(0o755)
             assert [path.name for path in folder.iterdir()] == ["in.csv"]
 
-    def test_a_full_disk(self, tmp_path: Path, source: Path, toy: Path, route_toy: Route) -> None:
-        disk = tmp_path / "disk"
-        disk.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", str(disk)]
-        if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-            pytest.skip("no small disk can be mounted here")
-        try:
-            code, err = route_toy(source, disk / "out.csv", "--block", 1)
-            check_error(code, err, f"{disk}/")
-            assert "No space left on device" in err
-            assert visible(disk) == []
-            again = ["mount", "-o", "remount,size=1m", str(disk)]
-            subprocess.run(again, check=True, capture_output=True)
-            code, err = route_toy(source, disk / "out.csv", "--block", 1)
-            assert code == 0, err
-            assert " of an earlier run (" in err
-            assert routed(disk / "out.csv") == IDS
-            assert [path.name for path in disk.iterdir()] == ["out.csv"]
-        finally:
-            subprocess.run(["umount", str(disk)], check=True)
-
-    @pytest.mark.parametrize("kind", ["csv", "parquet"])
-    @pytest.mark.parametrize("limit", [0, 2000, 9000])
+    @pytest.mark.parametrize(("kind", "limit"), [("csv", 9000), ("parquet", 2000)])
     def test_files_that_may_not_grow(
         self, tmp_path: Path, source: Path, route_toy: Route, kind: str, limit: int
     ) -> None:
@@ -347,15 +260,12 @@ class TestRivals:
         assert target.read_text().count("two two") == 600
         assert visible(tmp_path) == ["in.csv", "out.csv"]
 
-    @pytest.mark.parametrize("line", ['{"end": 5}', '{"tally": 5}', '{"tally": {"x": 1}}', "[]"])
-    def test_a_journal_that_is_none(
-        self, tmp_path: Path, source: Path, route_toy: Route, line: str
-    ) -> None:
+    def test_a_journal_that_is_none(self, tmp_path: Path, source: Path, route_toy: Route) -> None:
         target, journal = tmp_path / "out.csv", tmp_path / ".out.csv.journal"
         source.write_text(CONTENT + "ragged\n")
         check_error(*route_toy(source, target, "--block", 1), source)
         first = journal.read_text().splitlines()[0]
-        journal.write_text(f"{first}\n{line}\n")
+        journal.write_text(first + '\n{"tally": {"x": 1}}\n')
         check_error(*route_toy(source, target, "--block", 1), journal)
         assert visible(tmp_path) == ["in.csv"]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zooter_lite.errors import DataError
 from zooter_lite.files import records as records_module
-from zooter_lite.files.records import Lines, Piece, Record, csv_records, json_records, pieces
+from zooter_lite.files.records import Lines, Piece, csv_records, json_records, pieces
 
 BYTES = st.lists(
     st.sampled_from([b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"a", b"bc ", b"\xc3\xa9", b"\xff"]),
@@ -91,52 +91,16 @@ def _line(row: list[str], quoting: Any) -> str:
     return stream.getvalue().removesuffix("\r\n")
 
 
-@given(BYTES)
-def test_json_records_are_lines(data: bytes) -> None:
-    records = list(json_records(Lines(io.BytesIO(data), "f")))
-    assert [record.raw for record in records] == io.BytesIO(data).readlines()
-
-
-def test_a_worked_example_of_a_record_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records_module, "MAX_RECORD", 20)
-    monkeypatch.setattr(records_module, "SHOWN", 4)
-    data = b'a\n"' + b"long\nlong" * 3 + b'",x\nb\n'
-    (piece,) = read(data, 100, quotes=True)
-    assert piece.content == [Record(b"a\n", 1, 2), Record(b'"lon', 2, 32), Record(b"b\n", 6, 2)]
-    assert (piece.end, piece.last) == (len(data), 6)
-
-
-def test_a_store_that_gives_little_at_a_time_gives_the_same_pieces() -> None:
-    class Slow(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            return super().read(min(size or 0, 3))
-
-    data = b"".join(b'%d,"x\n%d"\n' % (i, i) for i in range(50))
-    slow = list(pieces(Lines(Slow(data), "f"), 40, quotes=True))
-    assert slow == read(data, 40, quotes=True)
-    assert len(slow) > 5
-
-
-ERRORS: list[tuple[Exception, str]] = [
-    (OSError(5, "Input/output error"), "f, after line 1: Input/output error"),
-    (OSError("Invalid data stream"), "f, after line 1: truncated or damaged data (Invalid data"),
-    (EOFError("cut"), r"f, after line 1: truncated or damaged data (cut)"),
-    (lzma.LZMAError("Corrupt\n input"), "f, after line 1: truncated or damaged data (Corrupt inp"),
-    (RuntimeError(), "f, after line 1: truncated or damaged data (RuntimeError)"),
-]
-
-
-@pytest.mark.parametrize(("error", "message"), ERRORS, ids=[m for _, m in ERRORS])
-def test_a_stream_that_cannot_be_read_on(error: Exception, message: str) -> None:
+def test_a_stream_that_cannot_be_read_on() -> None:
     class Failing(io.BytesIO):
         def readline(self, size: int | None = -1) -> bytes:
             line = super().readline(size)
             if not line:
-                raise error
+                raise lzma.LZMAError("Corrupt\n input")
             return line
 
     lines: Any = json_records(Lines(Failing(b"{}\n"), "f"))
     assert next(lines).raw == b"{}\n"
-    with pytest.raises(DataError) as caught:
+    message = r"^f, after line 1: truncated or damaged data \(Corrupt input\)$"
+    with pytest.raises(DataError, match=message):
         next(lines)
-    assert str(caught.value).startswith(message)

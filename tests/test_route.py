@@ -5,18 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Command
+from tests.conftest import Command
 from tests.helpers import EXPERTS, edit_config, toy_router
 from tests.hostile import base_router
 from tests.hostile_files import check_error
@@ -183,38 +180,12 @@ def test_other_precisions_are_those_of_the_library(
     assert 0 < repeated < computed if precision == "auto" else not repeated
 
 
-def test_header_only(tmp_path: Path, route_toy: Route) -> None:
-    (tmp_path / "in.csv").write_text("id,query\n")
-    assert route_toy(tmp_path / "in.csv", tmp_path / "out.csv") == (
-        0,
-        "0 rows routed (none)\n0 rows in 0.0 s (nothing left to do)\n",
-    )
-    assert (tmp_path / "out.csv").read_bytes() == b"id,query,expert,probability\n"
-
-
-def test_an_existing_output_is_only_replaced_by_force(tmp_path: Path, route_toy: Route) -> None:
-    path = tmp_path / "both.csv"
-    path.write_text("query\none two\n")
-    check_error(*route_toy(path, path), f"{path}: exists already; --force overwrites it\n")
-    assert path.read_text() == "query\none two\n"
-    assert route_toy(path, path, "--force")[0] == 0
-    header, row = from_csv(path.read_bytes())
-    assert header == ["query", "expert", "probability"]
-    assert row[0] == "one two"
-    assert only(tmp_path) == ["both.csv"]
-
-
 CSV = "query,n\none two,1\n"
 REFUSED: list[tuple[str, str, str, list[str], str]] = [
     ("in.csv", CSV, "out.csv", ["--column", "q"], "{in}: no column 'q'; found 'query', "),
     ("in.csv", "query,p:bee\n", "out.csv", ["--all-probabilities"], "{in}: already has a column"),
-    ("in.csv", CSV, "out.jsonl", [], "{out}: the input is csv and the output jsonl"),
-    ("in.txt", CSV, "out.csv", [], "{in}: unknown format; expected a name ending in"),
     ("in.csv", CSV, "none/out.csv", [], "{out}: expected a file name in an existing"),
-    ("in.csv", CSV, "in.csv/out.csv", [], "{out}: expected a file name in an existing"),
-    ("in.csv", CSV, "../folder.csv", ["--force"], "{out}: expected a file, found a folder"),
     ("in.csv", CSV, "out.csv", ["--threads", "-1"], "threads -1: expected a number from 1 to 256"),
-    ("in.csv", CSV, "out.csv", ["--threads", "999"], "threads 999: expected a number from 1"),
     ("in.csv", CSV, "out.csv", ["--workers", "0"], "--workers 0: expected a number from 1 to 1024"),
     ("in.csv", CSV, "out.csv", ["--block", "0"], "--block 0: expected a number from 1 to 16384"),
     ("in.csv", CSV, "out.csv", ["--min-probability", "1.5"], "--min-probability 1.5: expected a"),
@@ -222,7 +193,7 @@ REFUSED: list[tuple[str, str, str, list[str], str]] = [
     ("in.csv", CSV, "out.csv", ["--fallback", "x", "--min-probability", "1"], "--fallback x: no "),
     ("in.csv", CSV, "out.csv", ["--ray-address", "auto"], "--ray-address is for --engine ray\n"),
     ("in.csv", CSV, "out.csv", ["--precision", "int8"], "{router}: no router.int8.onnx; python -m"),
-    ("in.csv", CSV, "out.csv", ["--costs", "{in}"], "{in}: not JSON ("),
+    ("in.csv", CSV, "out.csv", ["--costs", "{in}"], "{in}: not a JSON object ("),
 ]
 
 
@@ -285,55 +256,13 @@ def test_costs_that_the_router_knows(
     assert line.endswith("with bee, the best single expert on train, alone: 1")
 
 
-@pytest.mark.parametrize("damage", ["missing", "no config", "damaged head"])
-def test_a_broken_router(
-    tmp_path: Path, toy: Path, capsys: pytest.CaptureFixture[str], damage: str
-) -> None:
+def test_a_broken_router(tmp_path: Path, toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     router = tmp_path / "router"
-    if damage != "missing":
-        shutil.copytree(toy, router)
-    if damage == "no config":
-        (router / "config.json").unlink()
-    if damage == "damaged head":
-        content = (router / "head.safetensors").read_bytes()
-        (router / "head.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    shutil.copytree(toy, router)
+    content = (router / "head.safetensors").read_bytes()
+    (router / "head.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     (tmp_path / "in.csv").write_text(CSV)
     files = ["--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv")]
     code = run(Options, main, "route", "", ["--router", str(router), *files])
     check_error(code, capsys.readouterr().err, router)
     assert not (tmp_path / "out.csv").exists()
-
-
-PEAK = """
-import re, sys
-from zooter_lite.bulk.options import Options
-from zooter_lite.cli import run
-from zooter_lite.route import main
-code = run(Options, main, "route", "")
-print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-sys.exit(code)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read in /proc")
-def test_memory_does_not_grow_with_the_file(tmp_path: Path, toy: Path) -> None:
-    peaks = []
-    for n_rows in (1_000, 10_000):
-        source, target = tmp_path / f"{n_rows}.csv", tmp_path / f"{n_rows}.out.csv"
-        with source.open("w") as stream:
-            stream.write("query,pad\n")
-            for i in range(n_rows):
-                stream.write(f"{'' if i % 20 else 'one two'},{'x' * 8000} {i}\n")
-        files = ["--router", toy, "--input", source, "--output", target, "--workers", 1]
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, *map(str, files)],
-            cwd=ROOT,
-            env=os.environ,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stderr.startswith(f"{n_rows // 20} rows routed")
-        assert target.stat().st_size > source.stat().st_size
-        peaks.append(int(done.stdout) / 1024)
-    assert peaks[1] < peaks[0] + 30, peaks  # MB; the longer file has 72 MB more

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooter_lite.bulk.tally import Tally
-from zooter_lite.files.places import Source
+from zooter_lite.files.places import Source, split_suffix
 from zooter_lite.files.records import Piece
+from zooter_lite.files.rows import STANDARD
 
 Cells = tuple[Any, ...]  # that routing adds to a row
 
 
 @dataclass(frozen=True)
-class Start:
-    """A file and the place in it from which a job has to read.
+class Task:
+    """One file to read and the file to write from it.
 
     Attributes
     ----------
-    source, packing
-        The file, and how the output is packed.
+    source, target
+        The file to read, and the path or URL of the other.
     column, added
         Column that holds the prompt, and those that the output adds.
     size
@@ -31,13 +32,18 @@ class Start:
     """
 
     source: Source
-    packing: str
-    column: str
-    added: tuple[str, ...]
-    size: int
+    target: str
+    column: str = ""
+    added: tuple[str, ...] = ()
+    size: int = 0
     end: int = 0
     last: int = 0
     alone: bool = True
+
+    @property
+    def packing(self) -> str:
+        """Suffix of the compression of the output; "" for none."""
+        return "" if self.target == STANDARD else split_suffix(self.target)[1]
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Block:
 
     Attributes
     ----------
-    start
+    task
         What is read, and how.
     columns
         Names in the order of the header; None for JSON lines.
@@ -56,7 +62,7 @@ class Block:
         Whether it is the first of its file, and the last.
     """
 
-    start: Start
+    task: Task
     columns: tuple[str, ...] | None
     piece: Piece
     first: bool

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing.connection import Connection
 
-from zooter_lite.bulk.block import Block, Result, Start
+from zooter_lite.bulk.block import Block, Result, Task
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import Worker
@@ -23,21 +23,20 @@ from zooter_lite.untrusted.limits import cores
 
 _AHEAD = 2  # blocks that wait for each worker: reading never stops it, memory stays bounded
 
-_worker: Worker | None = None
+_worker: Worker  # of a process of the pool, loaded when it starts
 
 
-def usual_workers(worker: Worker, options: Options) -> int:
-    """Return one worker for a machine with a GPU, which holds one router; else one per core."""
-    on_cpu = worker.router.provider == "CPUExecutionProvider"
-    return max(1, cores() // options.threads) if on_cpu else 1
+def usual_workers(provider: str, threads: int) -> int:
+    """Return one worker per core, or per so many threads; one in all for a GPU."""
+    return max(1, cores() // threads) if provider == "CPUExecutionProvider" else 1
 
 
-def run_local(starts: Sequence[Start], worker: Worker, options: Options) -> Iterator[Result]:
+def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterator[Result]:
     """Route files in processes and yield the results in the order of the blocks.
 
     Parameters
     ----------
-    starts
+    tasks
         The files. They are read as they are needed: a few more blocks than there are
         workers are in memory.
     worker
@@ -50,8 +49,8 @@ def run_local(starts: Sequence[Start], worker: Worker, options: Options) -> Iter
     DataError
         A file or a row cannot be routed, or a worker was ended from outside.
     """
-    workers = options.workers or usual_workers(worker, options)
-    blocks = chain.from_iterable(map(read_blocks, starts))
+    workers = options.workers or usual_workers(worker.router.provider, options.threads)
+    blocks = chain.from_iterable(map(read_blocks, tasks))
     first = list(islice(blocks, 2))
     if workers == 1 or len(first) < 2:
         yield from map(worker.work, chain(first, blocks))
@@ -60,7 +59,13 @@ def run_local(starts: Sequence[Start], worker: Worker, options: Options) -> Iter
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _start, (options, here))
     try:
-        yield from _in_order(pool, chain(first, blocks), workers * (1 + _AHEAD))
+        waiting: deque[Future[Result]] = deque()
+        for block in chain(first, blocks):
+            waiting.append(pool.submit(_work, block))
+            if len(waiting) >= workers * (1 + _AHEAD):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise DataError(
             "a worker ended without a word: short of memory? --workers takes fewer of them"
@@ -69,16 +74,6 @@ def run_local(starts: Sequence[Start], worker: Worker, options: Options) -> Iter
         there.close()
         here.close()
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _in_order(pool: ProcessPoolExecutor, blocks: Iterator[Block], most: int) -> Iterator[Result]:
-    waiting: deque[Future[Result]] = deque()
-    for block in blocks:
-        waiting.append(pool.submit(_work, block))
-        if len(waiting) >= most:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def loaded(options: Options) -> Worker:
@@ -105,6 +100,4 @@ def _end_with(end: Connection) -> None:
 
 
 def _work(block: Block) -> Result:
-    if _worker is None:
-        raise RuntimeError("the worker was not started")
     return _worker.work(block)

@@ -6,13 +6,12 @@ import glob
 import os
 import stat
 import sys
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.output import REJECTS
 from zooter_lite.errors import DataError
 from zooter_lite.files.places import (
-    STANDARD,
     SUFFIXES,
     Source,
     filesystem_of,
@@ -20,16 +19,9 @@ from zooter_lite.files.places import (
     refusals,
     split_suffix,
 )
+from zooter_lite.files.rows import STANDARD
 
 _SIGNS = "*?["  # of a pattern
-
-
-@dataclass(frozen=True)
-class Task:
-    """One file to read and the file to write from it."""
-
-    source: Source
-    target: str
 
 
 def plan(source: str, target: str, kind: str | None = None) -> list[Task]:
@@ -130,21 +122,18 @@ def _real(path: str) -> str:
 
 
 def _source(path: str) -> Source:
-    return Source(path, *split_suffix(path), _stamp(path))
-
-
-def _stamp(path: str) -> str:
+    kind, packing = split_suffix(path)
     with refusals(path, "cannot be read"):
         if is_url(path):
             filesystem, inner = filesystem_of(path)
             try:
-                return str(filesystem.ukey(inner))
+                return Source(path, kind, packing, str(filesystem.ukey(inner)))
             except FileNotFoundError as error:
                 raise DataError(f"{path}: no such file") from error
         status = Path(path).stat()
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path}: expected a file, found a device or pipe; - is standard input")
-    return f"{status.st_size}:{status.st_mtime_ns}"
+    return Source(path, kind, packing, f"{status.st_size}:{status.st_mtime_ns}")
 
 
 def _files(source: str) -> tuple[str | None, list[str]]:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import IO
 
-from zooter_lite.bulk.block import Result, Start
+from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.engine import run_local
-from zooter_lite.bulk.inputs import Task, plan
+from zooter_lite.bulk.inputs import plan
 from zooter_lite.bulk.options import Options
-from zooter_lite.bulk.output import Output, Standard, State
+from zooter_lite.bulk.output import Output, Standard
 from zooter_lite.bulk.parquet import write_parquet
 from zooter_lite.bulk.tally import Done, Tally, read_costs, table_costs
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError
-from zooter_lite.files.places import STANDARD, is_url, split_suffix
+from zooter_lite.files.places import is_url
+from zooter_lite.files.rows import STANDARD
 
 _DECIDING = (  # options that an output depends on, apart from the router itself
     "precision", "threads", "column", "all_probabilities", "fallback", "min_probability", "block"
@@ -49,21 +50,35 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
     worker = Worker(options)
     config = worker.router.config
     costs = read_costs(options.costs, worker.experts) if options.costs else table_costs(config)
-    starts = [
-        _start(task, output.state, worker.added, options, alone=len(tasks) == 1)
+    tasks = [
+        replace(
+            task,
+            column=options.column,
+            added=worker.added,
+            size=options.block * 1024,
+            end=output.state.end,
+            last=output.state.last,
+            alone=len(tasks) == 1,
+        )
         for task, output in zip(tasks, outputs, strict=True)
-        if not output.state.done
     ]
+    undone = [t for t, output in zip(tasks, outputs, strict=True) if not output.state.done]
     earlier = sum(output.state.tally.rows for output in outputs)
     started = time.perf_counter()
-    results = _run(starts, worker, options)
+    if options.engine == "ray":
+        from zooter_lite.bulk.ray.pipeline import run_ray
+
+        results = run_ray(undone, options)
+    else:
+        results = run_local(undone, worker, options)
     for task, output in zip(tasks, outputs, strict=True):
         with output:
             while not output.state.done:
                 result = next(results)
                 output.append(result)
                 progress(result.tally.rows)
-            output.finish(_conversion(task, worker.added))
+            is_parquet = task.source.kind == "parquet"
+            output.finish(partial(write_parquet, task) if is_parquet else None)
     tally = Tally(experts=dict.fromkeys(worker.experts, 0))
     for output in outputs:
         output.forget()
@@ -77,14 +92,6 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
         config.best_single,
         repeats=options.precision == "auto",
     )
-
-
-def _run(starts: Sequence[Start], worker: Worker, options: Options) -> Iterator[Result]:
-    if options.engine == "local":
-        return run_local(starts, worker, options)
-    from zooter_lite.bulk.ray.pipeline import run_ray
-
-    return run_ray(starts, options)
 
 
 def _output(task: Task, options: Options) -> Output | Standard:
@@ -112,15 +119,3 @@ def _fingerprint(task: Task, options: Options) -> str | None:
         "input": [path if is_url(path) else str(Path(path).absolute()), task.source.stamp],
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _start(
-    task: Task, state: State, added: tuple[str, ...], options: Options, *, alone: bool
-) -> Start:
-    packing = split_suffix(task.target)[1] if task.target != STANDARD else ""
-    size, column = options.block * 1024, options.column
-    return Start(task.source, packing, column, added, size, state.end, state.last, alone)
-
-
-def _conversion(task: Task, added: tuple[str, ...]) -> Callable[[IO[bytes], Path], None] | None:
-    return partial(write_parquet, task.source, added) if task.source.kind == "parquet" else None

@@ -16,7 +16,7 @@ from zooter_lite.bulk.tally import Tally
 from zooter_lite.encode.cache import default_cache
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal, read_journal
-from zooter_lite.files.places import is_url, size_of, upload
+from zooter_lite.files.places import filesystem_of, is_url, refusals, size_of
 
 REJECTS = ".rejects.jsonl"  # follows the name of the output
 
@@ -264,7 +264,9 @@ class Output:
 
     def _publish(self, path: Path, target: str) -> None:
         if is_url(target):
-            upload(path, target)
+            with refusals(target, "cannot be written"):
+                filesystem, inner = filesystem_of(target)
+                filesystem.put_file(str(path), inner)
         else:
             path.replace(self._final if target == self.target else target)
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from zooter_lite.bulk.block import Bad, Block, Cells
-from zooter_lite.errors import DataError
-from zooter_lite.files.places import Source, batch_package, flat, open_source, refusals
+from zooter_lite.bulk.block import Bad, Block, Cells, Task
+from zooter_lite.errors import DataError, needs
+from zooter_lite.files.places import Source, flat, open_source, refusals
 from zooter_lite.files.records import Piece
 
 ROWS_PER_PIECE = 65_536  # at most; fewer where rows are long
@@ -21,10 +21,9 @@ _TEXTS = ("string", "large_string", "string_view", "null")
 
 
 def _arrow() -> Any:
-    batch_package("pyarrow", "Parquet")
-    import pyarrow.ipc
-    import pyarrow.parquet
-
+    with needs("batch", "Parquet"):
+        import pyarrow.ipc
+        import pyarrow.parquet
     return pyarrow
 
 
@@ -116,13 +115,13 @@ class ParquetRows:
 
     def __init__(self, block: Block) -> None:
         self._pa = _arrow()
-        self._added, self._first = block.start.added, block.piece.line
+        self._added, self._first = block.task.added, block.piece.line
         self._batch = None
         self.bad: list[Bad] = []
         self.prompts: list[str] = []
         if block.piece.content:
             self._batch = next(iter(self._pa.ipc.open_stream(block.piece.content)))
-            self.prompts = self._texts(self._batch.column(block.start.column))
+            self.prompts = self._texts(self._batch.column(block.task.column))
 
     def _texts(self, column: Any) -> list[str]:
         try:
@@ -157,7 +156,7 @@ def _added_fields(pa: Any, names: Sequence[str]) -> list[Any]:
     return [pa.field(name, pa.float64() if n else pa.string()) for n, name in enumerate(names)]
 
 
-def write_parquet(source: Source, added: Sequence[str], spool: IO[bytes], target: Path) -> None:
+def write_parquet(task: Task, spool: IO[bytes], target: Path) -> None:
     """Write one Parquet file from Arrow streams that stand one after another in `spool`.
 
     Its schema is that of the source and the added columns.
@@ -170,16 +169,18 @@ def write_parquet(source: Source, added: Sequence[str], spool: IO[bytes], target
         The disk refuses.
     """
     pa = _arrow()
-    with open_parquet(source) as file:
+    with open_parquet(task.source) as file:
         schema = file.schema_arrow
-    for field in _added_fields(pa, added):
+    for field in _added_fields(pa, task.added):
         schema = schema.append(field)
     try:
         with pa.parquet.ParquetWriter(target, schema) as writer:
             for batches in _groups(pa, spool):
                 writer.write_table(pa.Table.from_batches(batches, schema))
     except pa.ArrowException as error:
-        raise DataError(f"{source.name}: cannot be written as Parquet ({flat(error)})") from error
+        raise DataError(
+            f"{task.source.name}: cannot be written as Parquet ({flat(error)})"
+        ) from error
 
 
 def _groups(pa: Any, spool: IO[bytes]) -> Iterator[list[Any]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from zooter_lite.errors import DataError
+from zooter_lite.files.lines import json_object
 from zooter_lite.router.directory.config import RouterConfig
 
 
@@ -89,7 +89,19 @@ class Done:
     def summary(self) -> list[str]:
         """Lines about rows, speed, experts, what was not routed, and costs."""
         tally = self.tally
-        lines = [self._routed(), self._speed()]
+        shares = ", ".join(
+            f"{expert} {_share(count, tally.routed)}"
+            for expert, count in sorted(tally.experts.items(), key=lambda item: -item[1])
+            if count
+        )
+        left = f"; {tally.empty} rows with an empty prompt left unrouted" if tally.empty else ""
+        rows = tally.rows - self.earlier
+        before = f" after {self.earlier} of an earlier run" if self.earlier else ""
+        speed = f"{rows / self.seconds:.0f} rows/s" if rows else "nothing left to do"
+        lines = [
+            f"{tally.routed} rows routed ({shares or 'none'}){left}",
+            f"{rows} rows in {self.seconds:.1f} s{before} ({speed})",
+        ]
         if tally.fallbacks:
             share = _share(tally.fallbacks, tally.routed)
             lines.append(f"fallbacks: {tally.fallbacks} prompts ({share})")
@@ -105,22 +117,6 @@ class Done:
         if self.costs is not None and tally.routed:
             lines.append(self._costs(self.costs))
         return lines
-
-    def _routed(self) -> str:
-        tally = self.tally
-        shares = ", ".join(
-            f"{expert} {_share(count, tally.routed)}"
-            for expert, count in sorted(tally.experts.items(), key=lambda item: -item[1])
-            if count
-        )
-        left = f"; {tally.empty} rows with an empty prompt left unrouted" if tally.empty else ""
-        return f"{tally.routed} rows routed ({shares or 'none'}){left}"
-
-    def _speed(self) -> str:
-        rows = self.tally.rows - self.earlier
-        before = f" after {self.earlier} of an earlier run" if self.earlier else ""
-        speed = f"{rows / self.seconds:.0f} rows/s" if rows else "nothing left to do"
-        return f"{rows} rows in {self.seconds:.1f} s{before} ({speed})"
 
     def _costs(self, costs: Mapping[str, float]) -> str:
         counts = self.tally.experts
@@ -146,25 +142,24 @@ def read_costs(path: str, experts: Sequence[str]) -> dict[str, float]:
         The file is no such object, or lacks an expert.
     """
     try:
-        costs = json.loads(Path(path).read_text(encoding="utf-8"))
+        costs = json_object(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error})") from error
-    if not isinstance(costs, dict):
-        raise DataError(f"{path}: expected a JSON object from expert to the cost of one prompt")
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; expected from expert to the cost of a prompt") from error
+    known: dict[str, float] = {}
     for expert in experts:
         cost = costs.get(expert)
         number = cost if isinstance(cost, int | float) and not isinstance(cost, bool) else -1
         if not 0 <= number <= sys.float_info.max:
             raise DataError(f"{path}: {expert!r} has the cost {cost!r}; expected a number from 0")
-    return {expert: float(costs[expert]) for expert in experts}
+        known[expert] = float(number)
+    return known
 
 
 def table_costs(config: RouterConfig) -> dict[str, float] | None:
     """Mean cost of one prompt by expert in the table that the router was fitted on, if known."""
-    costs = config.training.mean_costs
-    if costs is None:
-        return None
-    known = {e: cost for e, cost in zip(config.experts, costs, strict=True) if cost is not None}
-    return known if len(known) == len(costs) else None
+    costs = [cost for cost in config.training.mean_costs or () if cost is not None]
+    return (
+        None if len(costs) < len(config.experts) else dict(zip(config.experts, costs, strict=True))
+    )

@@ -26,14 +26,14 @@ class CsvRows:
 
     def __init__(self, block: Block) -> None:
         columns = block.columns or ()
-        self._header = [(*columns, *block.start.added)] if block.first else []
+        self._header = [(*columns, *block.task.added)] if block.first else []
         self._width = len(columns)
         self._rows = _together(block.piece.content, self._width) or [
             _csv_row(record, self._width)
             for record in block.piece.records(quotes=True)
             if self._width == 1 or record.raw.strip(b"\r\n")
         ]
-        place = columns.index(block.start.column)
+        place = columns.index(block.task.column)
         self.prompts = ["" if isinstance(row, Bad) else row[place] for row in self._rows]
         self.bad = [row for row in self._rows if isinstance(row, Bad)]
 
@@ -115,7 +115,7 @@ class JsonRows:
     """The rows of a JSON-lines block, as `CsvRows` has them; blank lines are none."""
 
     def __init__(self, block: Block) -> None:
-        self._column, self._added = block.start.column, block.start.added
+        self._column, self._added = block.task.column, block.task.added
         self._rows = [
             row for row in map(self._row, block.piece.records(quotes=False)) if row is not None
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -17,7 +17,7 @@ from zooter_lite.bulk.parquet import ParquetRows
 from zooter_lite.bulk.tally import Tally
 from zooter_lite.bulk.text_rows import CsvRows, JsonRows
 from zooter_lite.errors import DataError
-from zooter_lite.files.places import packer
+from zooter_lite.files.places import Source, packer
 from zooter_lite.files.records import SHOWN
 from zooter_lite.router.recent import Recent
 from zooter_lite.router.router import Router
@@ -32,16 +32,20 @@ _ROWS: dict[str, Callable[[Block], CsvRows | JsonRows | ParquetRows]] = {
 }
 
 
+def _reject(source: Source, row: Bad) -> str:
+    """One line of the file of rejected rows."""
+    line: dict[str, Any] = {"file": source.name, source.unit: row.line, "reason": row.reason}
+    if row.raw:
+        line |= {"bytes": row.size, "text": row.raw[:SHOWN].decode("utf-8", "backslashreplace")}
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages on which the last bits of a probability depend."""
     return {"zooter-lite": __version__, "onnxruntime": onnxruntime.__version__}
 
 
-class Choice(NamedTuple):
-    """The added cells of a prompt, and whether the fallback got it."""
-
-    cells: Cells
-    fallback: bool
+Choice = tuple[Cells, bool]  # the added cells of a prompt, and whether the fallback got it
 
 
 class Worker:
@@ -90,11 +94,11 @@ class Worker:
         DataError
             A row cannot be routed, and the job is to fail then; with file, line and reason.
         """
-        piece, start, mode = block.piece, block.start, self._options.on_error
-        rows = _ROWS[start.source.kind](block)
+        piece, task, mode = block.piece, block.task, self._options.on_error
+        rows = _ROWS[task.source.kind](block)
         if rows.bad and mode == "fail":
             row = rows.bad[0]
-            raise DataError(f"{start.source.name}, {_unit(block)} {row.line}: {row.reason}")
+            raise DataError(f"{task.source.name}, {task.source.unit} {row.line}: {row.reason}")
         before = self.router.repeats
         tally = Tally(rows=len(rows.prompts), rejected=len(rows.bad))
         tally.kept = len(rows.bad) if mode == "keep" else 0
@@ -103,9 +107,9 @@ class Worker:
         tally.repeated, tally.computed = (
             now - then for now, then in zip(self.router.repeats, before, strict=True)
         )
-        rejects = "".join(_reject(block, row) for row in rows.bad)
+        rejects = "".join(_reject(task.source, row) for row in rows.bad)
         return Result(
-            packer(start.packing)(data) if data else b"",
+            packer(task.packing)(data) if data else b"",
             rejects.encode("utf-8", "backslashreplace"),  # names of files may be no UTF-8
             tally,
             piece.end,
@@ -117,11 +121,11 @@ class Worker:
         """Return the added cells of each prompt, None where it is empty; count them."""
         some = [prompt for prompt in prompts if prompt and not prompt.isspace()]
         choices = self.choose(some)
-        counts = Counter(choices[prompt].cells[0] for prompt in some)
+        counts = Counter(choices[prompt][0][0] for prompt in some)
         tally.experts = dict.fromkeys(self.experts, 0) | counts
-        tally.fallbacks = sum(choices[prompt].fallback for prompt in some)
+        tally.fallbacks = sum(choices[prompt][1] for prompt in some)
         nothing = (None,) * len(self.added)
-        return [choices[prompt].cells if prompt in choices else nothing for prompt in prompts]
+        return [choices[prompt][0] if prompt in choices else nothing for prompt in prompts]
 
     def choose(self, prompts: Iterable[str]) -> dict[str, Choice]:
         """Return the choice of each different prompt, computed where it is not remembered."""
@@ -146,18 +150,4 @@ class Worker:
         columns = [highest, *(probs.T if self._options.all_probabilities else ())]
         numbers = [np.round(column.astype(np.float64), DIGITS).tolist() for column in columns]
         cells = zip(map(self.experts.__getitem__, best.tolist()), *numbers, strict=True)
-        return map(Choice, cells, low.tolist())
-
-
-def _unit(block: Block) -> str:
-    """Return what the rows of a file are numbered by."""
-    return "row" if block.start.source.kind == "parquet" else "line"
-
-
-def _reject(block: Block, row: Bad) -> str:
-    """One line of the file of rejected rows."""
-    name, unit = block.start.source.name, _unit(block)
-    line: dict[str, Any] = {"file": name, unit: row.line, "reason": row.reason}
-    if row.raw:
-        line |= {"bytes": row.size, "text": row.raw[:SHOWN].decode("utf-8", "backslashreplace")}
-    return json.dumps(line, ensure_ascii=False) + "\n"
+        return zip(cells, low.tolist(), strict=True)

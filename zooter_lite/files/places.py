@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import importlib
 import io
 import lzma
 import os
@@ -15,12 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-from zooter_lite.errors import DataError, MissingPackageError, ZooterError
+from zooter_lite.errors import DataError, ZooterError, needs
+from zooter_lite.files.rows import STANDARD
 
 Kind = Literal["csv", "jsonl", "parquet"]
-STANDARD = "-"
-_PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
-SUFFIXES = (*(f".{kind}{packed}" for kind in ("csv", "jsonl") for packed in _PACKED), ".parquet")
+_PACKINGS: dict[str, tuple[Callable[..., object], Callable[[bytes], bytes]]] = {
+    "": (lambda raw: raw, lambda data: data),
+    ".gz": (gzip.open, lambda data: gzip.compress(data, 6, mtime=0)),
+    ".bz2": (bz2.open, bz2.compress),
+    ".xz": (lzma.open, lzma.compress),
+}
+SUFFIXES = (
+    *(f".{kind}{packing}" for kind in ("csv", "jsonl") for packing in (*_PACKINGS, ".zst")),
+    ".parquet",
+)
 _STEP = 2**20
 DAMAGED = "truncated or damaged data"
 
@@ -50,6 +57,11 @@ class Source:
     def name(self) -> str:
         """What messages call it."""
         return "standard input" if self.path == STANDARD else self.path
+
+    @property
+    def unit(self) -> str:
+        """What its rows are numbered by."""
+        return "row" if self.kind == "parquet" else "line"
 
 
 def split_suffix(path: str) -> tuple[Kind, str]:
@@ -88,7 +100,8 @@ def filesystem_of(path: str) -> tuple[Any, str]:
     DataError, MissingPackageError
         No such protocol, or a package is missing.
     """
-    fsspec = batch_package("fsspec", f"{path}: reading a URL")
+    with needs("batch", f"{path}: reading a URL"):
+        import fsspec
     try:
         filesystem, inner = fsspec.core.url_to_fs(path)
     except (ImportError, ValueError) as error:
@@ -114,19 +127,6 @@ def size_of(path: str | Path) -> int:
             return int(filesystem.size(inner) or 0)
         except FileNotFoundError:
             return 0 if os.path.islink(path) else -1  # noqa: PTH114
-
-
-def upload(path: Path, url: str) -> None:
-    """Put a file at a URL.
-
-    Raises
-    ------
-    DataError
-        The store refuses it.
-    """
-    with refusals(url, "cannot be written"):
-        filesystem, inner = filesystem_of(url)
-        filesystem.put_file(str(path), inner)
 
 
 def flat(error: Exception) -> str:
@@ -177,16 +177,13 @@ def open_source(source: Source) -> Iterator[IO[bytes]]:
 
 
 def _unpacked(raw: IO[bytes], packing: str) -> object:
-    if packing == ".zst":  # pyarrow's reader is the one that tells when a frame is cut short
-        pyarrow = batch_package("pyarrow", "Zstandard compression")
-        frames = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
-        return io.BufferedReader(frames, _STEP)
-    openers: dict[str, Callable[..., object]] = {
-        ".gz": gzip.open,
-        ".bz2": bz2.open,
-        ".xz": lzma.open,
-    }
-    return openers[packing](raw, "rb") if packing else raw
+    if packing != ".zst":
+        return _PACKINGS[packing][0](raw)
+    with needs("batch", "Zstandard compression"):
+        import pyarrow
+    # pyarrow's reader is the one that tells when a frame is cut short
+    frames = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
+    return io.BufferedReader(frames, _STEP)
 
 
 def go_to(stream: IO[bytes], source: Source, place: int, target: int) -> None:
@@ -213,27 +210,8 @@ def packer(packing: str) -> Callable[[bytes], bytes]:
 
     Equal bytes give equal bytes: no time stamp is written.
     """
-    if packing == ".zst":
-        zstandard = batch_package("zstandard", "Zstandard compression")
-        return zstandard.ZstdCompressor(write_checksum=True).compress  # type: ignore[no-any-return]
-    packers: dict[str, Callable[[bytes], bytes]] = {
-        "": lambda data: data,
-        ".gz": lambda data: gzip.compress(data, 6, mtime=0),
-        ".bz2": bz2.compress,
-        ".xz": lzma.compress,
-    }
-    return packers[packing]
-
-
-def batch_package(name: str, purpose: str) -> Any:
-    """Import a package of the extra `batch`.
-
-    Raises
-    ------
-    MissingPackageError
-        It is not installed; `purpose` needs it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(name, "batch", purpose) from error
+    if packing != ".zst":
+        return _PACKINGS[packing][1]
+    with needs("batch", "Zstandard compression"):
+        import zstandard
+    return zstandard.ZstdCompressor(write_checksum=True).compress

@@ -18,7 +18,7 @@ from zooter_lite.files.places import DAMAGED, refused
 MAX_RECORD = 16 * 2**20  # bytes of one row; what is longer is hardly a prompt
 SHOWN = 2**16  # bytes of a longer row that are kept to show it
 _STEP = 2**20
-_MARK = "\ufeff".encode()
+MARK = "\ufeff".encode()
 
 
 class Record(NamedTuple):
@@ -183,7 +183,7 @@ def _is_cut(raw: bytes, *, first: bool) -> bool:
     if b'"' not in raw:
         return False
     csv.field_size_limit(2**31 - 1)
-    text = raw.removeprefix(_MARK if first else b"").decode("latin-1")
+    text = raw.removeprefix(MARK if first else b"").decode("latin-1")
     try:
         deque(csv.reader(io.StringIO(text, newline="\n"), strict=True), 0)
     except csv.Error:
@@ -207,7 +207,7 @@ def csv_records(lines: Lines) -> Iterator[Record]:
     while raw := lines.read():
         line = lines.line
         if b'"' in raw and len(raw) <= MAX_RECORD:
-            raw = _quoted(lines, raw, _MARK if line == 1 else b"")
+            raw = _quoted(lines, raw, MARK if line == 1 else b"")
         yield lines.record(raw, line, quotes=True)
 
 

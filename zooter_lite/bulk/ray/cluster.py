@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, BinaryIO
 
-from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.errors import DataError, needs
 from zooter_lite.files.places import flat
 
 VARIABLE = "RAY_ADDRESS"  # Ray's own; `ray job submit` sets it
@@ -42,11 +42,9 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
     """
     wanted = address or os.environ.get(VARIABLE) or _LOCAL
     _set_environment(wanted)
-    try:
+    with needs("ray", "--engine ray"):
         import ray  # which reads the environment
         import ray.data
-    except ImportError as error:
-        raise MissingPackageError("ray", "ray", "--engine ray") from error
     with redirect_stdout(_DataOnly(sys.stdout.buffer)):
         try:
             _init(ray, wanted, cpus)

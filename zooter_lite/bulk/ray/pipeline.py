@@ -15,15 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zooter_lite.bulk.block import Block, Result, Start
+from zooter_lite.bulk.block import Block, Result, Task
 from zooter_lite.bulk.engine import loaded
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.ray.cluster import connected
 from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError, RouterError, ZooterError
-from zooter_lite.files.places import STANDARD, is_url
-from zooter_lite.router.directory.store import GRAPHS
+from zooter_lite.files.places import is_url
+from zooter_lite.files.rows import STANDARD
 from zooter_lite.untrusted.limits import cores
 
 _READERS = 2  # files that are read at a time: reading one is much quicker than routing it
@@ -31,12 +31,12 @@ _AHEAD = 2  # blocks sent to a worker, the one at work included
 _COLUMN = "item"
 
 
-def run_ray(starts: Sequence[Start], options: Options) -> Iterator[Result]:
+def run_ray(tasks: Sequence[Task], options: Options) -> Iterator[Result]:
     """Route files on a Ray cluster and yield the results in the order of the blocks.
 
     Parameters
     ----------
-    starts
+    tasks
         The files. Paths are read on the node of this process, URLs on any.
     options
         What the workers load a router by; its files are sent to them. Without a number of
@@ -49,13 +49,13 @@ def run_ray(starts: Sequence[Start], options: Options) -> Iterator[Result]:
     MissingPackageError
         Ray is not installed.
     """
-    if any(start.source.path == STANDARD for start in starts):
+    if any(task.source.path == STANDARD for task in tasks):
         raise DataError(
             "standard input: --engine ray needs a file, which can be read again when a node fails"
         )
     workers = options.workers or max(1, cores() // options.threads)
     with connected(options.ray_address, workers * options.threads) as ray:
-        dataset = _pipeline(ray, starts, options)
+        dataset = _pipeline(ray, tasks, options)
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             for cell in table.column(_COLUMN):
                 item: Result | ZooterError = pickle.loads(cell.as_py())
@@ -64,20 +64,20 @@ def run_ray(starts: Sequence[Start], options: Options) -> Iterator[Result]:
                 yield item
 
 
-def _pipeline(ray: Any, starts: Sequence[Start], options: Options) -> Any:
+def _pipeline(ray: Any, tasks: Sequence[Task], options: Options) -> Any:
     """Files to blocks to results; every item is a row that holds one pickled object."""
-    anywhere = all(is_url(start.source.path) for start in starts)
+    anywhere = all(is_url(task.source.path) for task in tasks)
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     many: dict[str, int] = {"size": options.workers} if options.workers else {"min_size": 1}
-    files = ray.put(router_files(Path(options.router), options.precision))  # once to each node
+    files = ray.put(router_files(Path(options.router)))  # once to each node
     dataset = ray.data.from_items(
-        [{_COLUMN: pickle.dumps(start)} for start in starts], override_num_blocks=len(starts)
+        [{_COLUMN: pickle.dumps(task)} for task in tasks], override_num_blocks=len(tasks)
     )
     each: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
     return dataset.map_batches(
         read_items,
         **each,
-        compute=ray.data.TaskPoolStrategy(size=min(_READERS, len(starts))),
+        compute=ray.data.TaskPoolStrategy(size=min(_READERS, len(tasks))),
         num_cpus=0,  # it waits for the workers most of the time
         label_selector=None if anywhere else here,
     ).map_batches(
@@ -156,7 +156,7 @@ def _loaded(options: Options, files: list[Any], expected: dict[str, str]) -> Wor
             raise told from error
 
 
-def router_files(folder: Path, precision: str) -> dict[str, bytes]:
+def router_files(folder: Path) -> dict[str, bytes]:
     """Content by name of the files that `Router.load` looks at.
 
     Raises
@@ -164,13 +164,8 @@ def router_files(folder: Path, precision: str) -> dict[str, bytes]:
     RouterError
         One cannot be read.
     """
-    unused = {name for kind, name in GRAPHS.items() if precision not in (kind, "auto")}
     try:
-        return {
-            path.name: path.read_bytes()
-            for path in folder.iterdir()
-            if path.is_file() and path.name not in unused
-        }
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     except OSError as error:
         raise RouterError(f"{folder}: {error.strerror}") from error
 
