@@ -31,7 +31,7 @@ from zooter_lite.measure.system import Role
 
 EXPERTS = ["Mistral-7B-Instruct-v0.2", "zephyr-7b-beta", "MetaMath-Mistral-7B", "dolphin-2.6"]
 RIVALS = ["best single on train", "best per subset on train", "kNN", "ridge per expert", "SVM"]
-RIVALS += ["matrix factorisation", "dual-contrastive head"]
+RIVALS += ["matrix factorisation"]
 TABLES = {  # slice: groups of its subsets
     "routerdc test": {"mmlu": "knowledge", "arc_challenge": "knowledge", "gsm8k": "maths"},
     "routerdc ood": {"prealgebra": "maths", "mbpp": "code", "ceval": "chinese"},
@@ -187,13 +187,10 @@ def _costs() -> CostQuality:
     for i, expert in enumerate(EXPERTS):
         point = [Point(0.3 * i, 0.4 + 0.05 * i)]
         systems.append(CostCurve(f"always {expert}", "single", point, point, around(0.5)))
-    unknown = Estimate(math.nan, math.nan, math.nan)
     return CostQuality(
         systems,
         frontier=["router"],
         random_mix=[Point(0.0, 0.4), Point(0.9, 0.55)],
-        apgr=around(0.61, 0.05),
-        cpt={"50": around(0.32), "80": unknown},
         weak=EXPERTS[0],
         strong=EXPERTS[1],
         unit="USD per 1000 queries",

@@ -212,8 +212,8 @@ def test_a_suite_ends_in_one_report(
     assert set(first["subset_rows"]) - set(again["subset_rows"]) == {"arithmetic"}
     assert first["groups"] == {"algebra": "maths", "arithmetic": "maths"}
     rivals = ["logistic regression", "MLP", "ridge per expert", "SVM (RBF)", "k-means clusters",
-              "matrix factorisation", "RouterDC head"]  # fmt: skip
-    assert [s["name"] for s in first["systems"]][4:11] == rivals
+              "matrix factorisation"]  # fmt: skip
+    assert [s["name"] for s in first["systems"]][4:10] == rivals
     for one in report["slices"]:
         scores = {s["name"]: s["micro"]["value"] for s in one["systems"]}
         assert max(scores.values()) == scores["oracle"]
@@ -284,12 +284,12 @@ def test_no_rivals_without_a_report_unless_asked_for(
     report_of: Any, toys: tuple[Path, Path]
 ) -> None:
     router, data = toys
-    assert "RouterDC" not in report_of("--router", router, "--data", data)[1]
+    assert "ridge per expert" not in report_of("--router", router, "--data", data)[1]
     suite = data.parent / "suite.toml"
     suite.write_text(f'[[table]]\nname = "t"\ndata = "toy.jsonl"\nrouter = "{router}"', "utf-8")
-    assert "RouterDC" not in report_of("--suite", suite, "--rivals", "off")[1]
+    assert "ridge per expert" not in report_of("--suite", suite, "--rivals", "off")[1]
     _, page = report_of("--router", router, "--data", data, "--rivals", "on")
-    assert "RouterDC" in page
+    assert "ridge per expert" in page
 
 
 @pytest.mark.parametrize(

@@ -123,14 +123,14 @@ def test_costs_draw_the_largest_areas_and_number_the_experts_from_the_cheapest_o
     one = replace(one_slice(), costs=replace(costs, systems=systems))
     figure = of_slice(one)["costs"]
     assert figure.note == "1 low, 2 dear"
-    named = [words for words in texts(figure.drawings[0]) if re.match(r"b\d|mine|best|dear", words)]
+    named = [words for words in texts(figure.drawing) if re.match(r"b\d|mine|best|dear", words)]
     assert named == ["mine", "b4", "b3", "b2"]
-    assert len(shapes(figure.drawings[0], "single")) == 2
+    assert len(shapes(figure.drawing, "single")) == 2
 
 
 def test_the_best_single_expert_stands_in_a_figure_once() -> None:
     figures = of_slice(one_slice())
     for name in ("systems", "gaps"):
-        words = texts(figures[name].drawings[0])
+        words = texts(figures[name].drawing)
         assert sum(text.startswith("best single on") for text in words) == 1
         assert f"always {one_slice().best_expert}" not in " ".join(words)

@@ -21,6 +21,7 @@ from zooter_lite.compare.rivals import (
     ridge,
     tuned_scores,
 )
+from zooter_lite.compare.torch_rivals import factorise
 
 Array = NDArray[np.float64]
 NAN = float("nan")
@@ -70,7 +71,7 @@ def test_an_expert_without_rewards_and_a_table_without_differences(rival: Rival)
     assert np.isfinite(scores).all()
     flat = rival.fit(embeddings, np.full((60, 3), 0.5), embeddings, rival.strengths[0])
     assert np.isfinite(flat).all()
-    if rival.name not in ("matrix factorisation", "RouterDC head"):  # these leave it at chance
+    if rival.name != "matrix factorisation":  # it leaves an unseen expert at chance
         assert (scores.argmax(axis=1) == best).mean() > 0.95
 
 
@@ -168,3 +169,13 @@ def test_cluster_means_by_loops() -> None:
             overall = np.nanmean(rewards[:, expert])
             mean = (sum(inside) + SHRINKAGE * overall) / (len(inside) + SHRINKAGE)
             assert scores[row, expert] == pytest.approx(mean)
+
+
+def test_factorised_scores_are_logits_of_the_mean_reward_where_nothing_else_is_known() -> None:
+    # queries that say nothing about a reward of 0 or 1: the logit is that of its mean
+    random = np.random.default_rng(2)
+    embeddings = random.normal(size=(2000, 3))
+    rewards = (random.random((2000, 2)) < [0.8, 0.3]).astype(float)
+    scores = factorise(embeddings, 20 * rewards - 7, np.zeros((1, 3)), 0.01)  # in any unit
+    probabilities = 1 / (1 + np.exp(-scores[0]))
+    np.testing.assert_allclose(probabilities, rewards.mean(axis=0), atol=0.05)

@@ -17,7 +17,6 @@ from zooter_lite.measure.metrics import (
     micro_mean,
     reward_of,
 )
-from zooter_lite.measure.recovered import recovered_gap
 from zooter_lite.measure.system import Role, System
 from zooter_lite.table.reward_table import RewardTable
 
@@ -67,10 +66,6 @@ class CostQuality:
     random_mix
         Hull of the single experts: what mixing them at random reaches. The mixture is picked
         on the evaluated rows, which favours it.
-    apgr, cpt
-        Of the router between the weak and the strong expert: average performance gap
-        recovered, and per percentage of the gap the share of calls to the strong expert
-        that recovers it.
     weak, strong
         The cheapest expert, and the best by mean reward, on train.
     unit
@@ -80,8 +75,6 @@ class CostQuality:
     systems: list[CostCurve]
     frontier: list[str]
     random_mix: list[Point]
-    apgr: Estimate
-    cpt: dict[str, Estimate]
     weak: str
     strong: str
     unit: str
@@ -133,14 +126,10 @@ def cost_quality(
         own[system.name] = measured[0, 0]
         curves.append(_curve(system, measured, cheapest, span))
     undominated = pareto(np.stack([*own.values()]))
-    rewards = table.rewards.astype(np.float64)
-    apgr, cpt = recovered_gap(systems[0].scores, rewards, (weak, strong), draws)
     return CostQuality(
         systems=curves,
         frontier=[name for name, best in zip(own, undominated, strict=True) if best],
         random_mix=_points(hull(of_singles[0])),
-        apgr=apgr,
-        cpt=cpt,
         weak=table.experts[weak],
         strong=table.experts[strong],
         unit=unit,
