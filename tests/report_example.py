@@ -149,7 +149,7 @@ def one_slice(name: str = "routerdc test", seed: int = 0) -> SliceReport:
             kept, curve, [r - 0.02 for r in curve], [r + 0.02 for r in curve], earned
         ),
         entropy=EntropyCurve(
-            [EntropyBin(x, x + 0.1, x + 0.05, y, y - 0.03, y + 0.03, 240) for x, y in entropies],
+            [EntropyBin(x, x + 0.1, 240, x + 0.05, y, y - 0.03, y + 0.03) for x, y in entropies],
             around(-0.41, 0.05),
         ),
         costs=_costs(),

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import table
-from zooter_lite.compare.analysis import analyse, choice_means, verdict
+from zooter_lite.compare.analysis import analyse, verdict
 from zooter_lite.compare.routed import sliced
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.measure.metrics import Estimate, draw, plain
@@ -270,35 +270,6 @@ def test_costs_are_described_where_there_are_some() -> None:
     assert report_of(slice_of(nothing, known=known)).costs is None
 
 
-def test_ranking_over_two_slices_by_hand() -> None:
-    first = slice_of(groups={"m": "one", "n": "two"})
-    second = slice_of(table([[0, 1, 0], [1, 0, 0]], subsets=["p", "q"]), PROBS[:2], split="ood")
-    slices = [first, second]
-    draws = [draw(part.table.subsets, [0, i]) for i, part in enumerate(slices)]
-    found = ranking(slices, draws)
-    assert (found.subsets, found.slices) == (5, ["toy test", "toy ood"])
-    names = ["router", "best single on train", "best per subset on train", "kNN",
-             "always e0", "always e2"]  # fmt: skip
-    assert [s.name for s in found.systems] == names  # e1 is the best single of both
-    means = []
-    for part in slices:
-        for subset in sorted(set(part.table.subsets)):
-            rows = [i for i, s in enumerate(part.table.subsets) if s == subset]
-            by_name = {s.name: s.rewards for s in part.systems}
-            means.append([by_name[name][rows].mean() for name in names])
-    for place, row in enumerate(found.systems):
-        ranks, first_places = [], []
-        for task in means:
-            better = sum(other > task[place] + 1e-9 for other in task)
-            tied = sum(abs(other - task[place]) <= 1e-9 for other in task)
-            ranks.append(better + (tied + 1) / 2)
-            first_places.append(better == 0)
-        assert row.mtr.value == pytest.approx(np.mean(ranks))
-        assert row.uplift.value == pytest.approx(np.mean(first_places))
-        assert row.average.value == pytest.approx(np.mean([task[place] for task in means]))
-        assert row.groups == pytest.approx({"one": ranks[0], "two": ranks[1]})
-
-
 def test_singles_drop_out_of_the_ranking_where_the_experts_differ() -> None:
     other = replace(TEST, experts=["x", "y", "z"])
     slices = [slice_of(), slice_of(other, split="other")]
@@ -322,16 +293,6 @@ def test_a_report_as_json() -> None:
     assert analyse([]).to_dict()["ranking"]["systems"] == []
 
 
-def test_choice_means_are_those_of_a_system_with_these_choices() -> None:
-    one = slice_of()
-    choices = np.asarray([1, 1, 2, 0, 2, 0])
-    rewards = [0, 1, 0.5, 0, 1, 1]
-    found = choice_means(choices, one, 0)
-    assert found.micro.value == pytest.approx(np.mean(rewards))
-    assert found.macro.value == pytest.approx(np.mean([np.mean(rewards[:4]), 1, 1]))
-    assert found.micro.low <= found.micro.value <= found.micro.high
-
-
 def test_plain_is_what_json_holds() -> None:
     made = {
         "a": np.float32(0.5),
@@ -342,10 +303,3 @@ def test_plain_is_what_json_holds() -> None:
     assert plain(made) == {
         "a": 0.5, "b": [3, None, None, None, True], "c": [[1.0, None]], "d": ["x", {"y": True}],
     }  # fmt: skip
-
-
-def test_the_first_system_must_choose() -> None:
-    one = slice_of()
-    wrong = replace(one, systems=[s for s in one.systems if s.choices is None])
-    with pytest.raises(ValueError, match="the first system must be a router"):
-        analyse([wrong])

@@ -15,7 +15,6 @@ from zooter_lite.measure.regret import Part
 from zooter_lite.measure.results import Report, SliceReport, SystemResult
 from zooter_lite.measure.system import Role
 from zooter_lite.report.card import documents, model_card, rewritten_card, with_precision_section
-from zooter_lite.report.readable import in_columns
 from zooter_lite.report.terminal import BAR, conclusion, ranking_table, text_table
 from zooter_lite.router.directory.config import (
     Calibration,
@@ -164,7 +163,3 @@ def test_a_card_that_is_rewritten_keeps_how_the_router_was_fitted() -> None:
     assert report["slices"][0]["systems"][0]["micro"]["value"] == 0.7
     assert b"Made by zooter-lite with `fit --seed 4`" in files["README.md"]
     assert b">70.0<" in files["report.svg"]
-
-
-def test_a_value_with_its_interval() -> None:
-    assert in_columns(Estimate(0.5, math.nan, 0.625)) == " 50.00 [  nan,  62.5]"

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull
 
 from tests.helpers import table
 from zooter_lite.measure.costs import (
@@ -58,16 +57,6 @@ def test_the_hull_is_the_best_mixture_at_every_cost(found: list[tuple[float, flo
         assert height == pytest.approx(best_mixture(known, cost))
 
 
-def test_the_corners_of_the_hull_are_those_of_scipy() -> None:
-    known = np.random.default_rng(0).random((200, 2))
-    corners = known[ConvexHull(known).vertices]
-    cheapest, best = known[known[:, 0].argmin()], known[known[:, 1].argmax()]
-    slope = (best[1] - cheapest[1]) / (best[0] - cheapest[0])
-    above = corners[:, 1] >= cheapest[1] + slope * (corners[:, 0] - cheapest[0]) - 1e-12
-    expected = corners[above & (corners[:, 0] <= best[0])]
-    np.testing.assert_allclose(hull(known), expected[np.argsort(expected[:, 0])])
-
-
 def test_the_hull_leaves_unknown_points_out() -> None:
     found = hull(np.array([[NAN, 9.0], [1.0, 0.5], [0.5, NAN], [1.0, 0.7]]))
     np.testing.assert_array_equal(found, [[1.0, 0.7]])
@@ -81,11 +70,6 @@ def test_the_frontier_equals_its_definition(found: list[tuple[float, float]]) ->
         for cost, reward in found
     ]
     assert pareto(np.array(found)).tolist() == expected
-
-
-def test_unknown_points_are_on_no_frontier_and_hide_nobody() -> None:
-    found = pareto(np.array([[1.0, 0.5], [NAN, 0.9], [0.0, NAN]]))
-    assert found.tolist() == [True, False, False]
 
 
 @given(points)
@@ -175,21 +159,6 @@ def test_costs_and_quality_by_hand() -> None:
     assert found.random_mix == [Point(1.0, 0.25), Point(2.0, 0.5), Point(5.0, 1.0)]
 
 
-def test_a_dominated_system_is_not_on_the_frontier() -> None:
-    rewards = np.array([[0.0, 1.0], [0.0, 1.0]])
-    rows = priced(rewards, np.array([[2.0, 1.0]] * 2))
-    systems = [
-        System("router", "router", rewards[:, 1], np.array([1, 1]), rewards),
-        System("e0", "single", rewards[:, 0], np.array([0, 0])),
-        System("e1", "single", rewards[:, 1], np.array([1, 1])),
-    ]
-    train = (np.array([2.0, 1.0]), np.array([0.0, 1.0]))
-    found = cost_quality(systems, rows, *train, draw(["all"] * 2, 0, 10), "cents")
-    assert found.frontier == ["router", "e1"]
-    assert (found.weak, found.strong) == ("e1", "e1")
-    assert found.systems[0].aiq.value == 1.0
-
-
 def test_intervals_equal_a_plain_loop_with_gaps_in_the_table() -> None:
     random = np.random.default_rng(0)
     rewards, costs = random.random((40, 3)), random.random((40, 3))
@@ -221,14 +190,3 @@ def test_intervals_equal_a_plain_loop_with_gaps_in_the_table() -> None:
     assert (curve.aiq.low, curve.aiq.high) == pytest.approx(
         np.percentile(areas, [2.5, 97.5]), abs=1e-5
     )
-
-
-def test_a_table_without_costs_or_a_router_without_scores_is_an_error() -> None:
-    rows = table([[0.0, 1.0]])
-    router = System("router", "router", np.zeros(1), np.zeros(1, dtype=np.intp), np.zeros((1, 2)))
-    means = np.array([1.0, 2.0])
-    with pytest.raises(ValueError, match="a table with costs and a router with scores"):
-        cost_quality([router], rows, means, means, draw(["all"], 0, 5), "s")
-    unscored, known = replace(router, scores=None), replace(rows, costs=rows.rewards)
-    with pytest.raises(ValueError, match="a table with costs and a router with scores"):
-        cost_quality([unscored], known, means, means, draw(["all"], 0, 5), "s")

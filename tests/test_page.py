@@ -171,10 +171,7 @@ def test_the_leaderboard_falls_and_what_is_unknown_stands_last() -> None:
     [
         ([], "Nothing was evaluated"),
         (["better"], "Routing pays here"),
-        (["worse"], "Routing does not pay here"),
-        (["unclear"], "Routing is not shown to pay here"),
         (["better", "worse", "better"], "Routing pays on 2, does not pay on 1 of 3 test sets"),
-        (["unclear", "unclear"], "Routing is not shown to pay on 2 of 2 test sets"),
     ],
 )
 def test_the_headline_counts_the_test_sets_where_routing_pays(
@@ -246,9 +243,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("value", "digits", "signed", "expected"),
     [
-        (0.5, 1, False, "50.0"),
         (0.0123, 2, True, "+1.23"),
-        (-0.0123, 2, True, "−1.23"),
         (-0.00001, 2, True, "0.00"),
         (123.4, 0, False, "12,340"),
         (math.nan, 1, True, "–"),

@@ -25,39 +25,26 @@ from zooter_lite.router.directory.config import RouterConfig
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training rows
-FOLDS = 3
 
-Ablations = dict[str, dict[str, dict[str, Means]]]  # by setting, then by slice
+Ablations = dict[str, dict[str, dict[str, Means]]]  # by kind, label and slice
 
 
-def base_recipe(config: RouterConfig, has_tags: bool, seed: int = 0) -> Recipe:
-    """Return the recipe that the ablations vary: a linear softmax head, as the paper's router.
+def variants(config: RouterConfig, given: bool, seed: int) -> dict[str, dict[str, Recipe]]:
+    """List the recipes of each ablation by label; they vary the paper's linear softmax head.
 
     Label temperature and beta are those of the router's own fit; the L2 penalty is chosen
-    anew for every refit, so that none suffers from another's.
-
-    Parameters
-    ----------
-    config
-        config.json of the router.
-    has_tags
-        Whether the training rows carry tags; the router's tags are made again of them.
+    anew for every refit, so that none suffers from another's. Tags are made again, unless
+    they are `given` in the table.
     """
-    labels = config.labels
-    given = has_tags and (labels.tags or "").startswith("given")
-    return Recipe(
+    base = Recipe(
         head="linear",
         tags="given" if given else "auto",
-        temperature=labels.temperature or None,
-        beta=labels.beta,
-        folds=FOLDS,
+        temperature=config.labels.temperature or None,
+        beta=config.labels.beta,
+        folds=3,
         seed=seed,
         jobs=1,
     )
-
-
-def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:
-    """List the recipes of each ablation by label: `beta`, `labels` and `kl`."""
     hard = replace(base, labels="hard", beta=1.0)
     beta = {f"beta {value:g}": replace(base, beta=value) for value in BETAS}
     return {
@@ -87,34 +74,28 @@ def ablate(
     train, embeddings = slices[0].known.table, slices[0].known.embeddings
     if train is None or embeddings is None:
         raise DataError(f"{source}: no row has the split 'train', which --ablations fit on")
-    inputs = np.concatenate([one.embeddings for one in slices])
-    ends = np.cumsum([len(one.table) for one in slices])[:-1]
-
-    def means(recipe: Recipe, rows: IntArray) -> dict[str, Means]:
-        """Fit on these training rows; micro and macro mean of the choices on every slice."""
-        head = fit_head(train.take(rows), embeddings[rows], recipe).head
-        chosen = np.split(head.probs(inputs).argmax(axis=1), ends)
-        return {
-            one.name: choice_means(choices, one, seed)
-            for one, choices in zip(slices, chosen, strict=True)
-        }
-
-    base = base_recipe(config, train.tags is not None, seed)
-    kinds = variants(base)
+    given = train.tags is not None and (config.labels.tags or "").startswith("given")
+    kinds = variants(config, given, seed)
     kind: Any = config.head.kind
-    own = replace(base, head=kind, domains=bool(config.head.domains))
-    own = replace(own, tags="best") if base.tags == "given" else own
+    own = replace(kinds["labels"]["soft"], head=kind, domains=bool(config.head.domains))
+    own = replace(own, tags="best") if given else own
     recipes = dict.fromkeys(recipe for of_kind in kinds.values() for recipe in of_kind.values())
-    everything, order = np.arange(len(train)), np.random.default_rng(seed).permutation(len(train))
+    order = np.random.default_rng(seed).permutation(len(train))
     curve: dict[str, list[CurvePoint]] = {}
     with bar(len(recipes) + len(SHARES), "ablations") as progress:
-        fitted = {}
-        for recipe in recipes:
-            fitted[recipe] = means(recipe, everything)
+
+        def means(recipe: Recipe, rows: IntArray) -> dict[str, Means]:
+            """Fit on these training rows; micro and macro mean of the choices on every slice."""
             progress.update(1)
+            head = fit_head(train.take(rows), embeddings[rows], recipe).head
+            return {
+                one.name: choice_means(head.probs(one.embeddings).argmax(axis=1), one, seed)
+                for one in slices
+            }
+
+        fitted = {recipe: means(recipe, np.arange(len(train))) for recipe in recipes}
         for share in SHARES:
             rows = np.sort(order[: round(share * len(train))])
-            progress.update(1)
             try:
                 part = means(own, rows)
             except DataError:  # too few queries, or an expert without a reward among them
@@ -131,12 +112,12 @@ def ablations_of(
     tables: Sequence[RoutedTable], seed: int
 ) -> tuple[dict[str, list[Setting]], dict[str, list[CurvePoint]]]:
     """Refit the heads of all tables: settings by ablation, and means by training rows."""
-    measured: Ablations = {"encoder": _by_encoder(tables, seed)}
+    measured: Ablations = {}
     curves: dict[str, list[CurvePoint]] = {}
     for table in tables:
         varied, curve = ablate(table.slices, table.router.config, seed, table.wanted.source)
         curves |= curve
-        for kind, settings in varied.items():
+        for kind, settings in ({"encoder": _by_encoder(table, seed)} | varied).items():
             for label, values in settings.items():
                 measured.setdefault(kind, {}).setdefault(label, {}).update(values)
     return {
@@ -145,15 +126,14 @@ def ablations_of(
     }, curves
 
 
-def _by_encoder(tables: Sequence[RoutedTable], seed: int) -> dict[str, dict[str, Means]]:
-    """Measure each table's router and the further ones, by their encoder's name."""
+def _by_encoder(table: RoutedTable, seed: int) -> dict[str, dict[str, Means]]:
+    """Measure a table's router and the further ones, by their encoder's name."""
+    names = list(table.encoders.values())
     rows: dict[str, dict[str, Means]] = {}
-    for table in tables:
-        names = list(table.encoders.values())
-        for name, encoder in table.encoders.items():
-            label = f"{encoder} ({name})" if names.count(encoder) > 1 else encoder
-            for one in table.slices:
-                choices = next(s.choices for s in one.systems if s.name == name)
-                if choices is not None:
-                    rows.setdefault(label, {})[one.name] = choice_means(choices, one, seed)
+    for name, encoder in table.encoders.items():
+        label = f"{encoder} ({name})" if names.count(encoder) > 1 else encoder
+        for one in table.slices:
+            choices = next(s.choices for s in one.systems if s.name == name)
+            if choices is not None:
+                rows.setdefault(label, {})[one.name] = choice_means(choices, one, seed)
     return rows

@@ -110,8 +110,9 @@ def cost_quality(
     if table.costs is None or systems[0].scores is None:
         raise ValueError("costs and quality need a table with costs and a router with scores")
     weak, strong = int(np.nanargmin(train_costs)), int(np.nanargmax(train_rewards))
+    both = (table.costs, table.rewards)
     singles = np.repeat(np.arange(len(table.experts))[:, None], len(table), axis=1)
-    of_singles = _measure(singles, table, draws)
+    of_singles = _measure(singles, both, draws)
     cheapest, costs = of_singles[:, weak], of_singles[:, :, 0]
     dearest = np.where(np.isnan(costs), -np.inf, costs).max(axis=1)
     span = np.stack([cheapest[:, 0], dearest], axis=1)
@@ -122,7 +123,7 @@ def cost_quality(
         choices = system.choices[None]
         if system.scores is not None:
             choices = np.concatenate([choices, sweep(system.scores, train_costs)])
-        measured = _measure(choices, table, draws)
+        measured = _measure(choices, both, draws)
         own[system.name] = measured[0, 0]
         curves.append(_curve(system, measured, cheapest, span))
     undominated = pareto(np.stack([*own.values()]))
@@ -232,12 +233,12 @@ def mean_height(outline: Array, low: float, high: float) -> float:
     return float(((heights[1:] + heights[:-1]) / 2 * np.diff(at)).sum() / (high - low))
 
 
-def _measure(choices: IntArray, table: RewardTable, draws: Draws) -> Array:
+def _measure(
+    choices: IntArray, pair: tuple[NDArray[np.float32], NDArray[np.float32]], draws: Draws
+) -> Array:
     """(1 + n_resamples, m, 2) mean cost and reward of choices (m, n): measured, then resampled."""
-    if table.costs is None:
-        raise ValueError("the table has no costs")
     pairs = []
-    for values, other in ((table.costs, table.rewards), (table.rewards, table.costs)):
+    for values, other in (pair, pair[::-1]):
         hidden = np.where(np.isnan(other), np.nan, values)
         columns = np.stack([reward_of(chosen, hidden) for chosen in choices], axis=1)
         whole = np.asarray([micro_mean(column) for column in columns.T])
