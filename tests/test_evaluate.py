@@ -119,16 +119,6 @@ def test_some_subsets_and_no_training_rows(
     assert "kNN" not in out  # it would need training rows
 
 
-def test_a_router_that_is_no_better_is_said_so(
-    router_path: Path, report_of: Any, sample: RewardTable, tmp_path: Path
-) -> None:
-    maths = [i for i in sample.rows("test") if sample.subsets[i] in ("algebra", "calculus")]
-    write_table(sample.take(maths), str(tmp_path / "maths.csv"))
-    report, out = report_of("--router", router_path, "--data", tmp_path / "maths.csv")
-    assert "does NOT reliably beat the best single expert (calculator)" in out
-    assert report["slices"][0]["verdict"]["text"] in out
-
-
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -285,30 +275,6 @@ def test_no_rivals_without_a_report_unless_asked_for(
     assert "ridge per expert" not in report_of("--suite", suite, "--rivals", "off")[1]
     _, page = report_of("--router", router, "--data", data, "--rivals", "on")
     assert "ridge per expert" in page
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("[[table]]", "table 1: name: expected a text"),
-        ('[[table]]\nname = "a"\ndata = "none.csv"\nrouter = "{router}"', "none.csv"),
-        ('[[table]]\nname = "a"\ndata = "toy.jsonl"\nrouter = "no"', "no such router directory"),
-        (
-            '[[table]]\nname = "a"\ndata = "toy.jsonl"\nrouter = "{router}"\n'
-            'groups = {{ g = ["cooking"] }}',
-            "no subset 'cooking', which group 'g' names",
-        ),
-    ],
-)
-def test_a_bad_suite_is_one_line(
-    evaluate: Evaluate, toys: tuple[Path, Path], text: str, expected: str
-) -> None:
-    suite = toys[1].parent / "suite.toml"
-    suite.write_text(text.format(router=toys[0]), "utf-8")
-    code, _, err = evaluate("--suite", suite)
-    assert code == 2
-    assert err.count("\n") == 1
-    assert expected in err
 
 
 def test_the_report_is_one_page(

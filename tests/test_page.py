@@ -188,24 +188,6 @@ def test_parts_that_were_not_measured_are_absent(full: str) -> None:
     assert [heading for heading in headings if heading in whole] == list(headings)
 
 
-def test_one_table_has_the_ranks_beside_the_rewards_and_several_refer_to_the_ranking(
-    full: str,
-) -> None:
-    assert "Macro ×100 MTR %Uplift Role" in words(render(bare()))
-    assert "Macro ×100 Role" in words(full)
-    assert "see the ranking" in words(full)
-
-
-def test_long_prompts_are_folded_and_very_long_ones_cut() -> None:
-    regret = next(iter(example(1).slices.values())).regret
-    worst = [replace(regret.worst[0], query=query) for query in ("a" * 240, "b" * 5000)]
-    text = render(bare(regret=replace(regret, worst=worst)))
-    assert text.count("whole prompt") == 1
-    assert "b" * 4000 in text
-    assert "b" * 4001 not in text
-    assert "(1,000 more characters)" in text
-
-
 def test_a_report_of_unknown_numbers_is_still_a_page() -> None:
     def holed(value: Any) -> Any:
         if is_dataclass(value) and not isinstance(value, type):

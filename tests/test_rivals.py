@@ -17,8 +17,6 @@ from zooter_lite.compare.rivals import (
     clusters,
     fold_rewards,
     hard_labels,
-    logistic,
-    ridge,
     tuned_scores,
 )
 from zooter_lite.compare.torch_rivals import factorise
@@ -128,28 +126,6 @@ def test_many_rows_are_tuned_on_some_and_fitted_on_all(monkeypatch: pytest.Monke
     tuned_scores(Rival("c", count, (1.0, 2.0)), table(rows), rows, rows[:1])
     assert sizes[:-1] == [40] * 2 * FOLDS
     assert sizes[-1] == 70
-
-
-def test_ridge_is_scikit_learns_per_expert() -> None:
-    from sklearn.linear_model import RidgeCV
-
-    embeddings, rewards, _ = heaps(80, 0, 0.3)
-    scores = ridge(embeddings, rewards, embeddings[:7], 1.0)
-    for expert in range(3):
-        seen = ~np.isnan(rewards[:, expert])
-        alone = RidgeCV(alphas=np.logspace(-1, 4, 11)).fit(embeddings[seen], rewards[seen, expert])
-        np.testing.assert_allclose(scores[:, expert], alone.predict(embeddings[:7]))
-
-
-def test_logistic_regression_is_scikit_learns_where_nothing_is_tied() -> None:
-    from sklearn.linear_model import LogisticRegression
-
-    embeddings, rewards, _ = heaps(80, 0)
-    inputs = embeddings.astype(np.float32)
-    alone = LogisticRegression(C=2.0, tol=1e-3).fit(inputs, rewards.argmax(axis=1))
-    np.testing.assert_allclose(
-        logistic(embeddings, rewards, embeddings, 2.0), alone.predict_proba(inputs), atol=1e-6
-    )
 
 
 def test_cluster_means_by_loops() -> None:

@@ -61,17 +61,6 @@ class Regret:
     worst: list[WorstRow]
 
 
-def regrets(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
-    """(n,) best observed reward minus that of the chosen expert; NaN where it was not observed.
-
-    Examples
-    --------
-    >>> regrets(np.array([0, 1]), np.array([[0.25, 1.0], [0.25, 1.0]]))
-    array([0.75, 0.  ])
-    """
-    return np.asarray(np.nanmax(rewards, axis=1) - reward_of(choices, rewards), dtype=np.float64)
-
-
 def confusion(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
     """Cross the oracle's best expert (row) with the chosen one (column): shares of all queries.
 
@@ -115,7 +104,7 @@ def regret(
     draws
         Resamples of the n rows.
     """
-    lost = regrets(choices, table.rewards)
+    lost = np.nanmax(table.rewards, axis=1) - reward_of(choices, table.rewards)
     return Regret(
         mean=mean_estimates(lost[:, None], draws)[0],
         by_subset=_parts(lost, dict(zip(draws.subsets, draws.rows, strict=True)), draws),
