@@ -176,14 +176,6 @@ def test_the_verdict_counts_all_comparisons() -> None:
     assert "(Holm-adjusted p = 0.360). It closes 50% of the gap" in found.text
 
 
-def test_without_training_rows_only_the_best_single_expert_is_known() -> None:
-    found = report_of(slice_of(known=TrainedOn(KNOWN.mean_rewards)))
-    names = [s.name for s in found.systems]
-    assert "best single on train" in names
-    assert not any(name.startswith(("best per subset", "kNN")) for name in names)
-    assert system(found, "router").micro.value == pytest.approx(5.25 / 6)
-
-
 def test_choices_without_a_reward_are_counted_and_left_out() -> None:
     rewards = TEST.rewards.copy()
     rewards[1, 1] = rewards[4, 0] = NAN

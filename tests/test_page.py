@@ -102,16 +102,6 @@ def test_ids_are_unique_and_every_reference_has_its_target(document: Document) -
     assert {v[1:] for _, k, v in document.attributes if k == "href"} <= set(ids)
 
 
-def test_every_colour_is_one_that_both_themes_know(full: str) -> None:
-    light, _, dark = full.partition("@media (prefers-color-scheme: dark)")
-    for name in set(re.findall(r"var\(--(\w\w+)\)", full)) - {"page"}:
-        assert f"--{name}:" in light, name
-        assert f"--{name}:" in dark.partition(".zl-ink")[0], name
-    assert set(re.findall(r"zl-(\w+)", full.partition("</style>")[2])) <= set(
-        re.findall(r"\.zl-(\w+) \{", full)
-    )
-
-
 def test_hostile_text_is_shown_as_text(full: str, document: Document) -> None:
     shown = "".join(document.text)
     for part in (HOSTILE.partition("\u202e")[0], "⟨U+202E⟩", "␀␇␛[31m", "⟨U+D800⟩", "السلام"):

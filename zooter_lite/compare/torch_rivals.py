@@ -34,7 +34,7 @@ def factorise(embeddings: Array, rewards: Array, evaluated: Array, strength: flo
             optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=strength)
             size = min(BATCH, len(inputs))
             for _ in range(max(EPOCHS, -(-STEPS * size // len(inputs)))):
-                for rows in torch.randperm(len(inputs)).split(size):
+                for rows in torch.split(torch.randperm(len(inputs)), size):
                     seen = ~torch.isnan(target[rows])
                     logits = model(inputs[rows])[seen]
                     optimiser.zero_grad()

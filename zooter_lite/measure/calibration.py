@@ -215,14 +215,11 @@ def selective_curve(
         Shares to keep, each in (0, 1].
     """
     known = ~np.isnan(rewards)
-    if not known.any():
-        unknown = [float("nan")] * len(coverages)
-        return SelectiveCurve(list(coverages), unknown, unknown, unknown, float("nan"))
     scores, wanted = np.where(known, confidence, -np.inf), known.sum() * np.asarray(coverages)
     kept = np.stack([kept_weights(scores, part) for part in wanted.tolist()], axis=1)
     weighed = kept * np.nan_to_num(rewards)[:, None]
     resampled = ratio(draws.sums(weighed).sum(axis=1), draws.sums(kept).sum(axis=1))
-    values = weighed.sum(axis=0) / kept.sum(axis=0)
+    values = ratio(weighed.sum(axis=0), kept.sum(axis=0))
     points = [estimate(float(v), column) for v, column in zip(values, resampled.T, strict=True)]
     return SelectiveCurve(
         coverage=list(coverages),

@@ -184,8 +184,7 @@ def measure(columns: Array, draws: Draws) -> Measured:
 
 def mean_estimates(columns: Array, draws: Draws) -> list[Estimate]:
     """Mean of each of the `columns` (n, k) with its interval; NaN counts nowhere."""
-    resampled = draws.means(columns).T
-    return [estimate(micro_mean(c), drawn) for c, drawn in zip(columns.T, resampled, strict=True)]
+    return measure(columns, draws).micro
 
 
 def estimate(value: float, resampled: Array) -> Estimate:
