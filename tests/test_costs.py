@@ -21,8 +21,8 @@ from zooter_lite.measure.costs import (
     pareto,
     sweep,
 )
-from zooter_lite.measure.metrics import draw, reward_of
-from zooter_lite.measure.system import System
+from zooter_lite.measure.metrics import Draws, draw, reward_of
+from zooter_lite.measure.system import System, TrainedOn
 from zooter_lite.table.reward_table import RewardTable
 
 Array = NDArray[np.float64]
@@ -111,6 +111,16 @@ def priced(rewards: Array, costs: Array) -> RewardTable:
     return replace(table(rewards), costs=np.asarray(costs, dtype=np.float32))
 
 
+def quality_of(
+    systems: list[System], rows: RewardTable, train_costs: list[float], draws: Draws
+) -> CostQuality:
+    """Measure with these mean costs on train, where the last expert is the best."""
+    train = TrainedOn(np.array([0.2, 0.5, 0.9]), priced(np.zeros((1, 3)), np.array([train_costs])))
+    found = cost_quality(systems, rows, train, draws)
+    assert found is not None
+    return found
+
+
 def by_hand() -> CostQuality:
     rewards = np.array([[0.0, 1.0, 1.0], [0.5, 0.5, 1.0], [0.25, 0.0, 1.0], [0.25, 0.5, 1.0]])
     costs = np.tile([1.0, 2.0, 5.0], (4, 1))
@@ -123,13 +133,12 @@ def by_hand() -> CostQuality:
         System("oracle", "bound", rewards.max(axis=1), None, None),
     ]
     draws = draw([*"abcd"], 0, 20)  # one row per subset: every resample is the table itself
-    train = (np.array([1.0, 2.0, 5.0]), np.array([0.2, 0.5, 0.9]))
-    return cost_quality(systems, rows, *train, draws, "cents")
+    return quality_of(systems, rows, [1.0, 2.0, 5.0], draws)
 
 
 def test_costs_and_quality_by_hand() -> None:
     found = by_hand()
-    assert (found.weak, found.strong, found.unit) == ("e0", "e2", "cents")
+    assert (found.weak, found.strong, found.unit) == ("e0", "e2", "the table's unit")
     assert [system.name for system in found.systems] == ["router", "e0", "e1", "e2"]
     router, cheapest, middle, dearest = found.systems
     assert router.points[0] == Point(2.25, 0.6875)  # rewards 1, .5, 1, .25; costs 2, 1, 5, 1
@@ -160,7 +169,7 @@ def test_intervals_equal_a_plain_loop_with_gaps_in_the_table() -> None:
     router = System("router", "router", np.zeros(40), scores.argmax(axis=1), scores)
     draws = draw(["all"] * 40, 0, 60)
     prices = np.array([0.5, 1.0, 1.5])
-    found = cost_quality([router], rows, prices, np.array([0.1, 0.2, 0.3]), draws, "s")
+    found = quality_of([router], rows, prices.tolist(), draws)
     every = np.concatenate(
         [scores.argmax(axis=1)[None], sweep(scores, prices), np.zeros((1, 40), int)]
     )

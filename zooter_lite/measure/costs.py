@@ -17,10 +17,11 @@ from zooter_lite.measure.metrics import (
     micro_mean,
     reward_of,
 )
-from zooter_lite.measure.system import Role, System
+from zooter_lite.measure.system import Role, System, TrainedOn
 from zooter_lite.table.reward_table import RewardTable
 
 SWEEP = 32  # points of a cost-quality curve
+UNIT = "the table's unit"  # a reward table does not name it
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,8 @@ class CostQuality:
 
 
 def cost_quality(
-    systems: Sequence[System],
-    table: RewardTable,
-    train_costs: Array,
-    train_rewards: Array,
-    draws: Draws,
-    unit: str,
-) -> CostQuality:
+    systems: Sequence[System], table: RewardTable, train: TrainedOn, draws: Draws
+) -> CostQuality | None:
     """Measure the trade between cost and quality of every system that chooses experts.
 
     A row counts for a choice where both its reward and its cost were observed. Where some
@@ -98,19 +94,20 @@ def cost_quality(
     systems
         The router first, with scores. Those without choices (bounds) are left out.
     table
-        The n evaluated rows, with costs.
-    train_costs, train_rewards
-        (n_experts,) mean cost and reward of each expert on train: all that a choice may
-        know of what an answer will cost. NaN where unknown.
+        The n evaluated rows.
+    train
+        Mean costs and rewards on train are all that a choice may know of an answer.
     draws
         Resamples of the n rows.
-    unit
-        Of the costs, in words.
+
+    Returns
+    -------
+    None where the rows or train have no costs.
     """
-    if table.costs is None or systems[0].scores is None:
-        raise ValueError("costs and quality need a table with costs and a router with scores")
-    weak, strong = int(np.nanargmin(train_costs)), int(np.nanargmax(train_rewards))
-    both = (table.costs, table.rewards)
+    train_costs = train.mean_costs
+    if table.costs is None or np.isnan(table.costs).all() or train_costs is None:
+        return None
+    weak, both = int(np.nanargmin(train_costs)), (table.costs, table.rewards)
     singles = np.repeat(np.arange(len(table.experts))[:, None], len(table), axis=1)
     of_singles = _measure(singles, both, draws)
     cheapest, costs = of_singles[:, weak], of_singles[:, :, 0]
@@ -132,8 +129,8 @@ def cost_quality(
         frontier=[name for name, best in zip(own, undominated, strict=True) if best],
         random_mix=_points(hull(of_singles[0])),
         weak=table.experts[weak],
-        strong=table.experts[strong],
-        unit=unit,
+        strong=table.experts[train.best_single],
+        unit=UNIT,
     )
 
 

@@ -198,7 +198,7 @@ def _costs(costs: CostQuality) -> Figure:
     dots = [(cost, Dot(100 * reward)) for cost, reward, _ in experts]
     series.append(Series(dots, "single", "single experts", line=False, numbered=True))
     title = "Cost against quality"
-    axes = (f"cost ({costs.unit})" if costs.unit else "cost", REWARD)
+    axes = (f"cost ({costs.unit})", REWARD)
     names = ", ".join(f"{place} {name}" for place, (*_, name) in enumerate(experts, start=1))
     return Figure(title, plane(title, series, axes), names)
 
