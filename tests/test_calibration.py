@@ -13,7 +13,6 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
 from zooter_lite.measure.calibration import (
-    best_share,
     calibration,
     equal_mass_bins,
     kept_weights,
@@ -34,13 +33,6 @@ def sample(n: int, seed: int = 0) -> tuple[Array, Array]:
     random = np.random.default_rng(seed)
     confidence = random.random(n)
     return confidence, (random.random(n) < 0.9 * confidence).astype(np.float64)
-
-
-def test_best_share_by_hand() -> None:
-    rewards = np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.5], [NAN, 0.2, 0.1], [0.0, 0.0, 0.0]])
-    found = best_share(np.array([0, 1, 1, 2]), rewards)
-    np.testing.assert_allclose(found, [0.5, 0.0, 1.0, 1 / 3])
-    np.testing.assert_allclose(best_share(np.array([0, 0, 0, 0]), rewards)[2], NAN)
 
 
 def test_bins_and_brier_are_those_of_scikit_learn() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zooter_lite.measure.calibration import best_share, calibration, selective_curve
+from zooter_lite.labels.soft import harden
+from zooter_lite.measure.calibration import calibration, selective_curve
 from zooter_lite.measure.costs import cost_quality
 from zooter_lite.measure.entropy import entropy_curve
 from zooter_lite.measure.metrics import (
@@ -187,7 +188,7 @@ def calibration_pair(one: Slice, choices: IntArray, draws: Draws) -> Calibration
     logs = one.temperature * np.log(np.maximum(one.probs.astype(np.float64), 1e-30))
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
     before = powers / powers.sum(axis=1, keepdims=True)
-    events = best_share(choices, one.table.rewards)
+    events = reward_of(choices, harden(one.table.rewards))  # is the chosen expert a best one
     return CalibrationPair(
         *(calibration(reward_of(choices, p), events, draws) for p in (before, one.probs))
     )

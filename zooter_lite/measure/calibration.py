@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zooter_lite.measure.metrics import (
     UNKNOWN,
@@ -92,24 +91,6 @@ class SelectiveCurve:
     overall: float
 
 
-def best_share(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
-    """(n,) the event that calibration is about: is the chosen expert a best one.
-
-    Where k experts tie for the best observed reward each of them is it by 1/k, so that the
-    events of all experts of a query sum to 1 as their probabilities do. NaN where the chosen
-    expert's reward was not observed.
-
-    Examples
-    --------
-    >>> best_share(np.array([0, 1]), np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.5]]))
-    array([0.5, 0. ])
-    """
-    best = rewards == np.nanmax(rewards, axis=1, keepdims=True)
-    rows = np.arange(len(rewards))
-    share = best[rows, choices] / best.sum(axis=1)
-    return np.asarray(np.where(np.isnan(rewards[rows, choices]), np.nan, share))
-
-
 def calibration(confidence: Array, events: Array, draws: Draws, n_bins: int = BINS) -> Calibration:
     """Compare probabilities with what happened.
 
@@ -126,7 +107,7 @@ def calibration(confidence: Array, events: Array, draws: Draws, n_bins: int = BI
     confidence
         (n,) probability of the chosen expert.
     events
-        (n,) in [0, 1], such as `best_share`; rows with NaN count nowhere.
+        (n,) in [0, 1]: is the chosen expert a best one, 1/k where k tie. NaN counts nowhere.
     draws
         Resamples of the n rows.
     n_bins
@@ -142,10 +123,14 @@ def calibration(confidence: Array, events: Array, draws: Draws, n_bins: int = BI
     off = members * np.nan_to_num(gaps)[:, None]
     rows = draws.sums(known.astype(np.float64)[:, None]).sum(axis=(1, 2))
     resampled = np.abs(draws.sums(off).sum(axis=1)).sum(axis=1) / np.maximum(rows, 1)
+    ece = float(np.abs(off.sum(axis=0)).sum() / known.sum())
+    around = estimate(ece, resampled)
     # if every event came with its probability: E|x| of a normal x in each bin
     deviations = np.sqrt(members.T @ (confidence * (1 - confidence)))
     return Calibration(
-        ece=_basic(float(np.abs(off.sum(axis=0)).sum() / known.sum()), resampled),
+        ece=Estimate(
+            ece, max(0.0, min(ece, 2 * ece - around.high)), max(ece, 2 * ece - around.low)
+        ),
         noise=float(np.sqrt(2 / np.pi) * deviations.sum() / known.sum()),
         brier=mean_estimates((gaps**2)[:, None], draws)[0],
         bins=[ReliabilityBin(*part) for part in binned_means(confidence, events, places, draws)],
@@ -187,13 +172,6 @@ def equal_mass_bins(values: Array, n_bins: int) -> IntArray:
     places = np.full(len(values), -1, dtype=np.intp)
     places[known] = np.unique(bins, return_inverse=True)[1]
     return places
-
-
-def _basic(value: float, resampled: Array) -> Estimate:
-    """Attach the basic bootstrap interval of a statistic that is never negative."""
-    around = estimate(value, resampled)
-    low, high = 2 * value - around.high, 2 * value - around.low
-    return Estimate(value, max(0.0, min(value, low)), max(value, high))
 
 
 def selective_curve(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.labels.soft import harden
 from zooter_lite.measure.metrics import Array, Draws, Estimate, mean_estimates, reward_of
 from zooter_lite.table.reward_table import RewardTable
 
@@ -78,10 +79,8 @@ def confusion(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Ar
     -------
     (n_experts, n_experts), sums to 1.
     """
-    best = (rewards == np.nanmax(rewards, axis=1, keepdims=True)).astype(np.float64)
-    best /= best.sum(axis=1, keepdims=True)
     chosen = np.eye(rewards.shape[1])[choices]
-    return np.asarray(best.T @ chosen / len(rewards))
+    return np.asarray(np.nan_to_num(harden(rewards)).T @ chosen / len(rewards))
 
 
 def regret(
