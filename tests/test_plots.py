@@ -68,13 +68,6 @@ def test_a_curve_goes_through_its_values_and_its_band_through_the_ends() -> None
     assert heights == pytest.approx(expected, abs=0.2)
 
 
-@pytest.mark.parametrize("points", [[], [(math.nan, Dot(1))], [(5.0, Dot(7)), (5.0, Dot(7))]])
-def test_nothing_or_one_value_is_still_a_picture(points: list[tuple[float, Dot]]) -> None:
-    ElementTree.fromstring(plane("label", [Series(points)], ("x", "y")).inline())
-    rows = [Row("", [dot]) for _, dot in points]
-    ElementTree.fromstring(named_rows("label", rows, "points").inline())
-
-
 def test_axes_name_round_numbers_few_enough_to_be_apart() -> None:
     for high in (0.003, 0.07, 1.0, 33.0, 1_234_567.0):
         drawing = plane("label", [Series([(0, Dot(0)), (high, Dot(1))])], ("x", "y"))
