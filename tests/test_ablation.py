@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import table, toy_config, toy_head, units
-from zooter_lite.compare.ablation import BETAS, ablate, base_recipe, variants
+from zooter_lite.compare.ablation import BETAS, ablate, variants
 from zooter_lite.compare.analysis import choice_means
 from zooter_lite.compare.routed import sliced
 from zooter_lite.errors import DataError
@@ -32,30 +32,18 @@ def heaps(n: int, seed: int) -> tuple[RewardTable, FloatArray, NDArray[np.intp]]
     return table(rewards), points.astype(np.float32), heap
 
 
-def test_the_base_is_the_papers_head_under_the_routers_labels() -> None:
-    base = base_recipe(CONFIG, has_tags=True, seed=3)
+def test_each_ablation_varies_one_thing_of_the_papers_head() -> None:
+    recipes = variants(CONFIG, given=False, seed=3)
+    base = recipes["labels", "soft"]
     assert (base.head, base.labels, base.kl) == ("linear", "soft", "label-router")
     assert (base.tags, base.temperature, base.beta, base.l2) == ("auto", 0.5, 0.3, None)
-    given = replace(CONFIG, labels=replace(LABELS, tags="given"))
-    assert base_recipe(given, has_tags=True).tags == "given"
-    assert base_recipe(given, has_tags=False).tags == "auto"
-    bare = base_recipe(toy_config(toy_head("linear")), has_tags=True)
-    assert (bare.tags, bare.temperature, bare.beta) == ("auto", None, 1.0)
-
-
-def test_each_ablation_varies_one_thing() -> None:
-    base = base_recipe(CONFIG, has_tags=False)
-    found = variants(base)
-    assert list(found) == ["beta", "labels", "kl"]
-    assert [r.beta for label, r in found["beta"].items() if label != "hard label"] == list(BETAS)
-    for recipe in list(found["beta"].values())[1:]:
-        assert replace(recipe, beta=base.beta) == base
     hard = replace(base, labels="hard", beta=1.0)
-    assert found["labels"] == {"soft": base, "hard": hard}
-    assert found["beta"]["hard label"] == hard
-    for recipe in found["kl"].values():
-        assert replace(recipe, kl="label-router") == base
-    assert len({recipe.kl for recipe in found["kl"].values()}) == 2
+    assert list(recipes.values()) == [
+        *(hard, *(replace(base, beta=beta) for beta in BETAS)),
+        *(base, hard),
+        *(base, replace(base, kl="router-label")),
+    ]
+    assert variants(CONFIG, given=True, seed=3)["labels", "soft"] == replace(base, tags="given")
 
 
 def slice_of(n: int) -> tuple[Slice, NDArray[np.intp]]:
@@ -74,10 +62,8 @@ def test_every_variant_learns_two_heaps_and_the_curve_ends_with_all_rows(
     one, best = slice_of(60)
     varied, curve = ablate([one], CONFIG, 0, "t.csv")
     expected = choice_means(best, one, 0)
-    assert [*varied] == ["beta", "labels", "kl"]
-    for settings in varied.values():
-        for values in settings.values():
-            assert values == {"toy test": expected}
+    assert len(varied) == 7
+    assert all(values == {"toy test": expected} for values in varied.values())
     points = curve["toy test"]
     assert [point.rows for point in points] == [6, 15, 30, 60]
     assert points[-1].micro == expected.micro
@@ -94,9 +80,9 @@ def test_a_refit_is_the_fit_and_a_part_that_is_too_small_is_left_out(
     noisy = replace(train, rewards=np.random.default_rng(0).random((24, 3)).astype(np.float32))
     part = replace(one, known=replace(one.known, table=noisy))
     varied, curve = ablate([part], CONFIG, 0, "t.csv")
-    head = fit_head(noisy, embeddings, base_recipe(CONFIG, has_tags=False)).head
+    head = fit_head(noisy, embeddings, variants(CONFIG, False, 0)["labels", "soft"]).head
     expected = choice_means(head.logits(part.embeddings).argmax(axis=1), part, 0)
-    assert varied["labels"]["soft"]["toy test"] == expected
+    assert varied["labels", "soft"]["toy test"] == expected
     assert [point.rows for point in curve["toy test"]] == [6, 12, 24]  # two rows: no three folds
 
 

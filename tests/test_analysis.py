@@ -11,11 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import table
-from zooter_lite.compare.analysis import analyse, choice_means, verdict
+from zooter_lite.compare.analysis import analyse, verdict
 from zooter_lite.compare.routed import sliced
 from zooter_lite.labels.diagnostics import observed_mean
-from zooter_lite.measure.metrics import Estimate, draw, plain
-from zooter_lite.measure.ranks import ranking
+from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.results import SliceReport, SystemResult
 from zooter_lite.measure.significance import Gap
 from zooter_lite.measure.system import BEST_SINGLE, Slice, TrainedOn
@@ -177,14 +176,6 @@ def test_the_verdict_counts_all_comparisons() -> None:
     assert "(Holm-adjusted p = 0.360). It closes 50% of the gap" in found.text
 
 
-def test_without_training_rows_only_the_best_single_expert_is_known() -> None:
-    found = report_of(slice_of(known=TrainedOn(KNOWN.mean_rewards)))
-    names = [s.name for s in found.systems]
-    assert "best single on train" in names
-    assert not any(name.startswith(("best per subset", "kNN")) for name in names)
-    assert system(found, "router").micro.value == pytest.approx(5.25 / 6)
-
-
 def test_choices_without_a_reward_are_counted_and_left_out() -> None:
     rewards = TEST.rewards.copy()
     rewards[1, 1] = rewards[4, 0] = NAN
@@ -196,17 +187,6 @@ def test_choices_without_a_reward_are_counted_and_left_out() -> None:
     )
     assert system(found, "oracle").micro.value == pytest.approx(5.5 / 6)
     assert "1 rows are left out of its mean" in found.verdict.text
-
-
-def test_the_gap_is_taken_over_shared_rows() -> None:
-    # the router goes to e1 everywhere; it was observed on the last two rows only
-    holes = table([[0.9, NAN], [0.9, NAN], [0.2, 0.5], [0.4, 0.5]])
-    probs = np.tile(np.asarray([0.1, 0.9], dtype=np.float32), (4, 1))
-    known = TrainedOn(np.array([0.6, 0.5]))
-    found = report_of(slice_of(holes, probs, known))
-    gap = gap_of(found, "best single on train")
-    assert gap.value == pytest.approx(0.2)  # mean of 0.5 - 0.2 and 0.5 - 0.4, not 0.5 - 0.6
-    assert system(found, "router").unobserved == 2
 
 
 def test_everything_is_compared_over_shared_rows() -> None:
@@ -239,10 +219,6 @@ def test_the_best_rival_is_the_closest_on_shared_rows() -> None:
     assert best.name == "closest"
 
 
-def test_nothing_to_gain_has_no_gap() -> None:
-    assert math.isnan(report_of(slice_of(table(np.full((6, 3), 0.5)))).gap_closed)
-
-
 def test_an_expert_that_the_split_never_observed_does_not_stop_the_report() -> None:
     rewards = np.column_stack([np.tile([1.0, 0.0], 10), np.full(20, NAN), np.full(20, 0.2)])
     known = TrainedOn(np.array([0.1, 0.9, 0.2]))
@@ -270,44 +246,6 @@ def test_costs_are_described_where_there_are_some() -> None:
     assert report_of(slice_of(nothing, known=known)).costs is None
 
 
-def test_ranking_over_two_slices_by_hand() -> None:
-    first = slice_of(groups={"m": "one", "n": "two"})
-    second = slice_of(table([[0, 1, 0], [1, 0, 0]], subsets=["p", "q"]), PROBS[:2], split="ood")
-    slices = [first, second]
-    draws = [draw(part.table.subsets, [0, i]) for i, part in enumerate(slices)]
-    found = ranking(slices, draws)
-    assert (found.subsets, found.slices) == (5, ["toy test", "toy ood"])
-    names = ["router", "best single on train", "best per subset on train", "kNN",
-             "always e0", "always e2"]  # fmt: skip
-    assert [s.name for s in found.systems] == names  # e1 is the best single of both
-    means = []
-    for part in slices:
-        for subset in sorted(set(part.table.subsets)):
-            rows = [i for i, s in enumerate(part.table.subsets) if s == subset]
-            by_name = {s.name: s.rewards for s in part.systems}
-            means.append([by_name[name][rows].mean() for name in names])
-    for place, row in enumerate(found.systems):
-        ranks, first_places = [], []
-        for task in means:
-            better = sum(other > task[place] + 1e-9 for other in task)
-            tied = sum(abs(other - task[place]) <= 1e-9 for other in task)
-            ranks.append(better + (tied + 1) / 2)
-            first_places.append(better == 0)
-        assert row.mtr.value == pytest.approx(np.mean(ranks))
-        assert row.uplift.value == pytest.approx(np.mean(first_places))
-        assert row.average.value == pytest.approx(np.mean([task[place] for task in means]))
-        assert row.groups == pytest.approx({"one": ranks[0], "two": ranks[1]})
-
-
-def test_singles_drop_out_of_the_ranking_where_the_experts_differ() -> None:
-    other = replace(TEST, experts=["x", "y", "z"])
-    slices = [slice_of(), slice_of(other, split="other")]
-    found = ranking(slices, [draw(TEST.subsets, [0, i]) for i in range(2)])
-    assert [s.name for s in found.systems] == [
-        "router", "best single on train", "best per subset on train", "kNN",
-    ]  # fmt: skip
-
-
 def test_a_report_as_json() -> None:
     report = replace(analyse([slice_of()]), made={"seed": 3}, notes=["a note"])
     values = report.to_dict()
@@ -320,32 +258,3 @@ def test_a_report_as_json() -> None:
     assert one["systems"][0]["micro"]["value"] == report.slices["test"].router.micro.mean
     assert set(analyse([slice_of()], by_split=False).slices) == {"toy test"}
     assert analyse([]).to_dict()["ranking"]["systems"] == []
-
-
-def test_choice_means_are_those_of_a_system_with_these_choices() -> None:
-    one = slice_of()
-    choices = np.asarray([1, 1, 2, 0, 2, 0])
-    rewards = [0, 1, 0.5, 0, 1, 1]
-    found = choice_means(choices, one, 0)
-    assert found.micro.value == pytest.approx(np.mean(rewards))
-    assert found.macro.value == pytest.approx(np.mean([np.mean(rewards[:4]), 1, 1]))
-    assert found.micro.low <= found.micro.value <= found.micro.high
-
-
-def test_plain_is_what_json_holds() -> None:
-    made = {
-        "a": np.float32(0.5),
-        "b": [np.int64(3), NAN, float("inf"), None, True],
-        "c": np.asarray([[1.0, NAN]]),
-        "d": ("x", {"y": np.bool_(True)}),
-    }
-    assert plain(made) == {
-        "a": 0.5, "b": [3, None, None, None, True], "c": [[1.0, None]], "d": ["x", {"y": True}],
-    }  # fmt: skip
-
-
-def test_the_first_system_must_choose() -> None:
-    one = slice_of()
-    wrong = replace(one, systems=[s for s in one.systems if s.choices is None])
-    with pytest.raises(ValueError, match="the first system must be a router"):
-        analyse([wrong])

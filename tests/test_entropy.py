@@ -31,21 +31,6 @@ def test_bins_by_hand() -> None:
     assert second.count == 2
 
 
-def test_the_curve_equals_a_plain_computation() -> None:
-    random = np.random.default_rng(0)
-    rewards = random.normal(size=(200, 4))
-    choices = random.integers(4, size=200)
-    found = entropy_curve(rewards, choices, draw(["all"] * 200, 0, 50), n_bins=4)
-    entropies = np.array([scipy_entropy(row) for row in softmax(rewards)])
-    quality = np.array([row[c] - row.mean() for row, c in zip(rewards, choices, strict=True)])
-    for quarter, bin_ in zip(np.array_split(np.argsort(entropies), 4), found.bins, strict=True):
-        assert bin_.count == 50
-        assert bin_.entropy == pytest.approx(entropies[quarter].mean())
-        assert bin_.quality == pytest.approx(quality[quarter].mean())
-        assert bin_.quality_low < bin_.quality < bin_.quality_high
-    assert found.spearman.value == pytest.approx(spearmanr(entropies, quality).statistic)
-
-
 def test_spearman_is_that_of_scipy_on_every_resample() -> None:
     random = np.random.default_rng(1)
     first = random.integers(6, size=40).astype(np.float64)

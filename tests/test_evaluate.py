@@ -76,21 +76,20 @@ def test_evaluate_agrees_with_the_report_of_the_fit(router_path: Path, report_of
     assert "beats the best single expert (calculator)" in out
 
 
-@pytest.mark.parametrize("precision", ["int8", "auto"])
 def test_the_precision_is_what_is_evaluated_and_stated(
-    router_path: Path, report_of: Any, sample: RewardTable, precision: Any
+    router_path: Path, report_of: Any, sample: RewardTable
 ) -> None:
-    options = ("--data", sample_path(), "--split", "shift", "--precision", precision)
+    options = ("--data", sample_path(), "--split", "shift", "--precision", "auto")
     report, out = report_of("--router", router_path, *options)
-    assert report["made"]["precision"] == precision
+    assert report["made"]["precision"] == "auto"
     # the same mean from the library, by hand
     shift = sample.take(sample.rows("shift"))
-    decisions = Router.load(router_path, precision).route(shift.queries)
+    decisions = Router.load(router_path, "auto").route(shift.queries)
     places = [shift.experts.index(decision.expert) for decision in decisions]
     mean = shift.rewards[np.arange(len(shift)), places].mean()
     assert report["slices"][0]["systems"][0]["micro"]["value"] == pytest.approx(float(mean))
-    assert f"router: {router_path}, {precision}\n" in out
-    assert ("% of the queries answered again in fp32" in out) == (precision == "auto")
+    assert f"router: {router_path}, auto\n" in out
+    assert "% of the queries answered again in fp32" in out
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -120,29 +119,15 @@ def test_some_subsets_and_no_training_rows(
     assert "kNN" not in out  # it would need training rows
 
 
-def test_a_router_that_is_no_better_is_said_so(
-    router_path: Path, report_of: Any, sample: RewardTable, tmp_path: Path
-) -> None:
-    maths = [i for i in sample.rows("test") if sample.subsets[i] in ("algebra", "calculus")]
-    write_table(sample.take(maths), str(tmp_path / "maths.csv"))
-    report, out = report_of("--router", router_path, "--data", tmp_path / "maths.csv")
-    assert "does NOT reliably beat the best single expert (calculator)" in out
-    assert report["slices"][0]["verdict"]["text"] in out
-
-
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
         (("--split", "validation"), "no row has the split 'validation'; found ood, test, train"),
-        (("--subsets", "cooking"), "split 'ood' has no subset 'cooking'; found "),
         (("--data", "missing.parquet"), "missing.parquet: no such file"),
         (("--router", "missing"), "missing: no such router directory"),
         (("--seed", "-1"), "--seed -1"),
-        (("--json", "no/such/folder/r.json"), "no/such/folder/r.json: cannot write"),
         (("--report", "no/such/folder/r.html"), "no/such/folder/r.html: cannot write"),
-        (("--also", "missing"), "missing: no such router directory"),
         (("--data", ""), "--data: expected --router and --data, or --suite"),
-        (("--router", ""), "--router: expected --router and --data, or --suite"),
         (("--suite", "s.toml"), "--router with --suite: the suite file names it for each table"),
         (("--data", "{folder}/other.csv"), "no column 'reward:ant'"),
     ],
@@ -212,8 +197,8 @@ def test_a_suite_ends_in_one_report(
     assert set(first["subset_rows"]) - set(again["subset_rows"]) == {"arithmetic"}
     assert first["groups"] == {"algebra": "maths", "arithmetic": "maths"}
     rivals = ["logistic regression", "MLP", "ridge per expert", "SVM (RBF)", "k-means clusters",
-              "matrix factorisation", "RouterDC head"]  # fmt: skip
-    assert [s["name"] for s in first["systems"]][4:11] == rivals
+              "matrix factorisation"]  # fmt: skip
+    assert [s["name"] for s in first["systems"]][4:10] == rivals
     for one in report["slices"]:
         scores = {s["name"]: s["micro"]["value"] for s in one["systems"]}
         assert max(scores.values()) == scores["oracle"]
@@ -284,36 +269,12 @@ def test_no_rivals_without_a_report_unless_asked_for(
     report_of: Any, toys: tuple[Path, Path]
 ) -> None:
     router, data = toys
-    assert "RouterDC" not in report_of("--router", router, "--data", data)[1]
+    assert "ridge per expert" not in report_of("--router", router, "--data", data)[1]
     suite = data.parent / "suite.toml"
     suite.write_text(f'[[table]]\nname = "t"\ndata = "toy.jsonl"\nrouter = "{router}"', "utf-8")
-    assert "RouterDC" not in report_of("--suite", suite, "--rivals", "off")[1]
+    assert "ridge per expert" not in report_of("--suite", suite, "--rivals", "off")[1]
     _, page = report_of("--router", router, "--data", data, "--rivals", "on")
-    assert "RouterDC" in page
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("[[table]]", "table 1: name: expected a text"),
-        ('[[table]]\nname = "a"\ndata = "none.csv"\nrouter = "{router}"', "none.csv"),
-        ('[[table]]\nname = "a"\ndata = "toy.jsonl"\nrouter = "no"', "no such router directory"),
-        (
-            '[[table]]\nname = "a"\ndata = "toy.jsonl"\nrouter = "{router}"\n'
-            'groups = {{ g = ["cooking"] }}',
-            "no subset 'cooking', which group 'g' names",
-        ),
-    ],
-)
-def test_a_bad_suite_is_one_line(
-    evaluate: Evaluate, toys: tuple[Path, Path], text: str, expected: str
-) -> None:
-    suite = toys[1].parent / "suite.toml"
-    suite.write_text(text.format(router=toys[0]), "utf-8")
-    code, _, err = evaluate("--suite", suite)
-    assert code == 2
-    assert err.count("\n") == 1
-    assert expected in err
+    assert "ridge per expert" in page
 
 
 def test_the_report_is_one_page(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -45,25 +44,6 @@ def test_about_one_letter_in_twenty_is_mistyped() -> None:
     letters = sum(len(word.strip(".")) for word in PROSE.split()) / len(words)
     assert wrong == pytest.approx(1 - 0.95**letters, abs=0.03)
     assert after.count("42") == 60  # numbers stay
-
-
-class Always(random.Random):
-    """Mistypes every letter, and takes the given kind of the three."""
-
-    def __init__(self, kind: int) -> None:
-        super().__init__(0)
-        self.kind = kind
-
-    def random(self) -> float:
-        return 0.0
-
-    def choice(self, seq: Any) -> Any:
-        return seq[self.kind] if isinstance(seq, tuple) else seq[0]
-
-
-@pytest.mark.parametrize(("kind", "expected"), [(0, "Arw ok"), (1, " ok"), (2, "SSeeee ok")])
-def test_each_typo_by_hand(kind: int, expected: str) -> None:
-    assert typos("See ok", Always(kind)) == expected.replace("rw", "ww")
 
 
 def test_noise_depends_on_the_seed_and_on_the_query_alone() -> None:

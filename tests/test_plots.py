@@ -68,13 +68,6 @@ def test_a_curve_goes_through_its_values_and_its_band_through_the_ends() -> None
     assert heights == pytest.approx(expected, abs=0.2)
 
 
-@pytest.mark.parametrize("points", [[], [(math.nan, Dot(1))], [(5.0, Dot(7)), (5.0, Dot(7))]])
-def test_nothing_or_one_value_is_still_a_picture(points: list[tuple[float, Dot]]) -> None:
-    ElementTree.fromstring(plane("label", [Series(points)], ("x", "y")).inline())
-    rows = [Row("", [dot]) for _, dot in points]
-    ElementTree.fromstring(named_rows("label", rows, "points").inline())
-
-
 def test_axes_name_round_numbers_few_enough_to_be_apart() -> None:
     for high in (0.003, 0.07, 1.0, 33.0, 1_234_567.0):
         drawing = plane("label", [Series([(0, Dot(0)), (high, Dot(1))])], ("x", "y"))
@@ -123,14 +116,14 @@ def test_costs_draw_the_largest_areas_and_number_the_experts_from_the_cheapest_o
     one = replace(one_slice(), costs=replace(costs, systems=systems))
     figure = of_slice(one)["costs"]
     assert figure.note == "1 low, 2 dear"
-    named = [words for words in texts(figure.drawings[0]) if re.match(r"b\d|mine|best|dear", words)]
+    named = [words for words in texts(figure.drawing) if re.match(r"b\d|mine|best|dear", words)]
     assert named == ["mine", "b4", "b3", "b2"]
-    assert len(shapes(figure.drawings[0], "single")) == 2
+    assert len(shapes(figure.drawing, "single")) == 2
 
 
 def test_the_best_single_expert_stands_in_a_figure_once() -> None:
     figures = of_slice(one_slice())
     for name in ("systems", "gaps"):
-        words = texts(figures[name].drawings[0])
+        words = texts(figures[name].drawing)
         assert sum(text.startswith("best single on") for text in words) == 1
         assert f"always {one_slice().best_expert}" not in " ".join(words)

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix
 
 from tests.helpers import table
 from zooter_lite.measure.metrics import draw, estimate
-from zooter_lite.measure.regret import Regret, confusion, regret, regrets
+from zooter_lite.measure.regret import Regret, confusion, regret
 from zooter_lite.table.reward_table import RewardTable
 
 NAN = float("nan")
-
-
-def test_regrets_by_hand() -> None:
-    rewards = np.array([[0.25, 1.0], [0.25, 1.0], [0.5, NAN], [NAN, 0.5]])
-    np.testing.assert_array_equal(regrets(np.array([0, 1, 0, 0]), rewards), [0.75, 0.0, 0.0, NAN])
 
 
 def test_confusion_by_hand() -> None:
@@ -28,13 +21,6 @@ def test_confusion_by_hand() -> None:
     third = 1 / 3
     expected = np.array([[1.0, 0.5, third], [0.0, 0.5, third], [1.0, 0.0, third]]) / 4
     np.testing.assert_allclose(found, expected)
-
-
-def test_confusion_without_ties_is_that_of_scikit_learn() -> None:
-    random = np.random.default_rng(0)
-    rewards, choices = random.random((200, 4)), random.integers(4, size=200)
-    expected = confusion_matrix(rewards.argmax(axis=1), choices, normalize="all")
-    np.testing.assert_allclose(confusion(choices, rewards), expected)
 
 
 def regret_of(rows: RewardTable, choices: list[int], probability: list[float]) -> Regret:
@@ -81,23 +67,6 @@ def test_worst_rows_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (first.best, first.best_reward, first.regret) == ("e1", 1.0, 1.0)
     monkeypatch.setattr("zooter_lite.measure.regret.WORST", 1)
     assert [row.query_id for row in regret_of(rows, [1, 0, 0, 0, 0], surest).worst] == ["1"]
-
-
-def test_the_parts_belong_together() -> None:
-    random = np.random.default_rng(0)
-    subsets = [str(s) for s in random.choice([*"pq"], size=60)]
-    rows = table(random.random((60, 3)), subsets=subsets, tags=[["t"]] * 30 + [["u"]] * 30)
-    choices = random.integers(3, size=60)
-    found = regret(rows, choices, random.random(60), draw(subsets, 0, 100))
-    expected = [max(r) - r[c] for r, c in zip(rows.rewards.tolist(), choices, strict=True)]
-    assert found.mean.value == pytest.approx(np.mean(expected))
-    assert sum(part.share for part in found.by_subset) == pytest.approx(1.0)
-    weighed = sum(part.rows * part.regret.value for part in found.by_subset) / 60
-    assert weighed == pytest.approx(found.mean.value)
-    assert {part.name for part in found.by_tag} == {"t", "u"}
-    assert [row.regret for row in found.worst] == pytest.approx(sorted(expected)[:-21:-1])
-    untagged = replace(rows, tags=None)
-    assert regret(untagged, choices, random.random(60), draw(subsets, 0, 9)).by_tag == []
 
 
 def test_without_regret_no_part_has_a_share_and_no_row_is_worst() -> None:

@@ -18,12 +18,10 @@ NAN = float("nan")
     ("resampled", "expected"),
     [
         ([0.1] * 98 + [-0.1], 2 * 2 / 100),
-        ([-0.1] * 98 + [0.1], 2 * 2 / 100),
         ([0.1] * 99, 2 * 1 / 100),  # they do not vary, so their number is the limit
         ([0.1, 0.2] * 4, norm.sf(3) * 2),  # mean 0.15, deviation 0.05
         ([0.1, 0.11] * 4, 1e-6),  # the tail is trusted no further
         ([0.0] * 99, 1.0),  # no difference at all
-        ([0.1, 0.1, 0.0], 2 * 2 / 4),
         ([0.1, NAN, -0.1, 0.1], 1.0),
         ([NAN, NAN], NAN),
     ],
@@ -91,18 +89,3 @@ def test_p_values_are_close_to_those_of_the_paired_t_test() -> None:
         assert gap.p == pytest.approx(expected, abs=0.02)
         assert (gap.p < 0.05) == (gap.low > 0 or gap.high < 0)
     assert [gap.p_holm for gap in found] == holm([gap.p for gap in found])
-
-
-def test_equal_systems_are_called_different_in_about_5_of_100_tables() -> None:
-    random, alarms = np.random.default_rng(0), 0
-    for seed in range(200):
-        rewards = (random.random((100, 2)) < 0.4).astype(np.float64)
-        gap = paired_gaps(rewards[:, 0], rewards[:, 1:], draw(["all"] * 100, seed, 400))[0]
-        alarms += gap.p < 0.05
-    assert 0.02 <= alarms / 200 <= 0.09
-
-
-def test_a_system_against_itself() -> None:
-    values = np.random.default_rng(0).random(50)
-    gap = paired_gaps(values, values[:, None], draw(["all"] * 50, 0, 200))[0]
-    assert (gap.value, gap.low, gap.high, gap.p, gap.p_holm) == (0.0, 0.0, 0.0, 1.0, 1.0)

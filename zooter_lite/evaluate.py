@@ -68,7 +68,7 @@ class Options:
     rivals: Literal["auto", "on", "off"] = option(
         "auto",
         help="fit trained baselines on the rows of train (regressions, SVM, MLP, clusters, "
-        "matrix factorisation, RouterDC); auto: with --report and --suite",
+        "matrix factorisation); auto: with --report and --suite",
     )
     ablations: bool = option(
         False, help="refit the head with other labels, divergences and amounts of training rows"

@@ -25,59 +25,43 @@ from zooter_lite.router.directory.config import RouterConfig
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training rows
-FOLDS = 3
-
-Ablations = dict[str, dict[str, dict[str, Means]]]  # by setting, then by slice
 
 
-def base_recipe(config: RouterConfig, has_tags: bool, seed: int = 0) -> Recipe:
-    """Return the recipe that the ablations vary: a linear softmax head, as the paper's router.
+def variants(config: RouterConfig, given: bool, seed: int) -> dict[tuple[str, str], Recipe]:
+    """List the recipes by ablation and label; they vary the paper's linear softmax head.
 
     Label temperature and beta are those of the router's own fit; the L2 penalty is chosen
-    anew for every refit, so that none suffers from another's.
-
-    Parameters
-    ----------
-    config
-        config.json of the router.
-    has_tags
-        Whether the training rows carry tags; the router's tags are made again of them.
+    anew for every refit, so that none suffers from another's. Tags are made again, unless
+    they are `given` in the table.
     """
-    labels = config.labels
-    given = has_tags and (labels.tags or "").startswith("given")
-    return Recipe(
+    base = Recipe(
         head="linear",
         tags="given" if given else "auto",
-        temperature=labels.temperature or None,
-        beta=labels.beta,
-        folds=FOLDS,
+        temperature=config.labels.temperature or None,
+        beta=config.labels.beta,
+        folds=3,
         seed=seed,
         jobs=1,
     )
-
-
-def variants(base: Recipe) -> dict[str, dict[str, Recipe]]:
-    """List the recipes of each ablation by label: `beta`, `labels` and `kl`."""
     hard = replace(base, labels="hard", beta=1.0)
-    beta = {f"beta {value:g}": replace(base, beta=value) for value in BETAS}
     return {
-        "beta": {"hard label": hard} | beta,
-        "labels": {"soft": base, "hard": hard},
-        "kl": {
-            "KL(label || router)": replace(base, kl="label-router"),
-            "KL(router || label)": replace(base, kl="router-label"),
-        },
+        ("beta", "hard label"): hard,
+        **{("beta", f"beta {value:g}"): replace(base, beta=value) for value in BETAS},
+        ("labels", "soft"): base,
+        ("labels", "hard"): hard,
+        ("kl", "KL(label || router)"): replace(base, kl="label-router"),
+        ("kl", "KL(router || label)"): replace(base, kl="router-label"),
     }
 
 
 def ablate(
     slices: Sequence[Slice], config: RouterConfig, seed: int, source: str
-) -> tuple[Ablations, dict[str, list[CurvePoint]]]:
+) -> tuple[dict[tuple[str, str], dict[str, Means]], dict[str, list[CurvePoint]]]:
     """Refit the head of a table's router: under every variant, and on growing parts of train.
 
     Equal recipes are fitted once. The parts are nested; one that is too small is left out.
     The learning curve is of the kind of head that the router has, and may choose clusters
-    where a small part lacks queries for the table's own tags.
+    where a small part lacks queries for the table's own tags. All results are by slice.
 
     Raises
     ------
@@ -87,73 +71,54 @@ def ablate(
     train, embeddings = slices[0].known.table, slices[0].known.embeddings
     if train is None or embeddings is None:
         raise DataError(f"{source}: no row has the split 'train', which --ablations fit on")
-    inputs = np.concatenate([one.embeddings for one in slices])
-    ends = np.cumsum([len(one.table) for one in slices])[:-1]
-
-    def means(recipe: Recipe, rows: IntArray) -> dict[str, Means]:
-        """Fit on these training rows; micro and macro mean of the choices on every slice."""
-        head = fit_head(train.take(rows), embeddings[rows], recipe).head
-        chosen = np.split(head.probs(inputs).argmax(axis=1), ends)
-        return {
-            one.name: choice_means(choices, one, seed)
-            for one, choices in zip(slices, chosen, strict=True)
-        }
-
-    base = base_recipe(config, train.tags is not None, seed)
-    kinds = variants(base)
+    given = train.tags is not None and (config.labels.tags or "").startswith("given")
+    recipes = variants(config, given, seed)
     kind: Any = config.head.kind
-    own = replace(base, head=kind, domains=bool(config.head.domains))
-    own = replace(own, tags="best") if base.tags == "given" else own
-    recipes = dict.fromkeys(recipe for of_kind in kinds.values() for recipe in of_kind.values())
-    everything, order = np.arange(len(train)), np.random.default_rng(seed).permutation(len(train))
+    own = replace(recipes["labels", "soft"], head=kind, domains=bool(config.head.domains))
+    own = replace(own, tags="best") if given else own
+    order = np.random.default_rng(seed).permutation(len(train))
     curve: dict[str, list[CurvePoint]] = {}
-    with bar(len(recipes) + len(SHARES), "ablations") as progress:
-        fitted = {}
-        for recipe in recipes:
-            fitted[recipe] = means(recipe, everything)
+    distinct = dict.fromkeys(recipes.values())
+    with bar(len(distinct) + len(SHARES), "ablations") as progress:
+
+        def means(recipe: Recipe, rows: IntArray) -> dict[str, Means]:
             progress.update(1)
+            head = fit_head(train.take(rows), embeddings[rows], recipe).head
+            chosen = [head.probs(one.embeddings).argmax(axis=1) for one in slices]
+            return {
+                one.name: choice_means(c, one, seed) for one, c in zip(slices, chosen, strict=True)
+            }
+
+        fitted = {recipe: means(recipe, np.arange(len(train))) for recipe in distinct}
         for share in SHARES:
             rows = np.sort(order[: round(share * len(train))])
-            progress.update(1)
             try:
                 part = means(own, rows)
             except DataError:  # too few queries, or an expert without a reward among them
                 continue
             for name, of_slice in part.items():
                 curve.setdefault(name, []).append(CurvePoint(len(rows), of_slice.micro))
-    return {
-        kind: {label: fitted[recipe] for label, recipe in of_kind.items()}
-        for kind, of_kind in kinds.items()
-    }, curve
+    return {key: fitted[recipe] for key, recipe in recipes.items()}, curve
 
 
 def ablations_of(
     tables: Sequence[RoutedTable], seed: int
 ) -> tuple[dict[str, list[Setting]], dict[str, list[CurvePoint]]]:
     """Refit the heads of all tables: settings by ablation, and means by training rows."""
-    measured: Ablations = {"encoder": _by_encoder(tables, seed)}
+    measured: dict[tuple[str, str], dict[str, Means]] = {}
     curves: dict[str, list[CurvePoint]] = {}
     for table in tables:
+        for one in table.slices:  # the router and the further ones, by their encoders
+            for system in one.systems:
+                if system.choices is not None and system.name in table.encoders:
+                    label = f"{table.encoders[system.name]} ({system.name})"
+                    means = choice_means(system.choices, one, seed)
+                    measured.setdefault(("encoder", label), {})[one.name] = means
         varied, curve = ablate(table.slices, table.router.config, seed, table.wanted.source)
         curves |= curve
-        for kind, settings in varied.items():
-            for label, values in settings.items():
-                measured.setdefault(kind, {}).setdefault(label, {}).update(values)
-    return {
-        kind: [Setting(label, values) for label, values in settings.items()]
-        for kind, settings in measured.items()
-    }, curves
-
-
-def _by_encoder(tables: Sequence[RoutedTable], seed: int) -> dict[str, dict[str, Means]]:
-    """Measure each table's router and the further ones, by their encoder's name."""
-    rows: dict[str, dict[str, Means]] = {}
-    for table in tables:
-        names = list(table.encoders.values())
-        for name, encoder in table.encoders.items():
-            label = f"{encoder} ({name})" if names.count(encoder) > 1 else encoder
-            for one in table.slices:
-                choices = next(s.choices for s in one.systems if s.name == name)
-                if choices is not None:
-                    rows.setdefault(label, {})[one.name] = choice_means(choices, one, seed)
-    return rows
+        for key, values in varied.items():
+            measured.setdefault(key, {}).update(values)
+    settings: dict[str, list[Setting]] = {}
+    for (kind, label), values in measured.items():
+        settings.setdefault(kind, []).append(Setting(label, values))
+    return settings, curves

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zooter_lite.measure.calibration import best_share, calibration, selective_curve
-from zooter_lite.measure.costs import CostQuality, cost_quality
+from zooter_lite.labels.soft import harden
+from zooter_lite.measure.calibration import calibration, selective_curve
+from zooter_lite.measure.costs import cost_quality
 from zooter_lite.measure.entropy import entropy_curve
 from zooter_lite.measure.metrics import (
     Draws,
@@ -31,8 +32,6 @@ from zooter_lite.measure.results import (
 )
 from zooter_lite.measure.significance import Gap, Outcome, paired_gaps
 from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, ORACLE, RANDOM, Slice
-
-COST_UNIT = "the table's unit"  # a reward table does not name it
 
 
 def analyse(slices: Sequence[Slice], seed: int = 0, *, by_split: bool = True) -> Report:
@@ -83,7 +82,7 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
         calibration=calibration_pair(one, router.choices, draws),
         selective=selective_curve(confidence, router.rewards, draws),
         entropy=entropy_curve(table.rewards, router.choices, draws),
-        costs=costs(one, draws),
+        costs=cost_quality(one.systems, table, one.known, draws),
     )
 
 
@@ -189,19 +188,10 @@ def calibration_pair(one: Slice, choices: IntArray, draws: Draws) -> Calibration
     logs = one.temperature * np.log(np.maximum(one.probs.astype(np.float64), 1e-30))
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
     before = powers / powers.sum(axis=1, keepdims=True)
-    events = best_share(choices, one.table.rewards)
+    events = reward_of(choices, harden(one.table.rewards))  # is the chosen expert a best one
     return CalibrationPair(
         *(calibration(reward_of(choices, p), events, draws) for p in (before, one.probs))
     )
-
-
-def costs(one: Slice, draws: Draws) -> CostQuality | None:
-    """Costs against quality; None where the slice or train has no costs to speak of."""
-    costs, known = one.table.costs, one.known
-    if costs is None or np.isnan(costs).all() or known.mean_costs is None:
-        return None
-    train = (known.mean_costs, known.mean_rewards)
-    return cost_quality(one.systems, one.table, *train, draws, COST_UNIT)
 
 
 def choice_means(choices: IntArray, one: Slice, seed: int) -> Means:

@@ -75,7 +75,8 @@ def usual_systems(
         fixed(BEST_SINGLE, "baseline", always(train.best_single)),
     ]
     if train.table is not None:
-        systems.append(fixed(BEST_PER_SUBSET, "baseline", best_per_subset(train, table.subsets)))
+        best = best_per_subset(train.table, table.subsets, train.best_single)
+        systems.append(fixed(BEST_PER_SUBSET, "baseline", best))
         systems.append(chooser(KNN, "baseline", rewards, nearest_neighbours(train, embeddings)[0]))
     return [
         *systems,
@@ -86,17 +87,14 @@ def usual_systems(
     ]
 
 
-def best_per_subset(train: TrainedOn, subsets: Sequence[str]) -> IntArray:
+def best_per_subset(train: RewardTable, subsets: Sequence[str], best_single: int) -> IntArray:
     """(n,) for each row the best expert of its subset on train; the best single where unseen."""
-    if train.table is None:
-        raise ValueError("the best expert per subset needs the training rows")
-    names = np.asarray(train.table.subsets)
+    names = np.asarray(train.subsets)
     best = {
-        str(name): int(np.nanargmax(observed_mean(train.table.rewards[names == name])))
+        str(name): int(np.nanargmax(observed_mean(train.rewards[names == name])))
         for name in np.unique(names)
     }
-    chosen = [best.get(subset, train.best_single) for subset in subsets]
-    return np.asarray(chosen, dtype=np.intp)
+    return np.asarray([best.get(subset, best_single) for subset in subsets], dtype=np.intp)
 
 
 def nearest_neighbours(train: TrainedOn, embeddings: FloatArray) -> tuple[Array, int]:

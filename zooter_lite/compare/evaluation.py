@@ -135,17 +135,14 @@ def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool =
 
 def _check_packages(plan: Plan) -> None:
     """Refuse what the installed packages cannot do before anything is computed."""
-    try:
-        if plan.rivals:
-            import_module("zooter_lite.compare.rivals")
-    except ImportError as error:
-        what = "training baselines (--rivals off leaves them out)"
-        raise MissingPackageError(str(error.name), "fit", what) from error
-    try:
-        if plan.ablations:
-            import_module("zooter_lite.compare.ablation")
-    except ImportError as error:
-        raise MissingPackageError(str(error.name), "fit", "--ablations") from error
+    needed = {"ablation": "--ablations"} if plan.ablations else {}
+    if plan.rivals:
+        needed["rivals"] = "training baselines (--rivals off leaves them out)"
+    for module, what in needed.items():
+        try:
+            import_module(f"zooter_lite.compare.{module}")
+        except ImportError as error:
+            raise MissingPackageError(str(error.name), "fit", what) from error
 
 
 def _tried(tables: Sequence[RoutedTable], seed: int) -> dict[str, list[Robustness]]:

@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
-from zooter_lite.compare import torch_rivals
+from zooter_lite.compare.torch_rivals import factorise
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.labels.soft import harden
 from zooter_lite.measure.metrics import Array, IntArray, paired_means, reward_of
@@ -200,6 +200,5 @@ RIVALS = (
     Rival("ridge per expert", ridge, (1.0,)),
     Rival("SVM (RBF)", svm, (0.01, 0.1, 1.0)),
     Rival("k-means clusters", clusters, (8.0, 16.0, 32.0, 64.0, 128.0)),
-    Rival("matrix factorisation", torch_rivals.factorise, (0.1, 1.0, 10.0)),
-    Rival("RouterDC head", torch_rivals.dual_contrastive, (1.0, 0.3, 0.1)),
+    Rival("matrix factorisation", factorise, (0.1, 1.0, 10.0)),
 )

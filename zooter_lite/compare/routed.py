@@ -94,7 +94,7 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     needed = [table.rows("train"), evaluated]
     probs, embeddings = outputs or outputs_of(router, table, needed, remembered)
     known = _known(table, router, embeddings)
-    scored = _rival_scores(known, embeddings, evaluated, plan)
+    scored = _rival_scores(known, embeddings[evaluated], plan)
     encoders = {ROUTER: router.config.encoder.name}
     for folder in wanted.also:
         name, other = f"router {Path(folder).name}", Router.load(folder, plan.precision)
@@ -105,9 +105,13 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         notes.append(f"auto: int8, with {share} of the queries answered again in fp32")
     slices: list[Slice] = []
     rankings: list[JudgedRanking] = []
+    end = 0
     for split, rows in chosen.items():
-        part = table.take(rows)
-        others = [chooser(name, "baseline", part.rewards, s[rows]) for name, s in scored.items()]
+        part, start, end = table.take(rows), end, end + len(rows)
+        others = [
+            chooser(name, "baseline", part.rewards, scores[start:end])
+            for name, scores in scored.items()
+        ]
         others += [best_answer(n, s, part, known.mean_rewards) for n, s in part.scores.items()]
         one = sliced((wanted.name, split), part, known, (probs[rows], embeddings[rows]), others)
         temperature = router.config.calibration.temperature
@@ -157,10 +161,8 @@ def _known(table: RewardTable, router: Router, embeddings: FloatArray) -> Traine
     return TrainedOn(observed_mean(train.rewards), train, embeddings[rows])
 
 
-def _rival_scores(
-    known: TrainedOn, embeddings: FloatArray, evaluated: Rows, plan: Plan
-) -> dict[str, Array]:
-    """Per rival (n, n_experts) scores, for the `evaluated` of the n rows."""
+def _rival_scores(known: TrainedOn, embeddings: FloatArray, plan: Plan) -> dict[str, Array]:
+    """Per rival (n, n_experts) scores of embeddings (n, dim)."""
     scored: dict[str, Array] = {}
     if not plan.rivals or known.table is None or known.embeddings is None:
         return scored
@@ -169,14 +171,13 @@ def _rival_scores(
     with bar(len(RIVALS), "rivals") as progress:
         for rival in RIVALS:
             train = (known.table, known.embeddings)
-            scores, _ = tuned_scores(rival, *train, embeddings[evaluated], plan.seed)
-            scored[rival.name] = _placed(scores, evaluated, len(embeddings))
+            scored[rival.name], _ = tuned_scores(rival, *train, embeddings, plan.seed)
             progress.update(1)
     return scored
 
 
 def _other_scores(other: Router, folder: str, table: RewardTable, evaluated: Rows) -> Array:
-    """(n, n_experts) probabilities by another router, for the `evaluated` of the n rows."""
+    """(n, n_experts) probabilities by another router, for the n `evaluated` of the rows."""
     if set(other.experts) != set(table.experts):
         raise DataError(
             f"{folder}: routes to {', '.join(other.experts)}; expected {', '.join(table.experts)}"
@@ -185,10 +186,4 @@ def _other_scores(other: Router, folder: str, table: RewardTable, evaluated: Row
         queries = [table.queries[row] for row in evaluated]
         probs = other.predict_proba(queries, progress.update)
     order = [other.experts.index(expert) for expert in table.experts]
-    return _placed(probs[:, order].astype(np.float64), evaluated, len(table))
-
-
-def _placed(values: Array, rows: Rows, n_rows: int) -> Array:
-    placed = np.zeros((n_rows, values.shape[1]))
-    placed[rows] = values
-    return placed
+    return probs[:, order].astype(np.float64)

@@ -20,12 +20,14 @@ routers over the same experts to compare with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import check_names, read_toml, tables_of
+from zooter_lite.untrusted.typed_json import typed
 
 
 def read_suite(path: str, folder: str = "") -> list[TableChoice]:
@@ -44,22 +46,27 @@ def read_suite(path: str, folder: str = "") -> list[TableChoice]:
         With the file, the table and the key, and what was expected there.
     """
     entries = tables_of(read_toml(path), "table", path)
-    suite = [_table(entry, number, path, folder) for number, entry in enumerate(entries, start=1)]
+    try:
+        suite = [_table(each, number, path, folder) for number, each in enumerate(entries, start=1)]
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
     check_names([table.name for table in suite], "table", path)
     return suite
 
 
 def _table(entry: dict[str, Any], number: int, path: str, folder: str) -> TableChoice:
     name, beside = entry.get("name"), Path(path).parent
-    where = f"{path}: table {repr(name) if isinstance(name, str) else number}"
-    _check_keys(entry, {"name", "data", "router", "splits", "groups", "also"}, where)
-    texts = {key: _text(entry, key, where) for key in ("name", "data", "router")}
+    where = f"table {repr(name) if isinstance(name, str) else number}"
+    _check_keys(entry, ("name", "data", "router", "splits", "groups", "also"), where)
+    texts = {
+        key: typed(str, entry.get(key), f"{where}: {key}") for key in ("name", "data", "router")
+    }
     splits = entry.get("splits", [])
     if not isinstance(splits, list):
-        raise DataError(f"{where}: splits: expected a list, found {type(splits).__name__}")
+        raise ValueError(f"{where}: splits is {splits!r}, expected a list")
     choices = tuple(_split(split, f"{where}: splits") for split in splits)
-    check_names([choice.split for choice in choices], "split", where)
-    also = _names(entry.get("also", []), f"{where}: also")
+    check_names([choice.split for choice in choices], "split", f"{path}: {where}")
+    also = typed(tuple[str, ...], entry.get("also", []), f"{where}: also")
     return TableChoice(
         name=texts["name"],
         data=str(Path(folder) / Path(texts["data"]).name if folder else beside / texts["data"]),
@@ -70,46 +77,29 @@ def _table(entry: dict[str, Any], number: int, path: str, folder: str) -> TableC
     )
 
 
-def _split(entry: object, where: str) -> SplitChoice:
+def _split(entry: Any, where: str) -> SplitChoice:
     if isinstance(entry, str):
         return SplitChoice(entry)
-    if not isinstance(entry, dict):
-        raise DataError(f"{where}: expected names or tables with the key 'split', found {entry!r}")
-    _check_keys(entry, {"split", "leave_out", "only"}, where)
-    lists = [_names(entry.get(key, []), f"{where}: {key}") for key in ("only", "leave_out")]
-    return SplitChoice(_text(entry, "split", where), *lists)
+    if isinstance(entry, dict):
+        _check_keys(entry, ("split", "leave_out", "only"), where)
+    return cast(SplitChoice, typed(SplitChoice, entry, where))
 
 
 def _groups(entry: dict[str, Any], where: str) -> dict[str, str]:
     groups = entry.get("groups", {})
     if not isinstance(groups, dict):
-        raise DataError(f"{where}: expected a table, found {type(groups).__name__}")
+        raise ValueError(f"{where} is {groups!r}, expected a table")
     group_of: dict[str, str] = {}
     for group, subsets in groups.items():
-        for subset in _names(subsets, f"{where}: {group}"):
+        for subset in typed(tuple[str, ...], subsets, f"{where}: {group}"):
             if group_of.setdefault(subset, group) != group:
-                raise DataError(
+                raise ValueError(
                     f"{where}: subset {subset!r} stands in {group_of[subset]!r} and in {group!r}"
                 )
     return group_of
 
 
-def _check_keys(entry: dict[str, Any], expected: set[str], where: str) -> None:
-    unknown = sorted(set(entry) - expected)
-    if unknown:
-        raise DataError(
-            f"{where}: unknown key {unknown[0]!r}; expected {', '.join(sorted(expected))}"
-        )
-
-
-def _text(entry: dict[str, Any], key: str, where: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str) or not value:
-        raise DataError(f"{where}: {key}: expected a text, found {value!r}")
-    return value
-
-
-def _names(value: object, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise DataError(f"{where}: expected a list of names, found {value!r}")
-    return tuple(value)
+def _check_keys(entry: dict[str, Any], expected: Sequence[str], where: str) -> None:
+    for key in entry:
+        if key not in expected:
+            raise ValueError(f"{where}: unknown key {key!r}; expected {', '.join(expected)}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zooter_lite.measure.metrics import (
     UNKNOWN,
@@ -92,24 +91,6 @@ class SelectiveCurve:
     overall: float
 
 
-def best_share(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
-    """(n,) the event that calibration is about: is the chosen expert a best one.
-
-    Where k experts tie for the best observed reward each of them is it by 1/k, so that the
-    events of all experts of a query sum to 1 as their probabilities do. NaN where the chosen
-    expert's reward was not observed.
-
-    Examples
-    --------
-    >>> best_share(np.array([0, 1]), np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.5]]))
-    array([0.5, 0. ])
-    """
-    best = rewards == np.nanmax(rewards, axis=1, keepdims=True)
-    rows = np.arange(len(rewards))
-    share = best[rows, choices] / best.sum(axis=1)
-    return np.asarray(np.where(np.isnan(rewards[rows, choices]), np.nan, share))
-
-
 def calibration(confidence: Array, events: Array, draws: Draws, n_bins: int = BINS) -> Calibration:
     """Compare probabilities with what happened.
 
@@ -126,7 +107,7 @@ def calibration(confidence: Array, events: Array, draws: Draws, n_bins: int = BI
     confidence
         (n,) probability of the chosen expert.
     events
-        (n,) in [0, 1], such as `best_share`; rows with NaN count nowhere.
+        (n,) in [0, 1]: is the chosen expert a best one, 1/k where k tie. NaN counts nowhere.
     draws
         Resamples of the n rows.
     n_bins
@@ -138,31 +119,40 @@ def calibration(confidence: Array, events: Array, draws: Draws, n_bins: int = BI
     confidence = confidence.astype(np.float64)
     places = equal_mass_bins(np.where(known, confidence, np.nan), n_bins)
     members = (places[:, None] == np.arange(places.max() + 1)).astype(np.float64)
-    gaps = np.where(known, confidence - np.nan_to_num(events), 0.0)
-    counts = draws.sums(members).sum(axis=1)
-    off = draws.sums(members * gaps[:, None]).sum(axis=1)
-    hits = draws.sums(members * np.nan_to_num(events)[:, None]).sum(axis=1)
-    bins = []
-    for place, accuracies in enumerate(ratio(hits, counts).T):
-        inside, rows = confidence[places == place], int((places == place).sum())
-        accuracy = estimate(float(events[places == place].mean()), accuracies)
-        ends = (float(inside.min()), float(inside.max()), rows, float(inside.mean()))
-        bins.append(ReliabilityBin(*ends, accuracy.value, accuracy.low, accuracy.high))
+    gaps = confidence - events
+    off = members * np.nan_to_num(gaps)[:, None]
+    rows = draws.sums(known.astype(np.float64)[:, None]).sum(axis=(1, 2))
+    resampled = np.abs(draws.sums(off).sum(axis=1)).sum(axis=1) / np.maximum(rows, 1)
+    ece = float(np.abs(off.sum(axis=0)).sum() / known.sum())
+    around = estimate(ece, resampled)
+    # if every event came with its probability: E|x| of a normal x in each bin
+    deviations = np.sqrt(members.T @ (confidence * (1 - confidence)))
     return Calibration(
-        ece=_basic(
-            float(np.abs(members.T @ gaps).sum() / known.sum()),
-            np.abs(off).sum(axis=1) / np.maximum(counts.sum(axis=1), 1),
+        ece=Estimate(
+            ece, max(0.0, min(ece, 2 * ece - around.high)), max(ece, 2 * ece - around.low)
         ),
-        noise=_noise(members, confidence),
-        brier=mean_estimates(np.where(known, gaps**2, np.nan)[:, None], draws)[0],
-        bins=bins,
+        noise=float(np.sqrt(2 / np.pi) * deviations.sum() / known.sum()),
+        brier=mean_estimates((gaps**2)[:, None], draws)[0],
+        bins=[ReliabilityBin(*part) for part in binned_means(confidence, events, places, draws)],
     )
 
 
-def _noise(members: Array, confidence: Array) -> float:
-    """Mean ECE if every event came with its probability: E|x| of a normal x in each bin."""
-    deviations = np.sqrt(members.T @ (confidence * (1 - confidence)))
-    return float(np.sqrt(2 / np.pi) * deviations.sum() / members.sum())
+def binned_means(
+    values: Array, targets: Array, places: IntArray, draws: Draws
+) -> list[tuple[float, float, int, float, float, float, float]]:
+    """Describe each bin: ends, rows and mean of the values (n,), mean of the targets (n,).
+
+    The last three of each tuple are the mean of the targets and its 95% interval. `places`
+    holds the bin of each row, as `equal_mass_bins` returns it.
+    """
+    inside = places[:, None] == np.arange(places.max() + 1)
+    means = mean_estimates(np.where(inside, targets[:, None], np.nan), draws)
+    parts = []
+    for place, mean in enumerate(means):
+        held = values[places == place]
+        ends = (float(held.min()), float(held.max()), len(held), float(held.mean()))
+        parts.append((*ends, mean.value, mean.low, mean.high))
+    return parts
 
 
 def equal_mass_bins(values: Array, n_bins: int) -> IntArray:
@@ -184,13 +174,6 @@ def equal_mass_bins(values: Array, n_bins: int) -> IntArray:
     return places
 
 
-def _basic(value: float, resampled: Array) -> Estimate:
-    """Attach the basic bootstrap interval of a statistic that is never negative."""
-    around = estimate(value, resampled)
-    low, high = 2 * value - around.high, 2 * value - around.low
-    return Estimate(value, max(0.0, min(value, low)), max(value, high))
-
-
 def selective_curve(
     confidence: Array, rewards: Array, draws: Draws, coverages: tuple[float, ...] = COVERAGES
 ) -> SelectiveCurve:
@@ -210,13 +193,11 @@ def selective_curve(
         Shares to keep, each in (0, 1].
     """
     known = ~np.isnan(rewards)
-    if not known.any():
-        unknown = [float("nan")] * len(coverages)
-        return SelectiveCurve(list(coverages), unknown, unknown, unknown, float("nan"))
-    kept = np.stack([kept_weights(confidence, known, share) for share in coverages], axis=1)
+    scores, wanted = np.where(known, confidence, -np.inf), known.sum() * np.asarray(coverages)
+    kept = np.stack([kept_weights(scores, part) for part in wanted.tolist()], axis=1)
     weighed = kept * np.nan_to_num(rewards)[:, None]
     resampled = ratio(draws.sums(weighed).sum(axis=1), draws.sums(kept).sum(axis=1))
-    values = weighed.sum(axis=0) / kept.sum(axis=0)
+    values = ratio(weighed.sum(axis=0), kept.sum(axis=0))
     points = [estimate(float(v), column) for v, column in zip(values, resampled.T, strict=True)]
     return SelectiveCurve(
         coverage=list(coverages),
@@ -227,19 +208,16 @@ def selective_curve(
     )
 
 
-def kept_weights(scores: Array, known: NDArray[np.bool_], share: float) -> Array:
-    """(n,) weight in [0, 1] with which each row belongs to the top `share` of the known rows.
+def kept_weights(scores: Array, wanted: float) -> Array:
+    """(n,) weight in [0, 1] with which each row belongs to the `wanted` highest scores.
 
     Rows tied at the threshold share what is left to fill.
 
     Examples
     --------
-    >>> kept_weights(np.array([0.9, 0.5, 0.5, 0.1]), np.full(4, True), 0.5)
+    >>> kept_weights(np.array([0.9, 0.5, 0.5, 0.1]), 2)
     array([1. , 0.5, 0.5, 0. ])
     """
-    wanted = share * known.sum()
-    descending = -np.sort(-scores[known])
-    threshold = descending[min(len(descending), max(1, int(np.ceil(wanted - 1e-9)))) - 1]
-    above, tied = known & (scores > threshold), known & (scores == threshold)
-    part = (wanted - above.sum()) / tied.sum()
-    return np.where(above, 1.0, np.where(tied, part, 0.0))
+    threshold = np.sort(scores)[::-1][max(0, int(np.ceil(wanted - 1e-9)) - 1)]
+    above, tied = scores > threshold, scores == threshold
+    return np.asarray(above + tied * (wanted - above.sum()) / tied.sum(), dtype=np.float64)

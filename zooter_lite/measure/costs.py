@@ -17,11 +17,11 @@ from zooter_lite.measure.metrics import (
     micro_mean,
     reward_of,
 )
-from zooter_lite.measure.recovered import recovered_gap
-from zooter_lite.measure.system import Role, System
+from zooter_lite.measure.system import Role, System, TrainedOn
 from zooter_lite.table.reward_table import RewardTable
 
 SWEEP = 32  # points of a cost-quality curve
+UNIT = "the table's unit"  # a reward table does not name it
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,6 @@ class CostQuality:
     random_mix
         Hull of the single experts: what mixing them at random reaches. The mixture is picked
         on the evaluated rows, which favours it.
-    apgr, cpt
-        Of the router between the weak and the strong expert: average performance gap
-        recovered, and per percentage of the gap the share of calls to the strong expert
-        that recovers it.
     weak, strong
         The cheapest expert, and the best by mean reward, on train.
     unit
@@ -80,21 +76,14 @@ class CostQuality:
     systems: list[CostCurve]
     frontier: list[str]
     random_mix: list[Point]
-    apgr: Estimate
-    cpt: dict[str, Estimate]
     weak: str
     strong: str
     unit: str
 
 
 def cost_quality(
-    systems: Sequence[System],
-    table: RewardTable,
-    train_costs: Array,
-    train_rewards: Array,
-    draws: Draws,
-    unit: str,
-) -> CostQuality:
+    systems: Sequence[System], table: RewardTable, train: TrainedOn, draws: Draws
+) -> CostQuality | None:
     """Measure the trade between cost and quality of every system that chooses experts.
 
     A row counts for a choice where both its reward and its cost were observed. Where some
@@ -105,20 +94,22 @@ def cost_quality(
     systems
         The router first, with scores. Those without choices (bounds) are left out.
     table
-        The n evaluated rows, with costs.
-    train_costs, train_rewards
-        (n_experts,) mean cost and reward of each expert on train: all that a choice may
-        know of what an answer will cost. NaN where unknown.
+        The n evaluated rows.
+    train
+        Mean costs and rewards on train are all that a choice may know of an answer.
     draws
         Resamples of the n rows.
-    unit
-        Of the costs, in words.
+
+    Returns
+    -------
+    None where the rows or train have no costs.
     """
-    if table.costs is None or systems[0].scores is None:
-        raise ValueError("costs and quality need a table with costs and a router with scores")
-    weak, strong = int(np.nanargmin(train_costs)), int(np.nanargmax(train_rewards))
+    train_costs = train.mean_costs
+    if table.costs is None or np.isnan(table.costs).all() or train_costs is None:
+        return None
+    weak, both = int(np.nanargmin(train_costs)), (table.costs, table.rewards)
     singles = np.repeat(np.arange(len(table.experts))[:, None], len(table), axis=1)
-    of_singles = _measure(singles, table, draws)
+    of_singles = _measure(singles, both, draws)
     cheapest, costs = of_singles[:, weak], of_singles[:, :, 0]
     dearest = np.where(np.isnan(costs), -np.inf, costs).max(axis=1)
     span = np.stack([cheapest[:, 0], dearest], axis=1)
@@ -129,21 +120,17 @@ def cost_quality(
         choices = system.choices[None]
         if system.scores is not None:
             choices = np.concatenate([choices, sweep(system.scores, train_costs)])
-        measured = _measure(choices, table, draws)
+        measured = _measure(choices, both, draws)
         own[system.name] = measured[0, 0]
         curves.append(_curve(system, measured, cheapest, span))
     undominated = pareto(np.stack([*own.values()]))
-    rewards = table.rewards.astype(np.float64)
-    apgr, cpt = recovered_gap(systems[0].scores, rewards, (weak, strong), draws)
     return CostQuality(
         systems=curves,
         frontier=[name for name, best in zip(own, undominated, strict=True) if best],
         random_mix=_points(hull(of_singles[0])),
-        apgr=apgr,
-        cpt=cpt,
         weak=table.experts[weak],
-        strong=table.experts[strong],
-        unit=unit,
+        strong=table.experts[train.best_single],
+        unit=UNIT,
     )
 
 
@@ -243,12 +230,12 @@ def mean_height(outline: Array, low: float, high: float) -> float:
     return float(((heights[1:] + heights[:-1]) / 2 * np.diff(at)).sum() / (high - low))
 
 
-def _measure(choices: IntArray, table: RewardTable, draws: Draws) -> Array:
+def _measure(
+    choices: IntArray, pair: tuple[NDArray[np.float32], NDArray[np.float32]], draws: Draws
+) -> Array:
     """(1 + n_resamples, m, 2) mean cost and reward of choices (m, n): measured, then resampled."""
-    if table.costs is None:
-        raise ValueError("the table has no costs")
     pairs = []
-    for values, other in ((table.costs, table.rewards), (table.rewards, table.costs)):
+    for values, other in (pair, pair[::-1]):
         hidden = np.where(np.isnan(other), np.nan, values)
         columns = np.stack([reward_of(chosen, hidden) for chosen in choices], axis=1)
         whole = np.asarray([micro_mean(column) for column in columns.T])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.labels.diagnostics import reward_entropy
-from zooter_lite.measure.calibration import equal_mass_bins
+from zooter_lite.measure.calibration import binned_means, equal_mass_bins
 from zooter_lite.measure.metrics import (
     UNKNOWN,
     Array,
@@ -16,7 +16,6 @@ from zooter_lite.measure.metrics import (
     Estimate,
     IntArray,
     estimate,
-    mean_estimates,
     reward_of,
 )
 
@@ -31,21 +30,21 @@ class EntropyBin:
     ----------
     low, high
         Smallest and largest entropy in the bin, in nats.
+    count
+        Number of queries.
     entropy, quality
         Means in the bin.
     quality_low, quality_high
         95% bootstrap interval of the mean quality.
-    count
-        Number of queries.
     """
 
     low: float
     high: float
+    count: int
     entropy: float
     quality: float
     quality_low: float
     quality_high: float
-    count: int
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,8 @@ def entropy_curve(
     entropy = np.where(np.isnan(quality), np.nan, np.round(reward_entropy(values), 9))
     if np.isnan(quality).all():
         return EntropyCurve([], UNKNOWN)
-    places = equal_mass_bins(entropy, n_bins)
-    columns = np.where(places[:, None] == np.arange(places.max() + 1), quality[:, None], np.nan)
-    bins = []
-    for place, mean in enumerate(mean_estimates(columns, draws)):
-        inside = entropy[places == place]
-        ends = (float(inside.min()), float(inside.max()), float(inside.mean()))
-        bins.append(EntropyBin(*ends, mean.value, mean.low, mean.high, len(inside)))
-    return EntropyCurve(bins, spearman(entropy, quality, draws))
+    bins = binned_means(entropy, quality, equal_mass_bins(entropy, n_bins), draws)
+    return EntropyCurve([EntropyBin(*part) for part in bins], spearman(entropy, quality, draws))
 
 
 def spearman(first: Array, second: Array, draws: Draws) -> Estimate:

@@ -44,12 +44,6 @@ def micro_mean(values: Array) -> float:
     return float(values[observed].mean()) if observed.any() else float("nan")
 
 
-def subset_means(values: Array, subsets: Sequence[str]) -> dict[str, float]:
-    """Mean per subset, by name; subsets without an observed reward are NaN."""
-    names = np.asarray(subsets)
-    return {str(name): micro_mean(values[names == name]) for name in np.unique(names)}
-
-
 def macro_mean(values: Array, subsets: Sequence[str]) -> float:
     """Unweighted mean of the subset means.
 
@@ -58,7 +52,8 @@ def macro_mean(values: Array, subsets: Sequence[str]) -> float:
     >>> macro_mean(np.array([1.0, 0.0, 0.5]), ["a", "a", "b"])
     0.5
     """
-    return micro_mean(np.asarray(list(subset_means(values, subsets).values())))
+    names = np.asarray(subsets)
+    return micro_mean(np.asarray([micro_mean(values[names == name]) for name in np.unique(names)]))
 
 
 def paired_means(columns: Array) -> Array:
@@ -189,8 +184,7 @@ def measure(columns: Array, draws: Draws) -> Measured:
 
 def mean_estimates(columns: Array, draws: Draws) -> list[Estimate]:
     """Mean of each of the `columns` (n, k) with its interval; NaN counts nowhere."""
-    resampled = draws.means(columns).T
-    return [estimate(micro_mean(c), drawn) for c, drawn in zip(columns.T, resampled, strict=True)]
+    return measure(columns, draws).micro
 
 
 def estimate(value: float, resampled: Array) -> Estimate:

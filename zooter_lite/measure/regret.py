@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.labels.soft import harden
 from zooter_lite.measure.metrics import Array, Draws, Estimate, mean_estimates, reward_of
 from zooter_lite.table.reward_table import RewardTable
 
@@ -61,17 +62,6 @@ class Regret:
     worst: list[WorstRow]
 
 
-def regrets(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
-    """(n,) best observed reward minus that of the chosen expert; NaN where it was not observed.
-
-    Examples
-    --------
-    >>> regrets(np.array([0, 1]), np.array([[0.25, 1.0], [0.25, 1.0]]))
-    array([0.75, 0.  ])
-    """
-    return np.asarray(np.nanmax(rewards, axis=1) - reward_of(choices, rewards), dtype=np.float64)
-
-
 def confusion(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
     """Cross the oracle's best expert (row) with the chosen one (column): shares of all queries.
 
@@ -89,10 +79,8 @@ def confusion(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Ar
     -------
     (n_experts, n_experts), sums to 1.
     """
-    best = (rewards == np.nanmax(rewards, axis=1, keepdims=True)).astype(np.float64)
-    best /= best.sum(axis=1, keepdims=True)
     chosen = np.eye(rewards.shape[1])[choices]
-    return np.asarray(best.T @ chosen / len(rewards))
+    return np.asarray(np.nan_to_num(harden(rewards)).T @ chosen / len(rewards))
 
 
 def regret(
@@ -115,7 +103,7 @@ def regret(
     draws
         Resamples of the n rows.
     """
-    lost = regrets(choices, table.rewards)
+    lost = np.nanmax(table.rewards, axis=1) - reward_of(choices, table.rewards)
     return Regret(
         mean=mean_estimates(lost[:, None], draws)[0],
         by_subset=_parts(lost, dict(zip(draws.subsets, draws.rows, strict=True)), draws),

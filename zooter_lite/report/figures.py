@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from zooter_lite.measure.costs import CostQuality, Point
+from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.regret import Part
-from zooter_lite.measure.results import Report, Setting, SliceReport, SystemResult
+from zooter_lite.measure.results import SliceReport, SystemResult
 from zooter_lite.measure.system import ALWAYS, BEST_SINGLE
 from zooter_lite.report import svg
 from zooter_lite.report.plots import WIDTH, Dot, Row, Series, named_rows, plane
@@ -16,22 +17,15 @@ from zooter_lite.report.readable import Interval, counted, interval, number
 from zooter_lite.report.svg import Drawing
 
 REWARD = "mean reward ×100"
-PANEL = (290, 150)  # width, and height of the plot, of one panel of several
-ABLATIONS = {
-    "beta": "Share of the sample label (β)",
-    "labels": "Soft against hard labels",
-    "kl": "Direction of the KL divergence",
-    "encoder": "Encoder",
-}
 _RIVALS = (("baseline", "6 3"), ("other", "2 3"), ("bound", "8 3 2 3"))  # looks over cost
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Drawings under one title, with a line on how to read them where that is not plain."""
+    """A drawing under its title, with a line on how to read it where that is not plain."""
 
     title: str
-    drawings: Sequence[Drawing]
+    drawing: Drawing
     note: str = ""
 
 
@@ -52,7 +46,7 @@ def label(system: SystemResult, one: SliceReport) -> str:
 def of_slice(one: SliceReport) -> dict[str, Figure]:
     """Draw the figures of one slice, by their short names."""
     drawn = {
-        "systems": Figure("Mean reward", [_earned("Mean reward", one)]),
+        "systems": Figure("Mean reward", _earned("Mean reward", one)),
         "gaps": _gaps(one),
         "shares": _shares(one),
         "regret-subset": _regret("Regret by subset", one.regret.by_subset),
@@ -65,24 +59,14 @@ def of_slice(one: SliceReport) -> dict[str, Figure]:
     return {name: figure for name, figure in drawn.items() if figure}
 
 
-def of_all(report: Report) -> dict[str, Figure]:
-    """Draw the figures that span the slices: ranking, ablations, learning curve."""
-    ranked = [s for s in report.ranking.systems if not math.isnan(s.mtr.value)]
+def ranked(ranking: Ranking) -> Figure | None:
+    """Draw the mean task ranks over all slices, best first; None where there are none."""
+    known = [system for system in ranking.systems if not math.isnan(system.mtr.value)]
     rows = [
         Row(system.name, [_dot(system.mtr, system.role, 1.0)], bold=system.role == "router")
-        for system in sorted(ranked, key=lambda system: system.mtr.value)
+        for system in sorted(known, key=lambda system: system.mtr.value)
     ]
-    drawn = {"ranking": _rows("Mean task rank (MTR)", rows, "mean rank over the subsets")}
-    for name, settings in (report.ablations or {}).items():
-        drawn[name] = _ablation(ABLATIONS[name], settings, list(report.slices))
-    panels = []
-    for slice_name, points in (report.learning_curve or {}).items():
-        dots = [(math.log(point.rows), _dot(point.micro)) for point in points]
-        marks = [(math.log(point.rows), f"{point.rows:,}") for point in points]
-        axes = ("training rows", REWARD)
-        panels.append(plane(slice_name, [Series(dots)], axes, marks, PANEL))
-    drawn["learning"] = Figure("Reward over the number of training rows", panels)
-    return {name: figure for name, figure in drawn.items() if figure and figure.drawings}
+    return _rows("Mean task rank (MTR)", rows, "mean rank over the subsets")
 
 
 def _dot(estimate: Interval, look: str = "router", scale: float = 100.0) -> Dot:
@@ -112,7 +96,7 @@ def _earned(title: str, one: SliceReport, width: float = WIDTH) -> Drawing:
 def _rows(
     title: str, rows: Sequence[Row], axis: str, note: str = "", zero: bool = False
 ) -> Figure | None:
-    return Figure(title, [named_rows(title, rows, axis, zero)], note) if rows else None
+    return Figure(title, named_rows(title, rows, axis, zero), note) if rows else None
 
 
 def _gaps(one: SliceReport) -> Figure | None:
@@ -158,8 +142,8 @@ def _calibration(one: SliceReport) -> Figure:
     title = "Are its probabilities right?"
     axes = ("probability that the router states", "share of choices that were best")
     right = _guide([(end, end) for end in (min(places, default=0.0), max(places, default=1.0))])
-    drawing = plane(title, [right, *series], axes, size=(WIDTH, 270))
-    return Figure(title, [drawing], "Right where they lie on the dashed line.")
+    drawing = plane(title, [right, *series], axes, height=270)
+    return Figure(title, drawing, "Right where they lie on the dashed line.")
 
 
 def _guide(points: Sequence[tuple[float, float]]) -> Series:
@@ -175,7 +159,7 @@ def _selective(one: SliceReport) -> Figure:
     title = "Answering only where it is confident"
     axes = ("% of queries kept, the most confident first", REWARD)
     overall = _guide([(x, 100 * curve.overall) for x in (0, 100)])
-    return Figure(title, [plane(title, [overall, Series(dots)], axes)], "Dashed: over all queries.")
+    return Figure(title, plane(title, [overall, Series(dots)], axes), "Dashed: over all queries.")
 
 
 def _entropy(one: SliceReport) -> Figure | None:
@@ -187,7 +171,7 @@ def _entropy(one: SliceReport) -> Figure | None:
     axes = ("entropy of the query's rewards (nats)", "points above the mean expert")
     note = f"Rank correlation {number(rank.value, 2, 1)} {interval(rank, 2, 1)} (paper, Figure 3)."
     zero = _guide([(b.entropy, 0.0) for b in bins])
-    return Figure(title, [plane(title, [zero, Series(dots)], axes)], note) if bins else None
+    return Figure(title, plane(title, [zero, Series(dots)], axes), note) if bins else None
 
 
 def _costs(costs: CostQuality) -> Figure:
@@ -214,21 +198,10 @@ def _costs(costs: CostQuality) -> Figure:
     dots = [(cost, Dot(100 * reward)) for cost, reward, _ in experts]
     series.append(Series(dots, "single", "single experts", line=False, numbered=True))
     title = "Cost against quality"
-    axes = (f"cost ({costs.unit})" if costs.unit else "cost", REWARD)
+    axes = (f"cost ({costs.unit})", REWARD)
     names = ", ".join(f"{place} {name}" for place, (*_, name) in enumerate(experts, start=1))
-    return Figure(title, [plane(title, series, axes)], names)
+    return Figure(title, plane(title, series, axes), names)
 
 
 def _places(points: Sequence[Point]) -> list[tuple[float, Dot]]:
     return [(point.cost, Dot(100 * point.reward)) for point in points]
-
-
-def _ablation(title: str, settings: Sequence[Setting], slices: Sequence[str]) -> Figure:
-    """Draw one panel a slice, settings as rows."""
-    panels = []
-    for name in slices:
-        measured = [setting for setting in settings if name in setting.values]
-        rows = [Row(setting.label, [_dot(setting.values[name].micro)]) for setting in measured]
-        if len(rows) > 1:
-            panels.append(named_rows(name, rows, REWARD, width=PANEL[0]))
-    return Figure(title, panels)

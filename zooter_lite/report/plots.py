@@ -118,8 +118,7 @@ def plane(
     label: str,
     series: Sequence[Series],
     axes: tuple[str, str],
-    x_marks: Marks | None = None,
-    size: tuple[float, float] = (WIDTH, 210),
+    height: float = 210,
 ) -> Drawing:
     """Draw series over two axes.
 
@@ -129,12 +128,10 @@ def plane(
         What a screen reader says.
     axes
         What x and y measure.
-    x_marks
-        What to name on the x axis; round numbers where it is None.
-    size
-        Width of the drawing, and height of its plot.
+    height
+        Of the plot, without legend and axis.
     """
-    width, height = size
+    width = WIDTH
     keys = [
         (one.name, svg.line(one.look, [(0, 9), (18, 9)], 2, one.dashes))
         if one.line
@@ -158,8 +155,7 @@ def plane(
         y = y_scale(value)
         body += svg.line("line", [(left, y), (right, y)])
         body += svg.text(words, (left - 6, y + 4), anchor="end")
-    marks = x_marks or _ticks(x_low, x_high, 5)
-    body += _x_axis(x_scale, marks, (top, bottom), axes[0], width)
+    body += _x_axis(x_scale, _ticks(x_low, x_high, 5), (top, bottom), axes[0], width)
     body += "".join(_series(one, x_scale, y_scale) for one in series)
     return Drawing(label, width, bottom + _FOOT, body)
 
