@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tests.helpers import table, units
 from zooter_lite.errors import DataError
-from zooter_lite.head.candidates import L2S
 from zooter_lite.head.fit_head import Fitted, fit_head, sample_rows
 from zooter_lite.labels import blocks
 from zooter_lite.recipe import Recipe
@@ -127,19 +126,6 @@ def test_few_rows_fall_back_to_a_linear_head() -> None:
     fitted = fit_head(*planted(30), replace(FAST, head="prior", tags="best"))
     assert (fitted.tagging, fitted.head.prior) == (None, None)
     assert fitted.head_spec.kind == "linear"
-
-
-def test_summary_says_what_was_chosen_and_why() -> None:
-    train, embeddings = planted(100, tags=[["a"], ["a", "b"]] * 50)
-    fitted = fit_head(train, embeddings, replace(FAST, head="prior", tags="given", l2=None))
-    text = fitted.summary(3)
-    setting, scores = fitted.selection.chosen, fitted.selection.scores
-    mean = next(score.mean for score in scores if score.setting == setting)
-    assert f"chosen of {len(L2S)} settings by 3-fold cross-validation on train" in text
-    assert f"prior head, tags given, temperature 0.25, beta 1.0, L2 {setting.l2}" in text
-    assert f": {100 * mean:.2f} (" in text
-    assert ("the best of all" in text) == (setting == scores[0].setting)
-    assert "tags: 2, carried by 75 training queries in the median" in text
 
 
 def test_too_few_rows() -> None:

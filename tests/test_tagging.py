@@ -12,7 +12,6 @@ from sklearn.cluster import KMeans
 
 from tests.helpers import units
 from zooter_lite.tags.tagging import (
-    MIN_SUPPORT,
     REPEATS,
     ROWS_PER_CLUSTER,
     Tags,
@@ -115,14 +114,6 @@ def test_given_tags_reach_untagged_queries_from_their_neighbours() -> None:
     assert {"right", "both"} <= tags_of(tagging, 25)
     similar = tagging.centroids @ embeddings[12]
     assert tagging.assignment.names[int(similar.argmax())] == "left"
-
-
-@pytest.mark.parametrize(("carriers", "kept"), [(MIN_SUPPORT, True), (MIN_SUPPORT - 1, False)])
-def test_given_tags_need_support(carriers: int, kept: bool) -> None:
-    tags = [["often"]] * 20 + [["often", "rare"]] * carriers
-    tagging = given_tags(points(len(tags)), tags)
-    assert tagging is not None
-    assert ("rare" in tagging.assignment.names) == kept
 
 
 @pytest.mark.parametrize("tags", [[[]] * 30, [[f"tag {i % 10}"] for i in range(30)]])

@@ -238,15 +238,6 @@ def test_a_prefix_of_the_template_is_honoured() -> None:
     assert np.abs(run(load(text_graph(graph, prefixed, 12)), texts)[0] - plain).min() > 1e-4
 
 
-def test_a_tokenizer_without_a_template_is_honoured() -> None:
-    bare = small_tokenizer(lambda content: content.update(post_processor=None))
-    texts = ["one two", "three " * 30, "four one four"]
-    graph = toy_router_graph(len(WORDS))
-    found = check_text_parity(text_graph(graph, bare, 12), graph, bare, 12, texts)
-    assert found.changed_tokens == 0.0
-    assert found.max_difference < 1e-6
-
-
 def test_a_batch_gives_the_bits_of_single_texts(tokenizer: str) -> None:
     graph = toy_router_graph(30522)
     session = load(text_graph(graph, tokenizer, MAX_LENGTH))

@@ -157,17 +157,12 @@ def finetune(
     tuned = load_encoder(f"{plain}{FINETUNED}{key}", cache, encoder.spec.prompt)
     announce(len(set(table.queries)))
     moved = tuned.embed(table.queries, cache, progress)
-    chosen = fitted.selection.chosen
+    chosen, tagging = fitted.selection.chosen, fitted.tagging
     fixed = replace(recipe, temperature=chosen.temperature, beta=chosen.beta, l2=chosen.l2)
-    if fitted.tagging is None:
-        fixed = replace(fixed, tags="none")
     again = fit_head(
-        learned,
-        moved[rows],
-        fixed,
-        progress,
-        announce,
-        tagging=None if fitted.tagging is None else fitted.tagging.name,
+        *(learned, moved[rows], fixed if tagging else replace(fixed, tags="none")),
+        *(progress, announce),
+        tagging=tagging.name if tagging else None,
         judged=JUDGING,
         most_choosing=None,
     )
@@ -264,7 +259,8 @@ def _key(task: Task, encoder: Encoder) -> str:
     recipe = task.recipe
     settings = (VERSION, cache_key(encoder.spec), recipe.kl, recipe.finetune, recipe.seed)
     numbers = (task.offset, task.labels, task.rewards, task.head.weight, task.head.bias)
-    arrays = [*task.tokens, task.learned, task.choosing, *map(np.float32, numbers)]
+    arrays: list[NDArray[Any]] = [*task.tokens, task.learned, task.choosing]
+    arrays += [part.astype(np.float32) for part in numbers]
     digest = hashlib.sha256(repr((settings, [array.shape for array in arrays])).encode())
     for array in arrays:
         digest.update(array.tobytes())
