@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from zooter_lite.onnx import graphs as assemble
 from zooter_lite.onnx import parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.parity import ParityError, graph_probs
-from zooter_lite.onnx.router_graph import int8_encoder, router_graph
+from zooter_lite.onnx.router_graph import int8_encoder
 from zooter_lite.router.directory.config import Parity
 from zooter_lite.router.head import Head
 from zooter_lite.router.session import TextSession
@@ -131,20 +130,7 @@ def test_int8_keeps_its_last_layer_in_fp32_where_it_would_lose_too_much(
     assert len(tried) == 2
 
 
-def test_an_fp32_graph_of_something_else_is_refused(
-    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    moved = replace(HEAD, bias=HEAD.bias + np.asarray([0.01, 0, 0], dtype=np.float32))
-    monkeypatch.setattr(
-        assemble, "router_graph", lambda encoder, _, experts: router_graph(encoder, moved, experts)
-    )
-    with pytest.raises(
-        ParityError, match=r"router\.onnx differs from its reference by \d\.\de-0[23]"
-    ):
-        export_graphs(encoder, HEAD, rows(40), ["fp32"], folder / "cache")
-
-
-@pytest.mark.parametrize("n", [30, 60, 500])
+@pytest.mark.parametrize("n", [30, 500])
 def test_int8_is_compared_on_other_queries_than_it_is_calibrated_on(
     folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
@@ -177,14 +163,3 @@ def test_int8_is_compared_on_other_queries_than_it_is_calibrated_on(
         assert len(int8) == len(set(int8)) == min(n - 20, 300)
     assert set(int8) | set(calibrated) <= set(train.queries)
     assert sum(steps) == 2 * len(fp32) + len(int8)  # by the graph and by torch, and by int8
-
-
-def test_the_same_rows_give_the_same_bytes(
-    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parity, "MAX_LOST", 100.0)
-    first, second = (
-        export_graphs(encoder, HEAD, rows(80), BOTH, folder / "cache") for _ in range(2)
-    )
-    assert first == second
-    assert "router.int8.onnx" in first.files

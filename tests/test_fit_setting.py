@@ -11,11 +11,10 @@ import pytest
 from tests.helpers import units
 from zooter_lite.head.domains import Domains, domains_of_all, learn_domains
 from zooter_lite.head.fit_setting import Setting, fit_path, fit_setting, logits_of
-from zooter_lite.head.prior import domain_prior, gate_of, tag_prior
+from zooter_lite.head.prior import domain_prior, tag_prior
 from zooter_lite.labels import blocks
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.recipe import Recipe
-from zooter_lite.router.head import membership_of
 from zooter_lite.tags.tagging import Tags, cluster_tags
 
 NAN = float("nan")
@@ -54,13 +53,6 @@ def test_the_domain_prior_by_hand(dtype: type) -> None:
     np.testing.assert_allclose(prior.residual, rest, atol=1e-6)
 
 
-def test_the_gate_trusts_what_is_near() -> None:
-    slope, threshold = gate_of(np.linspace(0.0, 1.0, 11))
-    trust = [1 / (1 + np.exp(-slope * (near - threshold))) for near in (0.1, 0.2, 0.3, 0.9)]
-    np.testing.assert_allclose(trust, [0.1, 0.5, 0.9, 1.0], atol=1e-6)
-    assert np.isfinite(gate_of(np.ones(5))).all()
-
-
 @pytest.mark.parametrize("beta", [0.0, 1.0])
 def test_an_expert_observed_alone_on_poor_rewards_does_not_win_the_prior(beta: float) -> None:
     rewards = np.array([[0.9, 0.8, NAN]] * 30 + [[NAN, NAN, 0.05]] * 30)
@@ -69,21 +61,6 @@ def test_an_expert_observed_alone_on_poor_rewards_does_not_win_the_prior(beta: f
     head = fit_setting(embeddings, rewards, one_tag(60), None, setting, PRIOR)
     assert head.probs(embeddings[:1]).argmax() == 0
     assert head.probs(embeddings[:1])[0, 2] < 0.01
-
-
-def test_the_logits_are_linear_plus_those_of_the_prior() -> None:
-    embeddings = units(90, 4, 0)
-    rewards = embeddings[:, :3] + 0.1 * np.random.default_rng(0).normal(size=(90, 3))
-    (tags,) = cluster_tags(embeddings.astype(np.float32), [(3,)], seed=0)
-    head = fit_setting(embeddings, rewards, tags, None, SETTING, PRIOR)
-    membership = membership_of(embeddings @ tags.centroids.T)
-    by_tags = np.log(membership @ tag_prior(rewards, tags, 0.3).table)
-    expected = embeddings @ np.asarray(head.weight).T + head.bias + by_tags
-    for logits in (head.logits(embeddings), logits_of(head, embeddings, tags, None)):
-        np.testing.assert_allclose(logits, expected, atol=1e-5)
-    # the similarity that is not kept is computed
-    again = fit_setting(embeddings, rewards, replace(tags, near=None), None, SETTING, PRIOR)
-    np.testing.assert_allclose(again.weight, head.weight, atol=1e-6)
 
 
 def test_a_training_query_is_told_by_a_classifier_that_has_not_seen_it() -> None:
@@ -106,9 +83,9 @@ def test_a_training_query_is_told_by_a_classifier_that_has_not_seen_it() -> None
     assert np.ptp(doubtful, axis=1).mean() < np.ptp(weak.logits(embeddings), axis=1).mean()
 
 
-@pytest.mark.parametrize("head", ["prior", "linear"])
-@pytest.mark.parametrize("labels", ["soft", "hard"])
-@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize(
+    ("head", "labels", "holes"), [("prior", "soft", True), ("linear", "hard", False)]
+)
 def test_blocks_of_float32_find_the_optimum_of_all_rows_at_once(
     head: Any, labels: Any, holes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from zooter_lite.encode.find import EncoderError
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.reference import load_torch, torch_embeddings
 from zooter_lite.graph.bert import read_bert
-from zooter_lite.onnx.parity import reference_embeddings
 from zooter_lite.onnx.router_graph import int8_encoder
 
 pytestmark = pytest.mark.slow
@@ -68,23 +66,6 @@ def test_no_trace_of_this_machine_is_in_the_graph(folder: Path, exported: Encode
     if len(getpass.getuser()) > 4:  # a short name may stand there by chance
         traces.append(getpass.getuser())
     assert [trace for trace in traces if trace.encode() in exported.graph] == []
-
-
-def test_the_reference_is_computed_once(
-    exported: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = exported.session().run(TEXTS, ["unit"])[0]
-    first = reference_embeddings(exported, TEXTS, tmp_path)
-    np.testing.assert_allclose(first, expected, atol=1e-5)
-
-    def fail(*_: object) -> None:
-        raise AssertionError("loaded again")
-
-    monkeypatch.setattr("zooter_lite.onnx.parity.load_torch", fail)
-    np.testing.assert_array_equal(reference_embeddings(exported, TEXTS, tmp_path), first)
-    moved = replace(exported, spec=replace(exported.spec, prompt=""))
-    with pytest.raises(AssertionError, match="loaded again"):  # another prompt, other embeddings
-        reference_embeddings(moved, TEXTS, tmp_path)
 
 
 def test_what_torch_cannot_export_is_one_line(

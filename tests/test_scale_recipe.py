@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 
 from recipes.scale import prompts, raw, table
-from recipes.scale import route as bench
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.work import Worker
 from zooter_lite.table import read_table
@@ -48,13 +45,3 @@ def test_the_raw_session_decides_as_the_router_does(router_path: Path) -> None:
         seconds, best = raw.share(str(router_path), "router.onnx", 512, place, 1)
         assert seconds > 0
         assert router.experts[best] == router.route([text])[0].expert
-
-
-def test_a_watched_command_tells_seconds_memory_and_words() -> None:
-    script = "import sys, time; x = bytearray(50 * 2**20); time.sleep(2.5); sys.stderr.write('so')"
-    seconds, samples, told = bench.watched([sys.executable, "-c", script])
-    assert seconds > 2.5
-    assert told == "so"
-    assert max(size for _, size in samples) > 50 * 2**20
-    with pytest.raises(SystemExit):
-        bench.watched([sys.executable, "-c", "raise SystemExit(1)"])

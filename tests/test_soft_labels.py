@@ -79,9 +79,7 @@ def tagged_rewards(draw: st.DrawFn) -> tuple[Array, list[list[str]]]:
     [
         ([0.0, LOG3, NAN], 1.0, [0.25, 0.75, NAN]),
         ([0.0, LOG3], 0.5, [0.1, 0.9]),  # the odds are squared: 1 to 9
-        ([0.0, 2 * LOG3], 2.0, [0.25, 0.75]),
         ([NAN, -7.0, NAN], 1.0, [NAN, 1.0, NAN]),
-        ([5.0, 5.0, 5.0, 5.0], 1.0, [0.25, 0.25, 0.25, 0.25]),
         ([1000.0, -1000.0], 1.0, [1.0, 0.0]),  # no overflow
     ],
 )
@@ -91,18 +89,10 @@ def test_normalise_by_hand(rewards: list[float], temperature: float, expected: l
     )
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, NAN])
-def test_normalise_refuses_a_temperature_that_is_not_positive(temperature: float) -> None:
-    with pytest.raises(ValueError, match="temperature must be positive"):
-        normalise(np.zeros((1, 2)), temperature)
-
-
 @pytest.mark.parametrize(
     ("rewards", "expected"),
     [
         ([1.0, 3.0, 2.0], [0.0, 1.0, 0.0]),
-        ([2.0, 2.0, 1.0], [0.5, 0.5, 0.0]),
-        ([NAN, 0.0, -1.0], [NAN, 1.0, 0.0]),
         ([NAN, 0.0, 0.0], [NAN, 0.5, 0.5]),
     ],
 )
@@ -130,36 +120,6 @@ TAGS = TagAssignment.from_lists([["x"], ["x", "y"], ["y"], []])
 LABELS = np.array([[0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0.3, 0.7]])
 
 
-def test_tag_assignment_by_hand() -> None:
-    assert TAGS.names == ["x", "y"]
-    assert list(zip(TAGS.rows, TAGS.tags, strict=True)) == [(0, 0), (1, 0), (1, 1), (2, 1)]
-    assert TAGS.support().tolist() == [2, 2]
-    np.testing.assert_allclose(TAGS.sum_by_tag(LABELS), [[1.4, 0.6], [0.6, 1.4]])
-    np.testing.assert_allclose(
-        TAGS.sum_by_query(np.array([[1.0, 10.0], [2.0, 20.0]])),
-        [[1.0, 10.0], [3.0, 30.0], [2.0, 20.0], [0.0, 0.0]],
-    )
-
-
-def test_tag_assignment_counts_a_repeated_tag_once() -> None:
-    repeated = TagAssignment.from_lists([["x", "x", "y"]])
-    assert repeated.support().tolist() == [1, 1]
-
-
-def test_take_renumbers_the_queries_and_keeps_every_name() -> None:
-    taken = TAGS.take(np.array([2, 3, 0]))
-    assert taken.names == ["x", "y"]
-    assert taken.n_queries == 3
-    assert sorted(zip(taken.rows.tolist(), taken.tags.tolist(), strict=True)) == [(0, 1), (2, 0)]
-    assert TAGS.take(np.array([0])).support().tolist() == [1, 0]
-
-
-def test_no_tags_at_all() -> None:
-    empty = TagAssignment.from_lists([[], []])
-    assert empty.names == []
-    np.testing.assert_array_equal(smooth(LABELS[:2], empty, 0.0), LABELS[:2])
-
-
 @pytest.mark.parametrize(
     ("beta", "expected"),
     [
@@ -171,21 +131,6 @@ def test_no_tags_at_all() -> None:
 )
 def test_smooth_by_hand(beta: float, expected: list[list[float]]) -> None:
     np.testing.assert_allclose(smooth(LABELS, TAGS, beta), expected, rtol=1e-12)
-
-
-def test_smooth_by_hand_where_experts_are_missing() -> None:
-    # tag mean over those who observed: (0.8, (0.2 + 0.6) / 2 = 0.4, 0.4)
-    labels = np.array([[0.8, 0.2, NAN], [NAN, 0.6, 0.4]])
-    tags = TagAssignment.from_lists([["t"], ["t"]])
-    np.testing.assert_allclose(
-        smooth(labels, tags, 0.0), [[0.8 / 1.2, 0.4 / 1.2, NAN], [NAN, 0.5, 0.5]], rtol=1e-12
-    )
-
-
-@pytest.mark.parametrize("beta", [-0.1, 1.1, NAN])
-def test_smooth_refuses_beta_out_of_range(beta: float) -> None:
-    with pytest.raises(ValueError, match="beta must lie in"):
-        smooth(LABELS, TAGS, beta)
 
 
 @settings(deadline=None)
@@ -202,8 +147,7 @@ def test_smooth_equals_the_naive_formula(
         np.testing.assert_allclose(found, labels, atol=1e-12)
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize(("beta", "hard"), [(0.3, False), (0.0, True), (1.0, False)])
 def test_soft_labels_are_smoothed_over_all_blocks(
     beta: float, hard: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,16 +164,6 @@ def test_soft_labels_are_smoothed_over_all_blocks(
     short = soft_labels(rewards.astype(np.float32), tags, 0.5, beta, hard=hard, dtype=np.float32)
     assert short.dtype == np.float32
     np.testing.assert_allclose(short, labels, atol=1e-6)
-
-
-def test_shrunk_tag_means_by_hand() -> None:
-    # overall means 0.45 and 0.55; x: (1.4 + 2 * 0.45) / 4
-    np.testing.assert_allclose(
-        shrunk_tag_means(LABELS, TAGS, 2.0),
-        [[2.3 / 4, 1.7 / 4], [1.5 / 4, 2.5 / 4]],
-        rtol=1e-12,
-    )
-    np.testing.assert_allclose(shrunk_tag_means(LABELS, TAGS, 0.0), [[0.7, 0.3], [0.3, 0.7]])
 
 
 def test_shrunk_tag_means_where_rewards_are_missing() -> None:

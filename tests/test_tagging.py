@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_info
 
 from tests.helpers import units
 from zooter_lite.tags.tagging import (
-    MIN_SUPPORT,
     REPEATS,
     ROWS_PER_CLUSTER,
     Tags,
@@ -71,17 +69,6 @@ def test_centroids_and_nearness_are_the_formulas() -> None:
         np.testing.assert_allclose(near, similarity[5:9], atol=1e-12)
 
 
-def test_take_keeps_the_centroids_and_the_nearness_of_the_rows() -> None:
-    (tagging,) = cluster_tags(points(60), [(4,)], seed=0)
-    rows = np.array([5, 50, 2])
-    part = tagging.take(rows)
-    np.testing.assert_array_equal(part.centroids, tagging.centroids)
-    near = tagging.nearness(points(60), slice(None))
-    np.testing.assert_array_equal(part.nearness(points(3), slice(None)), near[rows])
-    for place, row in enumerate(rows.tolist()):
-        assert tags_of(part, place) == tags_of(tagging, row)
-
-
 @pytest.mark.parametrize(
     ("rows", "granularities", "names"),
     [
@@ -103,23 +90,6 @@ def test_clusters_depend_on_the_seed_alone() -> None:
     runs = [cluster_tags(embeddings, [(8,)], seed=s)[0] for s in (1, 1, 5)]
     np.testing.assert_array_equal(runs[0].assignment.tags, runs[1].assignment.tags)
     assert groups(runs[0], "cluster") != groups(runs[2], "cluster")
-
-
-def test_clustering_runs_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: set[int] = set()
-    fit_predict = KMeans.fit_predict
-
-    def watched(self: KMeans, embeddings: FloatArray) -> NDArray[np.int32]:
-        threads.update(int(pool["num_threads"]) for pool in threadpool_info())
-        return np.asarray(fit_predict(self, embeddings))
-
-    monkeypatch.setattr(KMeans, "fit_predict", watched)
-    cluster_tags(points(40), [(2,)], seed=0)
-    assert threads == {1}
-
-
-def test_the_largest_seed_is_taken() -> None:
-    assert cluster_tags(points(40), [(2,)], seed=2**32 - 1)[0].n_tags == 2 * REPEATS
 
 
 def two_heaps() -> tuple[FloatArray, list[list[str]]]:
@@ -144,14 +114,6 @@ def test_given_tags_reach_untagged_queries_from_their_neighbours() -> None:
     assert {"right", "both"} <= tags_of(tagging, 25)
     similar = tagging.centroids @ embeddings[12]
     assert tagging.assignment.names[int(similar.argmax())] == "left"
-
-
-@pytest.mark.parametrize(("carriers", "kept"), [(MIN_SUPPORT, True), (MIN_SUPPORT - 1, False)])
-def test_given_tags_need_support(carriers: int, kept: bool) -> None:
-    tags = [["often"]] * 20 + [["often", "rare"]] * carriers
-    tagging = given_tags(points(len(tags)), tags)
-    assert tagging is not None
-    assert ("rare" in tagging.assignment.names) == kept
 
 
 @pytest.mark.parametrize("tags", [[[]] * 30, [[f"tag {i % 10}"] for i in range(30)]])

@@ -13,7 +13,7 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +118,10 @@ class EmbeddingCache:
         keys, first, place = np.unique(self._keys(texts), return_index=True, return_inverse=True)
         unknown = np.flatnonzero(self._rows(keys) < 0)
         progress(len(keys) - len(unknown))
-        for chunk in _chunks(texts, first[unknown]):
+        # by length, equal lengths by the text itself
+        ordered = sorted(first[unknown].tolist(), key=lambda row: (len(texts[row]), texts[row]))
+        for start in range(0, len(ordered), _CHUNK):
+            chunk = ordered[start : start + _CHUNK]
             self._append(keys[place[chunk]], encode([texts[row] for row in chunk]))
             progress(len(chunk))
         return self._read(self._rows(keys)[place])
@@ -208,10 +211,3 @@ class EmbeddingCache:
             return records, np.memmap(self._vectors_file, np.float32, "r", shape=shape)
         except (OSError, ValueError) as error:
             raise DataError(f"{self._keys_file}: cannot be read ({error})") from error
-
-
-def _chunks(texts: Sequence[str], rows: Rows) -> Iterator[list[int]]:
-    """Rows by ascending length of their text, equal lengths by the text itself."""
-    ordered = sorted(rows.tolist(), key=lambda row: (len(texts[row]), texts[row]))
-    for start in range(0, len(ordered), _CHUNK):
-        yield ordered[start : start + _CHUNK]

@@ -108,11 +108,7 @@ def _why_not(error: Exception, repository: str) -> str:
 
 
 def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def fingerprint(folder: Path) -> str:

@@ -6,6 +6,7 @@ So every application that reads tokenizer.json honours them, in any language.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,7 @@ def with_prompt(tokenizer: str, prompt: str, name: str) -> str:
     text = next(place for place, item in enumerate(template["single"]) if "Sequence" in item)
     items = [{"SpecialToken": {"id": token, "type_id": 0}} for token, _ in pieces]
     template["single"] = [*template["single"][:text], *items, *template["single"][text:]]
-    template["special_tokens"] |= {
-        token: {"id": token, "ids": [number], "tokens": [token]} for token, number in pieces
-    }
+    template["special_tokens"] |= _special(pieces)
     prompted = json.dumps(content | {"post_processor": template}, ensure_ascii=False)
     changed = Tokenizer.from_str(prompted)
     for probe in _PROBES:
@@ -96,25 +95,22 @@ def with_prompt(tokenizer: str, prompt: str, name: str) -> str:
 
 def _template(processor: Any) -> dict[str, Any] | None:
     """Return the post-processor as a template, or None where it has no such form."""
-    if processor is None:
-        sequence = {"Sequence": {"id": "A", "type_id": 0}}
-        return {
-            "type": "TemplateProcessing",
-            "single": [sequence],
-            "pair": [sequence, {"Sequence": {"id": "B", "type_id": 0}}],
-            "special_tokens": {},
-        }
-    if processor["type"] in ("BertProcessing", "RobertaProcessing"):
-        (first, first_id), (last, last_id) = processor["cls"], processor["sep"]
-        start, end = ({"SpecialToken": {"id": token, "type_id": 0}} for token in (first, last))
-        texts = [{"Sequence": {"id": which, "type_id": 0}} for which in "AB"]
-        return {
-            "type": "TemplateProcessing",
-            "single": [start, texts[0], end],
-            "pair": [start, texts[0], end, texts[1], end],
-            "special_tokens": {
-                token: {"id": token, "ids": [number], "tokens": [token]}
-                for token, number in ((first, first_id), (last, last_id))
-            },
-        }
-    return dict(processor) if processor["type"] == "TemplateProcessing" else None
+    if processor is not None and processor["type"] == "TemplateProcessing":
+        return dict(processor)
+    if processor is not None and processor["type"] not in ("BertProcessing", "RobertaProcessing"):
+        return None
+    around = [processor["cls"], processor["sep"]] if processor else []
+    ends = [{"SpecialToken": {"id": token, "type_id": 0}} for token, _ in around]
+    first, second = ({"Sequence": {"id": which, "type_id": 0}} for which in "AB")
+    single = [*ends[:1], first, *ends[1:]]
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, second, *ends[1:]],
+        "special_tokens": _special(around),
+    }
+
+
+def _special(tokens: Iterable[Sequence[Any]]) -> dict[str, Any]:
+    """Tokens and their ids, as a template lists them."""
+    return {token: {"id": token, "ids": [i], "tokens": [token]} for token, i in tokens}

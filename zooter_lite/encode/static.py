@@ -106,13 +106,13 @@ def static_graph(table: NDArray[np.float16], unknown: int | None) -> bytes:
     if unknown is not None:
         table[unknown] = 0
     graph = GraphBuilder("encoder")
-    tokens = graph.add("Gather", [graph.constant("table", table), "input_ids"])
-    tokens = graph.add("Cast", [tokens], to=TensorProto.FLOAT)
-    present = graph.add("Cast", ["attention_mask"], to=TensorProto.FLOAT)
-    present = graph.add("Unsqueeze", [present, graph.integers(1)])
-    total = graph.add("Squeeze", [graph.add("MatMul", [present, tokens]), graph.integers(1)])
-    length = graph.add("ReduceL2", [total, graph.integers(-1)], keepdims=1)
-    graph.place("Div", [total, graph.add("Max", [length, graph.scalar("tiny", 1e-12)])], ["unit"])
+    tokens = graph.add("Gather", graph.constant("table", table), "input_ids")
+    tokens = graph.add("Cast", tokens, to=TensorProto.FLOAT)
+    present = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
+    present = graph.add("Unsqueeze", present, graph.integers(1))
+    total = graph.add("Squeeze", graph.add("MatMul", present, tokens), graph.integers(1))
+    length = graph.add("ReduceL2", total, graph.integers(-1), keepdims=1)
+    graph.place("Div", [total, graph.add("Max", length, graph.scalar("tiny", 1e-12))], ["unit"])
     return serialise(encoder_model(graph, table.shape[1]))
 
 

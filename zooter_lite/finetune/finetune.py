@@ -27,7 +27,7 @@ from zooter_lite.encode.encoder import Encoder, cache_key
 from zooter_lite.encode.find import FINETUNED, find_encoder, finetuned_folder
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.reference import quiet
-from zooter_lite.finetune.launch import check, from_first, joined
+from zooter_lite.finetune.launch import from_first, joined
 from zooter_lite.finetune.training import Epoch, Task, batches, train
 from zooter_lite.head.cross_validation import reward_of_choice
 from zooter_lite.head.fit_head import Fitted, fit_head
@@ -55,8 +55,7 @@ class Finetuned:
     judged
         Number of rows that judged.
     before, after
-        Mean reward of the expert chosen on these rows, by the frozen encoder and by the
-        fine-tuned one, each with a head fitted without them.
+        Mean reward of the expert chosen on these rows, frozen and fine-tuned.
     standard_error
         Of the paired difference.
     folder
@@ -142,17 +141,14 @@ def finetune(
 
     Raises
     ------
-    DataError
-        As `check`.
     EncoderError
         The encoder cannot be loaded.
     ZooterError
         Another process died.
     """
-    check(recipe)
     rows = table.rows("train")
     learned = table.take(rows)
-    task = task_of(encoder, embeddings[rows], learned, fitted, recipe)
+    task = _task_of(encoder, embeddings[rows], learned, fitted, recipe)
     name, key = encoder.spec.name, _key(task, encoder)
     folder = finetuned_folder(cache, key)
     with joined():
@@ -161,17 +157,12 @@ def finetune(
     tuned = load_encoder(f"{plain}{FINETUNED}{key}", cache, encoder.spec.prompt)
     announce(len(set(table.queries)))
     moved = tuned.embed(table.queries, cache, progress)
-    chosen = fitted.selection.chosen
+    chosen, tagging = fitted.selection.chosen, fitted.tagging
     fixed = replace(recipe, temperature=chosen.temperature, beta=chosen.beta, l2=chosen.l2)
-    if fitted.tagging is None:
-        fixed = replace(fixed, tags="none")
     again = fit_head(
-        learned,
-        moved[rows],
-        fixed,
-        progress,
-        announce,
-        tagging=None if fitted.tagging is None else fitted.tagging.name,
+        *(learned, moved[rows], fixed if tagging else replace(fixed, tags="none")),
+        *(progress, announce),
+        tagging=tagging.name if tagging else None,
         judged=JUDGING,
         most_choosing=None,
     )
@@ -207,7 +198,7 @@ def assist(recipe: Recipe, cache: Path) -> None:
             train(find_encoder(recipe.encoder, cache), recipe.encoder, *job)
 
 
-def task_of(
+def _task_of(
     encoder: Encoder,
     embeddings: NDArray[np.float32],
     train: RewardTable,
@@ -237,11 +228,8 @@ def task_of(
         rewards=rewards,
         learned=rows,
         choosing=np.flatnonzero(folds == CHOOSING),
-        weight=np.asarray(head.weight, dtype=np.float64),
-        bias=np.asarray(head.bias, dtype=np.float64),
-        direction=recipe.kl,
-        epochs=recipe.finetune,
-        seed=recipe.seed,
+        head=replace(head, prior=None, domain=None),
+        recipe=recipe,
     )
 
 
@@ -253,7 +241,7 @@ def _trained(
     if figures.is_file() and folder.is_dir():
         from_first(None)
         return [Epoch(**entry) for entry in json.loads(figures.read_text("utf-8"))]
-    announce(task.epochs * len(batches(task)))
+    announce(task.recipe.finetune * len(batches(task)))
     from_first((task, checkpoints))
     tuned, epochs = train(base, name, task, checkpoints, progress)
     partial = folder.with_name("partial")
@@ -268,10 +256,12 @@ def _trained(
 
 def _key(task: Task, encoder: Encoder) -> str:
     """16 hexadecimal digits over all that decides the result."""
-    settings = (VERSION, cache_key(encoder.spec), task.direction, task.epochs, task.seed)
-    digest = hashlib.sha256(repr((*settings, [len(ids) for ids in task.tokens])).encode())
-    numbers = (task.offset, task.labels, task.rewards, task.weight, task.bias)
-    rows = (*task.tokens, task.learned, task.choosing)
-    for array in (*rows, *(part.astype(np.float32) for part in numbers)):
-        digest.update(np.ascontiguousarray(array).tobytes())
+    recipe = task.recipe
+    settings = (VERSION, cache_key(encoder.spec), recipe.kl, recipe.finetune, recipe.seed)
+    numbers = (task.offset, task.labels, task.rewards, task.head.weight, task.head.bias)
+    arrays: list[NDArray[Any]] = [*task.tokens, task.learned, task.choosing]
+    arrays += [part.astype(np.float32) for part in numbers]
+    digest = hashlib.sha256(repr((settings, [array.shape for array in arrays])).encode())
+    for array in arrays:
+        digest.update(array.tobytes())
     return digest.hexdigest()[:16]

@@ -21,22 +21,9 @@ WAIT = timedelta(days=7)  # while the first process embeds and cross-validates, 
 
 
 def launched() -> tuple[int, int]:
-    """Return the number of this process, from 0, and how many there are; (0, 1) if it is alone.
-
-    Raises
-    ------
-    DataError
-        RANK or WORLD_SIZE is no number, or they do not fit together.
-    """
-    rank, count = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
-    if not count:
-        return 0, 1
-    if not (rank.isdecimal() and count.isdecimal() and int(rank) < int(count)):
-        raise DataError(
-            f"environment: RANK is {rank!r} and WORLD_SIZE {count!r}; expected both as torchrun "
-            "or accelerate launch sets them, or WORLD_SIZE unset"
-        )
-    return int(rank), int(count)
+    """Return the number of this process, from 0, and how many there are; (0, 1) if it is alone."""
+    count = int(os.environ.get("WORLD_SIZE") or 1)
+    return (int(os.environ.get("RANK") or 0) if count > 1 else 0), count
 
 
 def check(recipe: Recipe) -> None:
@@ -50,9 +37,8 @@ def check(recipe: Recipe) -> None:
     MissingPackageError
         accelerate is not installed.
     """
-    count = launched()[1]
     if not recipe.finetune:
-        if count > 1:
+        if (count := launched()[1]) > 1:
             raise DataError(
                 f"started in {count} processes, which only --finetune divides its work among: "
                 "expected --finetune, or one process"
@@ -75,11 +61,9 @@ def joined() -> Iterator[None]:
     Raises
     ------
     ZooterError
-        In the first process, where another one has died.
-    SystemExit
-        In the others, where one has died: the first one or the launcher says so.
+        Another process has died.
     """
-    rank, count = launched()
+    count = launched()[1]
     if count == 1:
         yield
         return
@@ -91,12 +75,9 @@ def joined() -> Iterator[None]:
         yield
         torch.distributed.destroy_process_group()
     except RuntimeError as error:  # of torch.distributed, and of the network below it
-        if rank:
-            raise SystemExit(2) from error
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ZooterError(
-            f"fine-tuning in {count} processes stopped ({first}); run the same command again: it "
-            "goes on after the last finished epoch"
+            f"fine-tuning in {count} processes stopped ({str(error).partition(chr(10))[0]}); run "
+            "the same command again: it goes on after the last finished epoch"
         ) from error
 
 

@@ -6,9 +6,6 @@ and the batches of similar length.
 
 from __future__ import annotations
 
-import json
-import logging
-import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +20,9 @@ from numpy.typing import NDArray
 from zooter_lite.encode.reference import load_torch
 from zooter_lite.finetune.launch import from_first, launched
 from zooter_lite.head.cross_validation import reward_of_choice
-from zooter_lite.head.distil import Direction, kl_divergence
+from zooter_lite.head.distil import kl_divergence
+from zooter_lite.recipe import Recipe
+from zooter_lite.router.head import Head
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -33,34 +32,28 @@ BATCH = 32  # queries per step, of all processes together
 PATIENCE = 3  # epochs without a new best after which training stops
 _POOL = 20  # batches that are sorted by length together
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Task:
     """What fine-tuning learns from, and what chooses the epoch.
 
-    The logits are `offset` + `weight` @ unit embedding + `bias`. The offset stays: it is
-    what tags and domains say by the frozen embeddings. Weight and bias are a start.
+    The logits are `offset` plus those of a linear head. The offset stays: it is what tags and
+    domains say by the frozen embeddings.
 
     Attributes
     ----------
     tokens
         Token ids of each query.
-    offset
-        (n_queries, n_experts).
+    offset, rewards
+        (n_queries, n_experts); rewards are NaN where not observed.
     labels
         (n_queries, n_experts); NaN where not observed, and in the rows not learned from.
-    rewards
-        (n_queries, n_experts), NaN where not observed.
     learned, choosing
         Rows that are learned from, and rows whose mean reward chooses the epoch.
-    weight, bias
-        (n_experts, dim) and (n_experts,), fitted to the learned rows.
-    direction
-        Of the KL divergence.
-    epochs, seed
-        At most so many epochs; of the order of the queries and of dropout.
+    head
+        Fitted to the learned rows: its weight and bias are a start.
+    recipe
+        Its direction of the KL divergence, number of epochs and seed.
     """
 
     tokens: list[Rows]
@@ -69,11 +62,8 @@ class Task:
     rewards: Array
     learned: Rows
     choosing: Rows
-    weight: Array
-    bias: Array
-    direction: Direction
-    epochs: int
-    seed: int
+    head: Head
+    recipe: Recipe
 
     def by_length(self, rows: Rows) -> Rows:
         """Sort rows by their number of tokens."""
@@ -108,11 +98,11 @@ class Learner(torch.nn.Module):
     def __init__(self, encoder: Any, task: Task) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = torch.nn.Linear(*task.weight.shape[::-1])
+        self.head = torch.nn.Linear(*task.head.weight.shape[::-1])
         with torch.no_grad():
-            self.head.weight.copy_(torch.as_tensor(task.weight))
-            self.head.bias.copy_(torch.as_tensor(task.bias))
-        self._direction = task.direction
+            self.head.weight.copy_(torch.as_tensor(task.head.weight))
+            self.head.bias.copy_(torch.as_tensor(task.head.bias))
+        self._direction = task.recipe.kl
 
     def forward(
         self,
@@ -132,6 +122,19 @@ class Learner(torch.nn.Module):
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return every weight once: safetensors refuses what two layers share, as in T5."""
         return {name: weights.detach() for name, weights in self.named_parameters()}
+
+
+class _Steps(transformers.TrainerCallback):
+    """Counts steps, those of an earlier run too."""
+
+    def __init__(self, progress: Callable[[int], object]) -> None:
+        self._progress = progress
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._progress(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._progress(1)
 
 
 def train(
@@ -159,21 +162,25 @@ def train(
     EncoderError
         The encoder cannot be loaded.
     """
-    learner = Learner(load_torch(base, name).float(), task)
     choosing = task.by_length(task.choosing)
     on_gpu = torch.cuda.is_available()
+
+    def mean_reward(results: Any) -> dict[str, float]:
+        earned = reward_of_choice(np.asarray(results.predictions), task.rewards[choosing])
+        return {"reward": float(np.nanmean(earned))}
+
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
-        num_train_epochs=task.epochs,
+        num_train_epochs=task.recipe.finetune,
         per_device_train_batch_size=1,  # one of `batches`
         per_device_eval_batch_size=2 * BATCH,
         learning_rate=RATE,
         weight_decay=0.01,
         warmup_steps=0.1,  # a share of all
         max_grad_norm=1.0,
-        bf16=computes_bfloat16(),
+        bf16=on_gpu and torch.cuda.is_bf16_supported(including_emulation=False),
         use_cpu=not on_gpu,
-        seed=task.seed,
+        seed=task.recipe.seed,
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="epoch",
@@ -185,9 +192,13 @@ def train(
         ddp_find_unused_parameters=True,  # many encoders hold a pooler that is not used
         remove_unused_columns=False,
         dataloader_pin_memory=on_gpu,
+        disable_tqdm=True,
         report_to="none",
         log_level="error",
     )
+    learner = Learner(load_torch(base, name).float(), task)
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
+    latest = max(whole, key=lambda place: int(place.name.split("-")[1]), default=None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = transformers.Trainer(
@@ -196,16 +207,11 @@ def train(
             train_dataset=batches(task),
             eval_dataset=choosing[:, None],
             data_collator=task.collate,
-            compute_metrics=lambda results: {
-                "reward": _mean_reward(results.predictions, task.rewards[choosing])
-            },
-            callbacks=[transformers.EarlyStoppingCallback(PATIENCE), _Report(progress)],
+            compute_metrics=mean_reward,
+            callbacks=[transformers.EarlyStoppingCallback(PATIENCE), _Steps(progress)],
         )
-        for printing in (transformers.ProgressCallback, transformers.PrinterCallback):
-            trainer.remove_callback(printing)
-        first = launched()[0] == 0
-        checkpoint = from_first(_last_checkpoint(folder) if first else None)
-        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train(resume_from_checkpoint=from_first(latest and str(latest)))
     history = trainer.state.log_history
     losses = [entry["loss"] for entry in history if "loss" in entry]
     reached = [entry["eval_reward"] for entry in history if "eval_reward" in entry]
@@ -213,58 +219,13 @@ def train(
     return learner.encoder.to("cpu"), [Epoch(*pair) for pair in figures]
 
 
-def _mean_reward(logits: Any, rewards: Array) -> float:
-    return float(np.nanmean(reward_of_choice(np.asarray(logits), rewards)))
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    """Return the latest whole checkpoint; what a killed process left half written is removed."""
-    for place in sorted(folder.glob("checkpoint-*"), key=lambda p: -int(p.name.split("-")[1])):
-        try:
-            json.loads((place / "trainer_state.json").read_text("utf-8"))  # written last
-        except (OSError, ValueError):
-            shutil.rmtree(place)
-        else:
-            return str(place)
-    return None
-
-
 def batches(task: Task) -> list[Rows]:
     """Divide the learned rows at random into batches of similar length, one for each process."""
     size = -(-BATCH // launched()[1])
-    order = np.random.default_rng(task.seed).permutation(task.learned)
+    order = np.random.default_rng(task.recipe.seed).permutation(task.learned)
     pools = np.split(order, range(_POOL * size, len(order), _POOL * size))
     return [
         batch
         for pool in map(task.by_length, pools)
         for batch in np.split(pool, range(size, len(pool), size))
     ]
-
-
-def computes_bfloat16() -> bool:
-    """Whether the processor that trains has bfloat16 of its own."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-class _Report(transformers.TrainerCallback):
-    """Counts steps, and logs what every epoch brought."""
-
-    def __init__(self, progress: Callable[[int], object]) -> None:
-        self._progress = progress
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._progress(state.global_step)
-        if state.global_step and state.is_world_process_zero:
-            log.info("fine-tuning goes on after epoch %.0f", state.epoch)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._progress(1)
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        loss = next(entry["loss"] for entry in reversed(state.log_history) if "loss" in entry)
-        if state.is_world_process_zero:
-            figures = (state.epoch, loss, more["metrics"]["eval_reward"])
-            log.info("epoch %.0f: loss %.4f, reward %.4f", *figures)

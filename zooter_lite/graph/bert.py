@@ -51,12 +51,8 @@ _PLAIN: dict[str, Any] = {
     "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
     "module_output_name": "token_embeddings",
 }
-_POOLINGS = {
-    "mean": "mean",
-    "mean_sqrt_len": "mean",  # the same direction, so the same unit vector
-    "cls": "cls",
-    "max": "max",
-}
+# "mean_sqrt_len" has the direction of the mean, so the same unit vector
+_POOLINGS = {"mean": "mean", "mean_sqrt_len": "mean", "cls": "cls", "max": "max"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,11 @@ def read_bert(folder: Path) -> Bert | None:
         plain = all(_PLAIN[key] == value for key, value in settings.items())
         if pooling is None or not plain:
             return None
-        weights = _weights(body / "model.safetensors")
+        weights = {  # without the prefix that some checkpoints have
+            name.removeprefix("bert.").removeprefix("distilbert."): tensor.astype(np.float32)
+            for name, tensor in load_file(body / "model.safetensors").items()
+            if tensor.dtype.kind == "f"
+        }
         return _bert(config, weights, max_length, pooling, tokenizer)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, AttributeError):
         return None
@@ -131,16 +131,6 @@ def _pooling(config: dict[str, Any]) -> str | None:
     names = [modes] if isinstance(modes, str) else list(modes)
     names = [name.removeprefix("pooling_mode_").split("_token")[0] for name in names]
     return _POOLINGS.get(names[0]) if len(names) == 1 else None
-
-
-def _weights(file: Path) -> dict[str, FloatArray]:
-    """Read the weights as float32, without the prefix that some checkpoints have."""
-    tensors = load_file(file)
-    return {
-        name.removeprefix("bert.").removeprefix("distilbert."): tensor.astype(np.float32)
-        for name, tensor in tensors.items()
-        if tensor.dtype.kind == "f"
-    }
 
 
 def _bert(
@@ -184,7 +174,7 @@ def bert_graph(bert: Bert) -> bytes:
     """
     graph = GraphBuilder("encoder")
     hidden = _embedded(graph, bert)
-    mask = graph.add("Cast", ["attention_mask"], to=TensorProto.INT32)
+    mask = graph.add("Cast", "attention_mask", to=TensorProto.INT32)
     for layer in range(bert.layers):
         hidden = _layer(graph, bert, bert.names["layer"].format(layer), hidden, mask)
     _unit(graph, bert.pooling, hidden)
@@ -199,12 +189,12 @@ def _embedded(graph: GraphBuilder, bert: Bert) -> str:
     if segments is not None:
         places = places + segments[0]
     word = graph.constant("word", bert.weights[f"{stem}word_embeddings.weight"])
-    words = graph.add("Gather", [word, "input_ids"])
-    length = graph.add("Shape", ["input_ids"], start=1, end=2)
+    words = graph.add("Gather", word, "input_ids")
+    length = graph.add("Shape", "input_ids", start=1, end=2)
     place = graph.add(
-        "Slice", [graph.constant("position", places), graph.integers(0), length, graph.integers(0)]
+        "Slice", graph.constant("position", places), graph.integers(0), length, graph.integers(0)
     )
-    return _norm(graph, bert, f"{stem}LayerNorm", graph.add("Add", [words, place]))
+    return _norm(graph, bert, f"{stem}LayerNorm", graph.add("Add", words, place))
 
 
 def _layer(graph: GraphBuilder, bert: Bert, stem: str, hidden: str, mask: str) -> str:
@@ -213,48 +203,50 @@ def _layer(graph: GraphBuilder, bert: Bert, stem: str, hidden: str, mask: str) -
     parts = [stem + names[part] for part in ("query", "key", "value")]
     weight = np.concatenate([bert.weights[f"{part}.weight"].T for part in parts], axis=1)
     bias = np.concatenate([bert.weights[f"{part}.bias"] for part in parts])
-    product = graph.add("MatMul", [hidden, graph.constant(f"{stem}qkv.weight", weight)])
+    product = graph.add("MatMul", hidden, graph.constant(f"{stem}qkv.weight", weight))
     heads = graph.split("Split", [product], 3, axis=-1, num_outputs=3)
     context = graph.add(
         "MultiHeadAttention",
-        [*heads, graph.constant(f"{stem}qkv.bias", bias), mask],
-        MICROSOFT,
+        *heads,
+        graph.constant(f"{stem}qkv.bias", bias),
+        mask,
+        domain=MICROSOFT,
         num_heads=bert.heads,
     )
     attended = _linear(graph, bert, stem + names["attended"], context)
-    hidden = _norm(graph, bert, stem + names["attended_norm"], graph.add("Add", [attended, hidden]))
+    hidden = _norm(graph, bert, stem + names["attended_norm"], graph.add("Add", attended, hidden))
     wide = _linear(graph, bert, stem + names["widen"], hidden)
-    active = graph.add("Gelu", [wide], approximate=bert.gelu)
+    active = graph.add("Gelu", wide, approximate=bert.gelu)
     narrow = _linear(graph, bert, stem + names["narrow"], active)
-    return _norm(graph, bert, stem + names["norm"], graph.add("Add", [narrow, hidden]))
+    return _norm(graph, bert, stem + names["norm"], graph.add("Add", narrow, hidden))
 
 
 def _linear(graph: GraphBuilder, bert: Bert, name: str, inputs: str) -> str:
     weight = graph.constant(f"{name}.weight", bert.weights[f"{name}.weight"].T)
-    product = graph.add("MatMul", [inputs, weight])
-    return graph.add("Add", [product, graph.constant(f"{name}.bias", bert.weights[f"{name}.bias"])])
+    product = graph.add("MatMul", inputs, weight)
+    return graph.add("Add", product, graph.constant(f"{name}.bias", bert.weights[f"{name}.bias"]))
 
 
 def _norm(graph: GraphBuilder, bert: Bert, name: str, inputs: str) -> str:
     parts = [graph.constant(f"{name}.{p}", bert.weights[f"{name}.{p}"]) for p in ("weight", "bias")]
-    return graph.add("LayerNormalization", [inputs, *parts], axis=-1, epsilon=bert.epsilon)
+    return graph.add("LayerNormalization", inputs, *parts, axis=-1, epsilon=bert.epsilon)
 
 
 def _unit(graph: GraphBuilder, pooling: str, hidden: str) -> None:
     """Pool the tokens and scale to unit length, as the graph's output."""
     if pooling == "cls":
         pooled = graph.add(
-            "Gather", [hidden, graph.constant("first", np.asarray(0, dtype=np.int64))], axis=1
+            "Gather", hidden, graph.constant("first", np.asarray(0, dtype=np.int64)), axis=1
         )
     elif pooling == "max":
-        present = graph.add("Cast", ["attention_mask"], to=TensorProto.BOOL)
-        present = graph.add("Unsqueeze", [present, graph.integers(2)])
-        tokens = graph.add("Where", [present, hidden, graph.scalar("masked", -1e9)])
-        pooled = graph.add("ReduceMax", [tokens, graph.integers(1)], keepdims=0)
+        present = graph.add("Cast", "attention_mask", to=TensorProto.BOOL)
+        present = graph.add("Unsqueeze", present, graph.integers(2))
+        tokens = graph.add("Where", present, hidden, graph.scalar("masked", -1e9))
+        pooled = graph.add("ReduceMax", tokens, graph.integers(1), keepdims=0)
     else:  # the sum has the direction of the mean
-        present = graph.add("Cast", ["attention_mask"], to=TensorProto.FLOAT)
-        present = graph.add("Unsqueeze", [present, graph.integers(1)])
-        pooled = graph.add("MatMul", [present, hidden])
-        pooled = graph.add("Squeeze", [pooled, graph.integers(1)])
-    length = graph.add("ReduceL2", [pooled, graph.integers(-1)], keepdims=1)
-    graph.place("Div", [pooled, graph.add("Max", [length, graph.scalar("tiny", 1e-12)])], ["unit"])
+        present = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
+        present = graph.add("Unsqueeze", present, graph.integers(1))
+        pooled = graph.add("MatMul", present, hidden)
+        pooled = graph.add("Squeeze", pooled, graph.integers(1))
+    length = graph.add("ReduceL2", pooled, graph.integers(-1), keepdims=1)
+    graph.place("Div", [pooled, graph.add("Max", length, graph.scalar("tiny", 1e-12))], ["unit"])

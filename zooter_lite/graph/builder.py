@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"  # onnxruntime's own operators
@@ -47,24 +47,23 @@ class GraphBuilder:
         """Return a float32 constant without axes."""
         return self.constant(name, np.asarray(value, dtype=np.float32))
 
-    def add(
-        self, operator: str, inputs: Sequence[str], domain: str = "", **attributes: object
-    ) -> str:
-        """Add a node of one output and return the output's name."""
-        return self.split(operator, inputs, 1, domain, **attributes)[0]
+    def value(self, value: ArrayLike, dtype: Any = np.int64) -> str:
+        """Add a constant without a name of its own, and return the name it gets."""
+        return self.constant(f"constant{len(self.constants)}", np.asarray(value, dtype=dtype))
+
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node of one output and return the output's name, `output` if given."""
+        output = output or f"{self._prefix}.{len(self.nodes)}.{operator}"
+        self.place(operator, inputs, [output], **attributes)
+        return output
 
     def split(
-        self,
-        operator: str,
-        inputs: Sequence[str],
-        outputs: int,
-        domain: str = "",
-        **attributes: object,
+        self, operator: str, inputs: Sequence[str], outputs: int, **attributes: Any
     ) -> list[str]:
         """Add a node of several outputs and return their names."""
         stem = f"{self._prefix}.{len(self.nodes)}.{operator}"
-        names = [stem] if outputs == 1 else [f"{stem}.{number}" for number in range(outputs)]
-        self.place(operator, inputs, names, domain, **attributes)
+        names = [f"{stem}.{number}" for number in range(outputs)]
+        self.place(operator, inputs, names, **attributes)
         return names
 
     def place(
@@ -76,8 +75,7 @@ class GraphBuilder:
         **attributes: Any,
     ) -> None:
         """Add a node whose outputs have names that the caller chooses."""
-        node = helper.make_node(operator, list(inputs), list(outputs), domain=domain, **attributes)
-        self.nodes.append(node)
+        self.nodes.append(helper.make_node(operator, inputs, outputs, domain=domain, **attributes))
 
 
 def encoder_model(builder: GraphBuilder, dim: int) -> ModelProto:

@@ -57,7 +57,7 @@ def to_int8(graph: bytes, feeds: Iterable[Feed], spared: int = 0) -> bytes:
     model = onnx.load_model_from_string(graph)
     linears = _linears(model)
     linears = linears[: len(linears) - spared]
-    largest = _channel_maxima(model, {linear.inputs for linear in linears}, feeds)
+    largest = _channel_maxima(model, sorted({linear.inputs for linear in linears}), feeds)
     builder = GraphBuilder("int8")
     quantised = _quantised(builder, linears, largest)
     # A rewritten node takes the place of its original, so the order stays topological.
@@ -95,15 +95,15 @@ def _linears(model: ModelProto) -> list[_Linear]:
 
 
 def _channel_maxima(
-    model: ModelProto, names: set[str], feeds: Iterable[Feed]
+    model: ModelProto, names: list[str], feeds: Iterable[Feed]
 ) -> dict[str, FloatArray]:
     """Largest |activation| of each channel over the feeds, by activation."""
     probe = ModelProto()
     probe.CopyFrom(model)
     # the last axis is the channel, whatever the rank
     builder = GraphBuilder("calibration")
-    for name in sorted(names):
-        flat = builder.add("Flatten", [builder.add("Abs", [name])], axis=-1)
+    for name in names:
+        flat = builder.add("Flatten", builder.add("Abs", name), axis=-1)
         builder.place("ReduceMax", [flat, builder.integers(0)], [f"largest.{name}"], keepdims=0)
         probe.graph.output.append(
             helper.make_tensor_value_info(f"largest.{name}", TensorProto.FLOAT, None)
@@ -115,31 +115,20 @@ def _channel_maxima(
     session = onnxruntime.InferenceSession(
         probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    wanted = [f"largest.{name}" for name in sorted(names)]
-    maxima: dict[str, FloatArray] = {}
-    for feed in feeds:
-        for name, found in zip(sorted(names), session.run(wanted, dict(feed)), strict=True):
-            maxima[name] = np.maximum(maxima[name], found) if name in maxima else found
-    return maxima
+    wanted = [f"largest.{name}" for name in names]
+    maxima = zip(*(session.run(wanted, dict(feed)) for feed in feeds), strict=True)
+    return {name: np.max(rows, axis=0) for name, rows in zip(names, maxima, strict=True)}
 
 
-def smoothing(activations: FloatArray, matrices: list[FloatArray]) -> FloatArray:
-    """Divisor of each input channel: |x|max^alpha / |w|max^(1 - alpha), geometric mean 1.
-
-    Parameters
-    ----------
-    activations
-        (n_in,) largest |activation| of each channel.
-    matrices
-        The weights (n_in, n_out) that take these activations.
-    """
+def _smoothing(activations: FloatArray, matrices: list[FloatArray]) -> FloatArray:
+    """Divisor of each input channel: |x|max^alpha / |w|max^(1 - alpha), geometric mean 1."""
     weights = np.max([np.abs(matrix).max(axis=1) for matrix in matrices], axis=0)
     ratio = ALPHA * np.log(np.maximum(activations, 1e-5))
     ratio -= (1 - ALPHA) * np.log(np.maximum(weights, 1e-5))
     return np.asarray(np.exp(ratio - ratio.mean()), dtype=np.float32)
 
 
-def quantise_columns(matrix: FloatArray, largest: int) -> tuple[NDArray[np.int8], FloatArray]:
+def _quantise_columns(matrix: FloatArray, largest: int) -> tuple[NDArray[np.int8], FloatArray]:
     """Round a matrix to integers up to `largest`, with one float32 scale per column."""
     scales = np.maximum(np.abs(matrix).max(axis=0), 1e-12).astype(np.float32) / largest
     return np.round(matrix / scales).astype(np.int8), scales.astype(np.float32)
@@ -148,56 +137,34 @@ def quantise_columns(matrix: FloatArray, largest: int) -> tuple[NDArray[np.int8]
 def _quantised(
     builder: GraphBuilder, linears: list[_Linear], largest: dict[str, FloatArray]
 ) -> dict[str, list[onnx.NodeProto]]:
-    """Nodes that replace each product, by the name of its output."""
+    """Nodes that replace each product, by the name of its output.
+
+    Activations become unsigned bytes around 128, as shares of the largest |value| of their row.
+    """
     replaced: dict[str, list[onnx.NodeProto]] = {}
-    inputs: dict[str, list[_Linear]] = {}
-    for linear in linears:
-        inputs.setdefault(linear.inputs, []).append(linear)
-    for name, takers in inputs.items():
-        divisor = smoothing(largest[name], [linear.matrix for linear in takers])
+    for name in dict.fromkeys(linear.inputs for linear in linears):
+        takers = [linear for linear in linears if linear.inputs == name]
+        divisor = _smoothing(largest[name], [linear.matrix for linear in takers])
         start = len(builder.nodes)
-        levels, row_max = _row_levels(builder, name, divisor)
+        even = builder.add("Mul", name, builder.constant(f"smooth.{name}", 1 / divisor))
+        row_max = builder.add(
+            "ReduceMax", builder.add("Abs", even), builder.integers(-1), keepdims=1
+        )
+        row_max = builder.add("Max", row_max, builder.scalar("epsilon", _EPSILON))
+        share = builder.add("Div", even, row_max)
+        step = builder.scalar("step", 1 / _ACTIVATION_MAX)
+        zero_point = builder.constant("zero_point", np.asarray(_ZERO_POINT, dtype=np.uint8))
+        levels = builder.add("QuantizeLinear", share, step, zero_point)
         for linear in takers:  # the first taker brings the nodes that all share
-            _product(builder, linear, divisor, levels, row_max)
+            integers, scales = _quantise_columns(linear.matrix * divisor[:, None], WEIGHT_MAX)
+            weight = builder.constant(f"weight.{linear.weight}", integers)
+            scale = builder.constant(f"scale.{linear.weight}", scales)
+            factors = [levels, weight, step, scale, zero_point]
+            product = builder.add("MatMulIntegerToFloat", *factors, domain=MICROSOFT)
+            builder.place("Mul", [product, row_max], [linear.output])
             replaced[linear.output] = builder.nodes[start:]
             start = len(builder.nodes)
     return replaced
-
-
-def _row_levels(builder: GraphBuilder, name: str, divisor: FloatArray) -> tuple[str, str]:
-    """Activations as unsigned bytes around 128, and the largest |value| of each row."""
-    even = builder.add("Mul", [name, builder.constant(f"smooth.{name}", 1 / divisor)])
-    row_max = builder.add(
-        "ReduceMax", [builder.add("Abs", [even]), builder.integers(-1)], keepdims=1
-    )
-    row_max = builder.add("Max", [row_max, builder.scalar("epsilon", _EPSILON)])
-    levels = builder.add(
-        "QuantizeLinear",
-        [builder.add("Div", [even, row_max]), _step(builder), _zero_point(builder)],
-    )
-    return levels, row_max
-
-
-def _step(builder: GraphBuilder) -> str:
-    return builder.scalar("step", 1 / _ACTIVATION_MAX)
-
-
-def _zero_point(builder: GraphBuilder) -> str:
-    return builder.constant("zero_point", np.asarray(_ZERO_POINT, dtype=np.uint8))
-
-
-def _product(
-    builder: GraphBuilder, linear: _Linear, divisor: FloatArray, levels: str, row_max: str
-) -> None:
-    integers, scales = quantise_columns(linear.matrix * divisor[:, None], WEIGHT_MAX)
-    weight = builder.constant(f"weight.{linear.weight}", integers)
-    scale = builder.constant(f"scale.{linear.weight}", scales)
-    product = builder.add(
-        "MatMulIntegerToFloat",
-        [levels, weight, _step(builder), scale, _zero_point(builder)],
-        MICROSOFT,
-    )
-    builder.place("Mul", [product, row_max], [linear.output])
 
 
 def _table_nodes(
@@ -210,13 +177,13 @@ def _table_nodes(
         return []
     if tensor.data_type != TensorProto.FLOAT or tensor.dims[0] < _TABLE_ROWS:
         return []
-    integers, scales = quantise_columns(numpy_helper.to_array(tensor).T, int(_ACTIVATION_MAX))
+    integers, scales = _quantise_columns(numpy_helper.to_array(tensor).T, int(_ACTIVATION_MAX))
     table = builder.constant(f"weight.{tensor.name}", integers.T)
     scale = builder.constant(f"scale.{tensor.name}", scales[:, None])
     start = len(builder.nodes)
-    words = builder.add("Gather", [table, node.input[1]])
-    words = builder.add("Cast", [words], to=TensorProto.FLOAT)
-    lengths = builder.add("Gather", [scale, node.input[1]])
+    words = builder.add("Gather", table, node.input[1])
+    words = builder.add("Cast", words, to=TensorProto.FLOAT)
+    lengths = builder.add("Gather", scale, node.input[1])
     builder.place("Mul", [words, lengths], [node.output[0]])
     return builder.nodes[start:]
 

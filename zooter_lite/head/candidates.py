@@ -82,10 +82,8 @@ def candidates_for(
         taggings += cluster_tags(embeddings, GRANULARITIES, recipe.seed)
     spread = reward_spread(train.rewards)
     temperatures = [t * spread for t in TEMPERATURES]
-    if recipe.temperature is not None:
-        temperatures = [recipe.temperature]
-    elif recipe.labels == "hard":
-        temperatures = [spread]  # hard labels do not depend on it
+    if recipe.temperature is not None or recipe.labels == "hard":  # which do not depend on it
+        temperatures = [recipe.temperature or spread]
     return Candidates(
         taggings=[tags for tags in taggings if tags and tagging in (None, tags.name)],
         temperatures=temperatures,

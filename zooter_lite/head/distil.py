@@ -87,11 +87,14 @@ def distil(
     """
     n_rows, n_experts = labels.shape
     parameters = _start(embeddings.shape[1], n_experts, recipe, start)
+    weight, bias, *hidden = parameters
 
     def share(rows: slice) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         inputs, target = _tensor(embeddings[rows]), _tensor(labels[rows])
         with torch.enable_grad():
-            logits = _forward(inputs, parameters)
+            if hidden:
+                inputs = torch.relu(torch.nn.functional.linear(inputs, *hidden))
+            logits = torch.nn.functional.linear(inputs, weight, bias)
             if offset is not None:
                 logits = logits + _tensor(offset[rows])
             loss = kl_divergence(logits, target, recipe.kl) * (len(inputs) / n_rows)
@@ -110,8 +113,8 @@ def distil(
         return total
 
     _minimise(parameters, objective, missed)
-    arrays = [p.detach().numpy() for p in parameters]
-    return Head(arrays[0], arrays[1], hidden=Hidden(*arrays[2:]) if len(arrays) > 2 else None)
+    first, second, *inner = (p.detach().numpy() for p in parameters)
+    return Head(first, second, hidden=Hidden(*inner) if inner else None)
 
 
 def kl_divergence(logits: torch.Tensor, labels: torch.Tensor, kl: Direction) -> torch.Tensor:
@@ -163,13 +166,6 @@ def _minimise(
     gradient = max(float(p.grad.abs().max()) for p in parameters if p.grad is not None)
     if gradient > FAR:
         missed(gradient)
-
-
-def _forward(inputs: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tensor:
-    """(n, n_experts) logits of `inputs` (n, dim), by parameters as `_start` gives."""
-    weight, bias, *hidden = parameters
-    inner = torch.relu(torch.nn.functional.linear(inputs, *hidden)) if hidden else inputs
-    return torch.nn.functional.linear(inner, weight, bias)
 
 
 def _start(dim: int, n_experts: int, recipe: Recipe, start: Head | None) -> list[torch.Tensor]:

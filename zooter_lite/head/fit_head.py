@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -242,29 +243,20 @@ def _fit_in_blocks(
     if domains is not None:
         domains = domains_of_all(domains, sample, embeddings, train.subsets, recipe.jobs)
 
-    setting = chosen.selection.chosen
+    fit = partial(fit_setting, setting=chosen.selection.chosen, recipe=recipe)
+    fit = partial(fit, jobs=recipe.jobs, passed=progress)
     held = sample_rows(groups, min(len(sample), len(train) // recipe.folds), recipe.seed + 1)
     rest = np.setdiff1d(np.arange(len(train)), held)
-    without = fit_setting(
-        RowsOf(embeddings, rest),
-        train.rewards[rest],
-        tags and tags.take(rest),
-        domains and domains.take(rest),
-        setting,
-        recipe,
+    (rest_tags, rest_domains), (held_tags, held_domains) = (
+        (tags and tags.take(rows), domains and domains.take(rows)) for rows in (rest, held)
+    )
+    without = fit(
+        *(RowsOf(embeddings, rest), train.rewards[rest], rest_tags, rest_domains),
         start=chosen.head,
-        jobs=recipe.jobs,
-        passed=progress,
     )
-    unseen = embeddings[held].astype(np.float64)
-    logits = logits_of(without, unseen, tags and tags.take(held), domains and domains.take(held))
+    logits = logits_of(without, embeddings[held].astype(np.float64), held_tags, held_domains)
     temperature = calibration_temperature(logits, train.rewards[held].astype(np.float64))
-    head = fit_setting(
-        *(embeddings, train.rewards, tags, domains, setting, recipe),
-        start=without,
-        jobs=recipe.jobs,
-        passed=progress,
-    )
+    head = fit(embeddings, train.rewards, tags, domains, start=without)
     return replace(chosen, head=_stored(head, temperature), tagging=tags, domains=domains)
 
 

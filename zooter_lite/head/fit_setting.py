@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,19 +109,10 @@ def fit_setting(
     domains: Domains | None,
     setting: Setting,
     recipe: Recipe,
-    *,
-    start: Head | None = None,
-    jobs: int = 1,
-    passed: Callable[[int], object] = lambda _: None,
+    **options: Any,
 ) -> Head:
-    """Fit one head, as `fit_path` does."""
-    (head,) = fit_path(
-        *(embeddings, rewards, tags, domains, [setting], recipe),
-        start=start,
-        jobs=jobs,
-        passed=passed,
-    )
-    return head
+    """Fit one head, as `fit_path` does, with its options."""
+    return fit_path(embeddings, rewards, tags, domains, [setting], recipe, **options)[0]
 
 
 def logits_of(head: Head, embeddings: Array, tags: Tags | None, domains: Domains | None) -> Array:

@@ -66,7 +66,7 @@ def domain_prior(
         domains.bias,
         _as_labels(means, temperature),
         residual / temperature,
-        gate_of(nearness),
+        _gate(nearness),
     )
 
 
@@ -94,16 +94,11 @@ def offset_of(
     return offset
 
 
-def gate_of(nearness: Array) -> Array:
+def _gate(nearness: Array) -> Array:
     """(2,) slope and threshold of the trust, from the nearness (n,) of the training queries.
 
-    Trust is 0.1, 0.5 and about 0.9 at the quantiles `DOUBTED`: most queries like those of
-    the training are sent by their domain, and those far from all of them by their tags.
-
-    Examples
-    --------
-    >>> gate_of(np.linspace(0.0, 1.0, 11)).round(3)
-    array([21.972,  0.2  ])
+    Most queries like those of the training are sent by their domain, and those far from all
+    of them by their tags.
     """
     low, middle, high = np.quantile(nearness, DOUBTED)
     slope = 2 * np.log(9.0) / max(float(high - low), 1e-3)

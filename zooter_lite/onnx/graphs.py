@@ -20,9 +20,7 @@ from zooter_lite.onnx.parity import (
     reference_embeddings,
 )
 from zooter_lite.onnx.router_graph import int8_encoder, router_graph
-from zooter_lite.router.directory.config import (
-    Parities,
-)
+from zooter_lite.router.directory.config import Parities
 from zooter_lite.router.directory.store import GRAPHS, TOKENIZER
 from zooter_lite.router.head import Head
 from zooter_lite.table.reward_table import RewardTable

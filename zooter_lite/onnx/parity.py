@@ -6,6 +6,7 @@ Both checks run from text, on training queries, so that no test row decides what
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,14 +130,11 @@ def check_int8(found: Array, expected: Array, rewards: Array) -> Parity:
     margin = float(np.quantile(error, MARGIN_QUANTILE))
     close = gap <= margin
     after = _compare(np.where(close[:, None], expected, found), expected, rewards)
-    return Parity(
-        plain.queries,
-        plain.max_difference,
-        plain.changed_decisions,
-        plain.lost,
-        margin,
-        float(close.mean()),
-        after.changed_decisions,
+    return replace(
+        plain,
+        margin=margin,
+        repeats=float(close.mean()),
+        changed_after_repeats=after.changed_decisions,
     )
 
 

@@ -11,11 +11,7 @@ from zooter_lite.encode.encoder import Encoder
 from zooter_lite.head.fit_head import Fitted
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.recipe import Recipe
-from zooter_lite.router.directory.config import (
-    Calibration,
-    RouterConfig,
-    Training,
-)
+from zooter_lite.router.directory.config import Calibration, RouterConfig, Training
 from zooter_lite.router.directory.store import QUERIES
 from zooter_lite.table.reward_table import RewardTable
 from zooter_lite.tags.index import TagIndex

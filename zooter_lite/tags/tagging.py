@@ -90,11 +90,10 @@ def cluster_tags(
         for repeat in range(REPEATS)
     ]
 
-    def labels(size: int, repeat: int) -> list[int]:
-        return clusters_of(embeddings, size, seed + repeat)
-
     with threadpool_limits(1):  # several threads in a run would add up in an order of their own
-        results = Parallel(n_jobs=-1, prefer="threads")(delayed(labels)(*run) for run in runs)
+        results = Parallel(n_jobs=-1, prefer="threads")(
+            delayed(clusters_of)(embeddings, size, seed + repeat) for size, repeat in runs
+        )
     clusters = dict(zip(runs, results, strict=True))
     taggings = []
     for sizes in sorted(usable):

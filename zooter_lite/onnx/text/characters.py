@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
@@ -51,27 +51,19 @@ class Characters:
 @functools.cache
 def characters(options: Normaliser) -> Characters:
     """Ask about all 1.1 million characters (seconds; kept for the life of the process)."""
-    normaliser = BertNormalizer(
-        clean_text=options.clean_text,
-        handle_chinese_chars=options.handle_chinese_chars,
-        strip_accents=options.strip_accents,
-        lowercase=options.lowercase,
-    )
+    normaliser = BertNormalizer(**asdict(options))
     normalised: dict[str, str] = {}
     spaces: set[str] = set()
     isolated: set[str] = set()
-    for chunk in _chunks():
+    for first in range(0, 0x110000, _CHUNK):
+        if first in _SURROGATES:
+            continue
+        chunk = "".join(map(chr, range(first, first + _CHUNK)))
         results = _normalise(normaliser, chunk)
         normalised.update((old, new) for old, new in zip(chunk, results, strict=True) if old != new)
         for character in _apart(sorted(set("".join(results)))):
             (spaces if character.isspace() else isolated).add(character)
     return Characters(normalised, frozenset(spaces), frozenset(isolated))
-
-
-def _chunks() -> Iterator[str]:
-    for first in range(0, 0x110000, _CHUNK):
-        if first not in _SURROGATES:
-            yield "".join(map(chr, range(first, first + _CHUNK)))
 
 
 def _normalise(normaliser: BertNormalizer, chunk: str) -> list[str]:

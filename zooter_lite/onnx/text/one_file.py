@@ -15,9 +15,10 @@ import onnxruntime
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, compose, helper
 from tokenizers import Tokenizer
 
+from zooter_lite.graph.builder import GraphBuilder
 from zooter_lite.onnx.parity import MAX_DIFFERENCE
 from zooter_lite.onnx.text.tables import tables
-from zooter_lite.onnx.text.token_nodes import Nodes, token_nodes
+from zooter_lite.onnx.text.token_nodes import token_nodes
 from zooter_lite.onnx.text.wordpiece import TextExportError, WordPiece, read_wordpiece
 from zooter_lite.router.directory.config import TextParity
 from zooter_lite.router.session import TextSession
@@ -62,7 +63,7 @@ def text_graph(graph: bytes, tokenizer: str, max_length: int) -> bytes:
     if room < 1:
         raise TextExportError(f"max_length {max_length} leaves no room for the text")
     router = _renamed(onnx.load_model_from_string(graph))
-    nodes = Nodes("text")
+    nodes = GraphBuilder("text")
     trips = nodes.add("Squeeze", nodes.add("Shape", "query"))
     body = _body(router.graph, wordpiece, room, nodes)
     nodes.nodes.append(helper.make_node("Loop", [trips, ""], _OUTPUTS, body=body))
@@ -169,22 +170,22 @@ def _renamed(router: ModelProto) -> ModelProto:
     return compose.add_prefix(router, _PREFIX, rename_functions=False)
 
 
-def _body(router: GraphProto, wordpiece: WordPiece, room: int, outer: Nodes) -> GraphProto:
+def _body(router: GraphProto, wordpiece: WordPiece, room: int, outer: GraphBuilder) -> GraphProto:
     """One text's tokens, what the template puts around them, and the router.
 
     The constants, the router's weights among them, stay in the outer graph.
     """
-    inner = Nodes("text.body")
+    inner = GraphBuilder("text.body")
     row = helper.make_tensor_value_info("text.body.row", TensorProto.INT64, [])
     going = helper.make_tensor_value_info("text.body.going", TensorProto.BOOL, [])
-    axis = inner.constant([0])
+    axis = inner.value([0])
     text = inner.add("Gather", "query", inner.add("Unsqueeze", row.name, axis))
     tokens = token_nodes(inner, text, wordpiece, tables(wordpiece), room)
-    prefix, suffix = inner.constant(wordpiece.prefix), inner.constant(wordpiece.suffix)
+    prefix, suffix = inner.value(wordpiece.prefix), inner.value(wordpiece.suffix)
     framed = inner.add("Concat", prefix, tokens, suffix, axis=0)
     ids = inner.add("Unsqueeze", framed, axis, output=_PREFIX + _INPUTS[0])
     shape = inner.add("Shape", ids)
-    inner.add("Expand", inner.constant([1]), shape, output=_PREFIX + _INPUTS[1])
+    inner.add("Expand", inner.value([1]), shape, output=_PREFIX + _INPUTS[1])
     inner.nodes.extend(router.node)
     rows = [
         _float(inner.add("Squeeze", _PREFIX + name, axis), [size]) for name, size in _sizes(router)

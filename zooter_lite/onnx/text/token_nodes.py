@@ -8,69 +8,46 @@ a word's first one are where its tokens start.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
+from zooter_lite.graph.builder import GraphBuilder
 from zooter_lite.onnx.text.tables import ID_BITS, NOTHING, SPACE, WORD_START, Tables
 from zooter_lite.onnx.text.wordpiece import WordPiece
 
 
-class Nodes:
-    """Nodes and constants of a graph under construction; every value gets a name of its own."""
-
-    def __init__(self, prefix: str) -> None:
-        self.nodes: list[NodeProto] = []
-        self.constants: list[TensorProto] = []
-        self._prefix = prefix
-
-    def constant(self, value: ArrayLike, dtype: Any = np.int64) -> str:
-        """Add a constant and return its name."""
-        name = f"{self._prefix}.constant{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
-        return name
-
-    def add(
-        self, operator: str, *inputs: str, domain: str = "", output: str = "", **attributes: Any
-    ) -> str:
-        """Add a node with one output and return the output's name, `output` if given."""
-        output = output or f"{self._prefix}.{len(self.nodes)}.{operator}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], domain=domain, **attributes))
-        return output
-
-
-def token_nodes(nodes: Nodes, text: str, wordpiece: WordPiece, tables: Tables, room: int) -> str:
+def token_nodes(
+    nodes: GraphBuilder, text: str, wordpiece: WordPiece, tables: Tables, room: int
+) -> str:
     """Add the nodes from `text`, string (1,), to its ids.
 
     Returns the name of the ids, int64 (n_tokens,), at most `room`; without what the template
     puts around them.
     """
-    limit, zero = nodes.constant(wordpiece.max_chars), nodes.constant(0)
+    limit, zero = nodes.value(wordpiece.max_chars), nodes.value(0)
     symbol, starts = _letters(nodes, _symbols(nodes, text, tables), tables.first_letter)
     symbol, starts = _cut(nodes, symbol, starts, wordpiece.max_chars, room)
     value = _longest_tokens(nodes, symbol, starts, tables)
-    unit = nodes.constant(1 << ID_BITS)
+    unit = nodes.value(1 << ID_BITS)
     hit = nodes.add("Div", value, unit)
     reached = _reached(nodes, starts, hit, wordpiece.max_chars)
     # a word is unknown if it has more symbols than the limit, or one that leads nowhere
     stuck = nodes.add("And", reached, nodes.add("Equal", hit, zero))
-    weight = nodes.add("Where", stuck, nodes.constant(wordpiece.max_chars + 1), nodes.constant(1))
+    weight = nodes.add("Where", stuck, nodes.value(wordpiece.max_chars + 1), nodes.value(1))
     word = _word_numbers(nodes, starts)
     none = nodes.add("Expand", zero, nodes.add("Shape", symbol))
     total = nodes.add("ScatterElements", none, word, weight, axis=0, reduction="add")
     unknown = nodes.add("Gather", nodes.add("Greater", total, limit), word)
     token = nodes.add(
-        "Where", unknown, nodes.constant(wordpiece.unknown), nodes.add("Mod", value, unit)
+        "Where", unknown, nodes.value(wordpiece.unknown), nodes.add("Mod", value, unit)
     )
     shown = nodes.add("And", reached, nodes.add("Or", nodes.add("Not", unknown), starts))
     tokens = nodes.add("Compress", token, shown, axis=0)
-    tokens = nodes.add("Slice", tokens, nodes.constant([0]), nodes.constant([-1]))
-    return nodes.add("Slice", tokens, nodes.constant([0]), nodes.constant([room]))
+    tokens = nodes.add("Slice", tokens, nodes.value([0]), nodes.value([-1]))
+    return nodes.add("Slice", tokens, nodes.value([0]), nodes.value([room]))
 
 
-def _symbols(nodes: Nodes, text: str, tables: Tables) -> str:
+def _symbols(nodes: GraphBuilder, text: str, tables: Tables) -> str:
     """Symbols of the text; last a word of an unknown letter, so that no array is ever empty."""
     found = nodes.add(
         "Tokenizer",
@@ -89,44 +66,46 @@ def _symbols(nodes: Nodes, text: str, tables: Tables) -> str:
         values_int64s=list(tables.rows.values()),
         default_int64=0,
     )
-    wide = nodes.add("Gather", nodes.constant(tables.symbols), row, axis=0)
-    flat = nodes.add("Reshape", wide, nodes.constant([-1]))
-    end = nodes.constant([SPACE, tables.first_letter])
+    wide = nodes.add("Gather", nodes.value(tables.symbols), row, axis=0)
+    flat = nodes.add("Reshape", wide, nodes.value([-1]))
+    end = nodes.value([SPACE, tables.first_letter])
     flat = nodes.add("Concat", flat, end, axis=0)
-    filled = nodes.add("Greater", flat, nodes.constant(NOTHING))
+    filled = nodes.add("Greater", flat, nodes.value(NOTHING))
     return nodes.add("Compress", flat, filled, axis=0)
 
 
-def _letters(nodes: Nodes, symbol: str, first_letter: int) -> tuple[str, str]:
+def _letters(nodes: GraphBuilder, symbol: str, first_letter: int) -> tuple[str, str]:
     """Leave the spaces out; the other symbols, and whether each starts a word."""
-    apart = nodes.add("Less", symbol, nodes.constant(first_letter))
+    apart = nodes.add("Less", symbol, nodes.value(first_letter))
     before = nodes.add(
         "Concat",
-        nodes.constant([True], np.bool_),
-        nodes.add("Slice", apart, nodes.constant([0]), nodes.constant([-1])),
+        nodes.value([True], np.bool_),
+        nodes.add("Slice", apart, nodes.value([0]), nodes.value([-1])),
         axis=0,
     )
     starts = nodes.add("Or", apart, before)
-    kept = nodes.add("Greater", symbol, nodes.constant(SPACE))
+    kept = nodes.add("Greater", symbol, nodes.value(SPACE))
     return (
         nodes.add("Compress", symbol, kept, axis=0),
         nodes.add("Compress", starts, kept, axis=0),
     )
 
 
-def _cut(nodes: Nodes, symbol: str, starts: str, max_chars: int, room: int) -> tuple[str, str]:
+def _cut(
+    nodes: GraphBuilder, symbol: str, starts: str, max_chars: int, room: int
+) -> tuple[str, str]:
     """Leave out what cannot change the tokens: words beyond `room`, the ends of long words.
 
     The last word stays; of a long one, one symbol more than the limit stays.
     """
     size = nodes.add("Size", symbol)
-    place = nodes.add("Range", nodes.constant(0), size, nodes.constant(1))
+    place = nodes.add("Range", nodes.value(0), size, nodes.value(1))
     word = _word_numbers(nodes, starts)
     first = nodes.add("Compress", place, starts, axis=0)
     inside = nodes.add("Sub", place, nodes.add("Gather", first, word))
-    short = nodes.add("LessOrEqual", inside, nodes.constant(max_chars))
-    early = nodes.add("Less", word, nodes.constant(room))
-    last = nodes.add("Equal", place, nodes.add("Sub", size, nodes.constant(1)))
+    short = nodes.add("LessOrEqual", inside, nodes.value(max_chars))
+    early = nodes.add("Less", word, nodes.value(room))
+    last = nodes.add("Equal", place, nodes.add("Sub", size, nodes.value(1)))
     kept = nodes.add("Or", last, nodes.add("And", early, short))
     return (
         nodes.add("Compress", symbol, kept, axis=0),
@@ -134,25 +113,25 @@ def _cut(nodes: Nodes, symbol: str, starts: str, max_chars: int, room: int) -> t
     )
 
 
-def _word_numbers(nodes: Nodes, starts: str) -> str:
+def _word_numbers(nodes: GraphBuilder, starts: str) -> str:
     """Which word each symbol belongs to, counted from 0."""
-    count = nodes.add("CumSum", nodes.add("Cast", starts, to=TensorProto.INT64), nodes.constant(0))
-    return nodes.add("Sub", count, nodes.constant(1))
+    count = nodes.add("CumSum", nodes.add("Cast", starts, to=TensorProto.INT64), nodes.value(0))
+    return nodes.add("Sub", count, nodes.value(1))
 
 
-def _longest_tokens(nodes: Nodes, symbol: str, starts: str, tables: Tables) -> str:
+def _longest_tokens(nodes: GraphBuilder, symbol: str, starts: str, tables: Tables) -> str:
     """For each symbol the longest token that begins there: its value, 0 where there is none."""
-    zero, one = nodes.constant(0), nodes.constant(1)
-    number = nodes.add("Gather", nodes.constant(tables.numbers), symbol)
-    mark = nodes.add("Where", starts, nodes.constant(WORD_START), zero)
+    zero, one = nodes.value(0), nodes.value(1)
+    number = nodes.add("Gather", nodes.value(tables.numbers), symbol)
+    mark = nodes.add("Where", starts, nodes.value(WORD_START), zero)
     number = nodes.add("Add", number, mark)  # so that no run goes on into the next word
     size = nodes.add("Size", symbol)
     place = nodes.add("Unsqueeze", nodes.add("Range", zero, size, one), one)
-    place = nodes.add("Add", place, nodes.constant(np.arange(len(tables.places))))
+    place = nodes.add("Add", place, nodes.value(np.arange(len(tables.places))))
     place = nodes.add("Min", place, nodes.add("Sub", size, one))
-    runs = nodes.add("Mul", nodes.add("Gather", number, place), nodes.constant(tables.places))
+    runs = nodes.add("Mul", nodes.add("Gather", number, place), nodes.value(tables.places))
     key = nodes.add("CumSum", runs, one)
-    salt = nodes.add("Where", starts, nodes.constant(tables.start), nodes.constant(tables.inside))
+    salt = nodes.add("Where", starts, nodes.value(tables.start), nodes.value(tables.inside))
     value = nodes.add(
         "LabelEncoder",
         nodes.add("Add", key, nodes.add("Unsqueeze", salt, one)),
@@ -161,17 +140,17 @@ def _longest_tokens(nodes: Nodes, symbol: str, starts: str, tables: Tables) -> s
         values_int64s=list(tables.tokens.values()),
         default_int64=0,
     )
-    return nodes.add("ReduceMax", value, nodes.constant([1]), keepdims=0)
+    return nodes.add("ReduceMax", value, nodes.value([1]), keepdims=0)
 
 
-def _reached(nodes: Nodes, starts: str, hit: str, max_chars: int) -> str:
+def _reached(nodes: GraphBuilder, starts: str, hit: str, max_chars: int) -> str:
     """Symbols where a token starts: those that links of length `hit` lead to from a start.
 
     A link may lead to the start of the next word, which is a start anyway. Each round
     doubles the length of the links, so log2(max_chars) rounds go through every word.
     """
     reached = nodes.add("Cast", starts, to=TensorProto.INT64)
-    zero, one = nodes.constant(0), nodes.constant(1)
+    zero, one = nodes.value(0), nodes.value(1)
     place = nodes.add("Range", zero, nodes.add("Size", hit), one)
     link = nodes.add("Add", place, hit)
     rounds = max(1, (max_chars - 1).bit_length())
