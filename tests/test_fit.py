@@ -118,7 +118,7 @@ def test_leaks_are_counted_and_dropped_on_request(command: Command, tmp_path: Pa
     ("options", "expected"),
     [
         (("--data", "nowhere.csv"), "nowhere.csv"),
-        (("--beta", "1.5"), "--beta 1.5: expected a number from 0.0 to 1.0"),
+        (("--beta", "1.5"), "--beta 1.5: expected a number from 0 to 1"),
         (("--temperature", "0"), "--temperature 0.0"),
         (("--folds", "1"), "--folds 1"),
         (("--jobs", "0"), "--jobs 0"),
