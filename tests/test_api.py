@@ -99,15 +99,15 @@ def test_options_that_are_not_of_the_head_have_their_effect(
     fitting: Fit, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     fixed: dict[str, Any] = {"temperature": 1.0, "beta": 1.0, "l2": 0.1, "head": "linear"}
-    router, _ = fitting(frame, encoder="static", **fixed)
-    assert router.config.encoder.pooling == "static"
     router, _ = fitting(frame, prompt="query: ", **fixed)
     assert router.config.encoder.prompt == "query: "
     router, said = fitting(frame.drop(columns="split"), hold_out=0.4, **fixed)
     assert "40% of the queries are held out" in said[0]
     leaking = pd.concat([frame, frame[frame.split == "train"].head(1).assign(split="test")])
     assert any("(dropped)" in line for line in fitting(leaking, drop_leaks=True, **fixed)[1])
-    router, _ = fitting(frame, precision="fp32,int8", **fixed)
+    costly = frame.assign(**{"cost:sums": 1.0, "cost:words": 3.0})
+    router, _ = fitting(costly, precision="fp32,int8", **fixed)
+    assert router.config.training.mean_costs == (1.0, 3.0)
     assert Router.load(tmp_path / "r", "int8").config.parity.int8 is not None
     fitting(frame, tags="auto", keep_queries=True)
     assert "What is 1 plus 10?" in (tmp_path / "r" / "queries.json").read_text("utf-8")
