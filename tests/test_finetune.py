@@ -7,13 +7,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from tests.conftest import ROOT
@@ -103,6 +104,15 @@ def tuned(
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Add up in one order: with several threads, a run does not repeat to the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def whole(
     encoder: Encoder,
@@ -145,7 +155,7 @@ def test_what_the_frozen_encoder_cannot_separate_is_learned_and_kept(
     assert again.to_json() == result.to_json()
 
 
-def test_a_killed_run_goes_on_to_the_same_encoder(
+def test_a_killed_run_goes_on_to_the_same_bytes(
     encoder: Encoder,
     learnable: tuple[RewardTable, Fitted],
     whole: tuple[Path, Finetuned],
@@ -167,11 +177,11 @@ def test_a_killed_run_goes_on_to_the_same_encoder(
     done: list[int] = []
     result = tuned(encoder, learnable, tmp_path, done.append)
     assert done[0] == 2 * per_epoch
-    for ours, theirs in zip(result.epochs, whole[1].epochs, strict=True):
-        assert ours.loss == pytest.approx(theirs.loss, rel=1e-3)
-        assert ours.reward == theirs.reward
-    # not the weights: Adam scales up the rounding of those that the loss does not depend on
-    np.testing.assert_allclose(result.embeddings, whole[1].embeddings, atol=1e-2)
+    assert result.epochs == whole[1].epochs
+    first, second = (load_file(r.folder / "model.safetensors") for r in (whole[1], result))
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
 
 
 def test_an_encoder_that_does_not_gain_is_not_kept(
