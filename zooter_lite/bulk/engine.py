@@ -18,8 +18,8 @@ from zooter_lite.bulk.block import Block, Result, Task
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import Worker
+from zooter_lite.cores import cores
 from zooter_lite.errors import DataError
-from zooter_lite.untrusted.limits import cores
 
 _AHEAD = 2  # blocks that wait for each worker: reading never stops it, memory stays bounded
 

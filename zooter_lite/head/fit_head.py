@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from zooter_lite.cores import cores
 from zooter_lite.errors import DataError
 from zooter_lite.head.calibrate import calibration_temperature
 from zooter_lite.head.candidates import candidates_for
@@ -154,6 +155,7 @@ def fit_head(
         expert = train.experts[int(silent[0])]
         raise DataError(f"expert {expert!r} has no observed reward in the training rows")
     groups = query_groups(train.queries)
+    recipe = replace(recipe, jobs=cores() if recipe.jobs == -1 else recipe.jobs)
     options = (recipe, progress, announce)
     with _one_thread():
         if most_choosing is None or len(train) <= most_choosing:

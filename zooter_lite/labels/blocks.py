@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.untrusted.limits import cores
+from zooter_lite.cores import cores
 
 ROWS = 8192  # of a block; with the order of the sums, part of what makes equal fits equal
 T = TypeVar("T")

@@ -11,10 +11,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from zooter_lite.cores import cores
 from zooter_lite.errors import RouterError
 from zooter_lite.router.batches import TOKENS_PER_BATCH, Feed, Ids, batches, feed
 from zooter_lite.router.tokens import TextTokens
-from zooter_lite.untrusted.limits import bound_memory, cores, run_bounded, run_trusted
+from zooter_lite.untrusted.limits import bound_memory, run_bounded, run_trusted
 
 QUICK = 2e-3  # seconds: a batch that takes less is mostly the way there and back
 MORE_TOKENS = 2048  # of an exact batch of such a graph, where its size changes no result

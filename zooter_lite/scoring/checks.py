@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.ask.texts import fenced
+from zooter_lite.cores import cores
 from zooter_lite.errors import DataError
 from zooter_lite.scoring import verifiers
 from zooter_lite.scoring.sandbox import OUT_OF_TIME, Limits, run_python
@@ -29,7 +29,7 @@ def python_tests(
     tests: Sequence[str],
     *,
     cpu_seconds: float = 5.0,
-    wall_seconds: float = 10.0,
+    wall_seconds: float = 60.0,
     memory_mb: float = 512.0,
 ) -> tuple[float, str]:
     """Run the Python of a response, then the tests, in the sandbox: 1 if all ended well.
@@ -120,7 +120,7 @@ class Verifier:
         return values
 
     def _compute(self, pairs: Sequence[tuple[Item, Any]], todo: list[int]) -> Iterator[Scored]:
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             for start in range(0, len(pairs), _CHUNK):
                 chunk = slice(start, start + _CHUNK)
                 outcomes = pool.map(self._check, pairs[chunk])

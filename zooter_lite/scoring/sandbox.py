@@ -35,7 +35,7 @@ class Limits:
     """
 
     cpu_seconds: int = 5
-    wall_seconds: float = 10.0
+    wall_seconds: float = 60.0
     memory_bytes: int = 512 * 2**20
     file_bytes: int = 2**20
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.cores import cores
 from zooter_lite.labels.blocks import ROWS, Matrix, for_blocks
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.tags.index import TagIndex
@@ -91,7 +92,7 @@ def cluster_tags(
     ]
 
     with threadpool_limits(1):  # several threads in a run would add up in an order of their own
-        results = Parallel(n_jobs=-1, prefer="threads")(
+        results = Parallel(n_jobs=cores(), prefer="threads")(
             delayed(clusters_of)(embeddings, size, seed + repeat) for size, repeat in runs
         )
     clusters = dict(zip(runs, results, strict=True))

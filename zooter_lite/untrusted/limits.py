@@ -27,6 +27,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from zooter_lite.cores import cores
 from zooter_lite.errors import RouterError
 
 Feed = Mapping[str, NDArray[np.int64]]
@@ -36,11 +37,6 @@ Provider = str | tuple[str, dict[str, str]]
 MEMORY_VARIABLE = "ZOOTER_MEMORY_MB"
 RUN_SECONDS = 30.0  # of one batch, about 512 tokens; long for any encoder that is a router's
 _TICK = 0.25
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 SLOTS = max(4, cores())

@@ -1,0 +1,55 @@
+"""How many processors this process may use."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def cores(root: Path = Path("/")) -> int:
+    """Count the processors that affinity and the quotas of control groups leave, at least 1.
+
+    A quota of one and a half processors counts as two. `os.cpu_count` tells those of the
+    whole machine, also inside a container that may use one of them.
+
+    Parameters
+    ----------
+    root
+        Where `proc` and `sys` are.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    return max(1, min([allowed, *map(math.ceil, _quotas(root))]))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the quota, in processors, of each control group that this process is in."""
+    with suppress(OSError, ValueError):
+        for line in (root / "proc/self/cgroup").read_text("utf-8").splitlines():
+            _, names, path = line.split(":", 2)
+            if names and "cpu" not in names.split(","):
+                continue
+            mounts = (names, "cpu") if names else ("", "unified")
+            for mount in mounts:
+                group = root / "sys/fs/cgroup" / mount
+                yield from _quota(group)
+                for part in Path(path.lstrip("/")).parts:
+                    group /= part
+                    yield from _quota(group)
+
+
+def _quota(group: Path) -> Iterator[float]:
+    """Yield the quota of one group: version 2 keeps it in one file, version 1 in two."""
+    with suppress(OSError, ValueError):
+        quota, period = (group / "cpu.max").read_text("ascii").split()
+        if quota != "max":
+            yield int(quota) / int(period)
+    with suppress(OSError, ValueError):
+        quota = (group / "cpu.cfs_quota_us").read_text("ascii")
+        if int(quota) > 0:
+            yield int(quota) / int((group / "cpu.cfs_period_us").read_text("ascii"))
