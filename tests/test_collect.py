@@ -189,7 +189,7 @@ def test_changed_settings_are_refused_once_there_is_an_answer(
     with serving(lambda r: refusal(400, "bad option") if wrong else echo(r)) as server:
         case = Case(tmp_path, server)
         case.pool({"sampling": 5})
-        assert case.collect() == 0
+        assert case.collect() == 1
         wrong = False
         case.pool({"sampling": 6})  # nothing was answered yet
         assert case.collect("--retry-failed") == 0

@@ -137,7 +137,11 @@ def test_a_prompt_of_ones_own_is_used_with_the_form_added(tmp_path: Path) -> Non
             parse_score,
             {
                 "Fine.\nScore: 7": 7, "**Score:** 10\n\n": 10, "score: **1**": 1,
-                "Score: 3\nScore: 4": 4, "Score: 7/10": None, "Score: 0": None, "Score: 11": None,
+                "Score: 3\nScore: 4": 4, "Score: 7/10": 7, "Score: 0": None, "Score: 11": None,
+                "### Score: 9": 9, "Score: 9.": 9, "Rating: [[8]]": 8, r"\boxed{Score: 6}": 6,
+                "[[5]]": 5, "Final score: 9 out of 10": 9, "Score: 7.0": 7, "Score: -9": None,
+                "<think>Score: 2</think>\nScore: 9": 9, "<think>\nScore: 9": None,
+                "Score: 15/20": None,
                 "Score: 7.5": None, "Score: 7\nThank you!": None, "7": None, "": None,
             },
         ),
@@ -145,6 +149,9 @@ def test_a_prompt_of_ones_own_is_used_with_the_form_added(tmp_path: Path) -> Non
             parse_verdict,
             {
                 "Because.\nVerdict: A": "A", "verdict: b": "B", "**Verdict: TIE**": "tie",
+                "Verdict: [[A]]": "A", "### Verdict: B.": "B", "[[tie]]": "tie",
+                "Winner: Assistant A": "A", "<think>Verdict: A</think> Verdict: B": "B",
+                "Verdict: A, then B": None,
                 "Verdict: C": None, "Verdict: A or B": None, "A": None, "Verdict: A\nor not": None,
             },
         ),

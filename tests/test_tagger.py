@@ -29,9 +29,27 @@ def test_lists_of_tags_are_read(text: str, tags: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    "wrapped",
+    [
+        "<think>Perhaps ['art']? Or [\"art\"].</think>\n\n{}",
+        "Here are the tags:\n\n```json\n{}\n```\n",
+        '```json\n["a draft"]\n```\nBetter:\n```\n{}\n```',
+        '{{"tags": {}}}',
+        'Sure! {{"query": "x", "intentions": {}}} Anything else?',
+        "Draft [1]: {} [sic]",
+    ],
+)
+def test_a_list_is_read_however_it_is_wrapped(wrapped: str) -> None:
+    text = wrapped.format('[{"tag": "colour naming", "explanation": "asks"}]')
+    assert parse_tags(text) == ["colour naming"]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('Here you are: ["sorting"]', "not a JSON list"),
+        ("Here you are: sorting", "not a JSON list"),
+        ('{"tags": ["a"], "others": ["b"]}', "not a JSON list"),
+        ('<think>["red"]</think> none', "not a JSON list"),
         ('[{"explanation": "x"}]', "no text 'tag'"),
         ('[{"tag": " "}]', "no text 'tag'"),
         ("[" * 100_000, "not a JSON list"),

@@ -155,7 +155,7 @@ def run(
         sys.stdout.flush()
     except ZooterError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
         return 141

@@ -86,6 +86,7 @@ def main(options: Options) -> None:
                 calls, pool, journal, collection.known, max_cost=most, progress=shown.update
             )
     print("\n".join(collection.report(outcome)))
+    collection.check_answered()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,19 @@
-"""Errors that a user can put right; commands print them as one line and exit with code 2."""
+"""Errors that a user can put right; commands print them as one line, exit code 2 or as they say."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class ZooterError(Exception):
-    """Root of every error that zooter-lite raises on purpose."""
+    """Root of every error that zooter-lite raises on purpose.
+
+    Attributes
+    ----------
+    exit_code
+        Of the command that it ends.
+    """
+
+    exit_code = 2
 
 
 class DataError(ZooterError):

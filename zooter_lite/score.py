@@ -70,6 +70,7 @@ def main(options: Options) -> None:
     print(
         f"{len(responses.items)} responses of {len(responses.experts)} experts to "
         f"{len(responses.queries)} queries; {responses.failed} failed"
+        + (f", {responses.cut} cut short, such as by max_tokens" if responses.cut else "")
     )
     if responses.left_out:
         print(f"{responses.left_out} queries of the journal are not in {options.queries}")

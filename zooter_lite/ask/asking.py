@@ -109,7 +109,7 @@ def ask_all(
                 f"{path}: the budget of {max_cost} ended the run with {left} calls left; "
                 "the answers so far are kept"
             )
-    failed = len(known.failed & places.keys())
+    failed = len(known.failed.keys() & places.keys())
     return Replies([known.answers.get(key) for key in keys], failed, tally, known.cost)
 
 

@@ -40,6 +40,7 @@ class Tally:
     """What became of one expert's calls: counts, tokens, cost in the pool's currency, seconds."""
 
     answered: int = 0
+    cut: int = 0
     failed: int = 0
     attempts: int = 0
     tokens_in: int = 0
@@ -82,8 +83,9 @@ def run_calls(
     """Make the calls of every expert; append one record for each to the journal.
 
     A record is the call's key and `response` or `error`, `usage` (tokens), `cost`,
-    `seconds` (of the last attempt) and `attempts`, in the order of completion. Where the
-    run ended between two attempts that cost money, it has `unfinished` too.
+    `seconds` (of the last attempt) and `attempts`, in the order of completion. Where a server
+    ended its answer early it has `cut`, the reason, such as "length". Where the run ended
+    between two attempts that cost money, it has `unfinished` too.
 
     Parameters
     ----------
@@ -198,6 +200,7 @@ class _Lane:
             self.run.journal.append(record)
             self.run.known.add(record)
             self.tally.answered += "error" not in record
+            self.tally.cut += "cut" in record
             self.tally.failed += "error" in record and "unfinished" not in record
             self.run.progress(1)
 
@@ -218,14 +221,17 @@ class _Lane:
             answer, parsed, problem = await self._attempt(prompt)
             seconds = time.monotonic() - started
             cost = most if answer is not None or (problem and problem.lost) else 0.0
-            if answer is not None and answer.usage is not None:
-                cost = self.expert.cost(*answer.usage)
+            replied = answer if answer is not None else problem
+            usage = replied.usage if replied is not None else None
+            if usage is not None:
+                cost = self.expert.cost(*usage)
             self.run.budget.pay(most, cost)
             for tally in (paid, self.tally):
-                tally.add((answer and answer.usage) or (0, 0), cost, seconds)
+                tally.add(usage or (0, 0), cost, seconds)
             if answer is not None and problem is None:
                 self.in_a_row = 0
-                extra = {} if self.run.parse is None else {"parsed": parsed}
+                extra = {"cut": answer.cut} if answer.cut else {}
+                extra |= {} if self.run.parse is None else {"parsed": parsed}
                 return record(response=answer.text, **extra)
             assert problem is not None
             if not await self._goes_on(problem, paid.attempts):
@@ -280,5 +286,6 @@ class _Lane:
     def _stop(self, reason: str) -> None:
         self.run.stop.set()
         self.run.problem = self.run.problem or ExpertError(
-            f"expert {self.expert.name!r}: {reason}; every answer so far is kept, run it again"
+            f"expert {self.expert.name!r}: {reason}; every answer so far is kept, run it again to "
+            "go on"
         )

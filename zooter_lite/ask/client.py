@@ -7,19 +7,20 @@ import importlib
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 from zooter_lite.ask.pool import Expert
-from zooter_lite.ask.reply import Answer, CallError, answer_of, message_of, retry_after
+from zooter_lite.ask.reply import Answer, CallError, answer_of, refusal, retry_after, words_of
 from zooter_lite.errors import DataError, MissingPackageError
 
 HIDDEN = "[hidden]"
 SHORTEST_SECRET = 8  # characters; "none" or "EMPTY" is no secret, and may stand in an answer
-_AGAIN = {408, 409, 425, 429}
-_FATAL = {401, 402, 404}  # not 403, which some services send for a single prompt
-_OF_QUERY = {400, 413, 422}
+_VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
+_BY_PROXY = {403, 407, 502, 503, 504}  # statuses that a proxy in the way may send itself
 
 
 class Caller(Protocol):
@@ -48,8 +49,10 @@ def caller(expert: Expert) -> Caller:
 class _Server:
     def __init__(self, expert: Expert) -> None:
         self._expert = expert
-        key = _key(expert)
-        self._secret = _secret(key)
+        key = _variable(expert, expert.api_key_env) if expert.api_key_env else ""
+        self._secrets = list(filter(None, [_secret(key)]))
+        headers, query = self._filled(expert.headers), self._filled(expert.query)
+        self._url = expert.base_url.rstrip("/") + "/chat/completions"
         with _own_settings():
             try:
                 import openai
@@ -59,6 +62,8 @@ class _Server:
                 self._client = openai.AsyncOpenAI(
                     api_key=key or "none",
                     base_url=expert.base_url,
+                    default_headers=headers,
+                    default_query=query,
                     timeout=expert.timeout,
                     max_retries=0,  # attempts are counted and paced for all queries together
                 )
@@ -77,22 +82,21 @@ class _Server:
         # reply against its types. That takes most of a call's time, and knows no fields of
         # other servers; this is its documented way to reach any endpoint.
         call = self._client.post(
-            "/chat/completions", cast_to=object, body={**self._request, "messages": messages}
+            "/chat/completions", cast_to=str, body={**self._request, "messages": messages}
         )
         try:
-            return answer_of(await asyncio.wait_for(call, self._expert.timeout), self._clean)
-        except CallError:
-            raise
+            body = await asyncio.wait_for(call, self._expert.timeout)
         except (self._errors.APITimeoutError, asyncio.TimeoutError) as error:
             raise self._failure(f"no answer within {self._expert.timeout:g} s", error) from None
         except self._errors.APIStatusError as error:
             raise self._refusal(error) from None
         except self._errors.APIConnectionError as error:
             reason = str(error.__cause__ or error) or "connection lost"
-            raise self._failure(f"connection: {reason}", error) from None
+            raise self._failure(f"connection: {reason}{self._proxy()}", error) from None
         except Exception as error:  # whatever a server sent; a traceback might show the key
             reason = f"{type(error).__name__}: {error}"
             raise self._failure(f"a reply that cannot be read ({reason})", error) from None
+        return answer_of(body, self._clean)
 
     async def close(self) -> None:
         await self._client.close()
@@ -102,18 +106,41 @@ class _Server:
         return CallError(self._clean(text), again=True, lost=sent)
 
     def _refusal(self, error: Any) -> CallError:
-        status = error.status_code
-        return CallError(
-            self._clean(f"HTTP {status}: {message_of(error)}"),
-            again=status in _AGAIN or status >= 500,
-            wait=retry_after(error.response.headers),
-            fatal=status in _FATAL or getattr(error, "code", None) == "insufficient_quota",
-            of_query=status in _OF_QUERY,
-        )
+        status, place = error.status_code, ""
+        if status in (404, 405):
+            place = f" for {self._url}"
+            if not re.search(r"/v\d", self._url):
+                place += " (base_url usually ends with /v1)"
+        elif status in _BY_PROXY:
+            place = self._proxy()
+        quota = {"fatal": True} if getattr(error, "code", None) == "insufficient_quota" else {}
+        words = self._clean(f"HTTP {status}{place}: {words_of(error.body or error.message)}")
+        return refusal(status, words, wait=retry_after(error.response.headers), **quota)
+
+    def _proxy(self) -> str:
+        """Name the variable of the proxy that the calls go through, if any."""
+        parts = urlsplit(self._url)
+        names = (f"{parts.scheme}_proxy", "all_proxy")
+        given = [name for plain in names for name in (plain, plain.upper()) if os.environ.get(name)]
+        if not given or proxy_bypass(parts.netloc):
+            return ""
+        return f" (through the proxy that {given[0]} names; NO_PROXY leaves a host out)"
+
+    def _filled(self, table: Mapping[str, str]) -> dict[str, str]:
+        """Put the values of variables into texts, and remember them as secrets."""
+
+        def value(match: re.Match[str]) -> str:
+            found = _variable(self._expert, match[1])
+            self._secrets.extend(filter(None, [_secret(found)]))
+            return found
+
+        return {name: _VARIABLE.sub(value, text) for name, text in table.items()}
 
     def _clean(self, text: str) -> str:
-        """Hide the key, wherever a server or a library repeats it."""
-        return self._secret.sub(HIDDEN, text) if self._secret else text
+        """Hide every key, wherever a server or a library repeats it."""
+        for secret in self._secrets:
+            text = secret.sub(HIDDEN, text)
+        return text
 
 
 class _Function:
@@ -182,11 +209,10 @@ def _own_settings() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def _key(expert: Expert) -> str:
-    if not expert.api_key_env:
-        return ""
-    key = os.environ.get(expert.api_key_env, "").strip()
-    where = f"expert {expert.name!r}: the environment variable {expert.api_key_env}"
+def _variable(expert: Expert, name: str) -> str:
+    """Read a key from the environment."""
+    key = os.environ.get(name, "").strip()
+    where = f"expert {expert.name!r}: the environment variable {name}"
     if not key:
         raise DataError(f"{where} is not set")
     if not re.fullmatch(r"[!#-&(-\[\]-~]+", key):  # no blank, quote or backslash

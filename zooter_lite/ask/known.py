@@ -33,7 +33,7 @@ class Known(Generic[Key, Value]):
     answers
         By key; the last one counts.
     failed
-        Keys that have no answer, and whose every attempt failed.
+        The last error, by key, where there is no answer and every attempt failed.
     cost
         Of every call that was ever made.
 
@@ -52,7 +52,7 @@ class Known(Generic[Key, Value]):
         retry_failed: bool = False,
     ) -> None:
         self.answers: dict[Key, Value] = {}
-        self.failed: set[Key] = set()
+        self.failed: dict[Key, str] = {}
         self.cost = 0.0
         self._path, self._kind, self._key, self._value = path, kind, key, value
         for record in read_journal(path):
@@ -70,9 +70,9 @@ class Known(Generic[Key, Value]):
             self.cost += float(record.get("cost", 0.0))
             if "error" not in record:
                 self.answers[key] = self._value(record)
-                self.failed.discard(key)
+                self.failed.pop(key, None)
             elif "unfinished" not in record and key not in self.answers:
-                self.failed.add(key)
+                self.failed[key] = str(record["error"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{self._path}: a record is not one of a {self._kind} ({error!r})"

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import check_names, from_table, number, read_toml, tables_of
 
+_SECRET = re.compile("key|token|secret|auth|password|sig", re.I)
 _LIMITS = ("max_tokens", "max_completion_tokens")
 
 
@@ -46,6 +47,9 @@ class Expert:
         Seconds after which a call counts as failed.
     attempts
         Calls for one query before it is given up.
+    query, headers
+        What every request to the server carries besides, such as query = { api-version =
+        "2024-06-01" }; "${NAME}" in a value stands for an environment variable that holds a key.
     """
 
     name: str
@@ -61,6 +65,8 @@ class Expert:
     concurrency: int = number(8, 1, 1000)
     timeout: float = number(120.0, 1e-3, 1e6)
     attempts: int = number(6, 1, 1000)
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -113,7 +119,16 @@ def _expert(table: Mapping[str, Any], where: str) -> Expert:
 def _check_callable(expert: Expert, where: str) -> None:
     if not all(expert.callable.partition(":")[::2]) or expert.callable.count(":") != 1:
         raise DataError(f"{where}: callable is {expert.callable!r}, expected 'module:function'")
-    for name in ("model", "api_key_env", "system", "sampling", "price_input", "price_output"):
+    for name in (
+        "model",
+        "query",
+        "headers",
+        "api_key_env",
+        "system",
+        "sampling",
+        "price_input",
+        "price_output",
+    ):
         if getattr(expert, name):
             raise DataError(f"{where}: {name} has no meaning for a callable")
 
@@ -124,10 +139,27 @@ def _check_server(expert: Expert, where: str) -> None:
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # a port or an address that is none
         good = False
-    if "@" in expert.base_url or "?" in expert.base_url:  # perhaps a key, so it is not shown
+    if "@" in expert.base_url:  # perhaps a key, so it is not shown
         raise DataError(f"{where}: base_url holds credentials; api_key_env names a variable")
+    if "?" in expert.base_url or "#" in expert.base_url:  # here too
+        raise DataError(
+            f"{where}: base_url ends before '?'; what follows stands in a table of its own, such "
+            'as query = { api-version = "2024-06-01" }'
+        )
     if not good:
         raise DataError(f"{where}: base_url is {expert.base_url!r}, expected http(s)://...")
+    for ending in ("/chat/completions", "/completions", "/responses", "/messages"):
+        if expert.base_url.rstrip("/").endswith(ending):
+            raise DataError(f"{where}: base_url ends with {ending}, expected what stands before it")
+    for table in ("query", "headers"):
+        for name, text in getattr(expert, table).items():
+            if not isinstance(text, str) or not name.isascii() or not text.isprintable():
+                raise DataError(f"{where}: {name!r} of {table} is not a text of one line")
+            if _SECRET.search(name) and "${" not in text:  # perhaps the key itself
+                raise DataError(
+                    f"{where}: {name!r} of {table} seems to hold a key; write "
+                    '"${NAME}", the environment variable that holds it'
+                )
     if not expert.model:
         raise DataError(f"{where}: no model")
     if expert.api_key_env and not re.fullmatch("[A-Z_][A-Z0-9_]*", expert.api_key_env):

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zooter_lite.ask.calls import Call, Outcome
 from zooter_lite.ask.known import Known, Record
 from zooter_lite.ask.pool import Expert
-from zooter_lite.errors import DataError
+from zooter_lite.errors import DataError, ZooterError
 from zooter_lite.files.atomic import atomic_text
 from zooter_lite.table.queries import Queries
 
 JOURNAL = "responses.jsonl"
 SETTINGS = "experts.json"
 _CHARACTERS_PER_TOKEN = 4  # of English text, roughly
+
+
+class NoAnswerError(ZooterError):
+    """An expert failed every query; what the others answered is kept."""
+
+    exit_code = 1
 
 
 class Collection:
@@ -124,16 +131,30 @@ class Collection:
         """Say what a run did, and what it left."""
         left = {expert.name: self.n_missing(expert) for expert in self.pool}
         for name, tally in outcome.tallies.items():
+            cut = f" ({tally.cut} cut short, such as by max_tokens)" if tally.cut else ""
             yield (
-                f"{name}: {tally.answered} answered, {tally.failed} failed, {left[name]} not asked "
+                f"{name}: {tally.answered} answered{cut}, {tally.failed} failed, "
+                f"{left[name]} not asked "
                 f"({tally.calls}, cost {tally.cost:.4f}, "
                 f"{tally.seconds / max(tally.attempts, 1):.2f} s a call)"
             )
         yield f"{self.folder / JOURNAL}: cost of all runs {self.known.cost:.4f}"
         pairs = {(name, expert.name) for name in self.queries.ids for expert in self.pool}
-        if failed := len(self.known.failed & pairs):
+        if failed := len(self.known.failed.keys() & pairs):
             yield (
                 f"{failed} pairs of query and expert ended in an error; --retry-failed asks again"
             )
         if outcome.out_of_budget:
             yield f"stopped by --max-cost with {sum(left.values())} calls left"
+
+    def check_answered(self) -> None:
+        """Raise NoAnswerError where an expert was asked, and has answered none of the queries."""
+        for expert in self.pool:
+            asked = [(name, expert.name) for name in self.queries.ids]
+            errors = Counter(self.known.failed[pair] for pair in asked if pair in self.known.failed)
+            if errors and not any(pair in self.known.answers for pair in asked):
+                ((error, count),) = errors.most_common(1)
+                raise NoAnswerError(
+                    f"expert {expert.name!r} failed every query, {count} of {errors.total()} times "
+                    f"with: {error}"
+                )

@@ -6,15 +6,14 @@ write is made one vocabulary afterwards (tags/vocabulary.py).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from zooter_lite.ask.asking import Replies, ask_all
 from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert, read_pool
-from zooter_lite.ask.texts import fenced, quoted
+from zooter_lite.ask.texts import json_values, quoted
 from zooter_lite.errors import DataError
 from zooter_lite.table.queries import Queries
 
@@ -63,7 +62,9 @@ def ask_tags(
 
 
 def parse_tags(text: str) -> list[str]:
-    """Read a JSON list of objects with a text `tag`, or of texts, alone or in a code fence.
+    """Read a JSON list of objects with a text `tag`, or of texts, however it is wrapped.
+
+    It may stand after thinking, in a code fence, amid prose, or in an object as its one list.
 
     Raises
     ------
@@ -75,16 +76,21 @@ def parse_tags(text: str) -> list[str]:
     >>> parse_tags('[{"tag": "sorting", "explanation": "wants a list in order"}]')
     ['sorting']
     """
-    fence = fenced(text, ("json",))
-    try:
-        content = json.loads(text if fence is None else fence)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not a JSON list ({error})") from error
-    if not isinstance(content, list):
-        raise ValueError("not a JSON list")
-    tags: list[Any] = [item.get("tag") if isinstance(item, dict) else item for item in content]
-    if not all(isinstance(tag, str) and tag.strip() for tag in tags):
-        raise ValueError("an item of the list has no text 'tag'")
-    if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
-        raise ValueError(f"over {MOST_TAGS} tags, or one of over {LONGEST_TAG} characters")
-    return list(dict.fromkeys(tag.strip() for tag in tags))
+    problem = "not a JSON list"
+    for content in json_values(text):
+        lists = [v for v in content.values() if isinstance(v, list)] if _is_object(content) else []
+        content = lists[0] if len(lists) == 1 else content
+        if not isinstance(content, list):
+            continue
+        tags: list[Any] = [item.get("tag") if _is_object(item) else item for item in content]
+        if not all(isinstance(tag, str) and tag.strip() for tag in tags):
+            problem = "an item of the list has no text 'tag'"
+        elif len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
+            problem = f"over {MOST_TAGS} tags, or one of over {LONGEST_TAG} characters"
+        else:
+            return list(dict.fromkeys(tag.strip() for tag in tags))
+    raise ValueError(problem)
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from zooter_lite.ask.asking import Progress, Replies, ask_all
 from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert, experts_of
-from zooter_lite.ask.texts import quoted
+from zooter_lite.ask.texts import quoted, spoken
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import from_table
 from zooter_lite.scoring.scorer import Item
@@ -59,23 +59,35 @@ verdict from it. Write a short comparison. Then end with one line of this form, 
 the better answer, or tie:
 Verdict: A""",
 }
-_SCORE = re.compile(r"\**Score:\**\s*\**(10|[1-9])\**", re.I)
-_VERDICT = re.compile(r"\**Verdict:\**\s*\**(A|B|tie)\**", re.I)
+_SCORE = r"(?:score|rating|grade)\s*(?:[:：=]|is)?\s*(10|[1-9])(?:\.0)?\s*(?:(?:/|out of)\s*10)?"
+_VERDICT = (
+    r"(?:verdict|winner)\s*(?:[:：=]|is)?\s*(?:(?:answer|assistant|response)\s+)?"
+    r"(A|B|tie)(?:\s+is\s+better)?"
+)
+_OPENING = r"(?:(?:my|the|final|overall)\s+)*"
+_MARKS = re.compile(r"\\(?:boxed|text(?:bf)?)|[*_#>`~\[\](){}\"'$|]")
+_BARE = re.compile(r"^\W*\[\[(.+)\]\]\W*$")
 
 
 def parse_score(text: str) -> int:
-    """Read the last line, `Score: 7`; ValueError where it has another form."""
-    return int(_last_line(text, _SCORE, "'Score: ' and a whole number from 1 to 10"))
+    r"""Read the last line, `Score: 7`, however it is marked up; ValueError without one.
+
+    >>> parse_score("<think>Score: 2?</think> Short, and right.\n### **Score: 9/10**.")
+    9
+    """
+    return int(_last_line(text, "score", _SCORE, "'Score: ' and a whole number from 1 to 10"))
 
 
 def parse_verdict(text: str) -> str:
-    """Read "A", "B" or "tie" in the last line, `Verdict: A`; ValueError as in `parse_score`."""
-    verdict = _last_line(text, _VERDICT, "'Verdict: ' and A, B or tie")
+    """Read "A", "B" or "tie" in the last line, `Verdict: A`, as `parse_score` does."""
+    verdict = _last_line(text, "verdict", _VERDICT, "'Verdict: ' and A, B or tie")
     return {"a": "A", "b": "B"}.get(verdict.lower(), "tie")
 
 
-def _last_line(text: str, form: re.Pattern[str], wanted: str) -> str:
-    match = form.fullmatch("".join(text.strip().splitlines()[-1:]).strip())
+def _last_line(text: str, label: str, form: str, wanted: str) -> str:
+    line = "".join(spoken(text).strip().splitlines()[-1:])
+    plain = _MARKS.sub(" ", _BARE.sub(rf"{label}: \1", line))
+    match = re.fullmatch(_OPENING + form, " ".join(plain.split()).strip(" -.!"), re.I)
     if match is None:
         raise ValueError(f"the last line is not {wanted}")
     return match[1]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.ask.known import Known, Record
 from zooter_lite.ask.responses import SETTINGS
+from zooter_lite.ask.texts import spoken
 from zooter_lite.errors import DataError
 from zooter_lite.scoring.scorer import Item
 from zooter_lite.table.columns import Columns
@@ -38,6 +39,8 @@ class Responses:
         (n_items, 2) position of the query and of the expert of each item.
     costs
         (n_items,) cost of each response.
+    cut
+        Responses that a server ended early, such as at max_tokens.
     failed
         Pairs of query and expert that have no response, and whose last record is an error.
     left_out
@@ -49,6 +52,7 @@ class Responses:
     items: list[Item]
     places: NDArray[np.int64]
     costs: FloatArray
+    cut: int
     failed: int
     left_out: int
 
@@ -61,6 +65,8 @@ class Responses:
 
 def read_responses(path: Path, queries: Queries | None = None) -> Responses:
     """Read a journal of responses; the last response of a pair counts, else its failure.
+
+    A response is what an expert said after its thinking.
 
     Parameters
     ----------
@@ -82,8 +88,8 @@ def read_responses(path: Path, queries: Queries | None = None) -> Responses:
             raise DataError(f"{path}: query_id {name!r} stands there for two queries")
         return name, str(record["expert"])
 
-    def answer(record: Record) -> tuple[str, float]:
-        return str(record["response"]), float(record.get("cost", 0.0))
+    def answer(record: Record) -> tuple[str, float, bool]:
+        return spoken(str(record["response"])), float(record.get("cost", 0.0)), "cut" in record
 
     known = Known(path, "response", pair, answer)
     if queries is None:
@@ -96,18 +102,20 @@ def read_responses(path: Path, queries: Queries | None = None) -> Responses:
     kept = set(asked.ids)
     met = [key for key in (*known.answers, *known.failed) if key[0] in kept]
     experts = _in_order({expert for _, expert in met}, path.parent / SETTINGS)
-    items, places, costs = [], [], []
+    items, places, costs, n_cut = [], [], [], 0
     for row, (name, text) in enumerate(zip(asked.ids, asked.texts, strict=True)):
         for column, expert in enumerate(experts):
             if (name, expert) in known.answers:
-                said, cost = known.answers[name, expert]
+                said, cost, cut = known.answers[name, expert]
+                n_cut += cut
                 items.append(Item(name, text, expert, said, asked.rows[row]))
                 places.append((row, column))
                 costs.append(cost)
     if not items:
         raise DataError(f"{path}: no response to any of the queries")
     failed, left_out = len(met) - len(items), len(texts) - len(asked)
-    return Responses(asked, experts, items, np.array(places), np.array(costs), failed, left_out)
+    made = asked, experts, items, np.array(places), np.array(costs)
+    return Responses(*made, n_cut, failed, left_out)
 
 
 def _in_order(experts: set[str], settings: Path) -> list[str]:

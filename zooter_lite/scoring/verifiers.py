@@ -51,12 +51,23 @@ def exact(
     ignore_space: bool = True,
     ignore_punctuation: bool = True,
 ) -> float:
-    """Tell whether the whole response is one of the answers; punctuation means the outer one."""
+    r"""Tell whether the whole response, or its last \\boxed{}, is one of the answers.
+
+    Punctuation means the outer one.
+
+    >>> exact(r"So it is \\boxed{\\text{blue}}.", ["Blue"])
+    1.0
+    """
 
     def folded(text: str) -> str:
         return normalise(text, case=ignore_case, space=ignore_space, outer=ignore_punctuation)
 
-    return float(folded(response) in {folded(answer) for answer in answers})
+    boxed = last_boxed(response)
+    given = {folded(response)}
+    if boxed is not None:
+        inner = re.fullmatch(r"\s*\\(?:text|textbf|mathrm|mathbf)\{(.*)\}\s*", boxed, re.S)
+        given |= {folded(boxed), folded(inner[1] if inner else boxed)}
+    return float(not given.isdisjoint(folded(answer) for answer in answers))
 
 
 def contains(
