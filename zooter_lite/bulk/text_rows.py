@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +16,13 @@ from zooter_lite.files.records import MAX_RECORD, Record
 class CsvRows:
     """The rows of a CSV block; blank lines are rows where there is one column.
 
+    Parameters
+    ----------
+    block
+        The block.
+    refused
+        Prompts that the router cannot route, and why.
+
     Attributes
     ----------
     prompts
@@ -24,16 +31,17 @@ class CsvRows:
         Rows that cannot be routed.
     """
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, refused: Mapping[str, str]) -> None:
         columns = block.columns or ()
         self._header = [(*columns, *block.task.added)] if block.first else []
         self._width = len(columns)
-        self._rows = _together(block.piece.content, self._width) or [
-            _csv_row(record, self._width)
+        place = columns.index(block.task.column)
+        rows = [] if refused else _together(block.piece.content, self._width)
+        self._rows = rows or [
+            _csv_row(record, self._width, place, refused)
             for record in block.piece.records(quotes=True)
             if self._width == 1 or record.raw.strip(b"\r\n")
         ]
-        place = columns.index(block.task.column)
         self.prompts = ["" if isinstance(row, Bad) else row[place] for row in self._rows]
         self.bad = [row for row in self._rows if isinstance(row, Bad)]
 
@@ -63,7 +71,7 @@ def _together(content: bytes | list[Record], width: int) -> list[list[str] | Bad
     return [*rows] if set(map(len, rows)) == {width} else []
 
 
-def _csv_row(record: Record, width: int) -> list[str] | Bad:
+def _csv_row(record: Record, width: int, place: int, refused: Mapping[str, str]) -> list[str] | Bad:
     if not record.whole:
         return _bad(record, _too_long(record))
     try:
@@ -71,7 +79,8 @@ def _csv_row(record: Record, width: int) -> list[str] | Bad:
     except ValueError as error:
         return _bad(record, str(error), _salvaged(record.raw, width))
     if len(cells) == width:
-        return cells
+        reason = refused.get(cells[place])
+        return cells if reason is None else _bad(record, reason, cells)
     reason = f"{len(cells)} cells, but the header has {width} columns"
     return _bad(record, reason, _fitted(cells, width))
 
@@ -114,8 +123,8 @@ def _csv_text(rows: Sequence[Sequence[object]]) -> str:
 class JsonRows:
     """The rows of a JSON-lines block, as `CsvRows` has them; blank lines are none."""
 
-    def __init__(self, block: Block) -> None:
-        self._column, self._added = block.task.column, block.task.added
+    def __init__(self, block: Block, refused: Mapping[str, str]) -> None:
+        self._column, self._added, self._refused = block.task.column, block.task.added, refused
         self._rows = [
             row for row in map(self._row, block.piece.records(quotes=False)) if row is not None
         ]
@@ -151,7 +160,7 @@ class JsonRows:
         prompt = values[self._column]
         if prompt is not None and not isinstance(prompt, str):
             return f"{self._column!r} holds {type(prompt).__name__}, expected text"
-        return ""
+        return self._refused.get(prompt or "", "")
 
     def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
         """Return the rows with the added keys."""
