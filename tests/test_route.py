@@ -94,7 +94,8 @@ def test_csv_keeps_every_cell_and_adds_what_the_library_decides(
     assert code == 0, err
     assert re.fullmatch(
         r"7 rows routed \(.*%\); 2 rows with an empty prompt left unrouted\n"
-        r"9 rows in \d+\.\d s \(\d+ rows/s\)\n",
+        r"9 rows in \d+\.\d s \(\d+ rows/s\)\n"
+        r"2 of \d prompts are longer than 16 tokens; what is beyond is not read\n",
         err,
     )
     header, *rows = from_csv((tmp_path / "out.csv").read_bytes())

@@ -68,7 +68,7 @@ def main(options: Options) -> None:
     if most is not None and not most > 0:
         raise DataError(f"--max-cost {most}: expected a positive number")
     pool = read_pool(options.experts)
-    queries = read_queries(options.queries, options.column)
+    queries = read_queries(options.queries, options.column, others=())
     if not len(queries):
         raise DataError(f"{options.queries}: no query")
     if most is not None and not any(e.price_input or e.price_output for e in pool):

@@ -27,6 +27,7 @@ from zooter_lite.compare.suite import read_suite
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files.atomic import atomic_text
 from zooter_lite.measure.results import Report
+from zooter_lite.recipe import long_columns
 from zooter_lite.report.card import rewritten_card
 from zooter_lite.report.terminal import ranking_table, text_table
 from zooter_lite.router.directory.store import read_router, rewrite_router
@@ -40,6 +41,12 @@ class Options:
     router: str = option("", help="router directory", metavar="DIR")
     data: str = option(
         "", help="reward table; with --suite, the folder of its tables", metavar="TABLE"
+    )
+    long: str = option(
+        "",
+        help="columns of the model and of the reward in a table with a row for each query and "
+        "model, as in fit",
+        metavar="MODEL,REWARD",
     )
     suite: Optional[str] = option(
         None,
@@ -133,7 +140,8 @@ def _suite(options: Options) -> list[TableChoice]:
     only, also = _listed(options.subsets), _listed(options.also)
     splits = () if options.split is None else (SplitChoice(options.split, only),)
     name = table_name(options.data)
-    return [TableChoice(name, options.data, options.router, splits, only, also=also)]
+    long = tuple(long_columns(options.long))
+    return [TableChoice(name, options.data, options.router, splits, only, also=also, long=long)]
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

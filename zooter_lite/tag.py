@@ -23,7 +23,7 @@ from typing import Any, Optional
 from zooter_lite.ask.tagger import ask_tags, read_tagger
 from zooter_lite.cli import bar, cache_folder, cache_option, check_out, check_range, option, run
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.table.queries import Queries, read_queries, write_queries
+from zooter_lite.table.queries import Queries, check_writable, read_queries, write_queries
 from zooter_lite.table.storage import SUFFIXES
 from zooter_lite.tags.balance import per_tag
 from zooter_lite.tags.meanings import derived_tags, one_vocabulary
@@ -87,6 +87,7 @@ def main(options: Options) -> None:
     """Drop, tag, choose, write, report."""
     _check(options)
     queries = read_queries(options.queries, options.column)
+    check_writable(queries, options.out)
     if queries.repeated:
         print(f"{queries.repeated} rows left out: their query_id stands further up")
     embed = _embedder(options)

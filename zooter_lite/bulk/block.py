@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooter_lite.bulk.tally import Tally
+from zooter_lite.files.dialect import COMMAS, Dialect
 from zooter_lite.files.places import Source, split_suffix
 from zooter_lite.files.records import Piece
 from zooter_lite.files.rows import STANDARD
@@ -60,6 +61,8 @@ class Block:
         The records, or for Parquet an Arrow stream with them.
     first, final
         Whether it is the first of its file, and the last.
+    dialect
+        How the cells of CSV are divided.
     """
 
     task: Task
@@ -67,6 +70,12 @@ class Block:
     piece: Piece
     first: bool
     final: bool
+    dialect: Dialect = COMMAS
+
+    @property
+    def separator(self) -> str:
+        """What divides the cells of the CSV that is written."""
+        return "\t" if ".tsv" in self.task.target.lower()[-8:] else self.dialect.separator
 
 
 @dataclass(frozen=True)

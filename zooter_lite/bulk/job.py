@@ -91,6 +91,7 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
         costs,
         config.best_single,
         repeats=options.precision == "auto",
+        max_length=config.encoder.max_length,
     )
 
 

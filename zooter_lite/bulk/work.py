@@ -95,7 +95,7 @@ class Worker:
             A row cannot be routed, and the job is to fail then; with file, line and reason.
         """
         piece, task, mode = block.piece, block.task, self._options.on_error
-        before = self.router.repeats
+        before, cut = self.router.repeats, self.router.cut
         rows = _ROWS[task.source.kind](block, {})
         some = dict.fromkeys(p for p in rows.prompts if p and not p.isspace())
         choices, refused = self._chosen(list(some))
@@ -111,6 +111,7 @@ class Worker:
         tally.repeated, tally.computed = (
             now - then for now, then in zip(self.router.repeats, before, strict=True)
         )
+        tally.cut = self.router.cut - cut
         rejects = "".join(_reject(task.source, row) for row in rows.bad)
         return Result(
             packer(task.packing)(data) if data else b"",

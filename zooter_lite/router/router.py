@@ -267,6 +267,15 @@ class Router:
         return self._runtime.provider
 
     @property
+    def cut(self) -> int:
+        """Number of computed prompts of which only the first max_length tokens were read."""
+        return self._runtime.cut
+
+    def longer(self, queries: Sequence[str]) -> int:
+        """Count the prompts that are longer than max_length; not beside other threads."""
+        return self._runtime.longer(queries)
+
+    @property
     def repeats(self) -> tuple[int, int]:
         """Number of prompts that `auto` answered again in fp32, and of all it computed.
 

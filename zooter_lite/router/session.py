@@ -93,6 +93,16 @@ class TextSession:
     def after_fork(self) -> None:
         """Keep the parent's session from being ended in a child."""
         leak(self._session)
+        self._tokens.after_fork()
+
+    @property
+    def cut(self) -> int:
+        """Number of texts so far that were longer than the graph takes."""
+        return self._tokens.cut
+
+    def longer(self, texts: Sequence[str]) -> int:
+        """Count the texts that are longer than the graph takes; nothing else may run."""
+        return self._tokens.longer(texts)
 
     @property
     def metadata(self) -> dict[str, str]:

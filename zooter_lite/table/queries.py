@@ -10,7 +10,7 @@ from typing import Any
 from zooter_lite.files.rows import no_column
 from zooter_lite.table.cells import check_texts, row_ids, tag_lists
 from zooter_lite.table.columns import Column, objects
-from zooter_lite.table.storage import read_columns, write_columns
+from zooter_lite.table.storage import check_cells, read_columns, write_columns
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,11 @@ def read_queries(path: str, column: str = "query", others: Container[str] | None
         ],
         repeated=len(ids) - len(kept),
     )
+
+
+def check_writable(queries: Queries, path: str) -> None:
+    """Raise DataError where a column of the queries cannot be written to `path`."""
+    check_cells({name: [row.get(name) for row in queries.rows] for name in queries.columns}, path)
 
 
 def write_queries(queries: Queries, path: str, column: str = "query") -> None:
