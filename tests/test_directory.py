@@ -150,6 +150,19 @@ def symlink(path: Path) -> None:
     (path / "router.onnx").symlink_to(moved)
 
 
+def link_within(path: Path) -> None:
+    (path / "router.onnx").rename(path / "other")
+    (path / "router.onnx").symlink_to("other")
+
+
+def loop(name: str) -> Callable[[Path], object]:
+    def change(path: Path) -> None:
+        (path / name).unlink()
+        (path / name).symlink_to(name)
+
+    return change
+
+
 def folder(path: Path) -> None:
     (path / "tokenizer.json").unlink()
     (path / "tokenizer.json").mkdir()
@@ -213,7 +226,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     },
     "truncated": (edited("router.onnx", lambda content: content[:99]), "router.onnx: truncated"),
     "longer": (edited("tags.faiss", lambda content: content + b"\0"), "tags.faiss: too long"),
-    "symlink": (symlink, "router.onnx: missing, or not a plain file (a link that leads out"),
+    "symlink": (symlink, "router.onnx: missing, or not a plain file (a link, other"),
+    "a loop of links": (loop("router.onnx"), "router.onnx: missing, or not a plain file (a link"),
+    "a config that is a loop": (loop("config.json"), "config.json cannot be read"),
+    "a link within the folder": (
+        link_within, "router.onnx: missing, or not a plain file (a link, other"
+    ),
     "a folder": (folder, "tokenizer.json: missing, or not a plain file"),
     "head of more experts": (other_head(n_experts=4), "the head takes 6 numbers to 4 experts"),
     "head not safetensors": (

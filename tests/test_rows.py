@@ -27,8 +27,7 @@ def test_csv_rows_carry_the_line_they_start_on(tmp_path: Path) -> None:
         (1, ["q", 'b "x"']),
         (3, ['two\r\nlines, "quoted"', ""]),
         (7, [" é ", " 2 "]),
-        (8, ["", ""]),
-    ]
+    ]  # a row of empty cells is none
 
 
 def test_a_blank_line_of_a_one_column_file_is_an_empty_cell(tmp_path: Path) -> None:

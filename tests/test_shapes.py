@@ -64,6 +64,7 @@ SURPLUS = [[*row, "", ""] for row in WIDE]
         ("t.csv", divided(WIDE, "|").encode()),
         ("t.csv", divided(SURPLUS, ",").encode()),
         ("t.csv", divided(SURPLUS, ";").encode()),
+        ("t.csv", divided([*SURPLUS, [""] * 6, [""] * 6], ",").encode()),
         ("t.tsv", divided(WIDE, "\t").encode()),
         ("t.tsv.gz", gzip.compress(divided(WIDE, "\t").encode())),
     ],

@@ -48,10 +48,10 @@ def default_cache() -> Path:
         None of them is set, and this user has no home directory.
     """
     chosen = os.environ.get("ZOOTER_CACHE")
-    if chosen:
-        return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
     try:
+        if chosen:
+            return Path(chosen).expanduser()
         return (Path(base) if base else Path.home() / ".cache") / "zooter-lite"
     except RuntimeError as error:
         raise DataError(
@@ -110,7 +110,10 @@ class EmbeddingCache:
             self._keys_file.touch()
             self._vectors_file.touch()
         except OSError as error:
-            raise DataError(f"{folder}: cannot be used as a cache ({error})") from error
+            raise DataError(
+                f"{folder}: cannot be used as a cache ({error}); name another by --cache or by "
+                "the variable ZOOTER_CACHE"
+            ) from error
 
     def embed(
         self,

@@ -33,9 +33,9 @@ def csv_rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the cells of each record, the header first.
 
-    A blank line is one empty cell where there is one column, else nothing. Unnamed columns at
-    the end are left out, with a word on stderr. Where no commas divide the cells, 0,75 is
-    0.75 in a column whose name `is_number` takes.
+    A blank line, or one of empty cells, is one empty cell where there is one column, else
+    nothing. Such rows and unnamed columns at the end are left out, with a word on stderr.
+    Where no commas divide the cells, 0,75 is 0.75 in a column whose name `is_number` takes.
 
     Raises
     ------
@@ -45,6 +45,7 @@ def csv_rows(
     csv.field_size_limit(_MAX_CELL)
     columns: list[str] = []
     numbers: list[int] = []
+    blank = 0
     lines = _lines(path)
     before, first = next(((n, line) for n, line in enumerate(lines) if line.strip()), (0, ""))
     dialect = dialect_of(first)
@@ -59,7 +60,8 @@ def csv_rows(
             raise DataError(f"{path}, line {line}: broken CSV ({error})") from error
         if cells is None:
             break
-        if not any(cells) if not columns else not cells and len(columns) != 1:
+        if not any(cells) and len(columns) != 1:
+            blank += bool(cells and columns)
             continue
         if not columns:
             cells, dialect = header_of(cells, dialect)
@@ -78,6 +80,8 @@ def csv_rows(
         for place in numbers:
             cells[place] = _DECIMAL.sub(r"\1.\2", cells[place])
         yield line, cells
+    if blank:
+        print(f"{path}: {blank} rows of empty cells are left out", file=sys.stderr)
     if not columns:
         raise DataError(f"{path}: the file is empty; expected a header line with column names")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from contextlib import suppress
 from typing import Protocol
 from weakref import WeakSet
 
@@ -37,10 +36,12 @@ def _in_child() -> None:
         faiss.omp_set_num_threads(1)  # OpenMP's threads are not here either
     # onnxruntime's own end, in exit(3), waits for threads that are not here: what Python has to
     # do is done by then, so the process ends before it, with the same status.
-    libc = ctypes.CDLL(None)
-    with suppress(AttributeError):  # glibc has this call; elsewhere end a child by os._exit
-        libc.on_exit(libc._exit, None)
+    if _on_exit is not None:
+        _on_exit(_exit, None)
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
+    _libc = ctypes.CDLL(None)  # found here: a child may find the loader locked
+    _exit = _libc._exit
+    _on_exit = getattr(_libc, "on_exit", None)  # of glibc; elsewhere end a child by os._exit
     os.register_at_fork(after_in_child=_in_child)

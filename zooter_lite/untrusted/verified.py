@@ -187,8 +187,8 @@ def _in_cache(link: Path) -> Path:
 
     A repository in the cache is a folder with `blobs` and `snapshots`.
     """
-    target = link.resolve()
-    for snapshots in link.parent.resolve().parents:
+    target = Path(os.path.realpath(link))  # which a loop of links does not end by an exception
+    for snapshots in Path(os.path.realpath(link.parent)).parents:
         repository = snapshots.parent
         if snapshots.name == "snapshots" and (repository / "blobs").is_dir():
             if target.is_relative_to(repository):
@@ -196,5 +196,5 @@ def _in_cache(link: Path) -> Path:
             break
     raise OSError(
         errno.ELOOP,
-        "a link that leads out of the folder; copy the folder with its links followed (cp -rL)",
+        "a link, other than within a hub's cache; copy the folder with its links followed (cp -rL)",
     )
