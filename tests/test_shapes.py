@@ -363,3 +363,34 @@ def test_route_tells_how_many_prompts_were_cut(tmp_path: Path, route_toy: Route)
     code, errors = route_toy(tmp_path / "in.csv", tmp_path / "out.csv")
     assert code == 0
     assert "2 of 4 prompts are longer than 16 tokens; what is beyond is not read" in errors
+
+
+def test_a_separator_can_be_given(
+    tmp_path: Path, route_toy: Route, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "query^reward:a,b^reward:c\none^1^0\ntwo^0^1\n"
+    (tmp_path / "t.csv").write_text(text)
+    table = RewardTable.read(tmp_path / "t.csv", separator="^")
+    assert (list(table.queries), table.experts) == (["one", "two"], ["a,b", "c"])
+    pool = tmp_path / "e.toml"
+    pool.write_text('[[expert]]\nname = "a"\ncallable = "json:dumps"\n')
+    given = ("--queries", tmp_path / "t.csv", "--separator", "^")
+    assert called(collect, "collect", *given, "--experts", pool, "--out", tmp_path / "o") == 0
+    target = tmp_path / "t.jsonl"
+    assert called(tag, "tag", *given, "--out", target) == 0
+    assert [json.loads(line)["query"] for line in target.read_text().splitlines()] == ["one", "two"]
+    capsys.readouterr()
+    code, errors = route_toy(tmp_path / "t.csv", tmp_path / "out.csv", "--separator", "^")
+    assert code == 0, errors
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("one^1^0^")
+    capsys.readouterr()
+    for command, name, more in (
+        (fit, "fit", ["--data", tmp_path / "t.csv"]),
+        (evaluate, "evaluate", ["--data", tmp_path / "t.csv", "--router", tmp_path]),
+        (collect, "collect", [*given[:2], "--experts", pool, "--out", tmp_path / "p"]),
+    ):
+        assert called(command, name, *more, "--separator", ";;") == 2
+        assert "--separator ';;': expected one character" in capsys.readouterr().err
+    code, errors = route_toy(tmp_path / "t.csv", tmp_path / "x.csv", "--separator", ";;")
+    assert code == 2
+    assert "--separator ';;': expected one character" in errors

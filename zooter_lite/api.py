@@ -86,7 +86,9 @@ def fit_router(
         from zooter_lite.onnx.router_files import router_config, tag_files
 
     rewards, notes = with_splits(
-        as_table(source, long=long_columns(recipe.long)), recipe.hold_out, recipe.drop_leaks
+        as_table(source, long=long_columns(recipe.long), separator=recipe.separator),
+        recipe.hold_out,
+        recipe.drop_leaks,
     )
     rows = rewards.rows("train")
     train = rewards.take(rows)

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Optional
 
-from zooter_lite.cli import check_range, option, run
+from zooter_lite.cli import check_range, option, run, separator_option
 from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.evaluation import evaluate_suite
 from zooter_lite.compare.routed import Plan
@@ -48,6 +48,7 @@ class Options:
         "model, as in fit",
         metavar="MODEL,REWARD",
     )
+    separator: str = separator_option()
     suite: Optional[str] = option(
         None,
         help="evaluate the tables of this file, each with its router",
@@ -141,7 +142,8 @@ def _suite(options: Options) -> list[TableChoice]:
     splits = () if options.split is None else (SplitChoice(options.split, only),)
     name = table_name(options.data)
     long = tuple(long_columns(options.long))
-    return [TableChoice(name, options.data, options.router, splits, only, also=also, long=long)]
+    how: dict[str, Any] = {"also": also, "long": long, "separator": options.separator}
+    return [TableChoice(name, options.data, options.router, splits, only, **how)]
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

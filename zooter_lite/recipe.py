@@ -7,7 +7,7 @@ argparse-dataclass reads these annotations, so this module keeps them real: no
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from zooter_lite.cli import check_range, option
+from zooter_lite.cli import check_range, option, separator_option
 from zooter_lite.errors import DataError
 
 MAX_EPOCHS = 20
@@ -70,6 +70,7 @@ class Recipe:
         "model (default: the usual names, such as model and performance)",
         metavar="MODEL,REWARD",
     )
+    separator: str = separator_option()
     folds: int = option(5, help="folds of the cross-validation on train")
     hold_out: float = option(
         0.2, help="share of rows kept for the test when the table has no column 'split'"

@@ -30,6 +30,8 @@ class Task:
         Bytes and lines (rows of Parquet) that are done.
     alone
         Whether it is the only file, which is then not expected to be empty.
+    separator
+        Between the cells of CSV; empty where the file tells.
     """
 
     source: Source
@@ -40,6 +42,7 @@ class Task:
     end: int = 0
     last: int = 0
     alone: bool = True
+    separator: str = ""
 
     @property
     def packing(self) -> str:

@@ -127,7 +127,7 @@ def _header(lines: Lines, task: Task) -> tuple[tuple[str, ...], Dialect]:
     first = lines.line == 0
     where = f"{lines.name}, line {lines.line + 1}"
     try:
-        dialect = dialect_of(decode_line(raw[:SHOWN], first=first))
+        dialect = dialect_of(decode_line(raw[:SHOWN], first=first), task.separator)
         if dialect.told:
             lines.take()
             where = f"{lines.name}, line {lines.line + 1}"

@@ -62,6 +62,8 @@ class TableChoice:
         Directories of further routers over the same experts.
     long
         Columns of the model and of the reward of a long table, as for `RewardTable.read`.
+    separator
+        Between the cells of CSV, likewise.
     """
 
     name: str
@@ -72,6 +74,7 @@ class TableChoice:
     groups: Mapping[str, str] = field(default_factory=dict)
     also: tuple[str, ...] = ()
     long: tuple[str, ...] = ()
+    separator: str = ""
 
     @property
     def source(self) -> str:

@@ -77,7 +77,8 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         router = Router.load(router, plan.precision)
     table = wanted.data
     if not isinstance(table, RewardTable):
-        table = RewardTable.read(table, responses=False, long=wanted.long)
+        how = {"long": wanted.long, "separator": wanted.separator}
+        table = RewardTable.read(table, responses=False, **how)  # type: ignore[arg-type]
     table = in_router_order(table, router.experts, wanted.source)
     remembered = _remembered(plan) if plan.precision == "fp32" and not loaded else None
     outputs, notes = None, list[str]()

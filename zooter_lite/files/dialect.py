@@ -6,6 +6,8 @@ import csv
 import re
 from dataclasses import dataclass
 
+from zooter_lite.errors import DataError
+
 SEPARATORS = (",", ";", "\t", "|")
 
 
@@ -38,8 +40,22 @@ class Dialect:
 COMMAS = Dialect()
 
 
-def dialect_of(line: str) -> Dialect:
-    r"""Tell the dialect from the first line that is not blank.
+def check_separator(text: str) -> str:
+    r"""Return the separator that an option names: a character, or `tab`; "" is left to the file.
+
+    Raises
+    ------
+    DataError
+        It is none.
+    """
+    sign = {"tab": "\t", "\\t": "\t"}.get(text.lower(), text)
+    if len(sign) > 1 or sign in ("\n", "\r", '"') or not sign.isascii():
+        raise DataError(f"--separator {text!r}: expected one character, such as ';', or tab")
+    return sign
+
+
+def dialect_of(line: str, separator: str = "") -> Dialect:
+    r"""Tell the dialect from the first line that is not blank, unless a separator is given.
 
     It is "sep=" and the separator, or else the header, which is taken to be divided by what
     divides it into most cells; of equals, the first of `SEPARATORS`.
@@ -50,7 +66,9 @@ def dialect_of(line: str) -> Dialect:
     text = re.split("[\r\n]", line.lstrip("\r\n"), maxsplit=1)[0]
     said = re.fullmatch(r'"?sep=(.)"?', text, re.I)
     if said:
-        return Dialect(said[1], told=True)
+        return Dialect(separator or said[1], told=True)
+    if separator:
+        return Dialect(separator)
     return Dialect(max(SEPARATORS, key=lambda sign: len(next(csv.reader([text], delimiter=sign)))))
 
 

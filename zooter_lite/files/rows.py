@@ -29,13 +29,14 @@ def is_csv(path: str) -> bool:
 
 
 def csv_rows(
-    path: str, is_number: Callable[[str], bool] = lambda _: False
+    path: str, is_number: Callable[[str], bool] = lambda _: False, separator: str = ""
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the cells of each record, the header first.
 
     A blank line, or one of empty cells, is one empty cell where there is one column, else
     nothing. Such rows and unnamed columns at the end are left out, with a word on stderr.
     Where no commas divide the cells, 0,75 is 0.75 in a column whose name `is_number` takes.
+    An empty `separator` is told by the file.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def csv_rows(
     blank = 0
     lines = _lines(path)
     before, first = next(((n, line) for n, line in enumerate(lines) if line.strip()), (0, ""))
-    dialect = dialect_of(first)
+    dialect = dialect_of(first, separator)
     rest = lines if dialect.told else chain([first], lines)
     before += dialect.told
     reader = csv.reader(rest, delimiter=dialect.separator, strict=True)

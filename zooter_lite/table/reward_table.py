@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
+from zooter_lite.files.dialect import check_separator
 from zooter_lite.table import cells
 from zooter_lite.table.arrow import read_frame
 from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
@@ -76,6 +77,7 @@ class RewardTable:
         responses: bool = True,
         scores: bool = True,
         long: Sequence[str] = (),
+        separator: str = "",
     ) -> RewardTable:
         """Read and validate a reward table.
 
@@ -94,6 +96,8 @@ class RewardTable:
         long
             Columns of the model and of the reward, where a row is a query's and a model's and
             they have unusual names.
+        separator
+            Between the cells of CSV; empty where the file tells.
 
         Raises
         ------
@@ -109,6 +113,7 @@ class RewardTable:
             lambda name: (
                 name in used or (name.startswith(_PREFIXES) and not name.startswith(left_out))
             ),
+            check_separator(separator),
         )
         return build_table(widened(columns, long) if is_long(columns.names, long) else columns)
 
@@ -165,15 +170,15 @@ class RewardTable:
         return replace(self, splits=[("train", "test")[one] for one in held.tolist()])
 
 
-def as_table(source: Any, *, scores: bool = False, long: Sequence[str] = ()) -> RewardTable:
+def as_table(source: Any, **options: Any) -> RewardTable:
     """Return the reward table that `source` is, names (a path), or holds (a frame).
 
-    Responses are not read from a file, `scores` where they are asked for; `long` as for `read`.
+    Of a file neither responses nor scores are read, unless `options`, those of `read`, say so.
     """
     if isinstance(source, RewardTable):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return RewardTable.read(source, responses=False, scores=scores, long=long)
+        return RewardTable.read(source, **{"responses": False, "scores": False, **options})
     return RewardTable.of(source)
 
 

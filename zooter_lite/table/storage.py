@@ -36,7 +36,7 @@ def table_name(source: str) -> str:
     return name[: len(name) - len(suffix)]
 
 
-def read_columns(source: str, wanted: Wanted) -> Columns:
+def read_columns(source: str, wanted: Wanted, separator: str = "") -> Columns:
     """Read the wanted columns of a table.
 
     Large Parquet files, and what `datasets` reads, are mapped from disk: their queries stay
@@ -47,6 +47,8 @@ def read_columns(source: str, wanted: Wanted) -> Columns:
     source
         A file with one of the `SUFFIXES`, a folder saved by `datasets`, or a folder or hub
         name (owner/name) that `datasets.load_dataset` reads.
+    separator
+        Between the cells of CSV; empty where the file tells.
 
     Raises
     ------
@@ -56,7 +58,9 @@ def read_columns(source: str, wanted: Wanted) -> Columns:
         The format needs a package of the `[fit]` extra.
     """
     if source.lower().endswith(TEXT_SUFFIXES):
-        return (_read_csv if is_csv(source) else _read_json)(source, wanted)
+        if is_csv(source):
+            return _read_csv(source, wanted, separator)
+        return _read_json(source, wanted)
     if source.lower().endswith(".parquet"):
         return read_parquet(source, wanted)
     path = Path(source)
@@ -72,8 +76,8 @@ def read_columns(source: str, wanted: Wanted) -> Columns:
     raise DataError(f"{source}: no such file or folder")
 
 
-def _read_csv(source: str, wanted: Wanted) -> Columns:
-    rows = csv_rows(source, lambda name: name.startswith(NUMBERS))
+def _read_csv(source: str, wanted: Wanted, separator: str) -> Columns:
+    rows = csv_rows(source, lambda name: name.startswith(NUMBERS), separator)
     _, names = next(rows)
     cells: dict[str, list[Any]] = {name: [] for name in names if wanted(name)}
     places = [(names.index(name), column) for name, column in cells.items()]
