@@ -26,6 +26,7 @@ from zooter_lite.compare.routed import Plan
 from zooter_lite.compare.suite import read_suite
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files.atomic import atomic_text
+from zooter_lite.files.dialect import check_separator
 from zooter_lite.measure.results import Report
 from zooter_lite.recipe import long_columns
 from zooter_lite.report.card import rewritten_card
@@ -121,6 +122,7 @@ def main(options: Options) -> None:
 def _check(options: Options) -> None:
     """Refuse what cannot work before anything is computed."""
     check_range("--seed", options.seed, 0, 2**32 - 1)
+    check_separator(options.separator)
     if options.suite is None and not (options.router and options.data):
         missing = "--data" if options.router else "--router"
         raise DataError(f"{missing}: expected --router and --data, or --suite")

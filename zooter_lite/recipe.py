@@ -9,6 +9,7 @@ from typing import Literal, Optional
 
 from zooter_lite.cli import check_range, option, separator_option
 from zooter_lite.errors import DataError
+from zooter_lite.files.dialect import check_separator
 
 MAX_EPOCHS = 20
 
@@ -117,6 +118,7 @@ def check_recipe(recipe: Recipe) -> None:
     """Raise DataError for a value out of its range, before anything is read."""
     precisions(recipe.precision)
     long_columns(recipe.long)
+    check_separator(recipe.separator)
     check_range("--temperature", recipe.temperature, 1e-6, 1e6)
     check_range("--beta", recipe.beta, 0.0, 1.0)
     check_range("--l2", recipe.l2, 0.0, 1e6)

@@ -24,7 +24,8 @@ from zooter_lite.files.places import is_url
 from zooter_lite.files.rows import STANDARD
 
 _DECIDING = (  # options that an output depends on, apart from the router itself
-    "precision", "threads", "column", "separator", "all_probabilities", "fallback", "min_probability", "block"
+    "precision", "threads", "column", "separator", "all_probabilities", "fallback",
+    "min_probability", "block",
 )  # fmt: skip
 
 
