@@ -7,21 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from zooter_lite.measure.calibration import Calibration, ReliabilityBin, SelectiveCurve
+from zooter_lite.measure.calibration import Calibration, ReliabilityBin
 from zooter_lite.measure.costs import CostCurve, CostQuality, Point
-from zooter_lite.measure.entropy import EntropyBin, EntropyCurve
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.ranks import RankedSystem, Ranking
 from zooter_lite.measure.regret import Part, Regret, WorstRow
 from zooter_lite.measure.results import (
     CalibrationPair,
-    Confusion,
-    CurvePoint,
-    JudgedRanking,
-    Means,
     Report,
-    Robustness,
-    Setting,
     SliceReport,
     SystemResult,
     Verdict,
@@ -66,27 +59,9 @@ def example(slices: int, seed: int = 0) -> Report:
         )
         for i, s in enumerate(systems)
     ]
-    random = np.random.default_rng(seed)
-
-    def settings(*labels: str) -> list[Setting]:
-        values = [around(0.6 + 0.004 * random.normal()) for _ in names]
-        both = dict(zip(names, [Means(value, value) for value in values], strict=True))
-        return [Setting(label, both) for label in labels]
-
-    sizes = (700, 1750, 3500, 7000)
     return Report(
         slices=made,
         ranking=Ranking(sum(len(one.groups) for one in made.values()), 0, names, ranked),
-        ablations={
-            "beta": settings("0", "0.3", "0.5", "0.7", "1"),
-            "labels": settings("soft", "hard"),
-            "encoder": [*settings("frozen"), Setting("fine-tuned", {})],
-        },
-        learning_curve={
-            name: [CurvePoint(n, around(0.6 - 0.4 / math.sqrt(n) + 0.01 * i)) for n in sizes]
-            for i, name in enumerate(names)
-        },
-        reward_ranking=[JudgedRanking(names[0], "oasst", "ultra", around(0.58))],
         made={
             "command": "python -m zooter_lite.evaluate --suite recipes/suite/suite.toml",
             "version": "0.1.0",
@@ -114,9 +89,6 @@ def one_slice(name: str = "routerdc test", seed: int = 0) -> SliceReport:
     ]
     single = systems[1].gap
     assert single is not None
-    kept = [round(0.05 * i, 2) for i in range(1, 21)]
-    curve = [earned + 0.12 * (1 - share) for share in kept]
-    entropies = [(0.1 * i, 0.3 - 0.03 * i) for i in range(8)]
     texts = [HOSTILE, "列出五个质数。", "\u0645\u0627 \u0647\u064a \u0639\u0627\u0635\u0645\u0629?"]
     texts += [" ".join(random.choice(WORDS, int(random.integers(6, 400)))) for _ in range(7)]
     return SliceReport(
@@ -132,30 +104,17 @@ def one_slice(name: str = "routerdc test", seed: int = 0) -> SliceReport:
         verdict=Verdict(single.outcome, single.p_holm, f"The router is {single.outcome}."),
         gap_closed=0.22,
         shares=dict(zip(EXPERTS, (0.4, 0.3, 0.2, 0.1), strict=True)),
-        confusion=Confusion(EXPERTS, np.full((4, 4), 0.05) + 0.05 * np.eye(4)),
+        confusion=np.full((4, 4), 0.05) + 0.05 * np.eye(4),
         regret=Regret(
             around(0.2),
             [Part(subset, 100, around(0.2), 0.5) for subset in groups],
-            [Part(f"tag {i}: {word}", 40, around(0.3), 0.1) for i, word in enumerate(WORDS)],
             [
                 WorstRow(f"q{i}", text, "mmlu", EXPERTS[i % 3], 0.0, EXPERTS[3], 1.0, 1.0, 0.8)
                 for i, text in enumerate(texts)
             ],
         ),
         calibration=CalibrationPair(_calibration(0.55, 0.094), _calibration(0.97, 0.018)),
-        selective=SelectiveCurve(
-            kept, curve, [r - 0.02 for r in curve], [r + 0.02 for r in curve], earned
-        ),
-        entropy=EntropyCurve(
-            [EntropyBin(x, x + 0.1, 240, x + 0.05, y, y - 0.03, y + 0.03) for x, y in entropies],
-            around(-0.41, 0.05),
-        ),
         costs=_costs(),
-        robustness=[
-            Robustness("typos", "5% of the letters", around(0.18), around(0.011), ("a b", "b a")),
-            Robustness("frame", "an unrelated sentence", around(0.3), around(0.0), (HOSTILE, "b")),
-            Robustness("case", "nothing changed", around(0.0), around(0.0), None),
-        ],
     )
 
 
@@ -171,8 +130,7 @@ def _calibration(slope: float, ece: float) -> Calibration:
     bins = []
     for middle in np.linspace(0.18, 0.72, 10).tolist():
         share = 0.45 + slope * (middle - 0.45)
-        ends = (share - 0.04, share + 0.04)
-        bins.append(ReliabilityBin(middle - 0.03, middle + 0.03, 212, middle, share, *ends))
+        bins.append(ReliabilityBin(212, middle, around(share, 0.04)))
     return Calibration(around(ece), 0.01, around(0.21), bins)
 
 

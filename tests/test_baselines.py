@@ -12,7 +12,6 @@ from zooter_lite.compare.baselines import (
     NEIGHBOURS,
     best_answer,
     best_per_subset,
-    judged_rankings,
     nearest_neighbours,
 )
 from zooter_lite.labels.diagnostics import observed_mean
@@ -113,4 +112,3 @@ def test_tied_answers_go_to_the_expert_that_was_best_on_train() -> None:
     found = best_answer("s", scores, rewards, np.array([0.2, NAN, 0.9]))
     np.testing.assert_array_equal(found.choices, [2, 0])
     assert (found.name, found.role) == ("reward ranking (s)", "bound")  # it saw all answers
-    assert judged_rankings("x", rewards, 0) == []

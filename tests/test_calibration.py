@@ -1,4 +1,4 @@
-"""Calibration against scikit-learn, a plain loop and by hand; selective routing likewise."""
+"""Calibration against scikit-learn, a plain loop and by hand."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from zooter_lite.measure.calibration import (
-    calibration,
-    equal_mass_bins,
-    kept_weights,
-    selective_curve,
-)
+from zooter_lite.measure.calibration import calibration, equal_mass_bins
 from zooter_lite.measure.metrics import Draws, draw
 
 Array = NDArray[np.float64]
@@ -39,7 +34,7 @@ def test_bins_and_brier_are_those_of_scikit_learn() -> None:
     confidence, events = sample(1000)
     found = calibration(confidence, events, draws_of(1000))
     accuracy, mean = calibration_curve(events, confidence, n_bins=10, strategy="quantile")
-    np.testing.assert_allclose([b.accuracy for b in found.bins], accuracy)
+    np.testing.assert_allclose([b.accuracy.value for b in found.bins], accuracy)
     np.testing.assert_allclose([b.confidence for b in found.bins], mean)
     assert [b.count for b in found.bins] == [100] * 10
     assert found.brier.value == pytest.approx(brier_score_loss(events, confidence))
@@ -67,7 +62,7 @@ def test_intervals_equal_a_plain_loop_over_the_draws() -> None:
     assert found.ece.high == pytest.approx(max(value, 2 * value - low))
     for place, bin_ in enumerate(found.bins):
         low, high = np.percentile(np.array(accuracies)[:, place], [2.5, 97.5])
-        assert (bin_.accuracy_low, bin_.accuracy_high) == pytest.approx((low, high))
+        assert (bin_.accuracy.low, bin_.accuracy.high) == pytest.approx((low, high))
 
 
 def test_the_interval_of_the_error_covers_the_truth() -> None:
@@ -97,8 +92,6 @@ def test_calibration_of_nothing_is_nan() -> None:
     assert math.isnan(found.ece.value)
     assert math.isnan(found.brier.low)
     assert found.bins == []
-    curve = selective_curve(np.array([0.5]), np.array([NAN]), draws_of(1), (0.5, 1.0))
-    assert np.isnan([*curve.reward, *curve.low, *curve.high, curve.overall]).all()
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 8))
@@ -112,29 +105,3 @@ def test_bins_keep_equal_values_together_and_in_order(values: list[int], n_bins:
                 assert bin_of_one == bin_of_other
             if one < other:
                 assert bin_of_one <= bin_of_other
-
-
-def test_selective_curve_by_hand() -> None:
-    confidence = np.array([0.9, 0.8, 0.3, 0.99, 0.5])
-    rewards = np.array([1.0, 0.5, 0.0, NAN, 0.1])
-    found = selective_curve(confidence, rewards, draws_of(5), (0.25, 0.5, 0.75, 1.0))
-    assert found.coverage == [0.25, 0.5, 0.75, 1.0]
-    assert found.reward == pytest.approx([1.0, 0.75, 1.6 / 3, 0.4])
-    assert found.overall == pytest.approx(0.4)
-    assert (found.low[0], found.high[0]) == (1.0, 1.0)  # the one query is all there is to draw
-    assert found.low[3] < 0.4 < found.high[3]
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 20))
-def test_kept_weights_are_the_chance_to_be_kept_at_a_random_order(
-    scores: list[int], twentieths: int
-) -> None:
-    values = np.array(scores, dtype=np.float64)
-    weights = kept_weights(values, twentieths / 20 * len(values))
-    assert weights.sum() == pytest.approx(twentieths / 20 * len(values))
-    assert weights.min() >= 0
-    assert weights.max() <= 1 + 1e-9
-    for score in set(scores):  # ties are kept in equal part, and only after all that is higher
-        tied, higher = weights[values == score], weights[values > score]
-        assert np.ptp(tied) == 0
-        assert tied[0] == 0 or higher == pytest.approx(np.ones(len(higher)))

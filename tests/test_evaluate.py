@@ -185,10 +185,10 @@ def test_a_suite_ends_in_one_report(
     ]
     monkeypatch.setattr(rivals_room, "RIVALS", untuned)  # tuning costs minutes
     suite = ("--suite", part.parent / "suite.toml")
-    report, out = report_of(*suite, "--robustness", "--seed", "3")
+    report, out = report_of(*suite, "--seed", "3")
     assert report["format"] == 1
     assert report["made"]["command"] == (
-        "python -m zooter_lite.evaluate --suite suite.toml --json report.json --robustness --seed 3"
+        "python -m zooter_lite.evaluate --suite suite.toml --json report.json --seed 3"
     )
     assert report["made"]["routers"] == {"pocket": router_path.name, "again": router_path.name}
     names = ["pocket test", "pocket shift", "again test"]
@@ -203,7 +203,6 @@ def test_a_suite_ends_in_one_report(
         scores = {s["name"]: s["micro"]["value"] for s in one["systems"]}
         assert max(scores.values()) == scores["oracle"]
         assert one["costs"]["unit"] == "the table's unit"
-        assert len(one["robustness"]) == 5
         lost = scores["oracle"] - scores["router"]
         assert one["regret"]["mean"]["value"] == pytest.approx(lost, abs=1e-6)
         # each of these learned something of 240 rows
@@ -215,33 +214,6 @@ def test_a_suite_ends_in_one_report(
     assert "split test: 60 queries" in out
     assert f"{ranked['subsets']} subsets of pocket test, pocket shift, again test" in out
     assert "MTR by group: maths" in out
-    assert report["ablations"] is None
-
-
-@pytest.mark.slow
-def test_ablations_and_the_learning_curve(
-    router_path: Path, report_of: Any, part: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zooter_lite.compare.ablation.BETAS", (0.5,))
-    options = ("--data", part, "--ablations", "--also", router_path)
-    report, _ = report_of("--router", router_path, *options)
-    assert set(report["ablations"]) == {"beta", "labels", "kl", "encoder"}
-    slices = {one["name"]: one for one in report["slices"]}
-    for rows in report["ablations"].values():
-        for row in rows:
-            assert set(row["values"]) == set(slices)
-    encoders = {row["label"]: row["values"] for row in report["ablations"]["encoder"]}
-    assert list(encoders) == [
-        "all-MiniLM-L6-v2 (router)", f"all-MiniLM-L6-v2 (router {router_path.name})",
-    ]  # fmt: skip
-    for name, one in slices.items():
-        by_name = {s["name"]: s["micro"]["value"] for s in one["systems"]}
-        assert by_name[f"router {router_path.name}"] == by_name["router"]
-        for values in encoders.values():
-            assert values[name]["micro"]["value"] == pytest.approx(by_name["router"])
-        assert [point["rows"] for point in report["learning_curve"][name]] == [24, 60, 120, 240]
-    test = [point["micro"]["value"] for point in report["learning_curve"]["part test"]]
-    assert test[-1] > test[0] + 0.1
 
 
 def test_the_card_is_rewritten_from_the_evaluation(

@@ -76,7 +76,7 @@ def bare(**changed: Any) -> Report:
     """Return one slice, so changed, without anything that may be absent."""
     report = example(1)
     [(name, one)] = report.slices.items()
-    one = replace(one, **({"costs": None, "robustness": None} | changed))
+    one = replace(one, **({"costs": None} | changed))
     return Report({name: one}, report.ranking)
 
 
@@ -120,7 +120,9 @@ def test_hostile_names_are_shown_as_text() -> None:
         systems=systems,
         shares=dict.fromkeys(one.shares, 0.25),
         verdict=Verdict("better", 0.01, name),
-        regret=replace(one.regret, by_tag=[replace(part, name=name) for part in one.regret.by_tag]),
+        regret=replace(
+            one.regret, by_subset=[replace(part, name=name) for part in one.regret.by_subset]
+        ),
     )
     for made in (render(replace(report, made={name: name})), notebook(report)):
         parsed = Document(made.replace("<img ", "<br "))
@@ -172,7 +174,7 @@ def test_the_headline_counts_the_test_sets_where_routing_pays(
 
 
 def test_parts_that_were_not_measured_are_absent(full: str) -> None:
-    headings = ("Ablations", "Reward ranking", "Would more", "Cost against", "Reworded", "How it")
+    headings = ("Cost against", "How it")
     partial, whole = words(render(bare())), words(full)
     assert not [heading for heading in headings if heading in partial]
     assert [heading for heading in headings if heading in whole] == list(headings)

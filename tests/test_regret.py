@@ -41,20 +41,6 @@ def test_regret_by_subset_by_hand() -> None:
     assert second.regret == estimate(0.75, draws.means(lost[:, None])[:, 0])
 
 
-def test_regret_by_tag_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    rewards = np.array([[0, 1], [1, 0], [0.4, 1], [NAN, 1]])  # lost: 1, 0, 0.6, unknown
-    tags = [["x", "y", "x"], ["y"], ["x", "z"], ["z", "y"]]
-    rows = table(rewards, tags=tags)
-    assert regret_of(rows, [0] * 4, [0.5] * 4).by_tag == []  # too few rows of each
-    monkeypatch.setattr("zooter_lite.measure.regret.TAG_ROWS", 1)
-    found = regret_of(rows, [0] * 4, [0.5] * 4).by_tag
-    assert [(part.name, part.rows) for part in found] == [("x", 2), ("z", 1), ("y", 2)]
-    assert [part.regret.value for part in found] == pytest.approx([0.8, 0.6, 0.5])
-    assert [part.share for part in found] == pytest.approx([1.0, 0.375, 0.625])
-    monkeypatch.setattr("zooter_lite.measure.regret.TAGS", 1)
-    assert [part.name for part in regret_of(rows, [0] * 4, [0.5] * 4).by_tag] == ["x"]
-
-
 def test_worst_rows_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     rewards = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.75], [1.0, 0.0], [NAN, 1.0]]
     rows = table(rewards, subsets=[*"abcde"])

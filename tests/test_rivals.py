@@ -15,11 +15,11 @@ from zooter_lite.compare.rivals import (
     SHRINKAGE,
     Rival,
     clusters,
+    factorise,
     fold_rewards,
     hard_labels,
     tuned_scores,
 )
-from zooter_lite.compare.torch_rivals import factorise
 
 Array = NDArray[np.float64]
 NAN = float("nan")

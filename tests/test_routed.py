@@ -74,8 +74,6 @@ def test_the_slices_hold_the_routers_outputs_of_their_rows(folder: Path) -> None
         np.testing.assert_allclose(one.known.mean_rewards, train.mean(axis=0))
         assert one.known.best_single == int(train.mean(axis=0).argmax())
         assert one.known.mean_costs is None
-    assert found.encoders == {"router": "toy"}
-    assert found.rankings == []
     assert found.notes == []
 
 
@@ -150,7 +148,6 @@ def test_other_rewards_on_the_evaluated_rows_change_no_choice(
 def test_further_routers_are_systems(folder: Path) -> None:
     toy_router(folder / "second", "linear", ["cat", "ant", "bee"])  # another order of experts
     found = run(folder, also=(str(folder / "second"),))
-    assert found.encoders == {"router": "toy", "router second": "toy"}
     second = Router.load(folder / "second")
     for one in found.slices:
         system = next(s for s in one.systems if s.name == "router second")
@@ -178,18 +175,13 @@ def test_reward_ranking_by_hand(folder: Path) -> None:
     write_table(replace(toy_table(), scores=matrices), str(folder / "toy.jsonl"))
     found = run(folder)
     rows = toy_table()
-    by_key = {(r.slice, r.judge, r.picker): r.micro for r in found.rankings}
-    assert len(by_key) == 2 * 4  # two slices, two pickers, two judges of each
     for split in ("test", "ood"):
         at = rows.rows(split)
         for name, scores in matrices.items():
             picked = [int(max(range(3), key=lambda e: scores[i, e])) for i in at]
-            earned = np.mean([rows.rewards[i, e] for i, e in zip(at, picked, strict=True)])
-            assert by_key[f"toy {split}", "reward", name].value == pytest.approx(earned)
-            other = "rm" if name == "judge" else "judge"
-            judged = np.mean([matrices[other][i, e] for i, e in zip(at, picked, strict=True)])
-            assert by_key[f"toy {split}", other, name].value == pytest.approx(judged, abs=1e-6)
+            earned = [rows.rewards[i, e] for i, e in zip(at, picked, strict=True)]
             one = next(o for o in found.slices if o.split == split)
             system = next(s for s in one.systems if s.name == f"reward ranking ({name})")
             np.testing.assert_array_equal(system.choices, picked)
+            np.testing.assert_allclose(system.rewards, earned)
             assert system.role == "bound"

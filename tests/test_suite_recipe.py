@@ -36,14 +36,6 @@ def test_the_tables_hold_the_figures() -> None:
     assert line.endswith("| - | - |")  # the router has no gap to itself
     mtr = report["ranking"]["systems"][0]["mtr"]
     assert f"| {mtr['value']:.2f} [" in text.split("## Over all")[1]
-    assert "## Ablation: beta (micro / macro)" in text
-    assert "## Learning curve" in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.M):  # every table has one width
         widths = {len(re.findall(r"(?<!\\)\|", row)) for row in block.splitlines()}
         assert len(widths) == 1
-
-
-def test_what_was_not_measured_is_left_out() -> None:
-    text = results(example(1).to_dict() | {"ablations": None, "learning_curve": None})
-    assert "Ablation" not in text
-    assert "Learning curve" not in text

@@ -133,7 +133,7 @@ def fit_router(
     files |= documents(config, list(report.slices.values()), details, command)
     write_router(folder, config, files, fitted.head)
     clock.append(time.perf_counter())
-    for line in [*notes, conclusion(report), f"router: {folder}"]:
+    for line in [*notes, conclusion(report.slices.values()), f"router: {folder}"]:
         say(line)
     for line in parity_lines(config):
         say(f"  {line}")

@@ -12,14 +12,13 @@ that the router was fitted on count as 'train'. A suite names several tables and
 """
 
 import json
-import shlex
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Literal, Optional
 
-from zooter_lite.cli import check_range, option, run, separator_option
+from zooter_lite.cli import as_command, check_range, option, run, separator_option
 from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.evaluation import evaluate_suite
 from zooter_lite.compare.routed import Plan
@@ -27,11 +26,9 @@ from zooter_lite.compare.suite import read_suite
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files.atomic import atomic_text
 from zooter_lite.files.dialect import check_separator
-from zooter_lite.measure.results import Report
 from zooter_lite.recipe import long_columns
-from zooter_lite.report.card import rewritten_card
-from zooter_lite.report.terminal import ranking_table, text_table
-from zooter_lite.router.directory.store import read_router, rewrite_router
+from zooter_lite.report.card import rewrite_card
+from zooter_lite.report.terminal import conclusion, ranking_table
 from zooter_lite.table import table_name
 
 
@@ -79,19 +76,13 @@ class Options:
         help="fit trained baselines on the rows of train (regressions, SVM, MLP, clusters, "
         "matrix factorisation); auto: with --report and --suite",
     )
-    ablations: bool = option(
-        False, help="refit the head with other labels, divergences and amounts of training rows"
-    )
-    robustness: bool = option(
-        False, help="route some prompts again in other case, with typos, or extended"
-    )
     card: bool = option(
         False, help="write what is found into the router directory: report.json, picture, card"
     )
     precision: Literal["fp32", "int8", "auto"] = option(
         "fp32", help="of the router that is evaluated"
     )
-    seed: int = option(0, help="of folds, noise and bootstrap")
+    seed: int = option(0, help="of folds and bootstrap")
     cache: str = option(
         "",
         help="where fit keeps embeddings (default: $ZOOTER_CACHE or ~/.cache/zooter-lite), taken "
@@ -103,20 +94,30 @@ class Options:
 def main(options: Options) -> None:
     """Check, evaluate, print, write."""
     _check(options)
-    suite = _suite(options)
+    suite = read_suite(options.suite, options.data) if options.suite else [_table(options)]
     auto = bool(options.report or options.suite)
-    plan = Plan(
-        rivals=options.rivals == "on" or (options.rivals == "auto" and auto),
-        robustness=options.robustness,
-        ablations=options.ablations,
-        precision=options.precision,
-        seed=options.seed,
-        cache=options.cache,
-    )
-    report = evaluate_suite(suite, plan)
-    report = replace(report, made={"command": _command(options), **report.made})
-    _print(suite, report, options)
-    _write(suite, report, options)
+    rivals = options.rivals == "on" or (options.rivals == "auto" and auto)
+    report = evaluate_suite(suite, Plan(rivals, options.precision, options.seed, options.cache))
+    command = _command(options)
+    report = replace(report, made={"command": command, **report.made})
+    print(*report.notes, sep="\n", end="\n" if report.notes else "")
+    for table in suite:
+        print(f"router: {table.router}, {options.precision}")
+        if options.suite:
+            print(f"table: {table.source}")
+        print(conclusion(report.of_table(table.name)))
+    if options.suite:
+        print(ranking_table(report.ranking), "", sep="\n")
+    if options.json is not None:
+        with atomic_text(options.json) as stream:
+            json.dump(report.to_dict(), stream, sort_keys=True, indent=1, ensure_ascii=False)
+            stream.write("\n")
+    if options.report is not None:
+        report.save(options.report)
+        print(f"report: {options.report}")
+    for table in suite if options.card else []:
+        rewrite_card(Path(str(table.router)), report.of_table(table.name), command)
+        print(f"model card: {Path(str(table.router)) / 'README.md'}")
 
 
 def _check(options: Options) -> None:
@@ -136,63 +137,31 @@ def _check(options: Options) -> None:
         raise MissingPackageError("jinja2", "report", "the HTML report")
 
 
-def _suite(options: Options) -> list[TableChoice]:
-    """Tables of the suite file, or the one that the options name."""
-    if options.suite is not None:
-        return read_suite(options.suite, options.data)
-    only, also = _listed(options.subsets), _listed(options.also)
-    splits = () if options.split is None else (SplitChoice(options.split, only),)
-    name = table_name(options.data)
-    long = tuple(long_columns(options.long))
-    how: dict[str, Any] = {"also": also, "long": long, "separator": options.separator}
-    return [TableChoice(name, options.data, options.router, splits, only, **how)]
+def _table(options: Options) -> TableChoice:
+    """Return the one table that the options name."""
+    only = _listed(options.subsets)
+    return TableChoice(
+        name=table_name(options.data),
+        data=options.data,
+        router=options.router,
+        splits=() if options.split is None else (SplitChoice(options.split, only),),
+        only=only,
+        also=_listed(options.also),
+        long=tuple(long_columns(options.long)),
+        separator=options.separator,
+    )
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def _print(suite: list[TableChoice], report: Report, options: Options) -> None:
-    print(*report.notes, sep="\n", end="\n" if report.notes else "")
-    for table in suite:
-        print(f"router: {table.router}, {options.precision}")
-        if len(suite) > 1:
-            print(f"table: {table.source}")
-        for one in report.of_table(table.name):
-            print(text_table(one), one.verdict.text, "", sep="\n")
-    if options.suite is not None:
-        print(ranking_table(report.ranking), "", sep="\n")
-
-
-def _write(suite: list[TableChoice], report: Report, options: Options) -> None:
-    """Write the files that were asked for."""
-    if options.json is not None:
-        with atomic_text(options.json) as stream:
-            json.dump(report.to_dict(), stream, sort_keys=True, indent=1, ensure_ascii=False)
-            stream.write("\n")
-    if options.report is not None:
-        report.save(options.report)
-        print(f"report: {options.report}")
-    for table in suite if options.card else []:
-        folder = Path(str(table.router))
-        router = read_router(folder)
-        old = json.loads(router.read("report.json")[:])
-        files = rewritten_card(router.config, report.of_table(table.name), old, _command(options))
-        rewrite_router(folder, router, files)
-        print(f"model card: {folder / 'README.md'}")
-
-
 def _command(options: Options) -> str:
     """Return the command line; of files and folders only the name, as reports are passed on."""
-    words = ["python", "-m", "zooter_lite.evaluate"]
-    for field in fields(Options):
-        value: Any = getattr(options, field.name)
-        if value == field.default or field.name == "cache":
-            continue
-        if field.name in ("router", "data", "suite", "also", "report", "json"):
-            value = ",".join(Path(part).name for part in _listed(value))
-        words += [f"--{field.name}", *([] if value is True else [str(value)])]
-    return shlex.join(words)
+    given = asdict(options) | {"cache": ""}
+    for name in ("router", "data", "suite", "also", "report", "json"):
+        given[name] = given[name] and ",".join(Path(part).name for part in _listed(given[name]))
+    return as_command("evaluate", given, {field.name: field.default for field in fields(options)})
 
 
 if __name__ == "__main__":

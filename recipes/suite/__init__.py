@@ -1,1 +1,1 @@
-"""The paper's protocol over four real tables: ranks, rivals, intervals, ablations."""
+"""The paper's protocol over four real tables: ranks, rivals, intervals."""

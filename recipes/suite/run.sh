@@ -6,5 +6,5 @@ cd "$(dirname "$0")/../.."
 NEED_ROUTERS=1
 . recipes/bench/tables.sh
 python -m zooter_lite.evaluate --suite recipes/suite/suite.toml --data "$data" \
-  --ablations --robustness --report exports/suite.html --json exports/suite.json
+  --report exports/suite.html --json exports/suite.json
 python -m recipes.suite.write exports/suite.json

@@ -40,9 +40,6 @@ def results(report: Json) -> str:
     ]
     for one in report["slices"]:
         lines += _slice(one)
-    for name, rows in (report["ablations"] or {}).items():
-        lines += _ablation(name, rows, [one["name"] for one in report["slices"]])
-    lines += _curve(report["learning_curve"] or {})
     return "\n".join(lines)
 
 
@@ -90,40 +87,7 @@ def _slice(one: Json) -> list[str]:
     lines = [f"## {one['name']}, {one['rows']:,} queries", "", one["verdict"]["text"], ""]
     lines += _table(["system", "micro", "macro", "router minus it", "p (Holm)"], rows)
     lines += [f"Expected calibration error x100: {ece['before']} before, {ece['after']} after.", ""]
-    if one["robustness"]:
-        noise = [
-            [row["name"], _interval(row["flips"]), _interval(row["lost"])]
-            for row in one["robustness"]
-        ]
-        lines += _table(["noise in the prompt", "decisions changed x100", "reward lost"], noise)
     return lines
-
-
-def _ablation(name: str, rows: list[Json], slices: list[str]) -> list[str]:
-    cells = [
-        [
-            row["label"],
-            *[
-                " / ".join(_interval(row["values"][one][mean]) for mean in ("micro", "macro"))
-                if one in row["values"]
-                else "-"
-                for one in slices
-            ],
-        ]
-        for row in rows
-    ]
-    return [f"## Ablation: {name} (micro / macro)", "", *_table([name, *slices], cells)]
-
-
-def _curve(curves: Json) -> list[str]:
-    if not curves:
-        return []
-    rows = [
-        [name, f"{point['rows']:,}", _interval(point["micro"])]
-        for name, points in curves.items()
-        for point in points
-    ]
-    return ["## Learning curve", "", *_table(["slice", "training rows", "micro"], rows)]
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What a router is compared with: baselines, rivals, ablations, on slices of tables."""
+"""What a router is compared with: baselines and rivals, on slices of tables."""

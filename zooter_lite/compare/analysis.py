@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from zooter_lite.labels.soft import harden
-from zooter_lite.measure.calibration import calibration, selective_curve
+from zooter_lite.measure.calibration import calibration
 from zooter_lite.measure.costs import cost_quality
-from zooter_lite.measure.entropy import entropy_curve
 from zooter_lite.measure.metrics import (
     Draws,
     IntArray,
@@ -23,8 +22,6 @@ from zooter_lite.measure.ranks import ranking
 from zooter_lite.measure.regret import confusion, regret
 from zooter_lite.measure.results import (
     CalibrationPair,
-    Confusion,
-    Means,
     Report,
     SliceReport,
     SystemResult,
@@ -77,11 +74,9 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
         verdict=verdict(results, one.split, best, closed),
         gap_closed=closed,
         shares=dict(zip(table.experts, shares.tolist(), strict=True)),
-        confusion=Confusion(table.experts, confusion(router.choices, table.rewards)),
+        confusion=confusion(router.choices, table.rewards),
         regret=regret(table, router.choices, confidence, draws),
         calibration=calibration_pair(one, router.choices, draws),
-        selective=selective_curve(confidence, router.rewards, draws),
-        entropy=entropy_curve(table.rewards, router.choices, draws),
         costs=cost_quality(one.systems, table, one.known, draws),
     )
 
@@ -192,10 +187,3 @@ def calibration_pair(one: Slice, choices: IntArray, draws: Draws) -> Calibration
     return CalibrationPair(
         *(calibration(reward_of(choices, p), events, draws) for p in (before, one.probs))
     )
-
-
-def choice_means(choices: IntArray, one: Slice, seed: int) -> Means:
-    """Micro and macro mean of what choices (n,) earn on a slice, with their intervals."""
-    earned = reward_of(choices, one.table.rewards)
-    means = measure(earned[:, None], draw(one.table.subsets, seed))
-    return Means(means.micro[0], means.macro[0])

@@ -9,15 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.labels.diagnostics import observed_mean
-from zooter_lite.measure.metrics import (
-    Array,
-    IntArray,
-    draw,
-    mean_estimates,
-    paired_means,
-    reward_of,
-)
-from zooter_lite.measure.results import JudgedRanking
+from zooter_lite.measure.metrics import Array, IntArray, paired_means, reward_of
 from zooter_lite.measure.system import (
     ALWAYS,
     BEST_PER_SUBSET,
@@ -156,39 +148,9 @@ def best_answer(scorer: str, scores: Array, part: RewardTable, mean_rewards: Arr
     with it all the same. Ties go to the expert with the best mean on train. It has no
     `scores`: they are made of the answers, whose cost is spent by then.
     """
-    choices = _highest(scores, np.nan_to_num(mean_rewards, nan=-np.inf))
+    liked = np.where(np.isnan(scores), -np.inf, scores)
+    preferred = np.nan_to_num(mean_rewards, nan=-np.inf)
+    tied = liked == liked.max(axis=1, keepdims=True)
+    choices = np.where(tied, preferred, -np.inf).argmax(axis=1)
     name = f"reward ranking ({scorer})"
     return System(name, "bound", reward_of(choices, part.rewards), choices)
-
-
-def judged_rankings(name: str, part: RewardTable, seed: int) -> list[JudgedRanking]:
-    """Mean of what each judge gives to the answers that each scorer picks.
-
-    Judges are the rewards of the table and the other scorers, each in its own unit.
-
-    Parameters
-    ----------
-    name
-        Of the slice.
-    part
-        Its n rows, with the scores of each scorer.
-    """
-    if not part.scores:
-        return []
-    draws = draw(part.subsets, seed)
-    judges = {"reward": part.rewards.astype(np.float64)} | dict(part.scores)
-    rankings = []
-    for picker, scores in part.scores.items():
-        choices = _highest(scores, np.zeros(scores.shape[1]))
-        for judge, values in judges.items():
-            if judge != picker:
-                (earned,) = mean_estimates(reward_of(choices, values)[:, None], draws)
-                rankings.append(JudgedRanking(name, judge, picker, earned))
-    return rankings
-
-
-def _highest(scores: Array, preference: Array) -> IntArray:
-    """(n,) the best-scored expert of each row; of equal ones the one of higher preference."""
-    filled = np.where(np.isnan(scores), -np.inf, scores)
-    tied = filled == filled.max(axis=1, keepdims=True)
-    return np.asarray(np.where(tied, preference, -np.inf).argmax(axis=1), dtype=np.intp)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from zooter_lite import __version__
-from zooter_lite.cli import bar
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
-from zooter_lite.compare.noise import robustness_of
-from zooter_lite.compare.routed import Plan, RoutedTable, routed
+from zooter_lite.compare.routed import Plan, routed
 from zooter_lite.errors import MissingPackageError
-from zooter_lite.measure.results import Report, Robustness
+from zooter_lite.measure.results import Report
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.table import RewardTable, table_name
@@ -30,8 +27,6 @@ def evaluate_router(
     subsets: Sequence[str] | None = None,
     also: Sequence[str | Path] = (),
     rivals: bool = False,
-    robustness: bool = False,
-    ablations: bool = False,
     precision: Precision = "fp32",
     seed: int = 0,
     cache: str = "",
@@ -52,7 +47,7 @@ def evaluate_router(
         What is evaluated; without them every split except "train", and every subset.
     also
         Further router directories over the same experts, to compare with.
-    rivals, robustness, ablations, precision, seed, cache
+    rivals, precision, seed, cache
         As `Plan` says; a loaded router keeps the precision it was loaded with.
     name
         Of the table in the report; that of its file, or "table".
@@ -84,7 +79,7 @@ def evaluate_router(
         only=only,
         also=tuple(str(folder) for folder in also),
     )
-    plan = Plan(rivals, robustness, ablations, precision, seed, cache)
+    plan = Plan(rivals, precision, seed, cache)
     return evaluate_suite([wanted], plan, by_split=True)
 
 
@@ -101,27 +96,15 @@ def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool =
     DataError, RouterError
         A table, a router or a choice of rows is not usable.
     MissingPackageError
-        Rivals or ablations without the extra `fit`.
+        Rivals without the extra `fit`.
     """
     started = time.monotonic()
     _check_packages(plan)
     tables = [routed(wanted, plan) for wanted in suite]
     slices = [one for table in tables for one in table.slices]
     report = analyse(slices, plan.seed, by_split=by_split)
-    tried = _tried(tables, plan.seed) if plan.robustness else {}
-    settings, curve = None, None
-    if plan.ablations:
-        from zooter_lite.compare.ablation import ablations_of
-
-        settings, curve = ablations_of(tables, plan.seed)
     return replace(
         report,
-        slices={
-            key: replace(one, robustness=tried.get(one.name)) for key, one in report.slices.items()
-        },
-        ablations=settings,
-        learning_curve=curve,
-        reward_ranking=[ranking for table in tables for ranking in table.rankings] or None,
         notes=[note for table in tables for note in table.notes],
         made={
             "version": __version__,
@@ -135,22 +118,10 @@ def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool =
 
 def _check_packages(plan: Plan) -> None:
     """Refuse what the installed packages cannot do before anything is computed."""
-    needed = {"ablation": "--ablations"} if plan.ablations else {}
-    if plan.rivals:
-        needed["rivals"] = "training baselines (--rivals off leaves them out)"
-    for module, what in needed.items():
-        try:
-            import_module(f"zooter_lite.compare.{module}")
-        except ImportError as error:
-            raise MissingPackageError(str(error.name), "fit", what) from error
-
-
-def _tried(tables: Sequence[RoutedTable], seed: int) -> dict[str, list[Robustness]]:
-    """Route some prompts of every slice again with noise; by the slice's name."""
-    tried = {}
-    with bar(sum(len(table.slices) for table in tables), "noise") as progress:
-        for table in tables:
-            for one in table.slices:
-                tried[one.name] = robustness_of(one, table.router.predict_proba, seed)
-                progress.update(1)
-    return tried
+    if not plan.rivals:
+        return
+    try:
+        import zooter_lite.compare.rivals  # noqa: F401
+    except ImportError as error:
+        what = "training baselines (--rivals off leaves them out)"
+        raise MissingPackageError(str(error.name), "fit", what) from error

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -21,8 +22,9 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from zooter_lite.compare.torch_rivals import factorise
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.labels.soft import harden
 from zooter_lite.measure.metrics import Array, IntArray, paired_means, reward_of
@@ -37,6 +39,7 @@ PENALTIES = tuple(float(p) for p in np.logspace(-1, 4, 11))  # of ridge, chosen 
 SHRINKAGE = 20.0  # pseudo-count, in queries, of a cluster's means
 LANDMARKS = 200  # of the Nystroem approximation of the RBF kernel
 WIDTH, EPOCHS = 64, 30  # of the MLP
+MF_RANK, MF_EPOCHS, MF_STEPS, MF_BATCH = 64, 20, 400, 256  # epochs and steps at least
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,41 @@ def clusters(embeddings: Array, rewards: Array, evaluated: Array, strength: floa
     overall = np.nan_to_num(observed_mean(rewards))
     means = (total + SHRINKAGE * overall) / (count + SHRINKAGE)
     return np.asarray(means[fitted.predict(np.ascontiguousarray(evaluated))])
+
+
+def factorise(embeddings: Array, rewards: Array, evaluated: Array, strength: float) -> Array:
+    """Matrix factorisation: logit of expert m on query q is v_m . (W q + b) + c_m.
+
+    After RouteLLM (arXiv 2406.18665, section 4.2) and EmbedLLM (arXiv 2410.02223): learnt
+    expert embeddings v_m against a projection of the query's embedding, here on the
+    observed rewards, scaled to [0, 1] over the table, by binary cross-entropy with Adam.
+    `strength` is the decoupled weight decay (AdamW). One thread: sums are equal everywhere.
+    """
+    low, high = float(np.nanmin(rewards)), float(np.nanmax(rewards))
+    target = torch.as_tensor((rewards - low) / (high - low or 1.0), dtype=torch.float32)
+    inputs, queries = (torch.as_tensor(v, dtype=torch.float32) for v in (embeddings, evaluated))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = nn.Sequential(
+                nn.Linear(inputs.shape[1], MF_RANK), nn.Linear(MF_RANK, target.shape[1])
+            )
+            optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=strength)
+            size = min(MF_BATCH, len(inputs))
+            for _ in range(max(MF_EPOCHS, -(-MF_STEPS * size // len(inputs)))):
+                for rows in torch.split(torch.randperm(len(inputs)), size):
+                    seen = ~torch.isnan(target[rows])
+                    logits = model(inputs[rows])[seen]
+                    optimiser.zero_grad()
+                    loss = binary_cross_entropy_with_logits(logits, target[rows][seen])
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimiser.step()
+        with torch.no_grad():
+            return np.asarray(model(queries).numpy(), dtype=np.float64)
+    finally:
+        torch.set_num_threads(threads)
 
 
 RIVALS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zooter_lite.cli import bar
-from zooter_lite.compare.baselines import best_answer, judged_rankings, usual_systems
+from zooter_lite.compare.baselines import best_answer, usual_systems
 from zooter_lite.compare.evaluated_rows import (
     Remembered,
     Rows,
@@ -21,8 +21,7 @@ from zooter_lite.compare.evaluated_rows import (
 from zooter_lite.errors import DataError
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.measure.metrics import Array
-from zooter_lite.measure.results import JudgedRanking
-from zooter_lite.measure.system import ROUTER, FloatArray, Slice, System, TrainedOn, chooser
+from zooter_lite.measure.system import FloatArray, Slice, System, TrainedOn, chooser
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.router.tokens import cut_prompts
@@ -37,22 +36,16 @@ class Plan:
     ----------
     rivals
         Whether trained baselines are fitted on the training rows.
-    robustness
-        Whether some prompts are routed again with noise.
-    ablations
-        Whether the head is refitted with other labels, divergences and amounts of rows.
     precision
         Of the router: "fp32", "int8" or "auto".
     seed
-        Of folds, noise and bootstrap.
+        Of folds and bootstrap.
     cache
         Where fits keep embeddings, which are taken for fp32 after a check against the
         router's graph; "" for the default, "none" to embed everything again.
     """
 
     rivals: bool = False
-    robustness: bool = False
-    ablations: bool = False
     precision: Precision = "fp32"
     seed: int = 0
     cache: str = ""
@@ -65,9 +58,7 @@ class RoutedTable:
     wanted: TableChoice
     router: Router
     slices: list[Slice]
-    rankings: list[JudgedRanking]
     notes: list[str]
-    encoders: dict[str, str]
 
 
 def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
@@ -99,16 +90,13 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         notes.append(cut_prompts(n_cut, len(evaluated), router.config.encoder.max_length))
     known = _known(table, router, embeddings)
     scored = _rival_scores(known, embeddings[evaluated], plan)
-    encoders = {ROUTER: router.config.encoder.name}
     for folder in wanted.also:
         name, other = f"router {Path(folder).name}", Router.load(folder, plan.precision)
-        encoders[name] = other.config.encoder.name
         scored[name] = _other_scores(other, folder, table, evaluated)
     if plan.precision == "auto":
         share = f"{router.repeat_share:.1%}"
         notes.append(f"auto: int8, with {share} of the queries answered again in fp32")
     slices: list[Slice] = []
-    rankings: list[JudgedRanking] = []
     end = 0
     for split, rows in chosen.items():
         part, start, end = table.take(rows), end, end + len(rows)
@@ -120,8 +108,7 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         one = sliced((wanted.name, split), part, known, (probs[rows], embeddings[rows]), others)
         temperature = router.config.calibration.temperature
         slices.append(replace(one, temperature=temperature, groups=wanted.groups))
-        rankings += judged_rankings(one.name, part, plan.seed)
-    return RoutedTable(wanted, router, slices, rankings, notes, encoders)
+    return RoutedTable(wanted, router, slices, notes)
 
 
 def sliced(

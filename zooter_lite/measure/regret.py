@@ -1,8 +1,7 @@
-"""Where the reward is lost: confusion with the oracle, regret by subset and tag, the worst rows."""
+"""Where the reward is lost: confusion with the oracle, regret by subset, the worst rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +12,11 @@ from zooter_lite.measure.metrics import Array, Draws, Estimate, mean_estimates, 
 from zooter_lite.table.reward_table import RewardTable
 
 WORST = 20
-TAGS = 15
-TAG_ROWS = 10  # of known regret that a tag must have
 
 
 @dataclass(frozen=True)
 class Part:
-    """Regret on the rows of one subset or tag.
+    """Regret on the rows of one subset.
 
     Attributes
     ----------
@@ -54,11 +51,10 @@ class WorstRow:
 
 @dataclass(frozen=True)
 class Regret:
-    """Reward lost against the oracle: over all rows, by part, and the worst rows."""
+    """Reward lost against the oracle: over all rows, by subset, and the worst rows."""
 
     mean: Estimate
     by_subset: list[Part]
-    by_tag: list[Part]
     worst: list[WorstRow]
 
 
@@ -88,10 +84,6 @@ def regret(
 ) -> Regret:
     """Describe where the choices lose reward; rows whose chosen reward is unknown count nowhere.
 
-    A row counts for each of its tags, so the shares of tags do not sum to 1. The intervals
-    do not know that the tags were picked for their regret: chance makes the top ones look
-    worse than they are.
-
     Parameters
     ----------
     table
@@ -106,30 +98,15 @@ def regret(
     lost = np.nanmax(table.rewards, axis=1) - reward_of(choices, table.rewards)
     return Regret(
         mean=mean_estimates(lost[:, None], draws)[0],
-        by_subset=_parts(lost, dict(zip(draws.subsets, draws.rows, strict=True)), draws),
-        by_tag=[] if table.tags is None else _parts(lost, _worst_tags(lost, table.tags), draws),
+        by_subset=_parts(lost, draws),
         worst=_worst_rows(table, choices, probability, lost),
     )
 
 
-def _worst_tags(lost: Array, tags: list[list[str]]) -> dict[str, list[int]]:
-    """Rows of the tags with the highest mean regret, highest first."""
-    members: dict[str, list[int]] = {}
-    for row in np.flatnonzero(~np.isnan(lost)).tolist():
-        for tag in dict.fromkeys(tags[row]):
-            members.setdefault(tag, []).append(row)
-    means = {tag: lost[rows].mean() for tag, rows in members.items() if len(rows) >= TAG_ROWS}
-    return {tag: members[tag] for tag in sorted(means, key=lambda tag: (-means[tag], tag))[:TAGS]}
-
-
-def _parts(
-    lost: Array, members: Mapping[str, NDArray[np.intp] | list[int]], draws: Draws
-) -> list[Part]:
-    """Regret of each part, by name, from the regrets (n,) and the rows of each part."""
-    if not members:
-        return []
-    columns = np.full((len(lost), len(members)), np.nan)
-    for place, rows in enumerate(members.values()):
+def _parts(lost: Array, draws: Draws) -> list[Part]:
+    """Regret of each subset, from the regrets (n,) of all rows."""
+    columns = np.full((len(lost), len(draws.subsets)), np.nan)
+    for place, rows in enumerate(draws.rows):
         columns[rows, place] = lost[rows]
     total = float(np.nansum(lost))
     return [
@@ -140,7 +117,7 @@ def _parts(
             share=float(np.nansum(column)) / total if total > 0 else float("nan"),
         )
         for name, column, mean in zip(
-            members, columns.T, mean_estimates(columns, draws), strict=True
+            draws.subsets, columns.T, mean_estimates(columns, draws), strict=True
         )
     ]
 

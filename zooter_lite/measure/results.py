@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from zooter_lite.measure.calibration import Calibration, SelectiveCurve
+from zooter_lite.measure.calibration import Calibration
 from zooter_lite.measure.costs import CostQuality
-from zooter_lite.measure.entropy import EntropyCurve
 from zooter_lite.measure.metrics import Array, Estimate, plain
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.regret import Regret
@@ -76,46 +75,11 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Confusion:
-    """Where the queries go and where they should have gone.
-
-    Attributes
-    ----------
-    matrix
-        (n_experts, n_experts) shares of all queries: best expert by row, chosen by column.
-    """
-
-    experts: list[str]
-    matrix: Array
-
-
-@dataclass(frozen=True)
 class CalibrationPair:
     """Reliability of the chosen expert's probability without and with calibration."""
 
     before: Calibration
     after: Calibration
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """What one kind of noise in the prompts does to the router's choices.
-
-    Attributes
-    ----------
-    flips
-        Share of the queries that go to another expert.
-    lost
-        Mean reward that the changed choices lose; the experts are taken to answer both alike.
-    example
-        A query before and after, the shortest that flipped; where none did, that changed.
-    """
-
-    name: str
-    description: str
-    flips: Estimate
-    lost: Estimate
-    example: tuple[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -143,10 +107,10 @@ class SliceReport:
         was observed; NaN where the two are equal.
     shares
         Share of the queries that the router sends to each expert.
+    confusion
+        (n_experts, n_experts) shares of all queries: best expert by row, chosen by column.
     costs
         None where slice or train have no costs.
-    robustness
-        One entry per kind of noise; None where it was not measured.
     """
 
     name: str
@@ -161,13 +125,10 @@ class SliceReport:
     verdict: Verdict
     gap_closed: float
     shares: dict[str, float]
-    confusion: Confusion
+    confusion: Array
     regret: Regret
     calibration: CalibrationPair
-    selective: SelectiveCurve
-    entropy: EntropyCurve
     costs: CostQuality | None = None
-    robustness: list[Robustness] | None = None
 
     @property
     def router(self) -> SystemResult:
@@ -200,40 +161,6 @@ class SliceReport:
 
 
 @dataclass(frozen=True)
-class Means:
-    """Mean reward over the queries, and unweighted over the subsets."""
-
-    micro: Estimate
-    macro: Estimate
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting of an ablation, and what a router so fitted earns on each slice, by name."""
-
-    label: str
-    values: dict[str, Means]
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """Mean reward of the head fitted on so many training rows."""
-
-    rows: int
-    micro: Estimate
-
-
-@dataclass(frozen=True)
-class JudgedRanking:
-    """Mean of what `judge` gives the answers that `picker` likes best on a slice."""
-
-    slice: str
-    judge: str
-    picker: str
-    micro: Estimate
-
-
-@dataclass(frozen=True)
 class Report:
     """An evaluation of a router on one table, or of several routers on the tables of a suite.
 
@@ -243,13 +170,6 @@ class Report:
         By the split's name where one table was evaluated, by `table split` in a suite.
     ranking
         Mean task ranks of the systems over all subsets.
-    ablations
-        By what was varied (`encoder`, `beta`, `labels`, `kl`), its settings; None where none
-        was asked for.
-    learning_curve
-        By slice name, from few training rows to all; None where it was not asked for.
-    reward_ranking
-        For tables that hold the scores of single scorers; None elsewhere.
     made
         How the report came about: command, version, seed, precision, routers, seconds.
     notes
@@ -258,9 +178,6 @@ class Report:
 
     slices: Mapping[str, SliceReport]
     ranking: Ranking
-    ablations: Mapping[str, list[Setting]] | None = None
-    learning_curve: Mapping[str, list[CurvePoint]] | None = None
-    reward_ranking: list[JudgedRanking] | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
 

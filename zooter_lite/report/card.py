@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from zooter_lite.measure.results import SliceReport
 from zooter_lite.report.figures import chart, label
 from zooter_lite.report.readable import in_columns
 from zooter_lite.router.directory.config import RouterConfig
+from zooter_lite.router.directory.store import read_router, rewrite_router
 
 PRECISION_MARKS = ("<!-- precision -->", "<!-- /precision -->")
 
@@ -32,25 +34,20 @@ def documents(
     }
 
 
-def rewritten_card(
-    config: RouterConfig, slices: Sequence[SliceReport], old: Mapping[str, Any], evaluated_by: str
-) -> dict[str, bytes]:
-    """Return the content of the files for people after a later evaluation.
+def rewrite_card(folder: Path, slices: Sequence[SliceReport], evaluated_by: str) -> None:
+    """Write what was measured later into a router directory; how it was fitted is kept.
 
     Parameters
     ----------
-    config
-        config.json of the router.
-    slices
-        What was measured.
-    old
-        Content of the router's report.json: how it was fitted is kept.
     evaluated_by
         Command of the evaluation.
     """
-    kept = {key: value for key, value in old.items() if key not in ("slices", "comparisons")}
+    router = read_router(folder)
+    old = json.loads(router.read("report.json")[:])
+    kept = {key: value for key, value in old.items() if key != "slices"}
     fitted_by = kept.pop("command", "python -m zooter_lite.fit")
-    return documents(config, slices, kept | {"evaluated_by": evaluated_by}, fitted_by)
+    details = kept | {"evaluated_by": evaluated_by}
+    rewrite_router(folder, router, documents(router.config, slices, details, fitted_by))
 
 
 def without_queries(one: SliceReport) -> dict[str, Any]:
@@ -58,8 +55,6 @@ def without_queries(one: SliceReport) -> dict[str, Any]:
     values = one.to_dict()
     for row in values["regret"]["worst"]:
         row["query"] = None
-    for row in values["robustness"] or []:
-        row["example"] = None
     return values
 
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 from zooter_lite.measure.costs import CostQuality, Point
 from zooter_lite.measure.ranks import Ranking
-from zooter_lite.measure.regret import Part
 from zooter_lite.measure.results import SliceReport, SystemResult
 from zooter_lite.measure.system import ALWAYS, BEST_SINGLE
 from zooter_lite.report import svg
 from zooter_lite.report.plots import WIDTH, Dot, Row, Series, named_rows, plane
-from zooter_lite.report.readable import Interval, counted, interval, number
+from zooter_lite.report.readable import Interval, counted, number
 from zooter_lite.report.svg import Drawing
 
 REWARD = "mean reward ×100"
@@ -49,11 +48,7 @@ def of_slice(one: SliceReport) -> dict[str, Figure]:
         "systems": Figure("Mean reward", _earned("Mean reward", one)),
         "gaps": _gaps(one),
         "shares": _shares(one),
-        "regret-subset": _regret("Regret by subset", one.regret.by_subset),
-        "regret-tag": _regret("Regret by tag (the largest)", one.regret.by_tag),
         "calibration": _calibration(one),
-        "selective": _selective(one),
-        "entropy": _entropy(one),
         "costs": _costs(one.costs) if one.costs else None,
     }
     return {name: figure for name, figure in drawn.items() if figure}
@@ -110,22 +105,13 @@ def _gaps(one: SliceReport) -> Figure | None:
 
 
 def _shares(one: SliceReport) -> Figure | None:
-    best = dict(zip(one.confusion.experts, one.confusion.matrix.sum(axis=1).tolist(), strict=True))
+    best = dict(zip(one.experts, one.confusion.sum(axis=1).tolist(), strict=True))
     rows = [
         Row(name, [Dot(100 * share), Dot(100 * best[name], look="bound")])
         for name, share in sorted(one.shares.items(), key=lambda item: -item[1])
     ]
     note = "The oracle shares ties among the best experts."
     return _rows("Who gets the queries", rows, "% of queries", note, zero=True)
-
-
-def _regret(title: str, parts: Sequence[Part]) -> Figure | None:
-    known = [part for part in parts if not math.isnan(part.regret.value)]
-    rows = [
-        Row(f"{part.name} ({part.rows:,})", [_dot(part.regret)])
-        for part in sorted(known, key=lambda part: -part.regret.value)
-    ]
-    return _rows(title, rows, "points lost per query (queries)", zero=True)
 
 
 def _calibration(one: SliceReport) -> Figure:
@@ -135,7 +121,7 @@ def _calibration(one: SliceReport) -> Figure:
         ("calibrated", one.calibration.after, "router"),
     ):
         bins = [b for b in measured.bins if not math.isnan(b.confidence)]
-        dots = [(b.confidence, Dot(b.accuracy, b.accuracy_low, b.accuracy_high)) for b in bins]
+        dots = [(b.confidence, _dot(b.accuracy, scale=1.0)) for b in bins]
         series.append(Series(dots, look, name, line=False))
     places = [x for one in series for x, _ in one.points]
     places += [end for one in series for _, dot in one.points for end in dot.ends]
@@ -150,28 +136,6 @@ def _guide(points: Sequence[tuple[float, float]]) -> Series:
     """Return a dashed line to compare with."""
     dots = [(x, Dot(y)) for x, y in points]
     return Series(dots, "muted", dashes="4 3")
-
-
-def _selective(one: SliceReport) -> Figure:
-    curve = one.selective
-    values = zip(curve.coverage, curve.reward, curve.low, curve.high, strict=True)
-    dots = [(100 * kept, Dot(100 * r, 100 * low, 100 * high)) for kept, r, low, high in values]
-    title = "Answering only where it is confident"
-    axes = ("% of queries kept, the most confident first", REWARD)
-    overall = _guide([(x, 100 * curve.overall) for x in (0, 100)])
-    return Figure(title, plane(title, [overall, Series(dots)], axes), "Dashed: over all queries.")
-
-
-def _entropy(one: SliceReport) -> Figure | None:
-    bins, rank = one.entropy.bins, one.entropy.spearman
-    dots = [
-        (b.entropy, Dot(100 * b.quality, 100 * b.quality_low, 100 * b.quality_high)) for b in bins
-    ]
-    title = "Reward entropy against quality"
-    axes = ("entropy of the query's rewards (nats)", "points above the mean expert")
-    note = f"Rank correlation {number(rank.value, 2, 1)} {interval(rank, 2, 1)} (paper, Figure 3)."
-    zero = _guide([(b.entropy, 0.0) for b in bins])
-    return Figure(title, plane(title, [zero, Series(dots)], axes), note) if bins else None
 
 
 def _costs(costs: CostQuality) -> Figure:

@@ -17,12 +17,6 @@ from zooter_lite.report import figures, readable, svg
 
 FOLDED = 240  # characters of a prompt that stand on the page unfolded
 LONGEST = 4000  # characters of a prompt that the page holds at all
-ABLATIONS = {
-    "beta": "Share of the sample label (β)",
-    "labels": "Soft against hard labels",
-    "kl": "Direction of the KL divergence",
-    "encoder": "Encoder",
-}
 _PAYS: dict[Outcome, str] = {
     "better": "pays",
     "worse": "does not pay",
@@ -49,7 +43,6 @@ def render(report: Report) -> str:
         ranking=figures.ranked(report.ranking),
         ranked=sorted(report.ranking.systems, key=lambda system: _last(system.mtr.value)),
         groups=sorted({group for s in report.ranking.systems for group in s.groups}),
-        ablations={ABLATIONS[kind]: rows for kind, rows in (report.ablations or {}).items()},
         style=svg.STYLE,
     )
     return page

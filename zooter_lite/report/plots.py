@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Series:
-    """Dots over x: a line, with markers and a band where there are intervals, or markers alone.
+    """Dots over x: a line through them, or markers with whiskers.
 
     Attributes
     ----------
@@ -161,18 +161,12 @@ def plane(
 
 
 def _series(one: Series, x: Scale, y: Scale) -> str:
-    """Draw band, line, whiskers, markers and numbers of one series."""
-    banded = [(at, dot) for at, dot in one.known if dot.ends]
+    """Draw the line of one series, or its markers, with whiskers and numbers."""
     if one.line:
-        above = [(x(at), y(dot.high)) for at, dot in banded]
-        below = [(x(at), y(dot.low)) for at, dot in reversed(banded)]
-        body = svg.area(one.look, above + below)
-        way = [(x(at), y(dot.value)) for at, dot in one.known]
-        body += svg.line(one.look, way, 2, one.dashes)
-    else:
-        whiskers = [[(x(at), y(end)) for end in dot.ends] for at, dot in banded]
-        body = "".join(svg.line(one.look, whisker, 2) for whisker in whiskers)
-    for place, (at, dot) in enumerate(banded if one.line else one.known, start=1):
+        return svg.line(one.look, [(x(at), y(dot.value)) for at, dot in one.known], 2, one.dashes)
+    body = ""
+    for place, (at, dot) in enumerate(one.known, start=1):
+        body += svg.line(one.look, [(x(at), y(end)) for end in dot.ends], 2)
         body += svg.marker(one.look, (x(at), y(dot.value)))
         if one.numbered:
             body += svg.text(str(place), (x(at), y(dot.value) - 7), anchor="middle")

@@ -84,12 +84,6 @@ def line(look: str, points: Sequence[Place], wide: float = 1.0, dashes: str = ""
     return f'<path class="zl-{look}" d="{_path(points)}" {paint}/>' if points else ""
 
 
-def area(look: str, points: Sequence[Place]) -> str:
-    """Fill the outline through points, faintly."""
-    paint = 'fill="currentColor" opacity=".16"'
-    return f'<path class="zl-{look}" d="{_path(points)}Z" {paint}/>' if points else ""
-
-
 def text(
     words: str, at: Place, look: str = "ink", anchor: str = "start", bold: bool = False
 ) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from zooter_lite.measure.ranks import Ranking
-from zooter_lite.measure.results import Report, SliceReport
+from zooter_lite.measure.results import SliceReport
 from zooter_lite.report.figures import label
 from zooter_lite.report.readable import in_columns
 
 BAR = 24
 
 
-def conclusion(report: Report) -> str:
+def conclusion(slices: Iterable[SliceReport]) -> str:
     """Say of every slice how the systems do, where the router sends it, and the verdict."""
     lines = []
-    for one in report.slices.values():
+    for one in slices:
         shares = sorted(one.shares.items(), key=lambda item: -item[1])
         sent = ", ".join(f"{name} {share:.0%}" for name, share in shares)
         lines += ["", text_table(one), f"sent to: {sent}", one.verdict.text]
