@@ -177,7 +177,7 @@ def brokens() -> Iterator[Broken]:
     yield from (Broken(*header) for header in _HEADERS)
     yield Broken("no rows", "in.csv", b"\n\r\n \n", ": the file is empty; expected a header line")
     yield Broken("no objects", "in.jsonl", b"\n" * 9000, ": the file is empty; expected one JSON")
-    yield Broken("UTF-16", "in.csv", text.decode().encode("utf-16"), ", line 1: a NUL byte")
+    yield Broken("UTF-16", "in.csv", text.decode().encode("utf-16"), ", line 1: UTF-16; expected a")
     for packing, pack in PACKERS.items():
         packed, name = pack(text), f"in.csv{packing}"
         yield Broken(f"{packing} named .csv", "in.csv", packed, ", line ")
@@ -200,7 +200,6 @@ def flipped() -> Iterator[tuple[str, bytes, bytes]]:
 
 _HEADERS = [
     ("other case", "in.csv", b"id,Query\n1,2\n", ": no column 'query'; found 'id', 'Query' ("),
-    ("semicolons", "in.csv", b"id;query\n1;2\n", "are its cells divided by ';'? expected commas"),
     ("column twice", "in.csv", b"query,query\n1,2\n", ", line 1: column 'query' appears more than"),
     ("taken", "in.csv", b"query,expert\n1,2\n", ": already has a column 'expert', which the out"),
     ("latin-1 header", "in.csv", b"query,caf\xe9\n", ", line 1: byte 0xe9 is not UTF-8"),

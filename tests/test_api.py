@@ -22,7 +22,8 @@ OTHER: dict[str, Any] = {  # for every field of Recipe a value that is not the d
     "encoder": "./other", "prompt": "query: ", "precision": "fp32", "finetune": 2,
     "head": "linear", "tags": "auto", "domains": False, "labels": "hard", "kl": "router-label",
     "temperature": 0.5, "beta": 0.3, "l2": 0.1, "folds": 3, "hold_out": 0.4, "drop_leaks": True,
-    "keep_queries": True, "seed": 7, "jobs": 1, "cache": "somewhere",
+    "keep_queries": True, "long": "m,r", "separator": ";", "seed": 7, "jobs": 1,
+    "cache": "somewhere",
 }  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def test_files_of_no_known_format_are_told(capsys: pytest.CaptureFixture[str]) -
 
 REFUSED = [
     ("none.csv", "o.csv", None, "none.csv: No such file or directory"),
-    ("none", "o", None, "none: unknown format; expected a name ending in .csv, .jsonl (also"),
+    ("none", "o", None, "none: unknown format; expected a name ending in .csv, .tsv, .jsonl"),
     (
         "alone.csv",
         "o.jsonl",

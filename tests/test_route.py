@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Command
-from tests.helpers import EXPERTS, edit_config, toy_router
+from tests.helpers import EXPERTS, edit_config, replace_file, toy_router
 from tests.hostile import base_router
 from tests.hostile_files import check_error
 from zooter_lite.bulk.options import Options
@@ -94,7 +94,8 @@ def test_csv_keeps_every_cell_and_adds_what_the_library_decides(
     assert code == 0, err
     assert re.fullmatch(
         r"7 rows routed \(.*%\); 2 rows with an empty prompt left unrouted\n"
-        r"9 rows in \d+\.\d s \(\d+ rows/s\)\n",
+        r"9 rows in \d+\.\d s \(\d+ rows/s\)\n"
+        r"2 of \d prompts are longer than 16 tokens; what is beyond is not read\n",
         err,
     )
     header, *rows = from_csv((tmp_path / "out.csv").read_bytes())
@@ -266,3 +267,74 @@ def test_a_broken_router(tmp_path: Path, toy: Path, capsys: pytest.CaptureFixtur
     code = run(Options, main, "route", "", ["--router", str(router), *files])
     check_error(code, capsys.readouterr().err, router)
     assert not (tmp_path / "out.csv").exists()
+
+
+def poisoned_router(path: Path) -> Path:
+    """A router whose graph has no vector for one word of its tokenizer."""
+    toy_router(path, "linear")
+    tokenizer = json.loads((path / "tokenizer.json").read_text("utf-8"))
+    tokenizer["model"]["vocab"]["poison"] = len(tokenizer["model"]["vocab"])
+    replace_file(path, "tokenizer.json", json.dumps(tokenizer).encode())
+    return path
+
+
+def poisoned_rows(path: Path, ending: str) -> Path:
+    rows: list[dict[str, object]] = [
+        {"id": i, "query": f"one two {'poison' if i in (3, 40) else 'three'} {i}"}
+        for i in range(50)
+    ]
+    file = path / f"prompts.{ending}"
+    if ending == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    elif ending == "csv":
+        text = "".join(f"{row['id']},{row['query']}\n" for row in rows)
+        file.write_text(f"id,query\n{text}", "utf-8")
+    else:
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return file
+
+
+@pytest.mark.parametrize(("ending", "first"), [("csv", 5), ("jsonl", 4), ("parquet", 4)])
+def test_a_prompt_on_which_the_graph_fails_is_a_row_error(
+    tmp_path: Path, ending: str, first: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    router = poisoned_router(tmp_path / "router")
+    source, target = poisoned_rows(tmp_path, ending), tmp_path / f"out.{ending}"
+    argv = ["--router", router, "--input", source, "--output", target, "--workers", 1]
+
+    def route(mode: str) -> tuple[int, str]:
+        code = run(Options, main, "route", "", [*map(str, argv), "--on-error", mode, "--force"])
+        return code, capsys.readouterr().err
+
+    code, errors = route("fail")
+    assert code == 2
+    assert re.search(rf"prompts\.{ending}, (line|row) {first}: the graph cannot be run", errors)
+    for mode, n_rows in (("skip", 48), ("keep", 50)):
+        code, errors = route(mode)
+        assert code == 0, errors
+        rejects = Path(f"{target}.rejects.jsonl").read_text("utf-8").splitlines()
+        assert len(rejects) == 2
+        assert all("the graph cannot be run" in json.loads(line)["reason"] for line in rejects)
+        assert n_written(target, ending) == n_rows
+
+
+def n_written(target: Path, ending: str) -> int:
+    if ending == "parquet":
+        import pyarrow.parquet as pq
+
+        return int(pq.read_table(target).num_rows)
+    return len(target.read_text("utf-8").splitlines()) - (ending == "csv")
+
+
+def test_a_graph_that_fails_on_every_prompt_is_no_fault_of_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    router = poisoned_router(tmp_path / "router")
+    (tmp_path / "p.csv").write_text("query\npoison\npoison one\n")
+    argv = ["--router", router, "--input", tmp_path / "p.csv", "--output", tmp_path / "o.csv"]
+    code = run(Options, main, "route", "", [*map(str, argv), "--on-error", "skip"])
+    assert code == 2
+    assert "the graph cannot be run" in capsys.readouterr().err

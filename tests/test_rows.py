@@ -27,8 +27,7 @@ def test_csv_rows_carry_the_line_they_start_on(tmp_path: Path) -> None:
         (1, ["q", 'b "x"']),
         (3, ['two\r\nlines, "quoted"', ""]),
         (7, [" é ", " 2 "]),
-        (8, ["", ""]),
-    ]
+    ]  # a row of empty cells is none
 
 
 def test_a_blank_line_of_a_one_column_file_is_an_empty_cell(tmp_path: Path) -> None:
@@ -67,7 +66,13 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("a.jsonl.gz", b'{"q": 1}\n', "{}, after line 0: truncated or damaged gzip data ("),
     ("a.jsonl", b'{}\n{"q": 1,}\n', "{}, line 2: not a JSON object ("),
     ("a.jsonl", b'{"q": 1}\n{"q": "x', "{}, line 2: not a JSON object (Unterminated"),
-    ("a.jsonl", b"[1]\n", "{}, line 1: expected a JSON object, found list"),
+    ("a.jsonl", b"[1]\n", "{}, line 1: expected a JSON object, found int"),
+    ("a.jsonl", b"[1]\n{}\n", "{}, line 1: expected a JSON object, found list"),
+    ("a.json", b'[\n {"q": 1},\n {"q": 2,}\n]', "{}, line 3: not a JSON value ("),
+    ("a.json", b'[\n {"q": 1}\n {"q": 2}\n]', "{}, line 3: expected ',' or ']'"),
+    ("a.json", b'[\n {"q": 1},\n', "{}, line 3: not a JSON value ("),
+    ("a.csv", "q;n\n1;2\n1;2;3\n".encode("utf-16"), "{}, line 1: UTF-16; expected a UTF-8 file"),
+    ("a.csv", b"q,n,,\n1,2,,\n1,2,3,\n", "{}, line 3: 4 cells, but the header has 2 columns"),
     ("a.jsonl", b'{"q": NaN}', "{}, line 1: not a JSON object (NaN is not JSON; use null)"),
     ("a.jsonl", b'{"q": 1, "n": 2, "q": 1}', "line 1: not a JSON object (key 'q'"),
     ("a.jsonl", b'{"q":' + b"[" * 400 + b"]" * 400 + b"}", "JSON object (nested deeper than 400"),

@@ -113,7 +113,9 @@ def _alive(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("response", "reward"),
     [
-        ("```python\ndef double(x):\n    return 2*x\n```\nSo:\n```python\ndouble('')()\n```", 1.0),
+        ("Draft:\n```python\ndouble = 3\n```\n```python\ndef double(x):\n    return 2*x\n```", 1.0),
+        ("```python\ndef double(x):\n    return 2*x\n```\nSo:\n```python\ndouble('')()\n```", 0.0),
+        ("```python\ndef double(x):\n    return 2*x\n```\nPrints:\n```\n4\n```", 1.0),
         ("def double(x): return x + x", 1.0),
         ("def double(x): return 2 * x\nif __name__ == '__main__': double(input())", 1.0),
         ("def double(x): return x", 0.0),

@@ -293,7 +293,7 @@ def test_json_lines_keep_what_other_formats_cannot(tmp_path: Path) -> None:
         ("t.csv", {"queries": ["a", "b\0"]}, "{}: row 2 cannot be written (CSV cannot hold a NUL"),
         ("t.csv", {"queries": ["a", "\ud83d"]}, "{}: row 2 cannot be written ('utf-8'"),
         ("t.parquet", {"queries": ["a", "\ud83d"]}, "{}: column 'query' cannot be written ("),
-        ("t.tsv", {}, "{}: unknown format; expected a name ending in .csv, .csv.gz, .jsonl"),
+        ("t.txt", {}, "{}: unknown format; expected a name ending in .csv, .csv.gz, .tsv"),
         ("none/t.parquet", {}, "{}: cannot write ("),
     ],
 )
@@ -324,7 +324,7 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("t.parquet", parquet(query=["p", None]), "{}, row 2, column 'query': empty; expected text"),
     ("t.parquet", parquet(reward__a=[0, -np.inf]), "{}, row 2, column 'reward:a': -inf is not fi"),
     ("t.parquet", parquet(query=NOT_UTF8), "{}, column 'query': text that is not UTF-8"),
-    ("t.tsv", b"", "{}: unknown format; expected a name ending in .csv, "),
+    ("t.txt", b"", "{}: unknown format; expected a name ending in .csv, "),
     ("a/t.csv", b"", "{}: No such file or directory"),
     ("a/t.parquet", b"", "{}: no such file"),
     ("a/none", b"", "{}: no such file or folder"),

@@ -21,6 +21,8 @@ from transformers import (
     ElectraConfig,
     ElectraModel,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
 )
 
 DIM, MAX_LENGTH = 32, 24
@@ -66,13 +68,22 @@ def save_tiny(
             num_attention_heads=4, intermediate_size=64, max_position_embeddings=64,
             initializer_range=0.3,
         )).save_pretrained(plain)  # fmt: skip
+    elif kind == "roberta":  # its first position is that after the padding token's number
+        RobertaModel(RobertaConfig(
+            vocab_size=size, hidden_size=DIM, num_hidden_layers=2, num_attention_heads=4,
+            intermediate_size=64, max_position_embeddings=MAX_LENGTH + 2, pad_token_id=1,
+            type_vocab_size=1, initializer_range=0.3,
+        )).save_pretrained(plain)  # fmt: skip
     else:
         DistilBertModel(DistilBertConfig(
             vocab_size=size, dim=DIM, n_layers=2, n_heads=4, hidden_dim=64,
             max_position_embeddings=64, initializer_range=0.3,
         )).save_pretrained(plain)  # fmt: skip
     wrapped.save_pretrained(plain)
-    body = Transformer(str(plain), max_seq_length=MAX_LENGTH)
+    stated = (
+        MAX_LENGTH + 2 if kind == "roberta" else MAX_LENGTH
+    )  # as sentence-transformers takes it
+    body = Transformer(str(plain), max_seq_length=stated)
     modules: list[torch.nn.Module] = [body, Pooling(DIM, pooling_mode=pooling)]
     if normalise:
         modules.append(Normalize())

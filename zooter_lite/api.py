@@ -15,11 +15,12 @@ from zooter_lite.compare.held_out import held_out_report
 from zooter_lite.errors import needs
 from zooter_lite.finetune.launch import check as check_finetuning
 from zooter_lite.labels import diagnose
-from zooter_lite.recipe import Recipe, check_recipe, precisions
+from zooter_lite.recipe import Recipe, check_recipe, long_columns, precisions
 from zooter_lite.report.card import documents, parity_lines
 from zooter_lite.report.terminal import conclusion
 from zooter_lite.router.directory.store import check_replaceable, write_router
 from zooter_lite.router.router import Router
+from zooter_lite.router.tokens import cut_prompts
 from zooter_lite.table import RewardTable, as_table, sample_path, table_name
 from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.splits import part_of, with_splits
@@ -84,7 +85,11 @@ def fit_router(
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
 
-    rewards, notes = with_splits(as_table(source), recipe.hold_out, recipe.drop_leaks)
+    rewards, notes = with_splits(
+        as_table(source, long=long_columns(recipe.long), separator=recipe.separator),
+        recipe.hold_out,
+        recipe.drop_leaks,
+    )
     rows = rewards.rows("train")
     train = rewards.take(rows)
     for line in [*notes, *_described(path or name, rewards, train)]:
@@ -95,6 +100,8 @@ def fit_router(
     clock.append(time.perf_counter())
     with bar(len(np.unique(query_hashes(rewards.queries))), "embedding") as progress:
         embeddings = encoder.embed(rewards.queries, cache, progress.update)
+    if n_cut := encoder.session().longer(rewards.queries):
+        say(cut_prompts(n_cut, len(rewards), encoder.spec.max_length))
     clock.append(time.perf_counter())
     with bar(None, "fitting") as progress:
         part = part_of(embeddings, rows)

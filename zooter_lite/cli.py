@@ -52,6 +52,13 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+def separator_option() -> Any:
+    """Option of every command that reads CSV."""
+    return option(
+        "", help="between the cells of CSV: a character, or tab (default: told by the file)"
+    )
+
+
 def cache_option() -> Any:
     """Return the option --cache, which several commands have."""
     return option(

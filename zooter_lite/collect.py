@@ -35,7 +35,7 @@ from typing import Optional
 from zooter_lite.ask.calls import run_calls
 from zooter_lite.ask.pool import read_pool
 from zooter_lite.ask.responses import JOURNAL, Collection
-from zooter_lite.cli import bar, option, run
+from zooter_lite.cli import bar, option, run, separator_option
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal
 from zooter_lite.table.queries import read_queries
@@ -51,6 +51,7 @@ class Options:
         help="folder of the responses; one that exists is gone on with", metavar="DIR"
     )
     column: str = option("query", help="column that holds the query")
+    separator: str = separator_option()
     max_cost: Optional[float] = option(
         None,
         help="stop before the whole cost, earlier runs included, can pass this (in the currency "
@@ -68,7 +69,7 @@ def main(options: Options) -> None:
     if most is not None and not most > 0:
         raise DataError(f"--max-cost {most}: expected a positive number")
     pool = read_pool(options.experts)
-    queries = read_queries(options.queries, options.column)
+    queries = read_queries(options.queries, options.column, others=(), separator=options.separator)
     if not len(queries):
         raise DataError(f"{options.queries}: no query")
     if most is not None and not any(e.price_input or e.price_output for e in pool):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 
@@ -24,7 +26,13 @@ def cores(root: Path = Path("/")) -> int:
         allowed = len(os.sched_getaffinity(0))
     else:
         allowed = os.cpu_count() or 1
-    return max(1, min([allowed, *map(math.ceil, _quotas(root))]))
+    return max(1, min(allowed, _most(root)))
+
+
+@cache
+def _most(root: Path) -> int:
+    """Return what the quotas allow, read once; `sys.maxsize` where there is none."""
+    return min(map(math.ceil, _quotas(root)), default=sys.maxsize)
 
 
 def _quotas(root: Path) -> Iterator[float]:

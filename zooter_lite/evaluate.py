@@ -19,14 +19,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Optional
 
-from zooter_lite.cli import check_range, option, run
+from zooter_lite.cli import check_range, option, run, separator_option
 from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.evaluation import evaluate_suite
 from zooter_lite.compare.routed import Plan
 from zooter_lite.compare.suite import read_suite
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files.atomic import atomic_text
+from zooter_lite.files.dialect import check_separator
 from zooter_lite.measure.results import Report
+from zooter_lite.recipe import long_columns
 from zooter_lite.report.card import rewritten_card
 from zooter_lite.report.terminal import ranking_table, text_table
 from zooter_lite.router.directory.store import read_router, rewrite_router
@@ -41,6 +43,13 @@ class Options:
     data: str = option(
         "", help="reward table; with --suite, the folder of its tables", metavar="TABLE"
     )
+    long: str = option(
+        "",
+        help="columns of the model and of the reward in a table with a row for each query and "
+        "model, as in fit",
+        metavar="MODEL,REWARD",
+    )
+    separator: str = separator_option()
     suite: Optional[str] = option(
         None,
         help="evaluate the tables of this file, each with its router",
@@ -113,6 +122,7 @@ def main(options: Options) -> None:
 def _check(options: Options) -> None:
     """Refuse what cannot work before anything is computed."""
     check_range("--seed", options.seed, 0, 2**32 - 1)
+    check_separator(options.separator)
     if options.suite is None and not (options.router and options.data):
         missing = "--data" if options.router else "--router"
         raise DataError(f"{missing}: expected --router and --data, or --suite")
@@ -133,7 +143,9 @@ def _suite(options: Options) -> list[TableChoice]:
     only, also = _listed(options.subsets), _listed(options.also)
     splits = () if options.split is None else (SplitChoice(options.split, only),)
     name = table_name(options.data)
-    return [TableChoice(name, options.data, options.router, splits, only, also=also)]
+    long = tuple(long_columns(options.long))
+    how: dict[str, Any] = {"also": also, "long": long, "separator": options.separator}
+    return [TableChoice(name, options.data, options.router, splits, only, **how)]
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ argparse-dataclass reads these annotations, so this module keeps them real: no
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from zooter_lite.cli import check_range, option
+from zooter_lite.cli import check_range, option, separator_option
 from zooter_lite.errors import DataError
+from zooter_lite.files.dialect import check_separator
 
 MAX_EPOCHS = 20
 
@@ -64,6 +65,13 @@ class Recipe:
     l2: Optional[float] = option(
         None, help="weight of the L2 penalty; without it, cross-validated", kind=float
     )
+    long: str = option(
+        "",
+        help="columns of the model and of the reward in a table with a row for each query and "
+        "model (default: the usual names, such as model and performance)",
+        metavar="MODEL,REWARD",
+    )
+    separator: str = separator_option()
     folds: int = option(5, help="folds of the cross-validation on train")
     hold_out: float = option(
         0.2, help="share of rows kept for the test when the table has no column 'split'"
@@ -98,9 +106,19 @@ def precisions(text: str) -> list[str]:
     return names
 
 
+def long_columns(text: str) -> list[str]:
+    """Read "MODEL,REWARD" as the two names; DataError for anything else than two or nothing."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if len(names) not in (0, 2):
+        raise DataError(f"--long {text!r}: expected the names of two columns, MODEL,REWARD")
+    return names
+
+
 def check_recipe(recipe: Recipe) -> None:
     """Raise DataError for a value out of its range, before anything is read."""
     precisions(recipe.precision)
+    long_columns(recipe.long)
+    check_separator(recipe.separator)
     check_range("--temperature", recipe.temperature, 1e-6, 1e6)
     check_range("--beta", recipe.beta, 0.0, 1.0)
     check_range("--l2", recipe.l2, 0.0, 1e6)

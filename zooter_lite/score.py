@@ -22,7 +22,7 @@ from typing import Optional
 import numpy as np
 
 from zooter_lite.ask.responses import JOURNAL
-from zooter_lite.cli import bar, check_out, option, run
+from zooter_lite.cli import bar, check_out, option, run, separator_option
 from zooter_lite.labels.diagnostics import diagnose
 from zooter_lite.scoring.agreement import agreement, ties
 from zooter_lite.scoring.rewards import (
@@ -57,6 +57,7 @@ class Options:
         metavar="FILE",
     )
     column: str = option("query", help="column of --queries that holds the query")
+    separator: str = separator_option()
 
 
 def main(options: Options) -> None:
@@ -65,7 +66,9 @@ def main(options: Options) -> None:
     scorers = read_scorers(options.scorer)
     journal = Path(options.responses)
     journal = journal / JOURNAL if journal.is_dir() else journal
-    queries = read_queries(options.queries, options.column) if options.queries else None
+    queries = None
+    if options.queries:
+        queries = read_queries(options.queries, options.column, separator=options.separator)
     responses = read_responses(journal, queries)
     print(
         f"{len(responses.items)} responses of {len(responses.experts)} experts to "

@@ -21,9 +21,18 @@ from pathlib import Path
 from typing import Any, Optional
 
 from zooter_lite.ask.tagger import ask_tags, read_tagger
-from zooter_lite.cli import bar, cache_folder, cache_option, check_out, check_range, option, run
+from zooter_lite.cli import (
+    bar,
+    cache_folder,
+    cache_option,
+    check_out,
+    check_range,
+    option,
+    run,
+    separator_option,
+)
 from zooter_lite.errors import DataError, MissingPackageError
-from zooter_lite.table.queries import Queries, read_queries, write_queries
+from zooter_lite.table.queries import Queries, check_writable, read_queries, write_queries
 from zooter_lite.table.storage import SUFFIXES
 from zooter_lite.tags.balance import per_tag
 from zooter_lite.tags.meanings import derived_tags, one_vocabulary
@@ -44,6 +53,7 @@ class Options:
         metavar="T",
     )
     column: str = option("query", help="column that holds the query")
+    separator: str = separator_option()
     keep: bool = option(False, help="keep the tags of queries that have some; tag the others")
     k: int = option(16, help="nearest queries that are asked for tags (nearest:FILE)")
     top: int = option(4, help="tags that they give a query at most (nearest:FILE)")
@@ -86,7 +96,8 @@ class Options:
 def main(options: Options) -> None:
     """Drop, tag, choose, write, report."""
     _check(options)
-    queries = read_queries(options.queries, options.column)
+    queries = read_queries(options.queries, options.column, separator=options.separator)
+    check_writable(queries, options.out)
     if queries.repeated:
         print(f"{queries.repeated} rows left out: their query_id stands further up")
     embed = _embedder(options)

@@ -12,6 +12,7 @@ from zooter_lite.ask.known import Known, Record
 from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError, ZooterError
 from zooter_lite.files.atomic import atomic_text
+from zooter_lite.table.keys import id_of
 from zooter_lite.table.queries import Queries
 
 JOURNAL = "responses.jsonl"
@@ -57,7 +58,7 @@ class Collection:
         texts = dict(zip(queries.ids, queries.texts, strict=True))
 
         def pair(record: Record) -> tuple[str, str]:
-            name, text = str(record["query_id"]), record["query"]
+            name, text = id_of(record["query_id"]), record["query"]
             if texts.get(name, text) != text:
                 raise DataError(f"{path}: query_id {name!r} stands there for another query")
             return name, str(record["expert"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooter_lite.bulk.tally import Tally
+from zooter_lite.files.dialect import COMMAS, Dialect
 from zooter_lite.files.places import Source, split_suffix
 from zooter_lite.files.records import Piece
 from zooter_lite.files.rows import STANDARD
@@ -29,6 +30,8 @@ class Task:
         Bytes and lines (rows of Parquet) that are done.
     alone
         Whether it is the only file, which is then not expected to be empty.
+    separator
+        Between the cells of CSV; empty where the file tells.
     """
 
     source: Source
@@ -39,6 +42,7 @@ class Task:
     end: int = 0
     last: int = 0
     alone: bool = True
+    separator: str = ""
 
     @property
     def packing(self) -> str:
@@ -60,6 +64,8 @@ class Block:
         The records, or for Parquet an Arrow stream with them.
     first, final
         Whether it is the first of its file, and the last.
+    dialect
+        How the cells of CSV are divided.
     """
 
     task: Task
@@ -67,6 +73,12 @@ class Block:
     piece: Piece
     first: bool
     final: bool
+    dialect: Dialect = COMMAS
+
+    @property
+    def separator(self) -> str:
+        """What divides the cells of the CSV that is written."""
+        return "\t" if ".tsv" in self.task.target.lower()[-8:] else self.dialect.separator
 
 
 @dataclass(frozen=True)

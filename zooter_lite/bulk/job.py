@@ -19,11 +19,13 @@ from zooter_lite.bulk.parquet import write_parquet
 from zooter_lite.bulk.tally import Done, Tally, read_costs, table_costs
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError
+from zooter_lite.files.dialect import check_separator
 from zooter_lite.files.places import is_url
 from zooter_lite.files.rows import STANDARD
 
 _DECIDING = (  # options that an output depends on, apart from the router itself
-    "precision", "threads", "column", "all_probabilities", "fallback", "min_probability", "block"
+    "precision", "threads", "column", "separator", "all_probabilities", "fallback",
+    "min_probability", "block",
 )  # fmt: skip
 
 
@@ -54,6 +56,7 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
         replace(
             task,
             column=options.column,
+            separator=check_separator(options.separator),
             added=worker.added,
             size=options.block * 1024,
             end=output.state.end,
@@ -91,6 +94,7 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
         costs,
         config.best_single,
         repeats=options.precision == "auto",
+        max_length=config.encoder.max_length,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from zooter_lite.cli import check_range, option
+from zooter_lite.cli import check_range, option, separator_option
 from zooter_lite.errors import DataError
 from zooter_lite.files.records import MAX_RECORD
 
@@ -34,6 +34,7 @@ class Options:
         metavar="FILE",
     )
     column: str = option("query", help="column that holds the prompt")
+    separator: str = separator_option()
     format: Optional[str] = option(
         None, help="format of standard input and output", kind=str, choices=("csv", "jsonl")
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -113,7 +113,7 @@ def _stream(pa: Any, batch: Any) -> bytes:
 class ParquetRows:
     """The rows of a block of Parquet, as `CsvRows` has them; the output is an Arrow stream."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, refused: Mapping[str, str]) -> None:
         self._pa = _arrow()
         self._added, self._first = block.task.added, block.piece.line
         self._batch = None
@@ -122,6 +122,11 @@ class ParquetRows:
         if block.piece.content:
             self._batch = next(iter(self._pa.ipc.open_stream(block.piece.content)))
             self.prompts = self._texts(self._batch.column(block.task.column))
+        for row, prompt in enumerate(self.prompts if refused else ()):
+            if prompt in refused:
+                raw = prompt.encode("utf-8", "replace")
+                self.bad.append(Bad(self._first + row, refused[prompt], raw, len(raw)))
+                self.prompts[row] = ""
 
     def _texts(self, column: Any) -> list[str]:
         try:

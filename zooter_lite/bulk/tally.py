@@ -10,6 +10,7 @@ from pathlib import Path
 from zooter_lite.errors import DataError
 from zooter_lite.files.lines import json_object
 from zooter_lite.router.directory.config import RouterConfig
+from zooter_lite.router.tokens import cut_prompts
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Tally:
         Prompts that went to the fallback.
     computed, repeated
         Prompts whose probabilities were computed, and again in fp32 as close calls.
+    cut
+        Of the computed ones, those of which only the first tokens were read.
     experts
         Prompts that each expert gets.
     """
@@ -39,6 +42,7 @@ class Tally:
     fallbacks: int = 0
     computed: int = 0
     repeated: int = 0
+    cut: int = 0
     experts: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -76,6 +80,8 @@ class Done:
         The best single expert on the training rows.
     repeats
         Whether close calls were answered again in fp32.
+    max_length
+        Tokens of a prompt that the encoder reads.
     """
 
     tally: Tally
@@ -85,6 +91,7 @@ class Done:
     costs: Mapping[str, float] | None
     single: str
     repeats: bool = False
+    max_length: int = 0
 
     def summary(self) -> list[str]:
         """Lines about rows, speed, experts, what was not routed, and costs."""
@@ -109,6 +116,8 @@ class Done:
             kept = f", {tally.kept} of them kept without an expert" if tally.kept else ", left out"
             where = f": {', '.join(self.rejects)}" if self.rejects else ""
             lines.append(f"rejected: {tally.rejected} rows{kept}{where}")
+        if tally.cut:
+            lines.append(cut_prompts(tally.cut, tally.computed, self.max_length))
         if self.repeats:
             lines.append(
                 f"close calls answered again in fp32: {tally.repeated} of {tally.computed} prompts "

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from zooter_lite.bulk.block import Bad, Block, Cells
+from zooter_lite.files.dialect import Dialect
 from zooter_lite.files.lines import csv_line, decode_line, json_line, json_object
 from zooter_lite.files.records import MAX_RECORD, Record
 
 
 class CsvRows:
     """The rows of a CSV block; blank lines are rows where there is one column.
+
+    Parameters
+    ----------
+    block
+        The block.
+    refused
+        Prompts that the router cannot route, and why.
 
     Attributes
     ----------
@@ -24,18 +32,35 @@ class CsvRows:
         Rows that cannot be routed.
     """
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, refused: Mapping[str, str]) -> None:
         columns = block.columns or ()
         self._header = [(*columns, *block.task.added)] if block.first else []
         self._width = len(columns)
-        self._rows = _together(block.piece.content, self._width) or [
-            _csv_row(record, self._width)
-            for record in block.piece.records(quotes=True)
+        place = columns.index(block.task.column)
+        self._dialect, self._separator = block.dialect, block.separator
+        rows = [] if refused else _together(block.piece.content, self._width, self._dialect)
+        self._rows = rows or [
+            self._row(record, place, refused)
+            for record in block.piece.records(quotes=True, separator=self._dialect.separator)
             if self._width == 1 or record.raw.strip(b"\r\n")
         ]
-        place = columns.index(block.task.column)
         self.prompts = ["" if isinstance(row, Bad) else row[place] for row in self._rows]
         self.bad = [row for row in self._rows if isinstance(row, Bad)]
+
+    def _row(self, record: Record, place: int, refused: Mapping[str, str]) -> list[str] | Bad:
+        if not record.whole:
+            return _bad(record, _too_long(record))
+        separator, width = self._dialect.separator, self._width
+        try:
+            cells = csv_cells(decode_line(record.raw), separator)
+        except ValueError as error:
+            return _bad(record, str(error), _salvaged(record.raw, width, separator))
+        cells = self._dialect.fitted(cells, width)
+        if len(cells) == width:
+            reason = refused.get(cells[place])
+            return cells if reason is None else _bad(record, reason, cells)
+        reason = f"{len(cells)} cells, but the header has {width} columns"
+        return _bad(record, reason, _fitted(cells, width))
 
     def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
         """Return the rows with the added cells of each, after the header where it is due.
@@ -48,35 +73,27 @@ class CsvRows:
                 rows.append((*row, *added))
             elif keep:
                 rows.append((*(row.values or [""] * self._width), *added))
-        return _csv_text(rows).encode("utf-8")
+        text = _csv_text(rows, self._separator)
+        told = self._header and self._dialect.told
+        return (f"sep={self._separator}\n{text}" if told else text).encode("utf-8")
 
 
-def _together(content: bytes | list[Record], width: int) -> list[list[str] | Bad]:
+def _together(content: bytes | list[Record], width: int, dialect: Dialect) -> list[list[str] | Bad]:
     """Every row at once; none where one is unsound."""
     if isinstance(content, list):
         return []
     try:
-        rows = list(csv.reader(io.StringIO(decode_line(content), newline="\n"), strict=True))
+        text = io.StringIO(decode_line(content), newline="\n")
+        rows = list(csv.reader(text, delimiter=dialect.separator, strict=True))
     except (ValueError, csv.Error):
         return []
     rows = [row or [""] for row in rows] if width == 1 else [row for row in rows if row]
+    if dialect.surplus:
+        rows = [dialect.fitted(row, width) for row in rows]
     return [*rows] if set(map(len, rows)) == {width} else []
 
 
-def _csv_row(record: Record, width: int) -> list[str] | Bad:
-    if not record.whole:
-        return _bad(record, _too_long(record))
-    try:
-        cells = csv_cells(decode_line(record.raw))
-    except ValueError as error:
-        return _bad(record, str(error), _salvaged(record.raw, width))
-    if len(cells) == width:
-        return cells
-    reason = f"{len(cells)} cells, but the header has {width} columns"
-    return _bad(record, reason, _fitted(cells, width))
-
-
-def csv_cells(text: str) -> list[str]:
+def csv_cells(text: str, separator: str = ",") -> list[str]:
     """Cells of one record; a blank line has one.
 
     Raises
@@ -85,16 +102,18 @@ def csv_cells(text: str) -> list[str]:
         It is broken.
     """
     try:
-        return next(csv.reader(io.StringIO(text, newline="\n"), strict=True), None) or [""]
+        stream = io.StringIO(text, newline="\n")
+        return next(csv.reader(stream, delimiter=separator, strict=True), None) or [""]
     except csv.Error as error:
         raise ValueError(f"broken CSV ({error})") from error
 
 
-def _salvaged(raw: bytes, width: int) -> list[str]:
+def _salvaged(raw: bytes, width: int, separator: str) -> list[str]:
     """Cells of a broken row as far as they can be told apart."""
     text = raw.decode("utf-8", "replace").replace("\0", "\ufffd")
     with suppress(csv.Error):
-        return _fitted(next(csv.reader(io.StringIO(text, newline="\n")), []), width)
+        stream = io.StringIO(text, newline="\n")
+        return _fitted(next(csv.reader(stream, delimiter=separator), []), width)
     return _fitted([], width)
 
 
@@ -102,20 +121,20 @@ def _fitted(cells: list[str], width: int) -> list[str]:
     return [*cells, *[""] * width][:width]
 
 
-def _csv_text(rows: Sequence[Sequence[object]]) -> str:
+def _csv_text(rows: Sequence[Sequence[object]], separator: str) -> str:
     stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows(rows)
+    csv.writer(stream, delimiter=separator, lineterminator="\n").writerows(rows)
     text = stream.getvalue()
     if "\r" in text:  # with that end of lines it would stand without quotes
-        return "".join(map(csv_line, rows))
+        return "".join(csv_line(row, separator) for row in rows)
     return text
 
 
 class JsonRows:
     """The rows of a JSON-lines block, as `CsvRows` has them; blank lines are none."""
 
-    def __init__(self, block: Block) -> None:
-        self._column, self._added = block.task.column, block.task.added
+    def __init__(self, block: Block, refused: Mapping[str, str]) -> None:
+        self._column, self._added, self._refused = block.task.column, block.task.added, refused
         self._rows = [
             row for row in map(self._row, block.piece.records(quotes=False)) if row is not None
         ]
@@ -151,17 +170,19 @@ class JsonRows:
         prompt = values[self._column]
         if prompt is not None and not isinstance(prompt, str):
             return f"{self._column!r} holds {type(prompt).__name__}, expected text"
-        return ""
+        return self._refused.get(prompt or "", "")
 
     def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
         """Return the rows with the added keys."""
         lines = []
-        for row, values in zip(self._rows, cells, strict=True):
-            added = dict(zip(self._added, values, strict=True))
+        for row, more in zip(self._rows, cells, strict=True):
+            added = dict(zip(self._added, more, strict=True))
             if not isinstance(row, Bad):
                 lines.append(f"{row[1][:-2]}, {json_line(added)[1:]}")  # the row has a key
             elif keep:
-                lines.append(json_line({self._column: None} | (row.values or {}) | added))
+                values = row.values or {}
+                missing = {} if self._column in values else {self._column: None}
+                lines.append(json_line(values | missing | added))
         return "".join(lines).encode("utf-8")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.parquet import ParquetRows
 from zooter_lite.bulk.tally import Tally
 from zooter_lite.bulk.text_rows import CsvRows, JsonRows
-from zooter_lite.errors import DataError
+from zooter_lite.errors import DataError, RouterError
 from zooter_lite.files.places import Source, packer
 from zooter_lite.files.records import SHOWN
 from zooter_lite.router.recent import Recent
@@ -25,7 +25,7 @@ from zooter_lite.router.router import Router
 REMEMBERED = 2**16  # prompts whose choices are kept, and characters of them all
 REMEMBERED_CHARACTERS = 2**24
 DIGITS = 6
-_ROWS: dict[str, Callable[[Block], CsvRows | JsonRows | ParquetRows]] = {
+_ROWS: dict[str, Callable[[Block, Mapping[str, str]], CsvRows | JsonRows | ParquetRows]] = {
     "csv": CsvRows,
     "jsonl": JsonRows,
     "parquet": ParquetRows,
@@ -95,18 +95,23 @@ class Worker:
             A row cannot be routed, and the job is to fail then; with file, line and reason.
         """
         piece, task, mode = block.piece, block.task, self._options.on_error
-        rows = _ROWS[task.source.kind](block)
+        before, cut = self.router.repeats, self.router.cut
+        rows = _ROWS[task.source.kind](block, {})
+        some = dict.fromkeys(p for p in rows.prompts if p and not p.isspace())
+        choices, refused = self._chosen(list(some))
+        if refused:
+            rows = _ROWS[task.source.kind](block, refused)
         if rows.bad and mode == "fail":
             row = rows.bad[0]
             raise DataError(f"{task.source.name}, {task.source.unit} {row.line}: {row.reason}")
-        before = self.router.repeats
         tally = Tally(rows=len(rows.prompts), rejected=len(rows.bad))
         tally.kept = len(rows.bad) if mode == "keep" else 0
-        data = rows.output(self._cells(rows.prompts, tally), keep=mode == "keep")
+        data = rows.output(self._cells(rows.prompts, choices, tally), keep=mode == "keep")
         tally.empty = tally.rows - tally.routed - tally.rejected
         tally.repeated, tally.computed = (
             now - then for now, then in zip(self.router.repeats, before, strict=True)
         )
+        tally.cut = self.router.cut - cut
         rejects = "".join(_reject(task.source, row) for row in rows.bad)
         return Result(
             packer(task.packing)(data) if data else b"",
@@ -117,15 +122,35 @@ class Worker:
             block.final,
         )
 
-    def _cells(self, prompts: Sequence[str], tally: Tally) -> list[Cells]:
+    def _cells(
+        self, prompts: Sequence[str], choices: Mapping[str, Choice], tally: Tally
+    ) -> list[Cells]:
         """Return the added cells of each prompt, None where it is empty; count them."""
-        some = [prompt for prompt in prompts if prompt and not prompt.isspace()]
-        choices = self.choose(some)
-        counts = Counter(choices[prompt][0][0] for prompt in some)
+        counts = Counter(choices[prompt][0][0] for prompt in prompts if prompt in choices)
         tally.experts = dict.fromkeys(self.experts, 0) | counts
-        tally.fallbacks = sum(choices[prompt][1] for prompt in some)
+        tally.fallbacks = sum(choices[prompt][1] for prompt in prompts if prompt in choices)
         nothing = (None,) * len(self.added)
         return [choices[prompt][0] if prompt in choices else nothing for prompt in prompts]
+
+    def _chosen(self, prompts: list[str]) -> tuple[dict[str, Choice], dict[str, str]]:
+        """Return the choices of prompts, and of those on which the graph fails what it says.
+
+        Raises
+        ------
+        RouterError
+            It fails on each of several.
+        """
+        try:
+            return self.choose(prompts), {}
+        except RouterError as error:
+            if len(prompts) == 1:
+                return {}, {prompts[0]: str(error)}
+            middle = len(prompts) // 2
+            halves = [self._chosen(part) for part in (prompts[:middle], prompts[middle:])]
+            (first, wrong), (second, broken) = halves
+            if not first and not second:
+                raise
+            return first | second, wrong | broken
 
     def choose(self, prompts: Iterable[str]) -> dict[str, Choice]:
         """Return the choice of each different prompt, computed where it is not remembered."""

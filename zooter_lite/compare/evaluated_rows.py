@@ -60,6 +60,10 @@ class TableChoice:
         Group of each subset; subsets without one are in none.
     also
         Directories of further routers over the same experts.
+    long
+        Columns of the model and of the reward of a long table, as for `RewardTable.read`.
+    separator
+        Between the cells of CSV, likewise.
     """
 
     name: str
@@ -69,6 +73,8 @@ class TableChoice:
     only: tuple[str, ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
     also: tuple[str, ...] = ()
+    long: tuple[str, ...] = ()
+    separator: str = ""
 
     @property
     def source(self) -> str:

@@ -25,6 +25,7 @@ from zooter_lite.measure.results import JudgedRanking
 from zooter_lite.measure.system import ROUTER, FloatArray, Slice, System, TrainedOn, chooser
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
+from zooter_lite.router.tokens import cut_prompts
 from zooter_lite.table import RewardTable, in_router_order
 
 
@@ -76,7 +77,8 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         router = Router.load(router, plan.precision)
     table = wanted.data
     if not isinstance(table, RewardTable):
-        table = RewardTable.read(table, responses=False)
+        how = {"long": wanted.long, "separator": wanted.separator}
+        table = RewardTable.read(table, responses=False, **how)  # type: ignore[arg-type]
     table = in_router_order(table, router.experts, wanted.source)
     remembered = _remembered(plan) if plan.precision == "fp32" and not loaded else None
     outputs, notes = None, list[str]()
@@ -93,6 +95,8 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     evaluated = np.concatenate([*chosen.values()])
     needed = [table.rows("train"), evaluated]
     probs, embeddings = outputs or outputs_of(router, table, needed, remembered)
+    if n_cut := router.longer(table.take(evaluated).queries):
+        notes.append(cut_prompts(n_cut, len(evaluated), router.config.encoder.max_length))
     known = _known(table, router, embeddings)
     scored = _rival_scores(known, embeddings[evaluated], plan)
     encoders = {ROUTER: router.config.encoder.name}

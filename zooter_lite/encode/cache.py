@@ -40,12 +40,24 @@ _RECORD = np.dtype([("key", _KEY), ("check", "<u4"), ("reserved", "<u4")])
 
 
 def default_cache() -> Path:
-    """$ZOOTER_CACHE, or zooter-lite under $XDG_CACHE_HOME or ~/.cache."""
+    """$ZOOTER_CACHE, or zooter-lite under $XDG_CACHE_HOME or ~/.cache.
+
+    Raises
+    ------
+    DataError
+        None of them is set, and this user has no home directory.
+    """
     chosen = os.environ.get("ZOOTER_CACHE")
-    if chosen:
-        return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "zooter-lite"
+    try:
+        if chosen:
+            return Path(chosen).expanduser()
+        return (Path(base) if base else Path.home() / ".cache") / "zooter-lite"
+    except RuntimeError as error:
+        raise DataError(
+            "this user has no home directory to keep a cache in; name a folder by --cache, or by "
+            "the variable ZOOTER_CACHE"
+        ) from error
 
 
 def keep_files(folder: Path, files: dict[str, bytes]) -> None:
@@ -59,7 +71,10 @@ def keep_files(folder: Path, files: dict[str, bytes]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"cache {folder}: cannot be written ({error.strerror})") from error
+        raise DataError(
+            f"cache {folder}: cannot be written ({error.strerror}); name another by --cache or "
+            "by the variable ZOOTER_CACHE"
+        ) from error
     for name, content in files.items():
         with atomic_file(folder / name) as partial:
             partial.write_bytes(content)
@@ -95,7 +110,10 @@ class EmbeddingCache:
             self._keys_file.touch()
             self._vectors_file.touch()
         except OSError as error:
-            raise DataError(f"{folder}: cannot be used as a cache ({error})") from error
+            raise DataError(
+                f"{folder}: cannot be used as a cache ({error}); name another by --cache or by "
+                "the variable ZOOTER_CACHE"
+            ) from error
 
     def embed(
         self,

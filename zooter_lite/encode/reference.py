@@ -22,6 +22,7 @@ from zooter_lite.graph.builder import OPSET
 from zooter_lite.router.directory.config import EncoderSpec
 
 _CHUNK = 64
+_POSITIONS = ("position_embeddings", "embed_positions", "wpe")  # as transformers names them
 
 
 def load_torch(folder: Path, name: str) -> Any:
@@ -79,7 +80,7 @@ def export_by_torch(folder: Path, spec: EncoderSpec) -> Encoder:
     spec = replace(
         spec,
         dim=int(encoder.get_embedding_dimension() or 0),
-        max_length=int(encoder.max_seq_length or 512),
+        max_length=longest(encoder, encoder.max_seq_length),
         pooling=next((str(mode) for mode in pooling if mode), "none"),
     )
     with quiet():
@@ -89,6 +90,23 @@ def export_by_torch(folder: Path, spec: EncoderSpec) -> Encoder:
             raise EncoderError(
                 f"encoder {spec.name!r}: torch cannot export it ({error})"
             ) from error
+
+
+def longest(module: Any, *stated: float | None) -> int:
+    """Tokens of a text that a torch module can take: no more than is stated, and than fit.
+
+    A table of positions may begin with rows that no token is at: as many as the number of
+    the padding token and one (RoBERTa and its kin), or as its own `offset` (BART, OPT).
+    Without a table or a statement, 512.
+    """
+    import torch
+
+    limits = [int(limit) for limit in stated if limit and 0 < limit < 10**6]
+    for name, table in module.named_modules():
+        if isinstance(table, torch.nn.Embedding) and name.rpartition(".")[2] in _POSITIONS:
+            padding = -1 if table.padding_idx is None else table.padding_idx
+            limits.append(table.num_embeddings - padding - 1 - int(getattr(table, "offset", 0)))
+    return max(1, min(limits, default=512))
 
 
 def _to_onnx(encoder: Any) -> bytes:

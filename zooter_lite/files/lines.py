@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
 
+_SPACE = re.compile(r"\s*")
+_SAVE = "expected a UTF-8 file (in Excel, save as 'CSV UTF-8')"
 MAX_DEPTH = 400  # of JSON; the json module refuses somewhere below a thousand
 
 
@@ -17,13 +22,15 @@ def decode_line(raw: bytes, *, first: bool = False) -> str:
     ValueError
         It is no UTF-8, or holds a NUL byte; the message says which.
     """
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError(f"UTF-16; {_SAVE}")
     if b"\0" in raw:
         raise ValueError("a NUL byte; expected a UTF-8 text file")
     try:
         return raw.decode("utf-8").removeprefix("\ufeff" if first else "")
     except UnicodeDecodeError as error:
         bad = error.object[error.start]
-        raise ValueError(f"byte 0x{bad:02x} is not UTF-8; expected a UTF-8 file") from error
+        raise ValueError(f"byte 0x{bad:02x} is not UTF-8; {_SAVE}") from error
 
 
 def json_object(text: str) -> dict[str, object]:
@@ -67,6 +74,55 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON; use null")
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_object, parse_constant=_refuse_constant)
+
+
+def is_array(line: str, *, alone: bool) -> bool:
+    """Whether a file is one JSON array and no JSON lines, by its first line that is not blank.
+
+    Parameters
+    ----------
+    alone
+        Whether it is the only one.
+    """
+    if not line.lstrip("\ufeff \t\r\n").startswith("["):
+        return False
+    try:
+        json.loads(line.lstrip("\ufeff"))
+    except (ValueError, RecursionError):
+        return True
+    return alone
+
+
+def json_array(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the line on which each element of a JSON array starts, and its text.
+
+    Raises
+    ------
+    ValueError
+        It is no array; the message says why.
+    """
+    place, line = text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
+    while True:
+        begin = _SPACE.match(text, place).end()  # type: ignore[union-attr]
+        line += text.count("\n", place, begin)
+        if text[begin : begin + 1] == "]":
+            break  # an empty array, or a comma before its end, as hands write it
+        try:
+            _, end = _DECODER.raw_decode(text, begin)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"line {line}: not a JSON value ({error})") from error
+        yield line, text[begin:end]
+        line += text.count("\n", begin, end)
+        place = _SPACE.match(text, end).end()  # type: ignore[union-attr]
+        line += text.count("\n", end, place)
+        sign, place = text[place : place + 1], place + 1
+        if sign == "]":
+            break
+        if sign != ",":
+            raise ValueError(f"line {line}: expected ',' or ']' after an element of the array")
+
+
 class _Echo:
     """A stream for csv.writer, whose writerow returns what the stream's write returns."""
 
@@ -74,10 +130,13 @@ class _Echo:
         return line
 
 
-_csv_row = csv.writer(_Echo()).writerow  # its rows end in \r\n, so it quotes cells with either
+@cache
+def _csv_row(separator: str) -> Callable[[Sequence[object]], Any]:
+    r"""Return what writes a row; its rows end in \r\n, so it quotes cells with either."""
+    return csv.writer(_Echo(), delimiter=separator).writerow
 
 
-def csv_line(cells: Sequence[object]) -> str:
+def csv_line(cells: Sequence[object], separator: str = ",") -> str:
     """One line of CSV.
 
     Raises
@@ -85,7 +144,7 @@ def csv_line(cells: Sequence[object]) -> str:
     ValueError
         A cell holds a NUL character.
     """
-    line: str = _csv_row(cells)
+    line: str = _csv_row(separator)(cells)
     if "\0" in line:
         raise ValueError("CSV cannot hold a NUL character")
     return line[:-2] + "\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 from zooter_lite.errors import DataError, ZooterError, needs
-from zooter_lite.files.rows import STANDARD
+from zooter_lite.files.rows import CSV_KINDS, JSON_KINDS, STANDARD
 
 Kind = Literal["csv", "jsonl", "parquet"]
 _PACKINGS: dict[str, tuple[Callable[..., object], Callable[[bytes], bytes]]] = {
@@ -24,8 +24,12 @@ _PACKINGS: dict[str, tuple[Callable[..., object], Callable[[bytes], bytes]]] = {
     ".bz2": (bz2.open, bz2.compress),
     ".xz": (lzma.open, lzma.compress),
 }
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(CSV_KINDS, "csv"),
+    **dict.fromkeys(JSON_KINDS, "jsonl"),
+}
 SUFFIXES = (
-    *(f".{kind}{packing}" for kind in ("csv", "jsonl") for packing in (*_PACKINGS, ".zst")),
+    *(f".{kind}{packing}" for kind in _KINDS for packing in (*_PACKINGS, ".zst")),
     ".parquet",
 )
 _STEP = 2**20
@@ -80,11 +84,11 @@ def split_suffix(path: str) -> tuple[Kind, str]:
     suffix = next((suffix for suffix in SUFFIXES if path.lower().endswith(suffix)), None)
     if suffix is None:
         raise DataError(
-            f"{path}: unknown format; expected a name ending in .csv, .jsonl "
-            "(also .gz, .bz2, .xz, .zst) or .parquet"
+            f"{path}: unknown format; expected a name ending in .csv, .tsv, .jsonl, .ndjson, "
+            ".json (also .gz, .bz2, .xz, .zst) or .parquet"
         )
     kind, _, packing = suffix[1:].partition(".")
-    return cast("Kind", kind), f".{packing}" if packing else ""
+    return _KINDS.get(kind, "parquet"), f".{packing}" if packing else ""
 
 
 def is_url(path: str) -> bool:

@@ -62,12 +62,12 @@ class Piece(NamedTuple):
     end: int
     last: int
 
-    def records(self, *, quotes: bool) -> list[Record]:
+    def records(self, *, quotes: bool, separator: str = ",") -> list[Record]:
         """Return the records of a piece of text, of CSV with `quotes`."""
         if isinstance(self.content, list):
             return self.content
         lines = Lines(io.BytesIO(self.content), "", 0, self.line - 1)
-        return list(csv_records(lines) if quotes else json_records(lines))
+        return list(csv_records(lines, separator) if quotes else json_records(lines))
 
 
 class Lines:
@@ -95,7 +95,8 @@ class Lines:
 
         `read` then begins with them, unless `take` counts them first.
         """
-        parts = [b""]
+        parts = [self._ahead.read()]
+        size -= len(parts[0])
         while size > 0 and (more := self._guarded(self._stream.read, size)):
             parts.append(more)  # a store may give less than it was asked for
             size -= len(more)
@@ -146,7 +147,7 @@ class Lines:
         return Record(raw if size <= MAX_RECORD else raw[:SHOWN], line, size)
 
 
-def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
+def pieces(lines: Lines, size: int, *, quotes: bool, separator: str = ",") -> Iterator[Piece]:
     """Divide what `lines` has left into pieces of `size` bytes and the rest of a record.
 
     There is at least one piece. Where it ends depends on where it begins, on nothing else.
@@ -159,6 +160,8 @@ def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
         From 1 to `MAX_RECORD`.
     quotes
         Whether quoted cells may hold ends of lines, as in CSV.
+    separator
+        Between the cells of CSV.
     """
     raw = lines.look(size)
     if not raw:
@@ -166,11 +169,11 @@ def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
     while raw:
         line, end = lines.line + 1, lines.offset + len(raw)
         content: bytes | list[Record] = raw
-        if len(raw) <= MAX_RECORD and not (quotes and _is_cut(raw, first=line == 1)):
+        if len(raw) <= MAX_RECORD and not (quotes and _is_cut(raw, separator, first=line == 1)):
             lines.take()
         else:
             content = []
-            for record in csv_records(lines) if quotes else json_records(lines):
+            for record in csv_records(lines, separator) if quotes else json_records(lines):
                 content.append(record)
                 if lines.offset >= end:
                     break
@@ -178,14 +181,15 @@ def pieces(lines: Lines, size: int, *, quotes: bool) -> Iterator[Piece]:
         raw = lines.look(size)
 
 
-def _is_cut(raw: bytes, *, first: bool) -> bool:
+def _is_cut(raw: bytes, separator: str, *, first: bool) -> bool:
     """Whether a CSV record goes on after these lines, or one is broken."""
     if b'"' not in raw:
         return False
     csv.field_size_limit(2**31 - 1)
     text = raw.removeprefix(MARK if first else b"").decode("latin-1")
     try:
-        deque(csv.reader(io.StringIO(text, newline="\n"), strict=True), 0)
+        reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=separator, strict=True)
+        deque(reader, 0)
     except csv.Error:
         return True
     return False
@@ -197,7 +201,7 @@ def json_records(lines: Lines) -> Iterator[Record]:
         yield lines.record(raw, lines.line, quotes=False)
 
 
-def csv_records(lines: Lines) -> Iterator[Record]:
+def csv_records(lines: Lines, separator: str = ",") -> Iterator[Record]:
     """Yield each record: a line, or several where a quoted cell holds ends of lines.
 
     Where the quotes are broken a record ends with the line on which the csv module
@@ -207,11 +211,11 @@ def csv_records(lines: Lines) -> Iterator[Record]:
     while raw := lines.read():
         line = lines.line
         if b'"' in raw and len(raw) <= MAX_RECORD:
-            raw = _quoted(lines, raw, MARK if line == 1 else b"")
+            raw = _quoted(lines, raw, MARK if line == 1 else b"", separator)
         yield lines.record(raw, line, quotes=True)
 
 
-def _quoted(lines: Lines, first: bytes, mark: bytes) -> bytes:
+def _quoted(lines: Lines, first: bytes, mark: bytes, separator: str) -> bytes:
     """Read on to the end of the record that starts with the line `first`, or until too long.
 
     A byte order `mark` is no part of its first cell.
@@ -227,5 +231,5 @@ def _quoted(lines: Lines, first: bytes, mark: bytes) -> bytes:
             yield raw.decode("latin-1")
 
     with suppress(csv.Error):  # told by whoever parses the record
-        next(csv.reader(texts(), strict=True), None)
+        next(csv.reader(texts(), delimiter=separator, strict=True), None)
     return b"".join(parts)

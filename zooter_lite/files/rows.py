@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
+import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import IO, cast
 
 from zooter_lite.errors import DataError
-from zooter_lite.files.lines import decode_line, json_object
+from zooter_lite.files.dialect import dialect_of, header_of, left_out
+from zooter_lite.files.lines import decode_line, is_array, json_array, json_object
 
 STANDARD = "-"  # standard input or output, for the commands that take it
-TEXT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
+CSV_KINDS = ("csv", "tsv")
+JSON_KINDS = ("jsonl", "ndjson", "json")
+TEXT_SUFFIXES = tuple(f".{kind}{gz}" for kind in (*CSV_KINDS, *JSON_KINDS) for gz in ("", ".gz"))
+_DECIMAL = re.compile(r"^(\s*[-+]?\d*),(\d+\s*)$")
 _MAX_CELL = 2**31 - 1  # the csv module refuses cells over 128 KiB unless told otherwise
 
 
 def is_csv(path: str) -> bool:
     """Whether a path with one of the `TEXT_SUFFIXES` is CSV, else JSON lines."""
-    return path.lower().removesuffix(".gz").endswith(".csv")
+    return path.lower().removesuffix(".gz").endswith(CSV_KINDS)
 
 
-def csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    path: str, is_number: Callable[[str], bool] = lambda _: False, separator: str = ""
+) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the cells of each record, the header first.
 
-    A blank line is one empty cell where there is one column, else nothing.
+    A blank line, or one of empty cells, is one empty cell where there is one column, else
+    nothing. Such rows and unnamed columns at the end are left out, with a word on stderr.
+    Where no commas divide the cells, 0,75 is 0.75 in a column whose name `is_number` takes.
+    An empty `separator` is told by the file.
 
     Raises
     ------
@@ -33,43 +45,60 @@ def csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
     """
     csv.field_size_limit(_MAX_CELL)
     columns: list[str] = []
-    reader = csv.reader(_lines(path), strict=True)
+    numbers: list[int] = []
+    blank = 0
+    lines = _lines(path)
+    before, first = next(((n, line) for n, line in enumerate(lines) if line.strip()), (0, ""))
+    dialect = dialect_of(first, separator)
+    rest = lines if dialect.told else chain([first], lines)
+    before += dialect.told
+    reader = csv.reader(rest, delimiter=dialect.separator, strict=True)
     while True:
-        line = reader.line_num + 1
+        line = before + reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
             raise DataError(f"{path}, line {line}: broken CSV ({error})") from error
         if cells is None:
             break
-        if not cells and len(columns) != 1:
+        if not any(cells) and len(columns) != 1:
+            blank += bool(cells and columns)
             continue
         if not columns:
+            cells, dialect = header_of(cells, dialect)
             check_different(cells, f"{path}, line {line}")
+            if dialect.surplus:
+                print(left_out(dialect, path), file=sys.stderr)
             columns = cells
-        cells = cells or [""]
+            if dialect.separator != ",":
+                numbers = [place for place, name in enumerate(cells) if is_number(name)]
+        cells = dialect.fitted(cells or [""], len(columns))
         if len(cells) != len(columns):
             raise DataError(
                 f"{path}, line {line}: {len(cells)} cells, "
                 f"but the header has {len(columns)} columns"
             )
+        for place in numbers:
+            cells[place] = _DECIMAL.sub(r"\1.\2", cells[place])
         yield line, cells
+    if blank:
+        print(f"{path}: {blank} rows of empty cells are left out", file=sys.stderr)
     if not columns:
         raise DataError(f"{path}: the file is empty; expected a header line with column names")
 
 
 def json_rows(path: str) -> Iterator[tuple[int, dict[str, object]]]:
-    """Yield the line and the object of each line that is not blank.
+    """Yield the line and the object of each line that is not blank, or of each of one array.
 
     Raises
     ------
     DataError
-        Missing, empty, truncated or badly encoded file; a line that is no JSON object.
+        Missing, empty, truncated or badly encoded file; a line or an element of the array
+        that is no JSON object.
     """
     empty = True
-    for line, text in enumerate(_lines(path), 1):
-        if not text.strip():
-            continue
+    lines = ((line, text) for line, text in enumerate(_lines(path), 1) if text.strip())
+    for line, text in _elements(lines, path):
         try:
             value = json_object(text)
         except ValueError as error:
@@ -78,6 +107,20 @@ def json_rows(path: str) -> Iterator[tuple[int, dict[str, object]]]:
         yield line, value
     if empty:
         raise DataError(f"{path}: the file is empty; expected one JSON object per line")
+
+
+def _elements(lines: Iterator[tuple[int, str]], path: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines as they are, or what the one array that they are holds."""
+    first, second = next(lines, None), next(lines, None)
+    if first is None or not is_array(first[1], alone=second is None):
+        yield from (line for line in chain([first, second], lines) if line is not None)
+        return
+    lines = chain([second] if second else [], lines)
+    before = "\n" * (first[0] - 1)
+    try:
+        yield from json_array(before + first[1] + "".join(text for _, text in lines))
+    except ValueError as error:
+        raise DataError(f"{path}, {error}") from error
 
 
 def _lines(path: str) -> Iterator[str]:
@@ -107,14 +150,8 @@ def check_different(columns: Sequence[str], where: str) -> None:
 
 
 def no_column(source: str, column: str, found: Sequence[str], advice: str = "") -> DataError:
-    """Make the error for a file that lacks a column.
-
-    It lists the columns that were found, and says so where their names look as if
-    something else than commas divided the cells.
-    """
-    other = next((sign for sign in (";", "\t", "|") if sign in "".join(found)), None)
-    hint = f"; are its cells divided by {other!r}? expected commas" if other else ""
-    return DataError(f"{source}: no column {column!r}; found {listed(found)}{advice}{hint}")
+    """Make the error for a file that lacks a column; it lists those that were found."""
+    return DataError(f"{source}: no column {column!r}; found {listed(found)}{advice}")
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.router.directory.store import RouterFiles, read_router
 from zooter_lite.router.explanation import Explanation, explain_decision
+from zooter_lite.router.forked import tell_after_fork
 from zooter_lite.router.head import Head
 from zooter_lite.router.notebook import router_html
 from zooter_lite.router.runtime import OUTPUTS, Precision, Runtime
@@ -35,7 +38,10 @@ def _silent(_: int) -> None:
 
 
 class Router:
-    """Routes prompts to experts; safe to share between threads.
+    """Routes prompts to experts; safe to share between threads, to fork, and to pickle.
+
+    In a forked child it starts its own session with the first prompt. Pickled, it is its
+    folder and the options it was loaded with, so the folder must stand where it is read.
 
     Examples
     --------
@@ -44,9 +50,12 @@ class Router:
     'calculator'
     """
 
-    def __init__(self, files: RouterFiles, runtime: Runtime) -> None:
+    def __init__(self, files: RouterFiles, runtime: Runtime, options: Mapping[str, Any]) -> None:
         self._files = files
-        self._runtime = runtime
+        self._started: Runtime | None = runtime
+        self._options = options
+        self._starting = Lock()
+        tell_after_fork(self)
 
     @classmethod
     def load(
@@ -92,25 +101,43 @@ class Router:
             raise DataError(f"threads {threads}: expected a number from 1 to {MAX_THREADS}")
         if remember < 0:
             raise DataError(f"remember {remember}: expected a number from 0")
-        wanted = ("int8", "fp32") if precision == "auto" else (precision,)
         files = read_router(Path(path))
-        with ExitStack() as held, ThreadPoolExecutor(len(wanted)) as pool:
-            graphs = [held.enter_context(files.open_graph(name)) for name in wanted]
-            # hashing takes about as long as loading, so both are done at a time
-            checks = [pool.submit(graph.check) for graph in graphs]
-            try:
-                sessions = [
-                    _session(files, graph, threads, exact=exact, at_once=at_once)
-                    for graph in graphs
-                ]
-            finally:
-                for check in checks:  # damage is told before what it led to
-                    check.result()
-        again = sessions[1] if precision == "auto" else None
-        int8 = files.config.parity.int8
-        margin = int8.margin if precision == "auto" and int8 is not None else 0.0
+        options: dict[str, Any] = {
+            "precision": precision,
+            "threads": threads,
+            "remember": remember,
+            "exact": exact,
+            "at_once": at_once,
+        }
         slim = replace(files, tokenizer="")  # the sessions have their own copies
-        return cls(slim, Runtime(sessions[0], again, margin, remember))
+        return cls(slim, _start(files, **options), options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the folder and the options, from which it is loaded again."""
+        return partial(Router.load, self.folder, **self._options), ()
+
+    def after_fork(self) -> None:
+        """Forget the parent's sessions: the child starts its own when it needs them."""
+        self._started = None
+        self._starting = Lock()
+
+    @property
+    def _runtime(self) -> Runtime:
+        started = self._started
+        if started is None:
+            with self._starting:
+                started = self._started or self._start_again()
+                self._started = started
+        return started
+
+    def _start_again(self) -> Runtime:
+        files = read_router(self.folder)
+        if files.config != self.config:
+            raise RouterError(
+                f"{self.folder}: another router stands there since this one was loaded, before "
+                "this process was forked; load it again"
+            )
+        return _start(files, **self._options)
 
     @property
     def folder(self) -> Path:
@@ -240,12 +267,49 @@ class Router:
         return self._runtime.provider
 
     @property
+    def cut(self) -> int:
+        """Number of computed prompts of which only the first max_length tokens were read."""
+        return self._runtime.cut
+
+    def longer(self, queries: Sequence[str]) -> int:
+        """Count the prompts that are longer than max_length; not beside other threads."""
+        return self._runtime.longer(queries)
+
+    @property
     def repeats(self) -> tuple[int, int]:
         """Number of prompts that `auto` answered again in fp32, and of all it computed.
 
         A prompt whose outputs are remembered is not computed and counts in neither.
         """
         return self._runtime.repeats
+
+
+def _start(
+    files: RouterFiles,
+    precision: Precision,
+    threads: int | None,
+    remember: int,
+    *,
+    exact: bool,
+    at_once: int | None,
+) -> Runtime:
+    """Start the sessions of a precision; options as of `Router.load`."""
+    wanted = ("int8", "fp32") if precision == "auto" else (precision,)
+    with ExitStack() as held, ThreadPoolExecutor(len(wanted)) as pool:
+        graphs = [held.enter_context(files.open_graph(name)) for name in wanted]
+        # hashing takes about as long as loading, so both are done at a time
+        checks = [pool.submit(graph.check) for graph in graphs]
+        try:
+            sessions = [
+                _session(files, graph, threads, exact=exact, at_once=at_once) for graph in graphs
+            ]
+        finally:
+            for check in checks:  # damage is told before what it led to
+                check.result()
+    again = sessions[1] if precision == "auto" else None
+    int8 = files.config.parity.int8
+    margin = int8.margin if precision == "auto" and int8 is not None else 0.0
+    return Runtime(sessions[0], again, margin, remember)
 
 
 def _session(

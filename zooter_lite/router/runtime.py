@@ -52,10 +52,19 @@ class Runtime:
         return self._first.provider
 
     @property
+    def cut(self) -> int:
+        """Number of computed queries that were longer than the encoder's max_length."""
+        return self._first.cut
+
+    @property
     def repeats(self) -> tuple[int, int]:
         """Number of queries that the exact graph answered again, and of all that were computed."""
         with self._lock:
             return self._repeated, self._computed
+
+    def longer(self, queries: Sequence[str]) -> int:
+        """Count the queries that are longer than the encoder's max_length."""
+        return self._first.longer(queries)
 
     def run(
         self, queries: Sequence[str], outputs: list[str], progress: Callable[[int], object]

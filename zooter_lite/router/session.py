@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zooter_lite.cores import cores
 from zooter_lite.errors import RouterError
 from zooter_lite.router.batches import TOKENS_PER_BATCH, Feed, Ids, batches, feed
+from zooter_lite.router.forked import leak, tell_after_fork
 from zooter_lite.router.tokens import TextTokens
 from zooter_lite.untrusted.limits import bound_memory, run_bounded, run_trusted
 
@@ -87,6 +88,21 @@ class TextSession:
         side_by_side = at_once or max(2 if threads is None else 1, available // together)
         self._workers = ThreadPoolExecutor(side_by_side, thread_name_prefix="zooter")
         self._side_by_side: bool | None = None if threads is None else side_by_side > 1
+        tell_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Keep the parent's session from being ended in a child."""
+        leak(self._session)
+        self._tokens.after_fork()
+
+    @property
+    def cut(self) -> int:
+        """Number of texts so far that were longer than the graph takes."""
+        return self._tokens.cut
+
+    def longer(self, texts: Sequence[str]) -> int:
+        """Count the texts that are longer than the graph takes; nothing else may run."""
+        return self._tokens.longer(texts)
 
     @property
     def metadata(self) -> dict[str, str]:

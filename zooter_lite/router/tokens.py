@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, pairwise
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,24 @@ class TextTokens:
     def __init__(self, content: str, max_length: int) -> None:
         self._tokenizer: Any = checked_tokenizer(content, max_length)
         self._max_length = max_length
+        self._cut = 0
+        self._counting = Lock()
+        self._least = max_length - len(self.one(""))  # bytes, a token each, that just fit
+
+    @property
+    def cut(self) -> int:
+        """Number of texts so far that were longer than `max_length` tokens."""
+        return self._cut
+
+    def longer(self, texts: Sequence[str]) -> int:
+        """Count the texts that are longer than `max_length` tokens; no other thread may read."""
+        before = self._cut
+        self.many([text for text in texts if len(text.encode("utf-8", "replace")) > self._least])
+        return self._cut - before
+
+    def after_fork(self) -> None:
+        """Take a lock that no other thread holds."""
+        self._counting = Lock()
 
     def one(self, text: str) -> Ids:
         """Token ids of a text, with special tokens, truncated.
@@ -75,6 +94,10 @@ class TextTokens:
             encodings: list[Any] = self._tokenizer.encode_batch_fast(texts)
         except (TypeError, UnicodeEncodeError):  # of lone surrogates, which are rare
             encodings = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts])
+        full = [one for one in encodings if len(one) >= self._max_length]
+        if full:
+            with self._counting:
+                self._cut += sum(bool(one.overflowing) for one in full)
         return encodings
 
     def _long(self, text: str) -> Ids:
@@ -90,6 +113,19 @@ class TextTokens:
                 return np.asarray(ids, dtype=np.int64)
             if normalizer is not None and len(normalizer.normalize_str(part)) > 4 * len(part):
                 return np.asarray(ids, dtype=np.int64)  # a text that grows is read no further
+
+
+def cut_prompts(n_cut: int, n_prompts: int, max_length: int) -> str:
+    """Say how many prompts are longer than the encoder reads.
+
+    >>> cut_prompts(312, 20_000, 256)
+    '312 of 20,000 prompts are longer than 256 tokens; what is beyond is not read'
+    """
+    verb = "is" if n_cut == 1 else "are"
+    return (
+        f"{n_cut:,} of {n_prompts:,} prompts {verb} longer than {max_length} tokens; "
+        "what is beyond is not read"
+    )
 
 
 def _encodable(text: str) -> str:

@@ -171,6 +171,8 @@ def load(scorer: RewardModel, folder: Path, device: Any) -> Network:
     import torch
     import transformers
 
+    from zooter_lite.encode.reference import longest
+
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
@@ -192,8 +194,8 @@ def load(scorer: RewardModel, folder: Path, device: Any) -> Network:
     text = module.config.get_text_config()
     if text.pad_token_id is None:
         text.pad_token_id = -1  # no token; without one, decoders refuse a batch of several texts
-    limits = [tokenizer.model_max_length, getattr(module.config, "max_position_embeddings", None)]
-    most = min(int(limit) for limit in limits if limit and limit > 0)
+    stated = getattr(module.config, "max_position_embeddings", None)
+    most = longest(module, tokenizer.model_max_length, stated)
     module.to(device).eval()
     return Network(module, tokenizer, min(scorer.max_length or most, most))
 

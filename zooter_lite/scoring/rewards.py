@@ -17,6 +17,7 @@ from zooter_lite.ask.texts import spoken
 from zooter_lite.errors import DataError
 from zooter_lite.scoring.scorer import Item
 from zooter_lite.table.columns import Columns
+from zooter_lite.table.keys import id_of
 from zooter_lite.table.queries import Queries
 from zooter_lite.table.reward_table import RewardTable, build_table
 
@@ -83,7 +84,7 @@ def read_responses(path: Path, queries: Queries | None = None) -> Responses:
     texts: dict[str, str] = {}
 
     def pair(record: Record) -> tuple[str, str]:
-        name, text = str(record["query_id"]), str(record["query"])
+        name, text = id_of(record["query_id"]), str(record["query"])
         if texts.setdefault(name, text) != text:
             raise DataError(f"{path}: query_id {name!r} stands there for two queries")
         return name, str(record["expert"])

@@ -171,12 +171,31 @@ def _column(name: str, column: Any, source: str) -> Column:
         if name == "query" and text and column.nbytes > TEXTS:
             column.validate(full=True)
             return ArrowTexts(column)
-        cells: list[Any] = column.to_pylist()
+        cells: list[Any] = _python(column)
     except (UnicodeDecodeError, pa.ArrowInvalid) as error:
         raise DataError(f"{source}, column {name!r}: text that is not UTF-8") from error
     if name in ("subset", "split") and text:
         return [None if cell is None else intern(cell) for cell in cells]
     return cells
+
+
+def _python(column: Any) -> list[Any]:
+    """Cells as Python objects; moments that Python has no objects for as ISO texts."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_time(kind) and kind.unit == "ns":
+        return list(column.cast(pa.string()).to_pylist())
+    if not pa.types.is_timestamp(kind):
+        return list(column.to_pylist())
+    try:
+        if kind.unit != "ns":  # which become objects of pandas
+            return list(column.to_pylist())
+    except OverflowError:
+        pass
+    moments, zone = column.to_numpy(), "+00:00" if kind.tz else ""
+    texts = np.datetime_as_string(moments).tolist()
+    return [None if text == "NaT" else text + zone for text in texts]
 
 
 def write_parquet(columns: Mapping[str, Column], path: str) -> None:
@@ -187,21 +206,29 @@ def write_parquet(columns: Mapping[str, Column], path: str) -> None:
     DataError
         A column holds cells of several types, or the file cannot be written.
     """
+    arrays = check_parquet(columns, path)
     with needs("fit", f"{path}: writing Parquet"):
         import pyarrow as pa
         from pyarrow.parquet import write_table
+    with atomic_file(Path(path)) as partial:
+        write_table(pa.table(arrays), partial)
+
+
+def check_parquet(columns: Mapping[str, Column], path: str) -> dict[str, Any]:
+    """Return the columns as Arrow arrays; DataError for one that Parquet cannot hold."""
+    with needs("fit", f"{path}: writing Parquet"):
+        import pyarrow as pa
     arrays = {}
     for name, column in columns.items():
         kind = pa.float32() if isinstance(column, np.ndarray) else None
         try:
             array = pa.array(objects(column), kind)
             arrays[name] = array.cast(_named(array.type))
-        except (pa.ArrowException, UnicodeEncodeError) as error:
+        except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
             raise DataError(
                 f"{path}: column {name!r} cannot be written ({_flat(error)})"
             ) from error
-    with atomic_file(Path(path)) as partial:
-        write_table(pa.table(arrays), partial)
+    return arrays
 
 
 def _named(kind: Any) -> Any:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zooter_lite.errors import DataError
 from zooter_lite.files.rows import listed, no_column
 from zooter_lite.table.columns import Column, Columns, Where
+from zooter_lite.table.keys import id_of
 
 TAG_SIGN = ";"  # between the tags of a text
 _NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf|infinity)\s*", re.I)
@@ -162,7 +163,7 @@ def row_ids(columns: Columns, queries: Column, unnamed: Callable[[int], str]) ->
         if cell is None or cell == "":
             names.append(unnamed(row))
             continue
-        names.append(str(cell))
+        names.append(id_of(cell))
         before = first.setdefault(names[row], row)
         if before != row and queries[before] != queries[row]:
             raise DataError(

@@ -1,12 +1,17 @@
-"""Which queries count as the same."""
+"""Which queries count as the same, and which ids."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections.abc import Iterable
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
+
+_WHOLE = re.compile(r"-?(?:0|[1-9]\d*)\.0+")
 
 
 def query_key(query: str) -> str:
@@ -36,3 +41,17 @@ def query_groups(queries: Iterable[str]) -> NDArray[np.int64]:
     number = np.empty(len(first), dtype=np.int64)
     number[np.argsort(first)] = np.arange(len(first))
     return number[place]
+
+
+def id_of(cell: object) -> str:
+    """Spell an id: a whole number is one, however a file writes it.
+
+    A text with leading zeros, an exponent or spaces is another name, and stays.
+
+    >>> [id_of(cell) for cell in (7, 7.0, "7.0", "7", "07", Decimal("7.00"), 0.5)]
+    ['7', '7', '7', '7', '07', '7', '0.5']
+    """
+    if isinstance(cell, (float, Decimal)) and math.isfinite(cell) and cell == int(cell):
+        return str(int(cell))
+    text = str(cell)
+    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text

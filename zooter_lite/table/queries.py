@@ -7,10 +7,11 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zooter_lite.files.dialect import check_separator
 from zooter_lite.files.rows import no_column
 from zooter_lite.table.cells import check_texts, row_ids, tag_lists
 from zooter_lite.table.columns import Column, objects
-from zooter_lite.table.storage import read_columns, write_columns
+from zooter_lite.table.storage import check_cells, read_columns, write_columns
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,13 @@ def query_id(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def read_queries(path: str, column: str = "query", others: Container[str] | None = None) -> Queries:
+def read_queries(
+    path: str,
+    column: str = "query",
+    others: Container[str] | None = None,
+    *,
+    separator: str = "",
+) -> Queries:
     """Read queries from whatever holds a table (`read_columns`).
 
     Parameters
@@ -70,6 +77,8 @@ def read_queries(path: str, column: str = "query", others: Container[str] | None
         Name of the column that holds the prompts.
     others
         Columns to read beside it and query_id; None reads all.
+    separator
+        Between the cells of CSV; empty where the file tells.
 
     Raises
     ------
@@ -78,7 +87,9 @@ def read_queries(path: str, column: str = "query", others: Container[str] | None
         one text for every query_id.
     """
     columns = read_columns(
-        path, lambda name: name in (column, "query_id") or others is None or name in others
+        path,
+        lambda name: name in (column, "query_id") or others is None or name in others,
+        check_separator(separator),
     )
     if column not in columns.names:
         raise no_column(path, column, columns.names, " (--column names another)")
@@ -101,6 +112,11 @@ def read_queries(path: str, column: str = "query", others: Container[str] | None
         ],
         repeated=len(ids) - len(kept),
     )
+
+
+def check_writable(queries: Queries, path: str) -> None:
+    """Raise DataError where a column of the queries cannot be written to `path`."""
+    check_cells({name: [row.get(name) for row in queries.rows] for name in queries.columns}, path)
 
 
 def write_queries(queries: Queries, path: str, column: str = "query") -> None:

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
+from zooter_lite.files.dialect import check_separator
 from zooter_lite.table import cells
 from zooter_lite.table.arrow import read_frame
 from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
 from zooter_lite.table.keys import query_hashes
+from zooter_lite.table.long import NAMES, RESPONSE, is_long, widened
 from zooter_lite.table.storage import read_columns, write_columns
 
 FloatArray = NDArray[np.float32]
@@ -69,7 +71,13 @@ class RewardTable:
 
     @classmethod
     def read(
-        cls, source: str | os.PathLike[str], *, responses: bool = True, scores: bool = True
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        responses: bool = True,
+        scores: bool = True,
+        long: Sequence[str] = (),
+        separator: str = "",
     ) -> RewardTable:
         """Read and validate a reward table.
 
@@ -79,11 +87,17 @@ class RewardTable:
         Parameters
         ----------
         source
-            A .parquet, .jsonl or .csv file (the last two also .gz), a folder saved by
+            A .parquet, .jsonl, .json or .csv file (the text files also .gz), a folder saved by
             `datasets`, a folder or hub name (owner/name) that `datasets.load_dataset` reads.
+            One row for each query, or one for each query and model (table/long.py).
         responses, scores
             Whether the columns "response:<expert>", which outweigh all others, and
             "score:<scorer>:<expert>" are read.
+        long
+            Columns of the model and of the reward, where a row is a query's and a model's and
+            they have unusual names.
+        separator
+            Between the cells of CSV; empty where the file tells.
 
         Raises
         ------
@@ -93,11 +107,15 @@ class RewardTable:
             The format needs a package of the `[fit]` extra.
         """
         left_out = ("response:",) * (not responses) + ("score:",) * (not scores)
-        return build_table(
-            read_columns(
-                os.fspath(source), lambda name: _is_used(name) and not name.startswith(left_out)
-            )
+        used = (*_PLAIN, *long, *(NAMES - set(RESPONSE if not responses else ())))
+        columns = read_columns(
+            os.fspath(source),
+            lambda name: (
+                name in used or (name.startswith(_PREFIXES) and not name.startswith(left_out))
+            ),
+            check_separator(separator),
         )
+        return build_table(widened(columns, long) if is_long(columns.names, long) else columns)
 
     @classmethod
     def of(cls, frame: Any, name: str = "table") -> RewardTable:
@@ -118,7 +136,8 @@ class RewardTable:
         MissingPackageError
             pyarrow, of the `[fit]` extra, is not installed.
         """
-        return build_table(read_frame(frame, name, _is_used))
+        columns = read_frame(frame, name, _is_used)
+        return build_table(widened(columns) if is_long(columns.names) else columns)
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -151,15 +170,15 @@ class RewardTable:
         return replace(self, splits=[("train", "test")[one] for one in held.tolist()])
 
 
-def as_table(source: Any, *, scores: bool = False) -> RewardTable:
+def as_table(source: Any, **options: Any) -> RewardTable:
     """Return the reward table that `source` is, names (a path), or holds (a frame).
 
-    Responses are not read from a file, `scores` where they are asked for.
+    Of a file neither responses nor scores are read, unless `options`, those of `read`, say so.
     """
     if isinstance(source, RewardTable):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return RewardTable.read(source, responses=False, scores=scores)
+        return RewardTable.read(source, **{"responses": False, "scores": False, **options})
     return RewardTable.of(source)
 
 
@@ -200,7 +219,7 @@ def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> 
 
 
 def _is_used(column: str) -> bool:
-    return column in _PLAIN or column.startswith(_PREFIXES)
+    return column in _PLAIN or column in NAMES or column.startswith(_PREFIXES)
 
 
 def sample_path() -> str:

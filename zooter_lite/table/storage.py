@@ -1,4 +1,4 @@
-"""Tables on disk: .parquet, .csv and .jsonl (the last two also .gz), `datasets` folders, the hub.
+"""Tables on disk: Parquet, CSV and JSON (the last two also .gz), `datasets` folders, the hub.
 
 The one reader and the one writer of reward tables and of files of queries.
 """
@@ -17,9 +17,9 @@ from zooter_lite.errors import DataError
 from zooter_lite.files.atomic import atomic_text
 from zooter_lite.files.lines import csv_line, json_line
 from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv, json_rows
-from zooter_lite.table.arrow import read_datasets, read_parquet, write_parquet
-from zooter_lite.table.cells import TAG_SIGN
-from zooter_lite.table.columns import Column, Columns, Wanted
+from zooter_lite.table.arrow import check_parquet, read_datasets, read_parquet, write_parquet
+from zooter_lite.table.columns import NUMBERS, Column, Columns, Wanted
+from zooter_lite.table.written import csv_cell, json_cell
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 _HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -36,7 +36,7 @@ def table_name(source: str) -> str:
     return name[: len(name) - len(suffix)]
 
 
-def read_columns(source: str, wanted: Wanted) -> Columns:
+def read_columns(source: str, wanted: Wanted, separator: str = "") -> Columns:
     """Read the wanted columns of a table.
 
     Large Parquet files, and what `datasets` reads, are mapped from disk: their queries stay
@@ -47,6 +47,8 @@ def read_columns(source: str, wanted: Wanted) -> Columns:
     source
         A file with one of the `SUFFIXES`, a folder saved by `datasets`, or a folder or hub
         name (owner/name) that `datasets.load_dataset` reads.
+    separator
+        Between the cells of CSV; empty where the file tells.
 
     Raises
     ------
@@ -56,7 +58,9 @@ def read_columns(source: str, wanted: Wanted) -> Columns:
         The format needs a package of the `[fit]` extra.
     """
     if source.lower().endswith(TEXT_SUFFIXES):
-        return (_read_csv if is_csv(source) else _read_json)(source, wanted)
+        if is_csv(source):
+            return _read_csv(source, wanted, separator)
+        return _read_json(source, wanted)
     if source.lower().endswith(".parquet"):
         return read_parquet(source, wanted)
     path = Path(source)
@@ -72,8 +76,8 @@ def read_columns(source: str, wanted: Wanted) -> Columns:
     raise DataError(f"{source}: no such file or folder")
 
 
-def _read_csv(source: str, wanted: Wanted) -> Columns:
-    rows = csv_rows(source)
+def _read_csv(source: str, wanted: Wanted, separator: str) -> Columns:
+    rows = csv_rows(source, lambda name: name.startswith(NUMBERS), separator)
     _, names = next(rows)
     cells: dict[str, list[Any]] = {name: [] for name in names if wanted(name)}
     places = [(names.index(name), column) for name, column in cells.items()]
@@ -113,18 +117,36 @@ def write_columns(columns: Mapping[str, Column], path: str) -> None:
         return
     if not path.lower().endswith(TEXT_SUFFIXES):
         raise _unknown(path)
-    as_csv = is_csv(path)
+    as_csv, separator = is_csv(path), "\t" if ".tsv" in path.lower()[-7:] else ","
     rows: Iterable[tuple[Any, ...]] = zip(*map(_shortest, columns.values()), strict=True)
     with atomic_text(path) as stream:
         for number, row in enumerate(chain([tuple(columns)], rows)):
             try:
                 if as_csv:
-                    stream.write(csv_line([_csv_cell(cell) for cell in row]))
+                    stream.write(csv_line([csv_cell(cell) for cell in row], separator))
                 elif number:
-                    stream.write(json_line(dict(zip(columns, row, strict=True))))
+                    cells = map(json_cell, row)
+                    stream.write(json_line(dict(zip(columns, cells, strict=True))))
             except (ValueError, RecursionError) as error:
                 what = f"row {number}" if number else "the header"
                 raise DataError(f"{path}: {what} cannot be written ({error})") from error
+
+
+def check_cells(columns: Mapping[str, Column], path: str) -> None:
+    """Raise DataError, before any work, for a column that the format of `path` cannot hold."""
+    if path.lower().endswith(".parquet"):
+        check_parquet(columns, path)
+        return
+    convert = csv_cell if is_csv(path) else json_cell
+    for name, column in columns.items():
+        for cell in column:
+            try:
+                convert(cell)
+            except (ValueError, RecursionError) as error:
+                raise DataError(
+                    f"{path}: column {name!r} cannot be written ({error}); leave it out of the "
+                    "input, or write .parquet"
+                ) from error
 
 
 def _shortest(column: Column) -> Iterable[Any]:
@@ -132,14 +154,6 @@ def _shortest(column: Column) -> Iterable[Any]:
     if not isinstance(column, np.ndarray):
         return column
     return (None if np.isnan(cell) else float(str(cell)) for cell in column)
-
-
-def _csv_cell(cell: object) -> object:
-    if not isinstance(cell, list):
-        return cell
-    if any(TAG_SIGN in str(part) for part in cell):
-        raise ValueError(f"a text of a list holds {TAG_SIGN!r}, which CSV cannot keep")
-    return TAG_SIGN.join(str(part) for part in cell)
 
 
 def _unknown(path: str) -> DataError:

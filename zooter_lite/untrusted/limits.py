@@ -128,6 +128,17 @@ _starting = threading.Lock()
 _runs: list[_Runs] = []  # of this process; the last is at work
 
 
+def _after_fork() -> None:
+    """Begin anew in a child, where no thread watches and a lock may be held by one of them."""
+    global _starting
+    _starting = threading.Lock()
+    _runs.clear()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def _running() -> _Runs:
     if not _runs or not _runs[-1].alive():
         with _starting:

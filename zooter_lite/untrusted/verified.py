@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
@@ -159,7 +160,10 @@ def read_verified(file: Path, promise: Promise | None) -> Content:
 
 
 def open_plain(file: Path) -> BufferedReader:
-    """Open a plain file: no link, folder, pipe or device; nothing that waits.
+    """Open a plain file: no folder, pipe or device; nothing that waits.
+
+    Of links only those of a hub's cache are followed, from a snapshot to what the same
+    repository keeps.
 
     Raises
     ------
@@ -167,11 +171,30 @@ def open_plain(file: Path) -> BufferedReader:
         It cannot be opened, is something else, or is larger than `MAX_BYTES` of its name.
     """
     extra = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
-    stream = open(file, "rb", opener=lambda path, flags: os.open(path, flags | extra))  # noqa: SIM115
+    found = _in_cache(file) if file.is_symlink() else file
+    stream = open(found, "rb", opener=lambda path, flags: os.open(path, flags | extra))  # noqa: SIM115
     status = os.fstat(stream.fileno())
     largest = MAX_BYTES.get(file.name, _OTHER_BYTES)
-    if file.is_symlink() or not stat.S_ISREG(status.st_mode) or status.st_size > largest:
+    if found.is_symlink() or not stat.S_ISREG(status.st_mode) or status.st_size > largest:
         stream.close()
         large = f"larger than {largest >> 20} MiB"
         raise OSError(0, large if status.st_size > largest else "something else")
     return stream
+
+
+def _in_cache(link: Path) -> Path:
+    """Return what a link of a hub's snapshot stands for: a file of the same repository.
+
+    A repository in the cache is a folder with `blobs` and `snapshots`.
+    """
+    target = Path(os.path.realpath(link))  # which a loop of links does not end by an exception
+    for snapshots in Path(os.path.realpath(link.parent)).parents:
+        repository = snapshots.parent
+        if snapshots.name == "snapshots" and (repository / "blobs").is_dir():
+            if target.is_relative_to(repository):
+                return target
+            break
+    raise OSError(
+        errno.ELOOP,
+        "a link, other than within a hub's cache; copy the folder with its links followed (cp -rL)",
+    )
