@@ -16,6 +16,7 @@ from zooter_lite.ask import calls
 from zooter_lite.ask.pool import Expert
 from zooter_lite.ask.texts import spoken
 from zooter_lite.cli import run
+from zooter_lite.errors import DataError
 
 THINKS = {"type": "thinking", "thinking": [{"type": "text", "text": "red or blue?"}]}
 SSE = "content-type: text/event-stream\r\n"
@@ -49,6 +50,8 @@ def events(*parts: str, end: str = "data: [DONE]\n\n", **more: Any) -> Canned:
         (["bl", "ue"], "blue"),
         ({"type": "text", "text": "blue"}, "blue"),
         ([{"type": "reasoning", "text": "red?"}, {"text": "blue"}], "blue"),
+        ([{"type": "text", "text": "red?", "thought": True}, {"text": "blue"}], "blue"),
+        ([{"type": "text", "text": None}, {"type": "text", "text": "blue"}], "blue"),
         ("", ""),
         ([], ""),
     ],
@@ -67,6 +70,15 @@ def test_content_in_parts_is_joined_without_the_thinking(content: Any, text: str
         (events("blue", end="", choices=[{"delta": {}, "finish_reason": "stop"}]), "blue"),
         (body(choices=[{"text": "blue", "finish_reason": "stop"}]), "blue"),
         (Canned(body=json.dumps([whole("blue")]).encode()), "blue"),
+        (Canned(body=b"\xef\xbb\xbf" + json.dumps(whole("blue")).encode()), "blue"),
+        (Canned(body=b"id: 1\n" + events("blue").body, headers=SSE), "blue"),
+        (
+            Canned(
+                body=b'{"choices": [{"delta": {"content": "bl"}}]}\n'  # lines of JSON
+                b'{"choices": [{"delta": {"content": "ue"}, "finish_reason": "stop"}]}\n'
+            ),
+            "blue",
+        ),
     ],
 )
 def test_other_forms_of_a_completion_are_read(canned: Canned, text: str) -> None:
@@ -94,6 +106,15 @@ def test_an_event_stream_that_breaks_off_may_have_cost() -> None:
         ({"error": {"message": "No", "code": 401}}, "No", (False, True, False)),
         ({"error": {"message": "M", "type": "rate_limit_exceeded"}}, "M", (True, False, False)),
         ({"choices": [{"error": {"message": "E", "code": 502}}]}, "E", (True, False, False)),
+        ({"object": "error", "message": "E", "code": 400}, "E", (False, False, True)),
+        ({"message": "E", "code": 429}, "E", (True, False, False)),
+        ({"detail": "E"}, "E", (True, False, False)),
+        ({"errors": [{"message": "E", "code": 3040}]}, "E", (True, False, False)),
+        ({"error": {"message": "E", "type": "invalid_request_error", "code":
+                    "context_length_exceeded"}}, "E", (False, False, True)),
+        ({"error": {"message": "E", "code": "data_inspection_failed"}}, "E", (False, False, True)),
+        ({"error": {"message": "E", "code": 400, "metadata": {"raw": "upstream"}}}, "E: upstream",
+         (False, False, True)),
         (
             {"choices": [], "prompt_filter_results": [
                 {"content_filter_results": {"violence": {"filtered": True}, "hate": {}}}]},
@@ -118,6 +139,9 @@ def test_an_error_in_a_good_reply_is_the_servers_word(
         (whole(None, "tool_calls", tool_calls=[{}]), "no text (tool_calls)"),
         (whole("", "tool_calls", tool_calls=[{}]), "no text (tool_calls)"),
         (whole("", "content_filter"), "no text (content_filter)"),
+        (whole("", "SAFETY"), "no text (SAFETY)"),
+        (whole([{"type": "refusal", "refusal": "I will not."}]), "no text (I will not.)"),
+        (whole([THINKS]), "no text (stop)"),
     ],
 )
 def test_an_answer_without_text_is_paid_as_the_server_counts(
@@ -133,6 +157,17 @@ def test_an_answer_without_text_is_paid_as_the_server_counts(
     assert f"error: expert 'e0' failed every query, 1 of 1 times with: {message}\n" in (
         capsys.readouterr().err
     )
+
+
+def test_an_answer_that_the_server_gave_up_is_asked_again() -> None:
+    error = failure_of(lambda _: body(**whole("The sky", "error")))
+    assert str(error) == "the server gave the answer up (error)"
+    assert (error.again, error.usage) == (True, (11, 7))
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "MAX_TOKENS", "model_length", "sensitive"])
+def test_any_reason_but_a_good_one_is_a_cut(reason: str) -> None:
+    assert answer_to(lambda _: body(**whole("The sky", reason))).cut == reason
 
 
 def test_answers_that_were_cut_are_marked_and_told(
@@ -171,7 +206,23 @@ def test_answers_that_were_cut_are_marked_and_told(
         ("<|channel|>analysis<|message|>red<|end|><|start|>assistant<|channel|>final<|message|>blue"
          "<|return|>", "blue"),
         ("<|channel|>final<|message|>blue<|return|>", "blue"),
+        ("<|channel|>analysis<|message|>red<|end|><|start|>assistant<|channel|>final "
+         "<|constrain|>json<|message|>{}", "{}"),
+        ("analysisCould be red.assistantfinalblue", "blue"),
+        ("red?</thinking>blue", "blue"),
+        ("red?[/THINK]blue", "blue"),
+        ("<Thinking>red</thinking>blue", "blue"),
+        ("<seed:think>red</seed:think>blue", "blue"),
+        ("<|begin_of_thought|>red<|end_of_thought|>\n<|begin_of_solution|>blue<|end_of_solution|>",
+         "blue"),
+        ("<|START_THINKING|>red<|END_THINKING|><|START_RESPONSE|>blue<|END_RESPONSE|>", "blue"),
+        ("<think>red</think><answer>blue</answer>", "blue"),
+        ("<think>red</think>\n<think>blue", ""),
+        ("Sure.\n<thinking>red</thinking>\nblue", "blue"),
+        ("Sure.\n<think>\nred", "Sure."),
+        ("<think>red</think>blue<|im_end|>", "blue"),
         ("Use <thinking> as a tag.", "Use <thinking> as a tag."),
+        ("The tag <analysis>x</analysis> holds x.", "The tag <analysis>x</analysis> holds x."),
         ("  blue\n", "  blue\n"),
     ],
 )  # fmt: skip
@@ -236,6 +287,16 @@ def test_a_tagger_that_thinks_is_asked_once(tmp_path: Path) -> None:
         assert len(server.requests) == 6
 
 
+def test_an_unreadable_answer_that_was_cut_is_not_paid_again(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("query\nWhat?\n")
+    with serving(lambda _: body(**whole('[{"tag": "col', "length"))) as server:
+        case = Case(tmp_path, server)
+        case.pool({})
+        argv = ["--queries", tmp_path / "q.csv", "--tagger", tmp_path / "experts.toml"]
+        run(tag.Options, tag.main, "tag", "", [*map(str, argv), "--out", str(tmp_path / "t.jsonl")])
+        assert len(server.requests) == 1
+
+
 def test_query_and_headers_are_sent_and_their_keys_hidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +331,18 @@ def test_a_wrong_address_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch
         error = str(failure_of_expert(Expert("e", server.url, "m")))
         assert error == f"HTTP 404 for {server.url}/chat/completions: page not found"
         gone = server.url
-    assert "proxy" not in str(failure_of_expert(Expert("e", gone, "m")))
+    error = str(failure_of_expert(Expert("e", gone, "m")))
+    assert f"at {gone}/chat/completions" in error
+    assert "proxy" not in error
+    with serving(
+        lambda _: Canned(body=b"<html>Sign in", headers="content-type: text/html\r\n")
+    ) as s:
+        error = str(failure_of_expert(Expert("e", s.url, "m")))
+        assert f"a web page, which cannot be read as a reply for {s.url}/chat/" in error
+    monkeypatch.setenv("ALL_PROXY", "foo://127.0.0.1:1")
+    with pytest.raises(DataError, match="through the proxy that ALL_PROXY names"):
+        failure_of_expert(Expert("e", gone, "m"))
+    monkeypatch.delenv("ALL_PROXY")
     monkeypatch.setenv("HTTP_PROXY", gone.removesuffix("/v1"))
     error = str(failure_of_expert(Expert("e", "http://llm.invalid/v1", "m")))
     assert "(through the proxy that HTTP_PROXY names" in error

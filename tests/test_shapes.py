@@ -66,7 +66,7 @@ SURPLUS = [[*row, "", ""] for row in WIDE]
         ("t.csv", divided(SURPLUS, ";").encode()),
         ("t.csv", divided([*SURPLUS, [""] * 6, [""] * 6], ",").encode()),
         ("t.tsv", divided(WIDE, "\t").encode()),
-        ("t.tsv.gz", gzip.compress(divided(WIDE, "\t").encode())),
+        ("t.tsv.gz", gzip.compress(divided(WIDE, "\t").encode(), mtime=0)),
     ],
 )
 def test_a_spreadsheets_csv_is_the_same_table(tmp_path: Path, name: str, content: bytes) -> None:
@@ -105,6 +105,18 @@ def test_route_keeps_the_separator_of_a_file(
     assert [row[:3] for row in out] == rows
     assert out[0][3:] == ["expert", "probability"]
     assert all(row[3] and 0 < float(row[4]) <= 1 for row in out[1:])
+
+
+def test_a_tsv_is_written_with_tabs(tmp_path: Path, route_toy: Route) -> None:
+    (tmp_path / "in.csv").write_text('id;query\n1;"one, two"\n')
+    code, errors = route_toy(tmp_path / "in.csv", tmp_path / "out.tsv.gz")
+    assert code == 0, errors
+    lines = gzip.decompress((tmp_path / "out.tsv.gz").read_bytes()).decode().splitlines()
+    assert lines[0] == "id\tquery\texpert\tprobability"
+    assert lines[1].startswith("1\tone, two\t")
+    assert called(tag, "tag", "--queries", tmp_path / "in.csv", "--out", tmp_path / "t.tsv") == 0
+    assert read_queries(str(tmp_path / "t.tsv")).texts == ["one, two"]
+    assert (tmp_path / "t.tsv").read_text().startswith("query_id\tquery\tid")
 
 
 def test_a_cell_beyond_the_header_is_a_row_error(tmp_path: Path, route_toy: Route) -> None:

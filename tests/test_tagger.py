@@ -22,6 +22,8 @@ from zooter_lite.table.queries import Queries
         ('[{"tag": "sorting", "explanation": "order"}, {"tag": "python"}]', ["sorting", "python"]),
         ('\n```json\n["sorting"]\n```\n', ["sorting"]),
         ('```\n[{"tag": "sorting"},\n "python"]\n```', ["sorting", "python"]),
+        ('[{"tag": "sorting"},]', ["sorting"]),
+        ("```json\n[{'tag': 'sorting'}, 'python']\n```", ["sorting", "python"]),
     ],
 )
 def test_lists_of_tags_are_read(text: str, tags: list[str]) -> None:
@@ -50,6 +52,7 @@ def test_a_list_is_read_however_it_is_wrapped(wrapped: str) -> None:
         ("Here you are: sorting", "not a JSON list"),
         ('{"tags": ["a"], "others": ["b"]}', "not a JSON list"),
         ('<think>["red"]</think> none', "not a JSON list"),
+        ('[{"tag": "sorting"}, {"tag": "py', "not a JSON list"),
         ('[{"explanation": "x"}]', "no text 'tag'"),
         ('[{"tag": " "}]', "no text 'tag'"),
         ("[" * 100_000, "not a JSON list"),

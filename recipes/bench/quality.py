@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zooter_lite.report.readable import p_value
+
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- quality: written by recipes/bench/quality.sh -->", "<!-- /quality -->"
 ROWS = (
@@ -64,7 +66,7 @@ def _gain(one: dict[str, Any], mean: str) -> str:
         words = "yes" if low > 0 else "no: worse" if high < 0 else "within noise"
         return f"{words} [{100 * low:+.1f}, {100 * high:+.1f}]"
     words = {"better": "yes", "worse": "no: worse"}.get(one["verdict"]["outcome"], "within noise")
-    return f"{words} (p {gap['p_holm']:.3f})"
+    return f"{words} (p {p_value(gap['p_holm'])})"
 
 
 if __name__ == "__main__":

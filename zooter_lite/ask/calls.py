@@ -281,7 +281,9 @@ class _Lane:
         try:
             return answer, self.run.parse(answer.text), None
         except ValueError as error:
-            return answer, None, CallError(f"{error}; the answer was {answer.text!r}", again=True)
+            cut = f" ({answer.cut})" if answer.cut else ""  # which the next one would be too
+            text = f"{error}{cut}; the answer was {answer.text!r}"
+            return answer, None, CallError(text, again=not cut)
 
     def _stop(self, reason: str) -> None:
         self.run.stop.set()

@@ -13,13 +13,12 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
-from zooter_lite.ask.pool import Expert
+from zooter_lite.ask.pool import VARIABLE, Expert
 from zooter_lite.ask.reply import Answer, CallError, answer_of, refusal, retry_after, words_of
 from zooter_lite.errors import DataError, MissingPackageError
 
 HIDDEN = "[hidden]"
 SHORTEST_SECRET = 8  # characters; "none" or "EMPTY" is no secret, and may stand in an answer
-_VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
 _BY_PROXY = {403, 407, 502, 503, 504}  # statuses that a proxy in the way may send itself
 
 
@@ -69,7 +68,8 @@ class _Server:
                 )
             except Exception as error:  # of an address that only the client finds wrong
                 raise DataError(
-                    f"expert {expert.name!r}: base_url {expert.base_url!r} cannot be used ({error})"
+                    f"expert {expert.name!r}: base_url {expert.base_url!r} cannot be used "
+                    f"({error}){self._proxy()}"
                 ) from error
         self._errors = openai
         self._request = {**expert.sampling, "model": expert.model}
@@ -92,10 +92,17 @@ class _Server:
             raise self._refusal(error) from None
         except self._errors.APIConnectionError as error:
             reason = str(error.__cause__ or error) or "connection lost"
-            raise self._failure(f"connection: {reason}{self._proxy()}", error) from None
+            hint = " (perhaps it speaks http, not https)" if "WRONG_VERSION" in reason else ""
+            text = f"connection: {reason}, at {self._url}{hint}{self._proxy()}"
+            raise self._failure(text, error) from None
         except Exception as error:  # whatever a server sent; a traceback might show the key
             reason = f"{type(error).__name__}: {error}"
             raise self._failure(f"a reply that cannot be read ({reason})", error) from None
+        if body.lstrip().startswith("<"):
+            text = (
+                f"a web page, which cannot be read as a reply{self._place()}: {body.strip():.200}"
+            )
+            raise CallError(self._clean(text), again=True, lost=True)
         return answer_of(body, self._clean)
 
     async def close(self) -> None:
@@ -108,14 +115,16 @@ class _Server:
     def _refusal(self, error: Any) -> CallError:
         status, place = error.status_code, ""
         if status in (404, 405):
-            place = f" for {self._url}"
-            if not re.search(r"/v\d", self._url):
-                place += " (base_url usually ends with /v1)"
+            place = self._place()
         elif status in _BY_PROXY:
             place = self._proxy()
         quota = {"fatal": True} if getattr(error, "code", None) == "insufficient_quota" else {}
         words = self._clean(f"HTTP {status}{place}: {words_of(error.body or error.message)}")
         return refusal(status, words, wait=retry_after(error.response.headers), **quota)
+
+    def _place(self) -> str:
+        hint = "" if re.search(r"/v\d|/openai/", self._url) else " (base_url usually ends with /v1)"
+        return f" for {self._url}{hint}"
 
     def _proxy(self) -> str:
         """Name the variable of the proxy that the calls go through, if any."""
@@ -134,7 +143,7 @@ class _Server:
             self._secrets.extend(filter(None, [_secret(found)]))
             return found
 
-        return {name: _VARIABLE.sub(value, text) for name, text in table.items()}
+        return {name: VARIABLE.sub(value, text) for name, text in table.items()}
 
     def _clean(self, text: str) -> str:
         """Hide every key, wherever a server or a library repeats it."""

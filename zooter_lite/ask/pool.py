@@ -13,7 +13,11 @@ from urllib.parse import urlsplit
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import check_names, from_table, number, read_toml, tables_of
 
-_SECRET = re.compile("key|token|secret|auth|password|sig", re.I)
+VARIABLE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")  # in a value of `query` or `headers`
+_SECRET = re.compile(
+    "key|token|secret|auth|password|passwd|signature|^sig$|cookie|credential", re.I
+)
+_KEY = re.compile(r"(?:sk|gsk|hf|xai|pk)[-_]\S{8}|(?:bearer|basic)\s+\S", re.I)
 _LIMITS = ("max_tokens", "max_completion_tokens")
 
 
@@ -137,6 +141,7 @@ def _check_server(expert: Expert, where: str) -> None:
     try:
         parts = urlsplit(expert.base_url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        good = good and not re.search(r"\s", expert.base_url)
     except ValueError:  # a port or an address that is none
         good = False
     if "@" in expert.base_url:  # perhaps a key, so it is not shown
@@ -148,17 +153,21 @@ def _check_server(expert: Expert, where: str) -> None:
         )
     if not good:
         raise DataError(f"{where}: base_url is {expert.base_url!r}, expected http(s)://...")
-    for ending in ("/chat/completions", "/completions", "/responses", "/messages"):
+    for ending in ("/chat/completions", "/completions", "/responses", "/messages", "/models"):
         if expert.base_url.rstrip("/").endswith(ending):
             raise DataError(f"{where}: base_url ends with {ending}, expected what stands before it")
     for table in ("query", "headers"):
         for name, text in getattr(expert, table).items():
-            if not isinstance(text, str) or not name.isascii() or not text.isprintable():
-                raise DataError(f"{where}: {name!r} of {table} is not a text of one line")
-            if _SECRET.search(name) and "${" not in text:  # perhaps the key itself
+            if not re.fullmatch(r"[!#$%&'*+.^`|~\w-]+", name, re.A):
+                raise DataError(f"{where}: {name!r} cannot be a name of {table}")
+            if not isinstance(text, str) or not re.fullmatch("[ -~]*", text):
+                raise DataError(f"{where}: {name!r} of {table} is not a text of one line in ASCII")
+            plain = VARIABLE.sub("", text)
+            secret = plain == text and _SECRET.search(name)
+            if secret or _KEY.search(plain) or "${" in plain:  # perhaps the key itself
                 raise DataError(
                     f"{where}: {name!r} of {table} seems to hold a key; write "
-                    '"${NAME}", the environment variable that holds it'
+                    '"${NAME}", the environment variable (in capital letters) that holds it'
                 )
     if not expert.model:
         raise DataError(f"{where}: no model")

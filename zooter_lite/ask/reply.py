@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +15,17 @@ from zooter_lite.ask.texts import spoken
 AGAIN = {408, 409, 425, 429}
 FATAL = {401, 402, 404}  # not 403, which some services send for a single prompt
 OF_QUERY = {400, 413, 422}
-_CUT = ("length", "max_tokens", "max_output_tokens", "model_length", "content_filter")
-_FILTER = ("content_filter", "content_policy", "moderation", "safety", "invalid_prompt")
-_BROKE = ("insufficient_quota", "invalid_api_key", "model_not_found", "authentication")
+_WHOLE = {"", "stop", "eos", "eos_token", "end", "end_turn", "stop_sequence", "complete"} | {
+    "completed", "done", "none", "tool_calls", "tool_use", "function_call"
+}  # fmt: skip
+_FAILED = {"error", "abort", "network_error", "insufficient_system_resource"}
+_WORDS = (  # in an error's code, and the status that they stand for
+    (429, ("rate_limit", "too_many", "exhausted")),
+    (402, ("insufficient_quota", "billing", "invalid_api_key", "model_not_found", "authentic")),
+    (401, ("unauthorized", "permission")),
+    (400, ("content_filter", "content_policy", "moderation", "safety", "inspection", "invalid")),
+    (400, ("context_length", "badrequest", "bad_request", "too_long")),
+)
 _SHOWN = 200  # characters of a reply that cannot be read
 
 
@@ -87,7 +96,8 @@ def answer_of(body: str, clean: Callable[[str], str]) -> Answer:
         The server says what went wrong, ended without a text, or sent something else.
     """
     try:
-        streamed = body.lstrip().startswith(("data:", "event:", ":"))
+        body = body.lstrip("\ufeff \t\r\n")
+        streamed = re.match(r"data:|event:|id:|retry:|:|{.*}\s*\n\s*{", body)
         reply = _joined(body) if streamed else json.loads(body)
         if isinstance(reply, list) and len(reply) == 1:
             (reply,) = reply
@@ -106,7 +116,7 @@ def _answer(reply: dict[str, Any], clean: Callable[[str], str]) -> Answer:
     usage = _usage(reply.get("usage"))
     choices = reply.get("choices") or []
     choice: dict[str, Any] = choices[0] if choices else {}
-    problem = reply.get("error") or choice.get("error")
+    problem = _problem(reply) or choice.get("error")
     if problem:
         raise refusal(_code(problem), clean(words_of(problem)), usage=usage)
     if not choices:
@@ -119,10 +129,15 @@ def _answer(reply: dict[str, Any], clean: Callable[[str], str]) -> Answer:
     content = message.get("content") if message else choice.get("text")
     text = clean(_text(content))
     reason = str(choice.get("finish_reason") or "")
-    cut = reason if reason.lower() in _CUT else ""
-    said = spoken(text).strip()
-    if not said and (content is None or cut or message.get("tool_calls")):
-        refused = message.get("refusal") or reason or "null"
+    if reason.lower() in _FAILED:
+        words = f"the server gave the answer up ({reason})"
+        raise CallError(clean(words), again=True, lost=True, usage=usage)
+    cut = "" if reason.lower() in _WHOLE else reason
+    parts = [part for part in content or () if isinstance(part, dict)]
+    bare = content is None or (parts and not text)
+    if not spoken(text).strip() and (bare or cut or message.get("tool_calls")):
+        refusals = [each.get("refusal") for each in (message, *parts)]
+        refused = next(filter(None, refusals), reason or "null")
         raise CallError(clean(f"no text ({refused})"), lost=True, of_query=True, usage=usage)
     return Answer(text, usage, cut)
 
@@ -139,7 +154,8 @@ def _text(content: Any) -> str:
     for part in content:
         text = part
         if isinstance(part, dict):
-            text = part.get("text") if part.get("type", "text") in ("text", "output_text") else ""
+            says = part.get("type", "text") in ("text", "output_text") and not part.get("thought")
+            text = (part.get("text", part) or "") if says else ""
         if isinstance(text, dict):  # of an assistant's annotated text
             text = text.get("value")
         if not isinstance(text, str):
@@ -155,10 +171,11 @@ def _joined(body: str) -> dict[str, Any]:
     for line in body.splitlines():
         data = line.removeprefix("data:").strip()
         ended |= data == "[DONE]"
-        if not line.startswith("data:") or data in ("", "[DONE]"):
+        if not data.startswith("{"):
             continue
         event = json.loads(data)
-        whole |= {name: event[name] for name in ("error", "usage") if event.get(name)}
+        told = {"error": _problem(event), "usage": event.get("usage")}
+        whole |= {name: value for name, value in told.items() if value}
         for choice in (event.get("choices") or [])[:1]:
             part = choice.get("delta") or choice.get("message") or {}
             text += _text(part.get("content")) if part else choice.get("text") or ""
@@ -173,20 +190,30 @@ def _usage(usage: Any) -> tuple[int, int] | None:
     """Read how many tokens were charged; None where it is not said."""
     counts = usage if isinstance(usage, dict) else {}
     given: Any = counts.get("prompt_tokens", counts.get("input_tokens"))
-    made: Any = counts.get("completion_tokens", counts.get("output_tokens", 0))
-    told = all(type(n) is int and 0 <= n < 2**53 for n in (given, made))
-    return (given, made) if told else None
+    total = counts.get("total_tokens")
+    rest = total - given if isinstance(given, int) and isinstance(total, int) else 0
+    made: Any = counts.get("completion_tokens", counts.get("output_tokens", rest))
+    told = all(type(n) in (int, float) and 0 <= n < 2**53 for n in (given, made))
+    return (int(given), int(made)) if told else None
+
+
+def _problem(reply: dict[str, Any]) -> Any:
+    """Find an error in a reply; the whole of it may be one."""
+    whole = "choices" not in reply and any(
+        reply.get(name) for name in ("message", "detail", "errors")
+    )
+    return reply.get("error") or (reply if whole else None)
 
 
 def _code(problem: Any) -> int | str:
     """Read the code of an error: a status such as 429, or a word such as content_filter."""
+    problem = _innermost(problem)
     if not isinstance(problem, dict):
         return ""
-    found = [problem[name] for name in ("code", "status", "type") if problem.get(name)]
-    for code in found:
-        if isinstance(code, int) or str(code).isdecimal():
-            return int(code)
-    return " ".join(map(str, found)).lower()
+    names = ("code", "status", "status_code", "type")
+    found = [str(problem[name]) for name in names if problem.get(name)]
+    statuses = [int(code) for code in found if re.fullmatch("[45][0-9][0-9]", code)]
+    return statuses[0] if statuses else " ".join(found).lower()
 
 
 def _filtered(reply: Mapping[str, Any]) -> Iterator[str]:
@@ -210,8 +237,7 @@ def refusal(code: int | str, words: str, **facts: Any) -> CallError:
         Further arguments of `CallError`.
     """
     if isinstance(code, str):
-        known = ((429, ("rate_limit", "too_many")), (402, _BROKE), (400, _FILTER))
-        code = next((number for number, names in known if any(n in code for n in names)), 500)
+        code = next((number for number, names in _WORDS if any(n in code for n in names)), 500)
     again = code in AGAIN or code >= 500
     how = {"again": again, "fatal": code in FATAL, "of_query": code in OF_QUERY}
     return CallError(words, **{**how, **facts})
@@ -236,8 +262,21 @@ def words_of(problem: Any) -> str:
     >>> words_of({"error": {"message": "no such model", "code": 404}})
     'no such model'
     """
-    while isinstance(problem, dict) and problem.get("error"):
-        problem = problem["error"]
-    if isinstance(problem, dict) and isinstance(problem.get("message"), str):
-        return str(problem["message"])
+    problem = _innermost(problem)
+    if isinstance(problem, dict):
+        texts = [problem.get(name) for name in ("message", "detail", "error_message")]
+        text = next((text for text in texts if isinstance(text, str)), None)
+        raw = problem["metadata"].get("raw") if isinstance(problem.get("metadata"), dict) else None
+        if text is not None:
+            return f"{text}: {raw}" if raw else text
     return problem if isinstance(problem, str) else json.dumps(problem)
+
+
+def _innermost(problem: Any) -> Any:
+    while True:
+        if isinstance(problem, list) and len(problem) == 1:
+            (problem,) = problem
+        inner = isinstance(problem, dict) and (problem.get("error") or problem.get("errors"))
+        if not inner:
+            return problem
+        problem = inner

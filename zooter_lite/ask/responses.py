@@ -149,13 +149,14 @@ class Collection:
             yield f"stopped by --max-cost with {sum(left.values())} calls left"
 
     def check_answered(self) -> None:
-        """Raise NoAnswerError where an expert was asked, and has answered none of the queries."""
+        """Raise NoAnswerError where experts were asked, and have answered none of the queries."""
+        told = []
         for expert in self.pool:
             asked = [(name, expert.name) for name in self.queries.ids]
             errors = Counter(self.known.failed[pair] for pair in asked if pair in self.known.failed)
             if errors and not any(pair in self.known.answers for pair in asked):
                 ((error, count),) = errors.most_common(1)
-                raise NoAnswerError(
-                    f"expert {expert.name!r} failed every query, {count} of {errors.total()} times "
-                    f"with: {error}"
-                )
+                times = f"{count} of {errors.total()} times"
+                told.append(f"expert {expert.name!r} failed every query, {times} with: {error}")
+        if told:
+            raise NoAnswerError("; ".join(told))

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
-_THOUGHT = re.compile(  # opened and closed by these marks, one of each line
-    r"\s*(?:<(?P<tag>think|thinking|thought|thoughts|reasoning|reflection)>|(?P<magistral>\[THINK\])"
-    r"|(?P<kimi>◁think▷)|(?P<harmony>(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)))",
+_OPENED = re.compile(  # by a line that begins with it
+    r"^[ \t]*(?:<(?:seed:)?think(?:ing)?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>"
+    r"|<\|START_THINKING\|>|(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary))",
+    re.I | re.M,
+)
+_CLOSED = re.compile(
+    r"</(?:seed:)?think(?:ing)?>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>"
+    r"|<\|channel\|>final[^<\n]*(?:<\|constrain\|>\w*)?<\|message\|>",
     re.I,
 )
-_CLOSED = {"magistral": "[/THINK]", "kimi": "◁/think▷", "harmony": "<|channel|>final<|message|>"}
-_HARMONY_END = re.compile(r"<\|(?:return|end)\|>\s*\Z")
+_AHEAD = re.compile(  # thinking only where the response begins with it, since answers hold it too
+    r"\s*<(thoughts?|reasoning|reflection|analysis|scratchpad)>(?:.*</\1>|.*)"
+    r"|analysis.*assistantfinal",  # of gpt-oss, decoded without its marks
+    re.I | re.S,
+)
+_WRAPPED = re.compile(
+    r"(?:<answer>|<\|(?:begin_of_(?:box|solution)|START_RESPONSE)\|>)(.*?)"
+    r"(?:</answer>|<\|(?:end_of_(?:box|solution)|END_RESPONSE)\|>)?",
+    re.S,
+)
+_ENDING = re.compile(r"(?:<\|(?:return|end|im_end|eot_id|endoftext)\|>|</s>)\s*\Z")
 
 
 def quoted(name: str, text: str) -> str:
@@ -30,40 +45,45 @@ def quoted(name: str, text: str) -> str:
 def spoken(text: str) -> str:
     """Return what a response says after its thinking: all of it where there is no thinking.
 
-    What stands before the last `</think>` is thinking, and so is what stands before the end
-    of another mark of the kind that the response begins with. Thinking that never ends leaves
-    nothing to say.
+    What stands before the last `</think>`, or another mark that ends thinking, is thinking, and
+    so is what follows a mark that begins it and is not closed. A frame of marks such as
+    `<answer>` is taken off.
 
     >>> spoken("<think>Red? No.</think> blue")
     'blue'
     """
-    _, closed, after = text.rpartition("</think>")
-    if closed:
-        return after.strip()
-    opened = _THOUGHT.match(text)
-    if opened is None:
-        return _HARMONY_END.sub("", text.removeprefix(_CLOSED["harmony"]))
-    kind = str(opened.lastgroup)
-    mark = f"</{opened['tag']}>" if kind == "tag" else _CLOSED[kind]
-    after = text[text.rindex(mark) + len(mark) :] if mark in text else ""
-    return _HARMONY_END.sub("", after).strip()
+    after = text
+    for closed in _CLOSED.finditer(text):
+        after = text[closed.end() :]
+    if ahead := _AHEAD.match(after):
+        after = after[ahead.end() :]
+    if opened := _OPENED.search(after):
+        after = after[: opened.start()]
+    after = _ENDING.sub("", after)
+    wrapped = _WRAPPED.fullmatch(after.strip())
+    after = wrapped[1] if wrapped else after
+    return text if after == text else after.strip()
 
 
 def json_values(text: str) -> Iterator[Any]:
     r"""Yield the JSON values that a reply may mean, the likeliest first.
 
-    The whole of what it says after its thinking; the code fences, the last first; the lists
-    and objects amid prose, the last first.
+    The whole of what it says after its thinking; the code fences, the last first; either may be
+    written as Python (single quotes, a comma before the end); the lists and objects amid prose,
+    the last first.
 
     >>> next(json_values("Sure:\n```json\n[1]\n```"))
     [1]
     """
     said = spoken(text)
     for part in (said, *reversed(_fences(said, ("json", "")))):
-        try:
-            yield json.loads(part)
-        except (ValueError, RecursionError):
-            continue
+        for read in (json.loads, ast.literal_eval):
+            try:
+                value = read(part.strip())
+            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+                continue
+            yield value
+            break
     found: list[Any] = []
     decoder, place = json.JSONDecoder(), 0
     while begin := re.compile(r"[\[{]").search(said, place):
@@ -112,12 +132,10 @@ def _fences(text: str, languages: tuple[str, ...] | None = None) -> list[str]:
 
 def last_boxed(text: str) -> str | None:
     r"""Return what the last \\boxed{...} of a text holds, or None where none is closed."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 0, start + len("\\boxed{")
-    for place in range(begin - 1, len(text)):
+    starts = [match.end() for match in re.finditer(r"\\f?boxed\s*\{", text)]
+    depth = 1
+    for place in range(starts[-1], len(text)) if starts else ():
         depth += {"{": 1, "}": -1}.get(text[place], 0)
         if depth == 0:
-            return text[begin:place]
+            return text[starts[-1] : place]
     return None

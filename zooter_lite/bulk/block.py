@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooter_lite.bulk.tally import Tally
-from zooter_lite.files.dialect import COMMAS, Dialect
+from zooter_lite.files.dialect import COMMAS, Dialect, written_with
 from zooter_lite.files.places import Source, split_suffix
 from zooter_lite.files.records import Piece
 from zooter_lite.files.rows import STANDARD
@@ -78,7 +78,7 @@ class Block:
     @property
     def separator(self) -> str:
         """What divides the cells of the CSV that is written."""
-        return "\t" if ".tsv" in self.task.target.lower()[-8:] else self.dialect.separator
+        return written_with(self.task.target, self.dialect.separator)
 
 
 @dataclass(frozen=True)

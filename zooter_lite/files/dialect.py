@@ -40,6 +40,15 @@ class Dialect:
 COMMAS = Dialect()
 
 
+def written_with(path: str, otherwise: str = ",") -> str:
+    r"""Return the separator of a file to write: a tab for .tsv, packed or not.
+
+    >>> written_with("out.tsv.gz"), written_with("out.csv", ";")
+    ('\t', ';')
+    """
+    return "\t" if re.search(r"\.tsv(\.\w+)?$", path, re.I) else otherwise
+
+
 def check_separator(text: str) -> str:
     r"""Return the separator that an option names: a character, or `tab`; "" is left to the file.
 

@@ -10,7 +10,7 @@ know, and only the judge's own last line is read; neither is a guarantee.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from zooter_lite.ask.asking import Progress, Replies, ask_all
 from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert, experts_of
-from zooter_lite.ask.texts import quoted, spoken
+from zooter_lite.ask.texts import json_values, quoted, spoken
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import from_table
 from zooter_lite.scoring.scorer import Item
@@ -59,14 +59,21 @@ verdict from it. Write a short comparison. Then end with one line of this form, 
 the better answer, or tie:
 Verdict: A""",
 }
-_SCORE = r"(?:score|rating|grade)\s*(?:[:：=]|is)?\s*(10|[1-9])(?:\.0)?\s*(?:(?:/|out of)\s*10)?"
+_IS = r"\s*(?:[:：=]|[-–—]\s|is|of)?:?\s*"
+_SCORE = rf"(?:score|rating|grade){_IS}(10|[1-9])(?:\.0)?\s*(?:(?:/|out of)\s*10)?"
+_ANSWER = "(?:answer|assistant|response|model)"
 _VERDICT = (
-    r"(?:verdict|winner)\s*(?:[:：=]|is)?\s*(?:(?:answer|assistant|response)\s+)?"
-    r"(A|B|tie)(?:\s+is\s+better)?"
+    rf"(?:verdict|winner|better {_ANSWER}){_IS}(?:{_ANSWER}\s+|(?:it s\s+)?a\s+)?"
+    r"(A|B|tie|draw|equal)(?:\s+(?:is better|wins))?"
 )
 _OPENING = r"(?:(?:my|the|final|overall)\s+)*"
-_MARKS = re.compile(r"\\(?:boxed|text(?:bf)?)|[*_#>`~\[\](){}\"'$|]")
-_BARE = re.compile(r"^\W*\[\[(.+)\]\]\W*$")
+_MARKS = re.compile(r"</\w+>|\\(?:boxed|text(?:bf)?)|[*_#>`~\[\](){}\"'$|<]")
+_BARE = re.compile(r"^\W*(?:\[\[(.+)\]\]|\\boxed\{(.+)\})\W*$")
+_ARENA = (  # [[A>B]], [[A=B]], and MT-Bench's C for a tie
+    (re.compile(r"\[\[\s*(?:C|A\s*=\s*B|B\s*=\s*A)\s*\]\]"), "[[tie]]"),
+    (re.compile(r"\[\[\s*([AB])\s*>+\s*[AB]\s*\]\]"), r"[[\1]]"),
+    (re.compile(r"\[\[\s*[AB]\s*<+\s*([AB])\s*\]\]"), r"[[\1]]"),
+)
 
 
 def parse_score(text: str) -> int:
@@ -80,17 +87,33 @@ def parse_score(text: str) -> int:
 
 def parse_verdict(text: str) -> str:
     """Read "A", "B" or "tie" in the last line, `Verdict: A`, as `parse_score` does."""
+    for pattern, plain in _ARENA:
+        text = pattern.sub(plain, text)
     verdict = _last_line(text, "verdict", _VERDICT, "'Verdict: ' and A, B or tie")
     return {"a": "A", "b": "B"}.get(verdict.lower(), "tie")
 
 
 def _last_line(text: str, label: str, form: str, wanted: str) -> str:
-    line = "".join(spoken(text).strip().splitlines()[-1:])
-    plain = _MARKS.sub(" ", _BARE.sub(rf"{label}: \1", line))
-    match = re.fullmatch(_OPENING + form, " ".join(plain.split()).strip(" -.!"), re.I)
-    if match is None:
-        raise ValueError(f"the last line is not {wanted}")
-    return match[1]
+    for line in _endings(spoken(text), label):
+        plain = " ".join(_MARKS.sub(" ", line).split()).strip(" -.!")
+        if match := re.fullmatch(_OPENING + form, plain, re.I):
+            return match[1]
+    raise ValueError(f"the last line is not {wanted}")
+
+
+def _endings(said: str, label: str) -> Iterator[str]:
+    """Yield what may be the verdict at the end of a reply, the likeliest first."""
+    lines = [line for line in said.splitlines() if re.search(r"\w", line)]
+    last = "".join(lines[-1:])
+    yield last
+    yield re.sub(r"\([^()\d]{4,}\)\W*$", "", last)  # (an explanation)
+    yield " ".join(lines[-2:])  # the label may be a heading
+    if bare := _BARE.match(last):
+        yield f"{label}: {bare[1] or bare[2]}"
+    if said.rstrip("` \n").endswith("}"):
+        value = next(json_values(said), None)
+        if isinstance(value, dict):
+            yield f"{label}: {value.get(label)}"
 
 
 @dataclass

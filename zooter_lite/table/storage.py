@@ -15,6 +15,7 @@ import numpy as np
 
 from zooter_lite.errors import DataError
 from zooter_lite.files.atomic import atomic_text
+from zooter_lite.files.dialect import written_with
 from zooter_lite.files.lines import csv_line, json_line
 from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv, json_rows
 from zooter_lite.table.arrow import check_parquet, read_datasets, read_parquet, write_parquet
@@ -117,7 +118,7 @@ def write_columns(columns: Mapping[str, Column], path: str) -> None:
         return
     if not path.lower().endswith(TEXT_SUFFIXES):
         raise _unknown(path)
-    as_csv, separator = is_csv(path), "\t" if ".tsv" in path.lower()[-7:] else ","
+    as_csv, separator = is_csv(path), written_with(path)
     rows: Iterable[tuple[Any, ...]] = zip(*map(_shortest, columns.values()), strict=True)
     with atomic_text(path) as stream:
         for number, row in enumerate(chain([tuple(columns)], rows)):
