@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,8 @@ from tests.helpers import table, units
 from zooter_lite.errors import DataError
 from zooter_lite.head import distil
 from zooter_lite.head.candidates import (
-    BETAS,
-    L2S,
-    TEMPERATURES,
+    GRID,
+    SETTINGS,
     Candidates,
     candidates_for,
     reward_spread,
@@ -28,7 +26,7 @@ from zooter_lite.head.cross_validation import (
     fold_ids,
     reward_of_choice,
     scores_of,
-    smoothest,
+    simplest,
 )
 from zooter_lite.head.fit_setting import Setting, fit_setting
 from zooter_lite.labels.soft import TagAssignment
@@ -53,12 +51,18 @@ def choose(
     embeddings: Array, rewards: Array, grid: Candidates, recipe: Recipe, **options: Any
 ) -> Selection:
     """Cross-validate in three folds, without domains."""
-    folds = fold_ids(len(rewards), 3, 0)
-    return cross_validate(embeddings, rewards, folds, grid, None, recipe, **options)
+    folds, subsets = fold_ids(len(rewards), 3, 0), ["all"] * len(rewards)
+    return cross_validate(embeddings, rewards, subsets, folds, grid, None, recipe, **options)
+
+
+def alone(setting: Setting, tags: Tags) -> Candidates:
+    """One setting to choose from."""
+    return Candidates([tags], [setting], [setting])
 
 
 def fake_tags(n_tags: int) -> Tags:
-    assignment = TagAssignment.from_lists([[f"t{i}"] for i in range(n_tags)])
+    """Tags of twelve queries, each with one."""
+    assignment = TagAssignment.from_lists([[f"t{i % n_tags}"] for i in range(12)])
     return Tags(str(n_tags), assignment, np.eye(n_tags))
 
 
@@ -98,19 +102,45 @@ def test_given_tags_that_are_not_there(tags: list[list[str]] | None, message: st
         )
 
 
-def test_candidates_are_the_open_grid_or_what_the_recipe_fixes() -> None:
+@pytest.mark.parametrize("tune", [False, True])
+def test_candidates_are_the_open_settings_or_what_the_recipe_fixes(tune: bool) -> None:
     embeddings, rewards, _ = problem()
-    train, spread = table(rewards), reward_spread(rewards)
+    train = table(rewards)
+    spread = reward_spread(train.rewards)
 
-    def grid(**options: Any) -> tuple[list[float], ...]:
-        found = candidates_for(train, embeddings.astype(np.float32), Recipe(tags="none", **options))
-        return list(found.temperatures), list(found.betas), list(found.l2s)
+    def found(**options: Any) -> list[tuple[float, ...]]:
+        recipe = Recipe(tune=tune, **options)
+        settings = candidates_for(train, embeddings.astype(np.float32), recipe).settings
+        return [(s.temperature, s.beta, s.l2) for s in settings]
 
-    temperatures, betas, l2s = grid()
-    assert temperatures == pytest.approx([t * spread for t in TEMPERATURES])
-    assert (betas, l2s) == (list(BETAS), list(L2S))
-    assert grid(temperature=0.25, beta=0.3, l2=0.01) == ([0.25], [0.3], [0.01])
-    assert grid(labels="hard")[0] == pytest.approx([spread])
+    open_ones = [(t * spread, beta, l2) for t, beta, l2 in (GRID if tune else SETTINGS)]
+    assert found(tags="auto") == open_ones
+    assert {beta for _, beta, _ in found(tags="none")} == {1.0}
+    assert found(tags="auto", temperature=0.25, beta=0.3, l2=0.01) == [(0.25, 0.3, 0.01)]
+    assert {t for t, *_ in found(tags="auto", labels="hard")} == {spread}
+
+
+def test_tuning_tells_what_it_gained() -> None:
+    embeddings, rewards, tags = problem()
+    usual = [Setting(0, 0.3, 0.3, 1e4)]  # all but the tags alone
+    grid = Candidates([tags], [*usual, Setting(0, 0.3, 1.0, 1e-3)], usual)
+    selection = choose(embeddings, rewards, grid, Recipe(jobs=1))
+    scores = {score.setting: score for score in selection.scores}
+    assert selection.usual.setting == usual[0] != selection.chosen
+    assert selection.usual == scores[usual[0]]
+    assert selection.usual.gap > selection.usual.gap_se > 0
+    inputs = embeddings.astype(np.float32)
+    tuned = candidates_for(table(rewards), inputs, Recipe(tune=True))
+    assert set(tuned.usual) < set(tuned.settings)
+
+
+def test_domains_are_tried_with_and_without() -> None:
+    embeddings, rewards, _ = problem()
+    inputs = embeddings.astype(np.float32)
+    for tags, known in (("auto", {False, True}), ("none", {False})):
+        recipe = Recipe(tags=tags)  # type: ignore[arg-type]
+        grid = candidates_for(table(rewards), inputs, recipe, domains=True)
+        assert {setting.domains for setting in grid.settings} == known
 
 
 @pytest.mark.parametrize(
@@ -125,69 +155,65 @@ def test_reward_spread_by_hand(rewards: list[list[float]], expected: float) -> N
     assert reward_spread(np.array(rewards)) == pytest.approx(expected)
 
 
-def test_settings_are_compared_on_the_rows_that_observed_both_choices() -> None:
-    """A setting that is seen on easy rows alone has the higher mean, and is not the better."""
-    a, b, c = (replace(SETTING, l2=l2) for l2 in (1.0, 0.1, 0.01))
-    earned = {
-        a: np.array([0.8, 0.8, NAN, NAN]),  # mean 0.8, but behind b on both rows
-        b: np.array([0.9, 0.9, 0.1, 0.1]),  # mean 0.5
-        c: np.array([0.9, 0.8, NAN, 0.0]),
-    }
-    for order in permutations(earned):
-        scores = scores_of({setting: earned[setting] for setting in order})
-        by_setting = {score.setting: score for score in scores}
-        assert scores[0].setting == b
-        assert by_setting[a].mean == pytest.approx(0.8)
-        assert by_setting[a].gap == pytest.approx(0.1)
-        assert by_setting[a].gap_se == pytest.approx(0.0)
-        assert by_setting[c].mean == pytest.approx(1.7 / 3)
-        assert by_setting[c].gap == pytest.approx(0.2 / 3)  # 0, 0.1 and 0.1
-    assert smoothest(scores, Candidates([], [1.0], [1.0], [0.01])) == b
+def test_settings_are_compared_row_by_row() -> None:
+    a, b = (replace(SETTING, l2=l2) for l2 in (1.0, 0.1))
+    scores = scores_of({a: np.array([0.8, 0.2]), b: np.array([0.9, 0.5])})
+    assert [score.setting for score in scores] == [b, a]
+    assert scores[1].mean == pytest.approx(0.5)
+    assert scores[1].gap == pytest.approx(0.2)  # 0.1 and 0.3
+    assert scores[1].gap_se == pytest.approx(0.1 / np.sqrt(2))
 
 
-def test_settings_without_a_row_in_common_are_not_called_near() -> None:
-    rough = replace(SETTING, l2=0.1)
-    scores = scores_of({SETTING: np.array([0.5, 0.5, NAN]), rough: np.array([NAN, NAN, 0.9])})
-    assert smoothest(scores, Candidates([], [1.0], [1.0], [0.01])) == SETTING
-    assert np.isnan(scores[1].gap)
-
-
-ROUGHEST = Setting(1, 1.0, 1.0, 0.01)
+ROUGHEST = Setting(1, 1.0, 1.0, 0.01, domains=True)
 
 
 @pytest.mark.parametrize(
     ("others", "winner"),
     [
-        ([(Setting(0, 1.0, 1.0, 0.01), 0.01)], 1),  # within one standard error, fewer tags
-        ([(Setting(0, 1.0, 1.0, 0.01), 0.03)], 0),  # beyond it
-        ([(Setting(1, 1.0, 1.0, 0.1), 0.01)], 1),  # larger L2
-        ([(Setting(1, 1.0, 1.0, 0.001), 0.01)], 0),  # smaller L2
-        ([(Setting(1, 1.0, 0.3, 0.01), 0.01)], 1),  # more tag share
-        ([(Setting(1, 3.0, 1.0, 0.01), 0.01)], 1),  # higher temperature
-        ([(Setting(None, 1.0, 1.0, 0.01), 0.01)], 1),  # no tags at all
-        # temperature counts before L2 and tag share, fewer tags before everything
-        ([(Setting(1, 1.0, 0.0, 0.1), 0.01), (Setting(1, 3.0, 1.0, 0.001), 0.01)], 2),
-        ([(Setting(1, 3.0, 0.0, 0.1), 0.01), (Setting(0, 1.0, 1.0, 0.001), 0.01)], 2),
+        ([(replace(ROUGHEST, tagging=0), 0.01)], 1),  # within one standard error, more support
+        ([(replace(ROUGHEST, tagging=0), 0.03)], 0),  # beyond it
+        ([(replace(ROUGHEST, l2=0.1), 0.01)], 1),  # larger L2
+        ([(replace(ROUGHEST, l2=0.001), 0.01)], 0),  # smaller L2
+        ([(replace(ROUGHEST, beta=0.3), 0.01)], 1),  # more tag share
+        ([(replace(ROUGHEST, temperature=3.0), 0.01)], 1),  # higher temperature
+        ([(replace(ROUGHEST, tagging=None), 0.01)], 1),  # no tags at all
+        ([(replace(ROUGHEST, domains=False), 0.01)], 1),
+        # temperature counts before L2 and tag share, tags before these, domains before all
+        (
+            [
+                (replace(ROUGHEST, beta=0.0, l2=0.1), 0.01),
+                (replace(ROUGHEST, temperature=3.0, l2=0.001), 0.01),
+            ],
+            2,
+        ),
+        (
+            [
+                (replace(ROUGHEST, temperature=3.0), 0.01),
+                (replace(ROUGHEST, tagging=0), 0.01),
+                (replace(ROUGHEST, domains=False), 0.01),
+            ],
+            3,
+        ),
     ],
 )
-def test_the_smoothest_setting_within_one_standard_error_wins(
+def test_the_simplest_setting_within_one_standard_error_wins(
     others: list[tuple[Setting, float]], winner: int
 ) -> None:
-    grid = Candidates([fake_tags(2), fake_tags(4)], [1.0], [1.0], [0.01])
+    grid = Candidates([fake_tags(2), fake_tags(4)], [])
     scores = [Score(ROUGHEST, 0.5, 0.0, 0.0)]
     scores += [Score(setting, 0.5 - gap, gap, 0.02) for setting, gap in others]
-    assert smoothest(scores, grid) == scores[winner].setting
+    assert simplest(scores, grid) == scores[winner].setting
 
 
 @pytest.mark.parametrize("head", ["prior", "linear"])
 def test_logits_are_those_of_a_head_that_never_saw_the_folds_rewards(head: Any) -> None:
     embeddings, rewards, tags = problem()
-    grid = Candidates([tags], [0.3], [0.3], [0.01])
+    grid = alone(Setting(0, 0.3, 0.3, 0.01), tags)
     folds, recipe = fold_ids(len(rewards), 3, 0), Recipe(head=head, jobs=1)
     selection = choose(embeddings, rewards, grid, recipe)
     for fold in range(3):
         rest = np.flatnonzero(folds != fold)
-        own = tags.take(rest)
+        own = tags.centred_on(embeddings, rest).take(rest)
         fitted = fit_setting(embeddings[rest], rewards[rest], own, None, selection.chosen, recipe)
         expected = fitted.logits(embeddings[folds == fold])
         np.testing.assert_allclose(selection.logits[folds == fold], expected, atol=1e-5)
@@ -204,7 +230,7 @@ def test_logits_are_those_of_a_head_that_never_saw_the_folds_rewards(head: Any) 
 
 def test_one_judged_fold_alone_scores_and_has_logits() -> None:
     embeddings, rewards, tags = problem()
-    grid = Candidates([tags], [0.3], [0.3], [0.01])
+    grid = alone(Setting(0, 0.3, 0.3, 0.01), tags)
     every = choose(embeddings, rewards, grid, Recipe(jobs=1))
     one = choose(embeddings, rewards, grid, Recipe(jobs=1), judged=2)
     rows = one.folds == 2
@@ -214,21 +240,28 @@ def test_one_judged_fold_alone_scores_and_has_logits() -> None:
     assert one.scores[0].mean == pytest.approx(earned.mean())
 
 
-@pytest.mark.parametrize("head", ["prior", "linear"])
-def test_hidden_rewards_are_not_replaced_by_flattering_ones(head: Any) -> None:
-    """Even with an expert that was seen once: the score is that of the observed choices."""
+def test_what_fills_a_fold_has_not_seen_its_rewards() -> None:
     embeddings, rewards, tags = problem()
     random = np.random.default_rng(1)
     rewards[random.random(rewards.shape) < 0.3] = NAN
-    rewards[:, 2] = NAN
-    rewards[4, 2] = 0.1
     rewards[np.isnan(rewards).all(axis=1), 0] = 0.5
-    grid = Candidates([tags], [0.3], [0.3], [0.01])
-    selection = choose(embeddings, rewards, grid, Recipe(head=head, jobs=1))
-    assert np.isfinite(selection.logits).all()
-    earned = rewards[np.arange(len(rewards)), selection.logits.argmax(axis=1)]
-    assert np.isnan(earned).any()
-    assert selection.scores[0].mean == pytest.approx(earned[~np.isnan(earned)].mean())
+    grid, recipe = alone(Setting(0, 0.3, 0.3, 0.01), tags), Recipe(jobs=1)
+    before = choose(embeddings, rewards, grid, recipe)
+    assert np.isfinite(before.logits).all()
+    assert np.isfinite(before.rewards).all()
+    seen = ~np.isnan(rewards)
+    np.testing.assert_array_equal(before.rewards[seen], rewards[seen])
+    earned = reward_of_choice(before.logits, before.rewards)
+    assert before.scores[0].mean == pytest.approx(earned.mean())
+    held = before.folds == 1
+    changed = rewards.copy()
+    changed[held] += 1  # a level of its own in every row of the fold
+    after = choose(embeddings, changed, grid, recipe)
+    np.testing.assert_array_equal(after.logits[held], before.logits[held])
+    several = seen.sum(axis=1) > 1
+    np.testing.assert_allclose(
+        after.rewards[held & several], before.rewards[held & several] + 1, atol=1e-12
+    )
 
 
 def test_fits_that_do_not_converge_are_counted_in_one_line(
@@ -236,6 +269,7 @@ def test_fits_that_do_not_converge_are_counted_in_one_line(
 ) -> None:
     embeddings, rewards, _ = problem()
     monkeypatch.setattr(distil, "MAX_ITERATIONS", 1)
-    grid = Candidates([], [0.1], [1.0], [1e-5, 1e-6])
+    grid = Candidates([], [Setting(None, 0.1, 1.0, l2) for l2 in (1e-5, 1e-6)])
+    grid = replace(grid, usual=grid.settings)
     choose(embeddings, rewards, grid, Recipe(head="linear", jobs=1))
     assert [m for m in caplog.messages if m.startswith("6 of 6 fits of the cross-validation")]

@@ -98,7 +98,9 @@ def fitted_by_hand() -> Fitted:
         temperature=0.5,
     )
     scores = [Score(setting, 0.5, 0.0, 0.0)]
-    selection = Selection(setting, scores, np.zeros((3, 2)), np.arange(3))
+    selection = Selection(
+        setting, scores, scores[0], np.zeros((3, 2)), np.zeros((3, 2)), np.arange(3)
+    )
     return Fitted(head, tagging, None, Recipe(), selection)
 
 

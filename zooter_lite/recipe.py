@@ -50,7 +50,9 @@ class Recipe:
         help="given: the table's; auto: k-means clusters; best: cross-validation picks from both",
     )
     domains: bool = option(
-        True, help="the prior head does not learn to tell the table's subsets apart"
+        True,
+        help="the prior head never learns to tell the table's subsets apart; without this, "
+        "cross-validation decides whether that pays",
     )
     labels: Literal["soft", "hard"] = option("soft", help="softmax of the rewards, or best expert")
     kl: Literal["label-router", "router-label"] = option(
@@ -64,6 +66,10 @@ class Recipe:
     )
     l2: Optional[float] = option(
         None, help="weight of the L2 penalty; without it, cross-validated", kind=float
+    )
+    tune: bool = option(
+        False,
+        help="choose from a whole grid of settings instead of three, and tell what that gained",
     )
     long: str = option(
         "",

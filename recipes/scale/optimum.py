@@ -8,7 +8,7 @@ on all.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from zooter_lite.head.cross_validation import reward_of_choice
 from zooter_lite.head.distil import kl_divergence
 from zooter_lite.head.fit_head import Fitted, fit_head
 from zooter_lite.head.fit_setting import fit_setting, logits_of
+from zooter_lite.labels.completion import completed
 from zooter_lite.labels.soft import soft_labels
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.head import Head
@@ -44,7 +45,8 @@ def main(options: Options) -> None:
     cache = default_cache()
     embeddings = load_encoder(options.encoder, cache).embed(table.queries, cache)
     inside = table.rows("train")
-    train, own = table.take(inside), embeddings[inside]
+    own, train = embeddings[inside], table.take(inside)
+    train = replace(train, rewards=completed(train.rewards, own, train.subsets))
     whole = fit_head(train, own, Recipe(), most_choosing=None)
     print(f"{len(train)} training rows", flush=True)
     show("all rows choose, in memory", table, embeddings, whole.head)

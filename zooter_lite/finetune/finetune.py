@@ -32,6 +32,7 @@ from zooter_lite.finetune.training import Epoch, Task, batches, train
 from zooter_lite.head.cross_validation import reward_of_choice
 from zooter_lite.head.fit_head import Fitted, fit_head
 from zooter_lite.head.fit_setting import fit_setting, logits_of
+from zooter_lite.labels.completion import completed
 from zooter_lite.labels.soft import soft_labels
 from zooter_lite.recipe import Recipe
 from zooter_lite.table.reward_table import RewardTable
@@ -211,11 +212,15 @@ def _task_of(
     rows = np.flatnonzero((folds != CHOOSING) & (folds != JUDGING))
     tags = fitted.tagging and fitted.tagging.take(rows)
     domains = fitted.domains and fitted.domains.take(rows)
-    head = fit_setting(inputs[rows], rewards[rows], tags, domains, setting, fitted.recipe)
+    known = completed(
+        *(rewards[rows], inputs[rows], [train.subsets[row] for row in rows]),
+        None if train.propensities is None else train.propensities[rows],
+    )
+    head = fit_setting(inputs[rows], known, tags, domains, setting, fitted.recipe)
     logits = logits_of(head, inputs, fitted.tagging, fitted.domains)
-    labels = np.full(rewards.shape, np.nan)
+    labels = np.zeros(rewards.shape)
     labels[rows] = soft_labels(
-        rewards[rows],
+        known,
         None if tags is None else tags.assignment,
         setting.temperature,
         setting.beta,

@@ -47,7 +47,7 @@ class Task:
     offset, rewards
         (n_queries, n_experts); rewards are NaN where not observed.
     labels
-        (n_queries, n_experts); NaN where not observed, and in the rows not learned from.
+        (n_queries, n_experts); zero in the rows not learned from.
     learned, choosing
         Rows that are learned from, and rows whose mean reward chooses the epoch.
     head

@@ -1,4 +1,4 @@
-"""What cross-validation chooses from: tags, label temperatures, shares of the label, L2."""
+"""What cross-validation chooses from: a few settings from weak to strong signal, or a grid."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from zooter_lite.recipe import Recipe
 from zooter_lite.table.reward_table import RewardTable
 from zooter_lite.tags.tagging import Tags, cluster_tags, given_tags
 
-TEMPERATURES = (1.0, 3.0)  # in multiples of the rewards' spread
-BETAS = (0.0, 0.3, 1.0)
-L2S = (0.1, 0.03, 0.01, 0.003)
-GRANULARITIES = ((8, 16, 32), (16, 32, 64))
+# Label temperature in multiples of the rewards' spread, sample share, L2. The first is for
+# noisy rewards and experts that are much alike, the last for true specialists.
+SETTINGS = ((3.0, 0.3, 0.03), (3.0, 1.0, 0.01), (1.0, 1.0, 0.003))
+GRID = tuple(product((3.0, 1.0), (0.0, 0.3, 1.0), (0.1, 0.03, 0.01, 0.003)))  # of --tune
+Fixed = tuple[float, float, float]
+GRANULARITIES = ((8, 16, 32),)
+TUNED_GRANULARITIES = ((8, 16, 32), (16, 32, 64))
 
 
 @dataclass(frozen=True)
@@ -29,28 +32,28 @@ class Candidates:
     ----------
     taggings
         Ways of tagging the training queries; may be empty (no tags).
-    temperatures, betas, l2s
-        Label temperature (reward units), sample share, L2 weight.
+    settings
+        The settings; their `tagging` is a position in `taggings`.
+    usual
+        Those of them that are there without --tune.
     """
 
     taggings: Sequence[Tags]
-    temperatures: Sequence[float]
-    betas: Sequence[float]
-    l2s: Sequence[float]
+    settings: Sequence[Setting]
+    usual: Sequence[Setting] = ()
 
-    def paths(self) -> list[list[Setting]]:
-        """List settings that differ in L2 alone, strongest first, so that each starts the next."""
-        taggings: list[int | None] = list(range(len(self.taggings))) or [None]
-        betas = self.betas if self.taggings else (1.0,)
-        descending = sorted(self.l2s, reverse=True)
-        return [
-            [Setting(tagging, temperature, beta, l2) for l2 in descending]
-            for tagging, temperature, beta in product(taggings, self.temperatures, betas)
-        ]
+    def tags_of(self, tagging: int | None) -> Tags | None:
+        """Tags of the training queries by their position."""
+        return None if tagging is None else self.taggings[tagging]
 
-    def tags_of(self, setting: Setting) -> Tags | None:
-        """Tags of the training queries under a setting."""
-        return None if setting.tagging is None else self.taggings[setting.tagging]
+    def simplicity(self, setting: Setting) -> tuple[float, ...]:
+        """Sort key, least for the simplest: no domains, no tags, then tags of many queries.
+
+        Then the highest temperature, the largest L2, the most tag share.
+        """
+        tags = self.tags_of(setting.tagging)
+        support = np.inf if tags is None else float(np.median(tags.assignment.support()))
+        return (setting.domains, -support, -setting.temperature, -setting.l2, setting.beta)
 
 
 def candidates_for(
@@ -58,38 +61,57 @@ def candidates_for(
     embeddings: NDArray[np.float32],
     recipe: Recipe,
     tagging: str | None = None,
+    *,
+    domains: bool = False,
 ) -> Candidates:
-    """Build the grid that the recipe leaves open on these training rows.
+    """Build what the recipe leaves open on these training rows.
 
     Parameters
     ----------
     tagging
         Name of the one tagging to take of those that `recipe.tags` gives; None takes any.
+    domains
+        Whether there are subsets to tell apart: each setting is then tried with and without.
 
     Raises
     ------
     DataError
         Tags are asked for that the table does not have.
     """
-    taggings: list[Tags | None] = []
+    found: list[Tags | None] = []
     if recipe.tags == "given" and train.tags is None:
         raise DataError("--tags given: the table has no column 'tags'")
     if recipe.tags in ("best", "given") and train.tags is not None:
-        taggings.append(given_tags(embeddings, train.tags))
-    if recipe.tags == "given" and taggings == [None]:
+        found.append(given_tags(embeddings, train.tags))
+    if recipe.tags == "given" and found == [None]:
         raise DataError("--tags given: no tag is carried by enough training queries (10)")
     if recipe.tags in ("best", "auto"):
-        taggings += cluster_tags(embeddings, GRANULARITIES, recipe.seed)
+        sizes = TUNED_GRANULARITIES if recipe.tune else GRANULARITIES
+        found += cluster_tags(embeddings, sizes, recipe.seed)
+    taggings = [tags for tags in found if tags and tagging in (None, tags.name)]
     spread = reward_spread(train.rewards)
-    temperatures = [t * spread for t in TEMPERATURES]
-    if recipe.temperature is not None or recipe.labels == "hard":  # which do not depend on it
-        temperatures = [recipe.temperature or spread]
-    return Candidates(
-        taggings=[tags for tags in taggings if tags and tagging in (None, tags.name)],
-        temperatures=temperatures,
-        betas=BETAS if recipe.beta is None else (recipe.beta,),
-        l2s=L2S if recipe.l2 is None else (recipe.l2,),
-    )
+
+    def settings(places: Sequence[int | None], open_ones: Sequence[Fixed]) -> list[Setting]:
+        settings = (
+            Setting(
+                place,
+                (spread if recipe.labels == "hard" else temperature * spread)
+                if recipe.temperature is None
+                else recipe.temperature,
+                1.0 if place is None else beta if recipe.beta is None else recipe.beta,
+                l2 if recipe.l2 is None else recipe.l2,
+                domains=known,
+            )
+            for place in places
+            for known in ((False, True) if domains and taggings else (False,))
+            for temperature, beta, l2 in open_ones
+        )
+        return list(dict.fromkeys(settings))
+
+    places: list[int | None] = list(range(len(taggings))) or [None]
+    few = places[: len(places) - (recipe.tune and len(taggings) > 1)]  # without the finer clusters
+    usual = settings(few, SETTINGS)
+    return Candidates(taggings, settings(places, GRID) if recipe.tune else usual, usual)
 
 
 def reward_spread(rewards: NDArray[np.floating]) -> float:

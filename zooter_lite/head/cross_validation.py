@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from zooter_lite.head.candidates import Candidates
 from zooter_lite.head.distil import MAX_ITERATIONS
 from zooter_lite.head.domains import Domains
-from zooter_lite.head.fit_setting import Setting, fit_path, logits_of
+from zooter_lite.head.fit_setting import Setting, fit_settings, logits_of
+from zooter_lite.labels.completion import learn_completion
 from zooter_lite.recipe import Recipe
 
 Array = NDArray[np.floating]
@@ -27,10 +28,10 @@ class Score:
     Attributes
     ----------
     mean
-        Mean reward of the expert chosen out of fold, over the rows that observed it.
+        Mean reward of the expert chosen out of fold; rewards that were not observed count as
+        the rows of the other folds fill them in.
     gap, gap_se
-        How far the best setting is ahead, in the mean over the rows that observed the choices
-        of both, and the standard error of that difference.
+        How far the best setting is ahead, and the standard error of that difference.
     """
 
     setting: Setting
@@ -47,15 +48,20 @@ class Selection:
     ----------
     chosen, scores
         The chosen setting, and every score, the best first.
-    logits
-        (n_queries, n_experts) out of fold; NaN in the rows of folds that are not judged.
+    usual
+        The setting that would be chosen without --tune, `gap` and `gap_se` against the chosen.
+    logits, rewards
+        (n_queries, n_experts) out of fold, by the fits that were scored, and the rewards that
+        scored them; NaN in the rows of folds that are not judged.
     folds
         (n_queries,) number of each query's fold.
     """
 
     chosen: Setting
     scores: list[Score]
+    usual: Score
     logits: Array
+    rewards: Array
     folds: NDArray[np.int64]
 
 
@@ -67,80 +73,91 @@ def fold_ids(n_rows: int, folds: int, seed: int) -> NDArray[np.int64]:
 def cross_validate(
     embeddings: Array,
     rewards: Array,
+    subsets: Sequence[str],
     folds: NDArray[np.int64],
     candidates: Candidates,
     domains: Domains | None,
     recipe: Recipe,
     *,
+    propensities: NDArray[np.float64] | None = None,
     judged: int | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Selection:
     """Choose the setting by the mean reward of the expert chosen out of fold.
 
     Among the settings whose gap to the best is within one standard error of the
-    paired difference, the smoothest wins: fewest tags, then highest temperature, then
-    largest L2, then most tag share. Labels, tag means and tables of a fold are
-    made from its training rows alone; tags themselves do not look at rewards. Rewards that
-    were not observed are left out as in an evaluation: two settings are compared on the rows
-    that observed the choices of both.
+    paired difference, the simplest wins (`Candidates.simplicity`). What is learned from
+    rewards, and the centroids of the tags, are made from a fold's training rows alone.
 
     Parameters
     ----------
     embeddings, rewards
         (n_queries, dim) and (n_queries, n_experts) float64, NaN where not observed.
+    subsets
+        Name of each query's subset.
     folds
         (n_queries,) number of each query's fold; equal queries must share theirs.
     domains
-        Of the queries, for the prior head; None does without.
+        Of the queries, for the settings with them.
+    propensities
+        As for `learn_completion`.
     judged
         The one fold whose rows are held out and count, where the others would flatter; None
         takes every fold.
     progress
-        Called with 1 for each path of each fold.
+        Called with 1 for each setting of each fold.
     """
     from joblib import Parallel, delayed
 
     numbers = np.unique(folds).tolist() if judged is None else [judged]
+    taggings = list(dict.fromkeys(setting.tagging for setting in candidates.settings))
+    names = np.asarray(subsets, dtype=object)
     missed: list[float] = []
 
-    def out_of_fold(path: list[Setting], fold: int) -> list[Array]:
-        """Logits (n, n_experts) of the fold's rows for each setting."""
+    def job(tagging: int | None, fold: int) -> tuple[dict[Setting, Array], Array]:
+        """Logits of the fold's rows (n, n_experts) for each setting, and their rewards."""
         inside, rows = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        tags = candidates.tags_of(path[0])
-        own, held = (
+        known, held = rewards[inside], rewards[rows]
+        chances = None if propensities is None else propensities[inside]
+        learned = learn_completion(known, embeddings[inside], names[inside], chances)
+        if learned is not None:
+            known = learned.fill(known, embeddings[inside], names[inside])
+            held = learned.fill(held, embeddings[rows], names[rows])
+        tags = candidates.tags_of(tagging)
+        tags = None if tags is None else tags.centred_on(embeddings, inside)
+        own, apart = (
             (None if tags is None else tags.take(part), domains and domains.take(part))
             for part in (inside, rows)
         )
-        heads = fit_path(
-            *(embeddings[inside], rewards[inside], *own, path, recipe), missed=missed.append
+        settings = [setting for setting in candidates.settings if setting.tagging == tagging]
+        heads = fit_settings(
+            *(embeddings[inside], known, *own, settings, recipe),
+            missed=missed.append,
+            done=progress,
         )
-        return [logits_of(head, embeddings[rows], *held) for head in heads]
+        logits = [logits_of(head, embeddings[rows], *apart) for head in heads]
+        return dict(zip(settings, logits, strict=True)), held
 
-    def job(path: list[Setting], fold: int) -> list[Array]:
-        rows = folds == fold
-        earned = [reward_of_choice(values, rewards[rows]) for values in out_of_fold(path, fold)]
-        progress(1)
-        return earned
-
-    tasks = [(path, fold) for path in candidates.paths() for fold in numbers]
+    tasks = [(tagging, fold) for tagging in taggings for fold in numbers]
     results = Parallel(n_jobs=recipe.jobs, prefer="threads")(delayed(job)(*t) for t in tasks)
-    earned = {s: np.empty(len(rewards)) for path in candidates.paths() for s in path}
-    for (path, fold), values in zip(tasks, results, strict=True):
-        for setting, value in zip(path, values, strict=True):
-            earned[setting][folds == fold] = value
+    logits = {s: np.full(rewards.shape, np.nan) for s in candidates.settings}
+    judging = np.full(rewards.shape, np.nan)
+    for (_, fold), (found, held) in zip(tasks, results, strict=True):
+        judging[folds == fold] = held
+        for setting, values in found.items():
+            logits[setting][folds == fold] = values
     counted = np.isin(folds, numbers)
-    scores = scores_of({setting: values[counted] for setting, values in earned.items()})
-    chosen = smoothest(scores, candidates)
+    earned = {s: reward_of_choice(own[counted], judging[counted]) for s, own in logits.items()}
+    scores = scores_of(earned)
     if missed:
-        n_fits = len(numbers) * len(scores)
         log.warning(
             "%d of %d fits of the cross-validation did not converge in %d steps",
-            *(len(missed), n_fits, MAX_ITERATIONS),
+            *(len(missed), len(numbers) * len(scores), MAX_ITERATIONS),
         )
-    logits = np.full(rewards.shape, np.nan)
-    for fold in numbers:
-        (logits[folds == fold],) = out_of_fold([chosen], fold)
-    return Selection(chosen, scores, logits, folds)
+    chosen = simplest(scores, candidates)
+    usual = simplest(scores_of({s: earned[s] for s in candidates.usual}), candidates)
+    against = score_of(usual, earned[usual], earned[chosen])
+    return Selection(chosen, scores, against, logits[chosen], judging, folds)
 
 
 def reward_of_choice(logits: Array, rewards: Array) -> Array:
@@ -149,37 +166,20 @@ def reward_of_choice(logits: Array, rewards: Array) -> Array:
 
 
 def scores_of(earned: Mapping[Setting, Array]) -> list[Score]:
-    """Compare settings by the rewards (n,) that they earned, NaN where not observed.
-
-    The best is found by one duel after the other, each over the rows that both observed: a
-    setting that is ahead of every other always wins. Where nothing is missing that is the one
-    with the highest mean.
-    """
-    best = max(earned, key=lambda setting: int((~np.isnan(earned[setting])).sum()))
-    for setting, values in earned.items():
-        if _mean(values - earned[best]) > 0:
-            best = setting
-    scores = []
-    for setting, values in earned.items():
-        gaps = earned[best] - values
-        gaps = gaps[~np.isnan(gaps)]
-        error = float(gaps.std() / np.sqrt(len(gaps))) if len(gaps) else float("nan")
-        scores.append(Score(setting, _mean(values), _mean(gaps), error))
-    return sorted(scores, key=lambda score: (score.setting != best, -score.mean))
+    """Compare settings by the rewards (n,) that they earned; the best first."""
+    best = max(earned.values(), key=lambda values: float(values.mean()))
+    scores = [score_of(setting, values, best) for setting, values in earned.items()]
+    return sorted(scores, key=lambda score: -score.mean)
 
 
-def smoothest(scores: list[Score], candidates: Candidates) -> Setting:
-    """Return the smoothest setting within one standard error of the best."""
+def score_of(setting: Setting, earned: Array, best: Array) -> Score:
+    """Compare what a setting earned (n,) with the best."""
+    gaps = best - earned
+    error = float(gaps.std() / np.sqrt(len(gaps)))
+    return Score(setting, float(earned.mean()), float(gaps.mean()), error)
 
-    def roughness(setting: Setting) -> tuple[float, ...]:
-        tags = candidates.tags_of(setting)
-        n_tags = 0 if tags is None else tags.n_tags
-        return (n_tags, -setting.temperature, -setting.l2, setting.beta)
 
+def simplest(scores: list[Score], candidates: Candidates) -> Setting:
+    """Return the simplest setting within one standard error of the best."""
     near = [score.setting for score in scores if score.gap <= score.gap_se]
-    return min(near or [scores[0].setting], key=roughness)
-
-
-def _mean(values: Array) -> float:
-    observed = values[~np.isnan(values)]
-    return float(observed.mean()) if len(observed) else float("nan")
+    return min(near, key=candidates.simplicity)

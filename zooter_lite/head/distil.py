@@ -60,7 +60,7 @@ def distil(
     embeddings
         (n_queries, dim) unit vectors.
     labels
-        (n_queries, n_experts), NaN where not observed.
+        (n_queries, n_experts); rows sum to 1.
     l2
         Weight of half the squared norm of the weights (not of the biases).
     recipe
@@ -125,21 +125,16 @@ def kl_divergence(logits: torch.Tensor, labels: torch.Tensor, kl: Direction) -> 
     logits
         (n, n_experts).
     labels
-        (n, n_experts), NaN where the expert was not observed: the softmax then runs
-        over the observed experts only.
+        (n, n_experts); rows sum to 1.
     kl
         "label-router" is KL(label || router), the cross-entropy; "router-label" is
         KL(router || label), as the paper writes it.
     """
-    observed = ~torch.isnan(labels)
-    log_router = torch.log_softmax(logits.masked_fill(~observed, -torch.inf), dim=1)
-    log_router = log_router.masked_fill(~observed, 0.0)
-    label = labels.masked_fill(~observed, 0.0)
+    log_router = torch.log_softmax(logits, dim=1)
     if kl == "label-router":
-        terms = torch.xlogy(label, label) - label * log_router
+        terms = torch.xlogy(labels, labels) - labels * log_router
     else:
-        router = log_router.exp().masked_fill(~observed, 0.0)
-        terms = router * (log_router - label.clamp_min(_FLOOR).log())
+        terms = log_router.exp() * (log_router - labels.clamp_min(_FLOOR).log())
     return terms.sum(dim=1).mean()
 
 

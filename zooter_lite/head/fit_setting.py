@@ -36,69 +36,82 @@ class Setting:
         Position among the candidates' taggings, or None.
     temperature, beta, l2
         Label temperature (reward units), sample share of the label, L2 weight.
+    domains
+        Whether the head tells the table's subsets apart.
     """
 
     tagging: int | None
     temperature: float
     beta: float
     l2: float
+    domains: bool = False
 
 
-def fit_path(
+def fit_settings(
     embeddings: Matrix,
     rewards: Array,
     tags: Tags | None,
     domains: Domains | None,
-    path: Sequence[Setting],
+    settings: Sequence[Setting],
     recipe: Recipe,
     *,
     start: Head | None = None,
     jobs: int = 1,
     passed: Callable[[int], object] = lambda _: None,
     missed: Callable[[float], object] = warn_of_gradient,
+    done: Callable[[int], object] = lambda _: None,
 ) -> list[Head]:
-    """Fit the head of each setting of a path; they differ in L2 alone, and one starts the next.
+    """Fit the head of each setting over the same tags; each starts the next.
 
     Parameters
     ----------
     embeddings
         (n_queries, dim) unit vectors.
     rewards
-        (n_queries, n_experts), NaN where not observed.
+        (n_queries, n_experts), none missing.
     tags, domains
-        Of exactly these queries, or None.
+        Of exactly these queries, or None; domains are for the settings that have them.
     recipe
         Its head, labels, direction of the divergence and seed.
     start
         A head that starts the first.
     jobs, passed, missed
         As for `distil`.
+    done
+        Called with 1 after each setting.
     """
-    first = path[0]
-    labels = soft_labels(
-        rewards,
-        None if tags is None else tags.assignment,
-        first.temperature,
-        first.beta,
-        hard=recipe.labels == "hard",
-        dtype=embeddings.dtype,
-        jobs=jobs,
-    )
-    prior = domain = offset = None
-    if tags is not None and recipe.head == "prior":
-        prior = tag_prior(rewards, tags, first.temperature)
-        if domains is not None:
-            domain = domain_prior(embeddings, rewards, tags, domains, first.temperature, jobs)
-        offset = offset_of(prior, domain, embeddings, tags, domains, jobs)
+    made: dict[tuple[float, float], Any] = {}
+    priors: dict[tuple[float, bool], Any] = {}
     heads = []
-    for setting in path:
+    for setting in settings:
+        temperature, key = setting.temperature, (setting.temperature, setting.beta)
+        if key not in made:
+            made[key] = soft_labels(
+                rewards,
+                None if tags is None else tags.assignment,
+                *key,
+                hard=recipe.labels == "hard",
+                dtype=embeddings.dtype,
+                jobs=jobs,
+            )
+        prior = domain = offset = None
+        if tags is not None and recipe.head == "prior":
+            own, place = domains if setting.domains else None, (temperature, setting.domains)
+            if place not in priors:
+                prior = tag_prior(rewards, tags, temperature)
+                if own is not None:
+                    domain = domain_prior(embeddings, rewards, tags, own, temperature, jobs)
+                offset = offset_of(prior, domain, embeddings, tags, own, jobs)
+                priors[place] = prior, domain, offset
+            prior, domain, offset = priors[place]
         start = distil(
-            *(embeddings, labels, setting.l2, recipe, offset, start),
+            *(embeddings, made[key], setting.l2, recipe, offset, start),
             jobs=jobs,
             passed=passed,
             missed=missed,
         )
         heads.append(replace(start, prior=prior, domain=domain))
+        done(1)
     return heads
 
 
@@ -111,8 +124,8 @@ def fit_setting(
     recipe: Recipe,
     **options: Any,
 ) -> Head:
-    """Fit one head, as `fit_path` does, with its options."""
-    return fit_path(embeddings, rewards, tags, domains, [setting], recipe, **options)[0]
+    """Fit one head, as `fit_settings` does, with its options."""
+    return fit_settings(embeddings, rewards, tags, domains, [setting], recipe, **options)[0]
 
 
 def logits_of(head: Head, embeddings: Array, tags: Tags | None, domains: Domains | None) -> Array:
@@ -125,9 +138,10 @@ def logits_of(head: Head, embeddings: Array, tags: Tags | None, domains: Domains
     embeddings
         (n_queries, dim) unit vectors, float64.
     tags, domains
-        Of exactly these queries, as the head was fitted with; None where it was without.
+        Of exactly these queries; None where the head was fitted without.
     """
     logits = replace(head, prior=None, domain=None).logits(embeddings)
     if head.prior is not None and tags is not None:
-        logits = logits + offset_of(head.prior, head.domain, embeddings, tags, domains)
+        own = domains if head.domain is not None else None
+        logits = logits + offset_of(head.prior, head.domain, embeddings, tags, own)
     return np.asarray(logits)

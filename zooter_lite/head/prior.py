@@ -19,12 +19,7 @@ DOUBTED = (0.1, 0.2, 0.3)  # quantiles of training nearness where trust is 0.1, 
 
 
 def tag_prior(rewards: Array, tags: Tags, temperature: float) -> TagPrior:
-    """Label of each tag: softmax of its mean rewards, shrunk by support.
-
-    Of mean rewards and not, as in smoothing, the mean of labels: a label says how an
-    expert did beside the others observed on the same query, so labels over different
-    experts do not average.
-    """
+    """Label of each tag: softmax of its mean rewards (of all experts), shrunk by support."""
     means = shrunk_tag_means(rewards, tags.assignment, SHRINKAGE)
     return TagPrior(tags.centroids, _as_labels(means, temperature))
 
@@ -45,7 +40,7 @@ def domain_prior(
     Parameters
     ----------
     embeddings, rewards
-        (n_queries, dim) and (n_queries, n_experts), NaN where not observed.
+        (n_queries, dim) and (n_queries, n_experts), none missing.
     tags, domains
         Of exactly these queries.
     temperature

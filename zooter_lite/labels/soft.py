@@ -72,17 +72,17 @@ class TagAssignment:
         """(n_tags,) number of queries that carry each tag."""
         return np.bincount(self.tags, minlength=len(self.names)).astype(np.int64)
 
-    def sum_by_tag(self, values: Array) -> Array:
+    def sum_by_tag(self, values: NDArray[np.floating]) -> Array:
         """Sum `values` (n_queries, k) over the queries of each tag: (n_tags, k)."""
-        return _sum_groups(values, self.rows, self.tags, len(self.names))
+        return sum_groups(values, self.rows, self.tags, len(self.names))
 
-    def sum_by_query(self, values: Array) -> Array:
+    def sum_by_query(self, values: NDArray[np.floating]) -> Array:
         """Sum `values` (n_tags, k) over the tags of each query: (n_queries, k)."""
-        return _sum_groups(values, self.tags, self.rows, self.n_queries)
+        return sum_groups(values, self.tags, self.rows, self.n_queries)
 
 
-def _sum_groups(
-    values: Array, rows: NDArray[np.int64], groups: NDArray[np.int64], n_groups: int
+def sum_groups(
+    values: NDArray[np.floating], rows: NDArray[np.int64], groups: NDArray[np.int64], n_groups: int
 ) -> Array:
     """Sum rows of `values` by group, one column at a time: `values[rows]` may be large."""
     sums = np.zeros((n_groups, values.shape[1]))  # bincount of nothing would be whole numbers
@@ -124,50 +124,30 @@ def harden(rewards: NDArray[np.floating]) -> Array:
     return np.where(np.isnan(rewards), np.nan, label)
 
 
-def label_sums(labels: Array, tags: TagAssignment) -> tuple[Array, Array]:
-    """(n_tags, n_experts) sum of each tag's labels, and the number of labels in it.
-
-    A label over one expert is 1 whatever its reward, so it is left out.
-    """
-    observed = ~np.isnan(labels)
-    telling = observed & (observed.sum(axis=1, keepdims=True) > 1)
-    total = tags.sum_by_tag(np.where(telling, labels, 0.0))
-    return total, tags.sum_by_tag(telling.astype(np.float64))
-
-
-def smooth(labels: Array, tags: TagAssignment, sums: tuple[Array, Array], beta: float) -> Array:
+def smooth(labels: Array, tags: TagAssignment, means: Array, beta: float) -> Array:
     """Mix each query's label with the mean label of its tags.
 
     s* = beta * s + (1 - beta) * mean over the query's tags of the tag's mean label
     (the paper's tag-based label enhancement). beta = 1 keeps the sample labels. A
-    query without tags keeps its own. Where experts are missing, a query's tag label is
-    rescaled to sum to 1 over the experts it observed.
+    query without tags keeps its own.
 
     Parameters
     ----------
     labels
-        (n_queries, n_experts) from `normalise` or `harden`, NaN where not observed.
+        (n_queries, n_experts) from `normalise` or `harden`.
     tags
         The tags of the same queries.
-    sums
-        As `label_sums` gives them, of exactly the queries that may be learned from: a fold
-        that sums over its training rows leaks nothing.
+    means
+        (n_tags, n_experts) mean label of each tag, over exactly the queries that may be
+        learned from: a fold that averages over its training rows leaks nothing.
     beta
         Share of the sample label, in [0, 1].
-
-    Returns
-    -------
-    (n_queries, n_experts) float64, NaN where `labels` is.
     """
     if not 0 <= beta <= 1:
         raise ValueError(f"beta must lie in [0, 1], not {beta}")
-    total, count = sums
-    means = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
-    observed = ~np.isnan(labels)
-    tag_label = np.where(observed, tags.sum_by_query(means), 0.0)
-    mass = tag_label.sum(axis=1, keepdims=True)
-    mixed = beta * labels + (1 - beta) * (tag_label / np.where(mass, mass, 1))
-    return np.where(observed, np.where(mass > 0, mixed, labels), np.nan)
+    count = np.bincount(tags.rows, minlength=tags.n_queries)[:, None]
+    tag_label = tags.sum_by_query(means) / count.clip(1)
+    return np.where(count > 0, beta * labels + (1 - beta) * tag_label, labels)
 
 
 def soft_labels(
@@ -187,7 +167,7 @@ def soft_labels(
     Parameters
     ----------
     rewards
-        (n_queries, n_experts), NaN where not observed.
+        (n_queries, n_experts), none missing (`labels/completion.py` fills them in).
     tags
         Of exactly these queries, in ascending order of their rows; None smooths nothing.
     temperature, beta
@@ -201,7 +181,7 @@ def soft_labels(
 
     Returns
     -------
-    (n_queries, n_experts) of `dtype`, NaN where not observed.
+    (n_queries, n_experts) of `dtype`; rows sum to 1.
     """
 
     def own(rows: slice) -> Array:
@@ -209,22 +189,20 @@ def soft_labels(
         return harden(values) if hard else normalise(values, temperature)
 
     assignment = tags if beta < 1 else None
-    total, count = np.zeros(()), np.zeros(())
+    means = np.zeros(())
     if assignment is not None:
         within = assignment.between
-
-        def sums(rows: slice) -> tuple[Array, Array]:
-            return label_sums(own(rows), within(rows.start, rows.stop))
-
-        for one_total, one_count in in_blocks(sums, len(rewards), jobs):
-            total, count = total + one_total, count + one_count
+        parts = in_blocks(
+            lambda rows: within(rows.start, rows.stop).sum_by_tag(own(rows)), len(rewards), jobs
+        )
+        means = sum(parts, np.zeros(())) / assignment.support()[:, None].clip(1)
     labels = np.empty(rewards.shape, dtype=dtype)
 
     def fill(rows: slice) -> None:
         values = own(rows)
         if assignment is not None:
             tagged = assignment.between(rows.start, rows.stop)
-            values = smooth(values, tagged, (total, count), beta)
+            values = smooth(values, tagged, means, beta)
         labels[rows] = values
 
     for_blocks(fill, len(rewards), jobs)
@@ -240,7 +218,7 @@ def shrunk_tag_means(values: NDArray[np.floating], tags: TagAssignment, strength
     Parameters
     ----------
     values
-        (n_queries, n_experts), rewards or labels, NaN where not observed.
+        (n_queries, n_experts), rewards or labels.
     tags
         The tags of the same queries.
     strength
@@ -248,10 +226,8 @@ def shrunk_tag_means(values: NDArray[np.floating], tags: TagAssignment, strength
 
     Returns
     -------
-    (n_tags, n_experts) float64; 0 for an expert that was never observed.
+    (n_tags, n_experts) float64.
     """
-    observed = ~np.isnan(values)
-    overall = np.nansum(values, axis=0, dtype=np.float64) / observed.sum(axis=0).clip(1)
-    total = tags.sum_by_tag(np.where(observed, values, 0.0))
-    count = tags.sum_by_tag(observed.astype(np.float64))
-    return np.asarray((total + strength * overall) / (count + strength))
+    overall = values.mean(axis=0, dtype=np.float64)
+    total = tags.sum_by_tag(values)
+    return np.asarray((total + strength * overall) / (tags.support()[:, None] + strength))

@@ -100,6 +100,24 @@ def numbers(name: str, cells: Column, where: Where) -> NDArray[np.float64]:
     return values
 
 
+def propensities(columns: Columns, rewards: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(n_queries,) chances of the choices, NaN where unknown or beside several rewards.
+
+    Raises
+    ------
+    DataError
+        A cell is no number from above 0 to 1.
+    """
+    values = numbers("propensity", columns.cells["propensity"], columns.where)
+    wrong = np.flatnonzero((values <= 0) | (values > 1)).tolist()
+    if wrong:
+        raise DataError(
+            f"{columns.where(wrong[0])}, column 'propensity': {values[wrong[0]]:g}; expected the "
+            "chance of the choice, above 0 and at most 1"
+        )
+    return np.where((~np.isnan(rewards)).sum(axis=1) == 1, values, np.nan)
+
+
 def _number(cell: object) -> float:
     """Return the cell's value, NaN for an empty cell; raise ValueError for what is no number."""
     if cell is None or cell == "":

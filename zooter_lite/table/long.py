@@ -13,7 +13,7 @@ MODEL = ("model", "model_name", "expert", "llm")  # as other tools name the colu
 REWARD = ("performance", "reward", "score", "quality")
 COST = ("cost", "total_cost")
 RESPONSE = ("response", "output")
-_OF_QUERY = ("query_id", "query", "subset", "split", "tags")
+_OF_QUERY = ("query_id", "query", "subset", "split", "tags", "propensity")
 NAMES = frozenset((*MODEL, *REWARD, *COST, *RESPONSE))
 
 

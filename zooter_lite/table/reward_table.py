@@ -22,9 +22,10 @@ from zooter_lite.table.storage import read_columns, write_columns
 
 FloatArray = NDArray[np.float32]
 
-_PLAIN = ("query_id", "query", "subset", "split", "tags")
+_PLAIN = ("query_id", "query", "subset", "split", "tags", "propensity")
 _BY_ROW = (
-    "queries", "rewards", "subsets", "splits", "tags", "costs", "responses", "query_ids"
+    "queries", "rewards", "subsets", "splits", "tags", "costs", "responses", "query_ids",
+    "propensities",
 )  # fmt: skip
 _PREFIXES = ("reward:", "cost:", "response:", "score:")
 
@@ -56,6 +57,10 @@ class RewardTable:
     scores
         (n_queries, n_experts) float64 scores of each scorer by its name, NaN where there is
         none: what `score` found with several scorers, beside the rewards it made of them.
+    propensities
+        (n_queries,) chance, in (0, 1], with which the only expert observed for a query was
+        chosen, as a log of routed prompts has it; NaN where unknown or where a query has
+        several rewards. None where the file has no column "propensity".
     """
 
     queries: Sequence[str]
@@ -68,6 +73,7 @@ class RewardTable:
     responses: list[list[str | None]] | None
     query_ids: list[str]
     scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    propensities: NDArray[np.float64] | None = None
 
     @classmethod
     def read(
@@ -242,6 +248,7 @@ def write_table(table: RewardTable, path: str) -> None:
         "subset": table.subsets,
         "split": table.splits,
         "tags": table.tags,
+        "propensity": table.propensities,
     }
     groups: dict[str, Any] = {
         "reward": table.rewards,
@@ -294,4 +301,5 @@ def build_table(columns: Columns) -> RewardTable:
         responses=cells.responses_of(columns, experts),
         query_ids=cells.row_ids(columns, queries, str),
         scores=cells.scores_of(columns, experts),
+        propensities=cells.propensities(columns, rewards) if "propensity" in read else None,
     )

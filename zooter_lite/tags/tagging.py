@@ -54,6 +54,11 @@ class Tags:
         near = None if self.near is None else self.near[rows]
         return Tags(self.name, self.assignment.take(rows), self.centroids, near)
 
+    def centred_on(self, embeddings: NDArray[np.floating], rows: NDArray[np.int64]) -> Tags:
+        """Return the same tags with the centroids of these rows alone, (n_queries, dim) given."""
+        centroids = _centroids(self.assignment.take(rows), embeddings[rows])
+        return Tags(self.name, self.assignment, centroids, embeddings @ centroids.T)
+
     def nearness(self, embeddings: Matrix, rows: slice) -> NDArray[np.float64]:
         """(n, n_tags) cosine similarity of some of the queries (embeddings of all of them)."""
         if self.near is not None:
@@ -200,8 +205,12 @@ def _fill_from_neighbours(
 
 
 def _tags(name: str, embeddings: FloatArray, lists: list[list[str]]) -> Tags:
-    assignment = TagAssignment.from_lists(lists)
-    inputs = embeddings.astype(np.float64)
-    totals = assignment.sum_by_tag(inputs)
-    centroids = totals / np.linalg.norm(totals, axis=1, keepdims=True).clip(1e-12)
+    assignment, inputs = TagAssignment.from_lists(lists), embeddings.astype(np.float64)
+    centroids = _centroids(assignment, inputs)
     return Tags(name, assignment, centroids, inputs @ centroids.T)
+
+
+def _centroids(assignment: TagAssignment, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(n_tags, dim) unit vectors; zero for a tag that no query carries."""
+    totals = assignment.sum_by_tag(embeddings)
+    return np.asarray(totals / np.linalg.norm(totals, axis=1, keepdims=True).clip(1e-12))

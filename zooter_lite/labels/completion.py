@@ -1,0 +1,202 @@
+"""Rewards that were not observed, filled in: what the expert would have earned there.
+
+Experts that were asked different queries cannot be compared by their mean rewards: one that
+was asked the easy ones looks good. A reward is taken apart into the level of its query (how
+much everybody earns there), the effect of its expert in the query's subset, and what a ridge
+regression on the embedding adds. The levels of a two-way fit cancel wherever a query has several
+rewards, so which queries an expert was asked does not matter as far as the levels tell. A
+complete table is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.labels.blocks import for_blocks
+from zooter_lite.labels.soft import sum_groups
+
+Array = NDArray[np.float64]
+Texts = Sequence[str] | NDArray[np.object_]
+
+STRENGTH = 20.0  # pseudo-count, in queries, of an expert's effect in a subset
+PENALTY = 20.0  # of the ridge, on unit embeddings
+DOUBT = 0.5  # standard errors of the effect by which a reward that nobody saw is put lower
+ROUNDS = 30  # of the two-way fit; each takes a query's level, then the experts' effects
+MOST_WEIGHT = 20.0  # of one observation, where the propensity of its choice is known
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What is needed to fill in a row.
+
+    Attributes
+    ----------
+    places
+        Number of each subset; the last row of `effects` is for any other.
+    effects, errors
+        (n_subsets + 1, n_experts) effect of each expert, beside the level of the query, and
+        its standard error.
+    weight
+        (n_experts, dim) of the ridge; zero for an expert that was observed everywhere.
+    levels
+        (n_subsets + 1,) mean level, for a query with a single reward, which cannot tell its
+        level from its expert's effect.
+    """
+
+    places: dict[str, int]
+    effects: Array
+    errors: Array
+    weight: Array
+    levels: Array
+
+    def fill(
+        self,
+        rewards: NDArray[np.floating],
+        embeddings: Any,
+        subsets: Texts,
+        *,
+        dtype: Any = np.float64,
+        jobs: int = 1,
+    ) -> NDArray[Any]:
+        """Return the rewards with every hole filled, (n_queries, n_experts) of `dtype`.
+
+        Parameters
+        ----------
+        rewards
+            (n_queries, n_experts), NaN where not observed; at least one observed per query.
+        embeddings
+            (n_queries, dim) unit vectors; read block by block.
+        subsets
+            Name of each query's subset.
+        jobs
+            Threads; -1 takes every core.
+        """
+        groups = _groups(self.places, subsets)
+        filled = np.empty(rewards.shape, dtype=dtype)
+
+        def work(rows: slice) -> None:
+            values, places = rewards[rows].astype(np.float64), groups[rows]
+            expected = self.effects[places]
+            expected = expected + embeddings[rows].astype(np.float64) @ self.weight.T
+            observed = ~np.isnan(values)
+            count = observed.sum(axis=1)
+            level = np.where(observed, values - expected, 0.0).sum(axis=1) / count.clip(1)
+            level = np.where(count > 1, level, self.levels[places])
+            guess = level[:, None] + expected - DOUBT * self.errors[places]
+            filled[rows] = np.where(observed, values, guess)
+
+        for_blocks(work, len(filled), jobs)
+        return filled
+
+
+def learn_completion(
+    rewards: NDArray[np.floating],
+    embeddings: NDArray[np.floating],
+    subsets: Texts,
+    propensities: Array | None = None,
+) -> Completion | None:
+    """Learn to fill in the rewards of these queries, and of others like them.
+
+    Parameters
+    ----------
+    rewards, embeddings
+        (n_queries, n_experts), NaN where not observed, and (n_queries, dim) unit vectors.
+    subsets
+        Name of each query's subset.
+    propensities
+        (n_queries,) chance with which a query's only observed expert was chosen; its
+        observation counts by the inverse, up to `MOST_WEIGHT`. NaN, or None: counts once.
+
+    Returns
+    -------
+    None where every reward was observed.
+    """
+    observed = ~np.isnan(rewards)
+    if observed.all():
+        return None
+    places = {name: place for place, name in enumerate(sorted(set(subsets)))}
+    groups, n_groups = _groups(places, subsets), len(places) + 1
+    values = np.where(observed, rewards, 0.0).astype(np.float64)
+    several = observed & (observed.sum(axis=1, keepdims=True) > 1)
+    effects = np.zeros((n_groups, rewards.shape[1]))
+    for _ in range(ROUNDS):
+        level = _levels(values, observed, several, groups, effects)
+        effects, _ = _effects(values - level[:, None], several.astype(np.float64), groups, n_groups)
+        effects -= effects.mean(axis=1, keepdims=True)
+    level = _levels(values, observed, several, groups, effects)
+    weights = observed.astype(np.float64)
+    if propensities is not None:
+        weights *= np.nan_to_num(1 / propensities, nan=1.0).clip(1.0, MOST_WEIGHT)[:, None]
+    effects, counts = _effects(values - level[:, None], weights, groups, n_groups)
+    rest = values - level[:, None] - effects[groups]
+    total = observed.sum(axis=0)
+    variance = np.where(observed, rest**2, 0.0).sum(axis=0) / total.clip(1)
+    shrunk = STRENGTH / (counts + STRENGTH)
+    errors = np.sqrt(variance * (1 / (counts + STRENGTH) + shrunk**2 / total.clip(1)))
+    weight = np.zeros((rewards.shape[1], embeddings.shape[1]))
+    inputs = embeddings.astype(np.float64)
+    for expert in np.flatnonzero(~observed.all(axis=0)).tolist():
+        rows = observed[:, expert]
+        weighted = inputs[rows] * weights[rows, expert, None]
+        gram = inputs[rows].T @ weighted + PENALTY * np.eye(inputs.shape[1])
+        weight[expert] = np.linalg.solve(gram, weighted.T @ rest[rows, expert])
+    known = np.asarray(several.any(axis=1))
+    levels = _mean_by(groups, level, known, n_groups)
+    return Completion(places, effects, errors, weight, levels)
+
+
+def completed(
+    rewards: NDArray[np.floating],
+    embeddings: NDArray[np.floating],
+    subsets: Texts,
+    propensities: Array | None = None,
+) -> NDArray[np.floating]:
+    """Return the rewards with every hole filled by what the same rows teach."""
+    learned = learn_completion(rewards, embeddings, subsets, propensities)
+    return rewards if learned is None else learned.fill(rewards, embeddings, subsets)
+
+
+def _groups(places: dict[str, int], subsets: Texts) -> NDArray[np.int64]:
+    """(n,) number of each query's subset; of one without a number, the last."""
+    numbers = (places.get(name, len(places)) for name in subsets)
+    return np.fromiter(numbers, dtype=np.int64, count=len(subsets))
+
+
+def _levels(
+    values: Array,
+    observed: NDArray[np.bool_],
+    several: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    effects: Array,
+) -> Array:
+    """(n,) level of each query: mean of reward minus effect; of a single reward, its subset's."""
+    beside = np.where(observed, values - effects[groups], 0.0)
+    level = beside.sum(axis=1) / observed.sum(axis=1).clip(1)
+    known = np.asarray(several.any(axis=1))
+    return np.where(known, level, _mean_by(groups, level, known, len(effects))[groups])
+
+
+def _mean_by(
+    groups: NDArray[np.int64], values: Array, known: NDArray[np.bool_], n_groups: int
+) -> Array:
+    """(n_groups,) mean of the known values of each group; that of all where it has none."""
+    total = np.bincount(groups[known], weights=values[known], minlength=n_groups)
+    count = np.bincount(groups[known], minlength=n_groups)
+    overall = float(values[known].mean()) if known.any() else 0.0
+    return np.asarray(np.where(count > 0, total / count.clip(1), overall))
+
+
+def _effects(
+    beside: Array, weights: Array, groups: NDArray[np.int64], n_groups: int
+) -> tuple[Array, Array]:
+    """(n_groups, n_experts) mean of `beside` by subset, shrunk to that of all, and its weight."""
+    rows = np.arange(len(beside))
+    total = sum_groups(beside * weights, rows, groups, n_groups)
+    count = sum_groups(weights, rows, groups, n_groups)
+    overall = total.sum(axis=0) / count.sum(axis=0).clip(1e-12)
+    return (total + STRENGTH * overall) / (count + STRENGTH), count
