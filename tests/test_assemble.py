@@ -149,8 +149,16 @@ def test_int8_is_compared_on_other_queries_than_it_is_calibrated_on(
         compared.append(list(queries))
         return graph_probs(graph, encoder, queries, progress)
 
+    embed = Encoder.embed
+
+    def embedding(own: Encoder, queries: Sequence[str], *rest: Any) -> Any:
+        if own.graph != encoder.graph:
+            compared.append(list(queries))
+        return embed(own, queries, *rest)
+
     monkeypatch.setattr(assemble, "int8_encoder", calibrating)
     monkeypatch.setattr(assemble, "graph_probs", comparing)
+    monkeypatch.setattr(Encoder, "embed", embedding)
     train = rows(n)
     steps: list[int] = []
     export_graphs(encoder, HEAD, train, BOTH, folder / "cache", steps.append)

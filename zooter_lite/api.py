@@ -80,7 +80,6 @@ def fit_router(
     check_replaceable(folder)
     with needs("fit", "fitting a router"):
         from zooter_lite.encode.load import load_encoder
-        from zooter_lite.finetune.finetune import finetune
         from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
@@ -112,6 +111,8 @@ def fit_router(
     say(fitted.summary(recipe.folds))
     details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
     if recipe.finetune:
+        from zooter_lite.finetune.finetune import finetune  # transformers takes seconds to load
+
         with bar(None, "fine-tuning") as progress:
             tuned = finetune(
                 *(encoder, embeddings, rewards, fitted, recipe, cache),

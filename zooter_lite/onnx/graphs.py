@@ -97,13 +97,13 @@ def export_graphs(
     most = n_products(encoder.graph)
     for spared in [0, *(n for n in SPARED if n < most)]:
         small = int8_encoder(encoder, train.take(np.sort(calibration)).queries, spared)
-        graph = router_graph(small, head, train.experts)
-        found = graph_probs(graph, encoder, rows.queries, progress)
+        found = head.probs(small.embed(rows.queries, cache, progress))
         try:
             measured = check_int8(found, expected, rows.rewards)
         except ParityError as error:
             refused = refused or str(error)
             continue
         parity = replace(parity, int8=replace(measured, spared=spared).rounded())
+        graph = router_graph(replace(small, spec=encoder.spec), head, train.experts)
         return Exports(files | {GRAPHS["int8"]: graph}, parity)
     return Exports(files, parity, refused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -97,6 +98,9 @@ def _prior(graph: GraphBuilder, head: Head, prior: TagPrior) -> str:
 def int8_encoder(encoder: Encoder, queries: Sequence[str], spared: int = 0) -> Encoder:
     """Return the encoder with an int8 graph, calibrated on these queries.
 
-    The last `spared` products stay in float32.
+    The last `spared` products stay in float32. Its sha256 is that of the graph, so that the
+    cache keeps its embeddings apart.
     """
-    return replace(encoder, graph=to_int8(encoder.graph, encoder.session().feeds(queries), spared))
+    graph = to_int8(encoder.graph, encoder.session().feeds(queries), spared)
+    spec = replace(encoder.spec, sha256=hashlib.sha256(graph).hexdigest())
+    return replace(encoder, spec=spec, graph=graph)
