@@ -174,31 +174,34 @@ def test_the_verdict_counts_all_comparisons() -> None:
     assert "(Holm-adjusted p = 0.360). It closes 50% of the gap" in found.text
 
 
-def test_choices_without_a_reward_are_counted_and_left_out() -> None:
+def test_choices_without_a_reward_are_counted_and_estimated() -> None:
     rewards = TEST.rewards.copy()
     rewards[1, 1] = rewards[4, 0] = NAN
     found = report_of(slice_of(table(rewards, subsets=TEST.subsets)))
-    assert system(found, "router").unobserved == 1
-    assert system(found, "router").micro.value == pytest.approx((1 + 1 + 1 + 1 + 0.25) / 5)
-    assert system(found, "random").micro.value == pytest.approx(
-        np.mean([1 / 3, 0.25, 0.5, 1 / 3, 0.5, 1.25 / 3])
-    )
-    assert system(found, "oracle").micro.value == pytest.approx(5.5 / 6)
-    assert "1 rows are left out of its mean" in found.verdict.text
+    router = system(found, "router")
+    assert router.unobserved == 1
+    assert router.subsets["n"] == 1.0
+    assert 0.5 < router.subsets["m"] <= 1.0  # three of its four rows are known
+    total = 4 * router.subsets["m"] + router.subsets["n"] + router.subsets["new"]
+    assert router.micro.value == pytest.approx(total / 6)
+    # what all earn is known where all were observed: on three rows of m, and on the one of new
+    assert system(found, "random").unobserved == system(found, "oracle").unobserved == 2
+    assert system(found, "oracle").micro.value == pytest.approx(1.0)
+    assert "On 1 rows the chosen expert's reward was not observed" in found.verdict.text
 
 
-def test_everything_is_compared_over_shared_rows() -> None:
-    # the router goes to e1; on the first row nobody knows what that earned
-    holes = table([[1.0, NAN], [0.2, 0.5]])
-    probs = np.tile(np.asarray([0.1, 0.9], dtype=np.float32), (2, 1))
-    found = report_of(slice_of(holes, probs, TrainedOn(np.array([0.1, 0.9]))))
-    assert found.gap_closed == pytest.approx(1.0)  # as good as the oracle where it is known
-    assert system(found, "always e0").micro.value > found.router.micro.value
-    assert gap_of(found, "always e0").subsets["all"] == pytest.approx(0.3)
-    assert "Ahead of it" not in found.verdict.text
+def test_a_gap_is_the_difference_of_the_means() -> None:
+    random = np.random.default_rng(0)
+    rewards = np.where(random.random((6, 3)) < 0.7, TEST.rewards, NAN).astype(np.float32)
+    rewards[np.isnan(rewards).all(axis=1), 0] = 0.5
+    found = report_of(slice_of(table(rewards, subsets=TEST.subsets)))
+    for row in found.systems:
+        if row.gap is not None:
+            assert row.gap.value == pytest.approx(found.router.micro.value - row.micro.value)
+            assert row.gap.macro.value == pytest.approx(found.router.macro.value - row.macro.value)
 
 
-def test_the_best_rival_is_the_closest_on_shared_rows() -> None:
+def test_the_best_rival_is_the_closest() -> None:
     point = Estimate(0.5, 0.4, 0.6)
 
     def rival(name: str, mean: float, lead: float) -> SystemResult:
@@ -208,7 +211,7 @@ def test_the_best_rival_is_the_closest_on_shared_rows() -> None:
     systems = [
         SystemResult("router", "router", point, point, {}),
         rival(BEST_SINGLE, 0.9, -0.3),
-        rival("higher on its own rows", 0.8, 0.1),
+        rival("farther behind", 0.8, 0.1),
         rival("closest", 0.4, -0.1),
         rival("unknown", 0.9, NAN),
     ]

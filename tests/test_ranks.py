@@ -10,18 +10,24 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from tests.helpers import table
-from zooter_lite.measure.metrics import draw, macro_mean
-from zooter_lite.measure.ranks import rank_columns, ranked_systems, ranking
+from zooter_lite.measure.metrics import Draws, draw, macro_mean
+from zooter_lite.measure.partial import subset_means
+from zooter_lite.measure.ranks import rank_means, ranked_systems, ranking
 from zooter_lite.measure.system import Role, Slice, System, TrainedOn
 
 Array = NDArray[np.float64]
 NAN = float("nan")
 
 
+def means_of(rewards: Array, draws: Draws) -> Array:
+    """(1 + n_resamples, n_subsets, k) means of the columns."""
+    return np.stack([subset_means(column, None, draws) for column in rewards.T], axis=2)
+
+
 def ranked(means: list[float]) -> tuple[list[float], list[float]]:
     """Mean task ranks and uplifts of systems with these rewards on a table of one row."""
-    rows = np.array([means], dtype=np.float64)
-    figures = rank_columns([rows], [draw(["all"], 0, 2)], [{}])[2]
+    rows, draws = np.array([means], dtype=np.float64), draw(["all"], 0, 2)
+    figures = rank_means([means_of(rows, draws)], [draws], [{}])[2]
     return [f["mtr"].value for f in figures], [f["uplift"].value for f in figures]
 
 
@@ -40,25 +46,13 @@ def test_means_that_differ_by_rounding_alone_are_tied() -> None:
     assert ranked([0.3, 0.3 + 1e-5]) == ([2.0, 1.0], [0.0, 1.0])
 
 
-def test_systems_are_ranked_over_the_rows_that_they_share() -> None:
-    # by its own rows the second system has the higher mean, 0.9 against 0.55; where both
-    # were observed it is behind, 0.9 against 1
-    rewards = np.array([[1.0, 0.9], [0.1, NAN]])
-    subsets, left_out, (first, second) = rank_columns([rewards], [draw(["a"] * 2, 0, 9)], [{}])
-    assert (subsets, left_out) == (1, 0)
-    assert (first["mtr"].value, second["mtr"].value) == (1.0, 2.0)
-    assert (first["average"].value, second["average"].value) == pytest.approx((0.55, 0.9))
-
-
 def test_a_suite_of_two_tables_by_hand() -> None:
     # one row per subset: a resample is the table itself, so every interval is a point
     one = np.array([[0.9, 0.1, 0.5], [0.4, 0.4, 0.2]])  # ranks 1 3 2 and 1.5 1.5 3
     two = np.array([[0.0, 1.0, 0.3]])  # ranks 3 1 2
-    subsets, left_out, figures = rank_columns(
-        [one, two],
-        [draw(["x", "y"], 0, 20), draw(["x"], 1, 20)],
-        [{"x": "maths"}, {"x": "code"}],
-    )
+    draws = [draw(["x", "y"], 0, 20), draw(["x"], 1, 20)]
+    means = [means_of(rewards, drawn) for rewards, drawn in zip((one, two), draws, strict=True)]
+    subsets, left_out, figures = rank_means(means, draws, [{"x": "maths"}, {"x": "code"}])
     assert (subsets, left_out) == (3, 0)
     first, second, third = figures
     for estimated, value in [
@@ -83,8 +77,9 @@ def test_a_suite_of_two_tables_by_hand() -> None:
 
 def test_a_subset_that_a_system_never_answered_is_left_out() -> None:
     rewards = np.array([[1.0, 0.0], [0.0, 1.0], [NAN, 0.5], [NAN, NAN]])
-    draws, groups = [draw([*"aabb"], 0, 50)], [{"a": "g", "b": "h"}]
-    subsets, left_out, (first, second) = rank_columns([rewards], draws, groups)
+    draws, groups = draw([*"aabb"], 0, 50), [{"a": "g", "b": "h"}]
+    means = means_of(rewards, draws)
+    subsets, left_out, (first, second) = rank_means([means], [draws], groups)
     assert (subsets, left_out) == (1, 1)
     assert first["mtr"].value == 1.5
     assert first["average"].value == second["average"].value == 0.5
@@ -106,7 +101,7 @@ def test_intervals_equal_a_plain_loop_over_the_draws() -> None:
         averages.append(np.mean(means, axis=0))
         mtrs.append(np.mean(ranked, axis=0))
         uplifts.append(np.mean([np.round(m, 9) == np.round(m, 9).max() for m in means], axis=0))
-    for i, system in enumerate(rank_columns([rewards], [draws], [{}])[2]):
+    for i, system in enumerate(rank_means([means_of(rewards, draws)], [draws], [{}])[2]):
         for name, loop in [("average", averages), ("mtr", mtrs), ("uplift", uplifts)]:
             estimated = system[name]
             low, high = np.percentile(np.array(loop)[:, i], [2.5, 97.5])

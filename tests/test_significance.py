@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import norm, ttest_rel
 
-from zooter_lite.measure.metrics import draw
-from zooter_lite.measure.significance import holm, paired_gaps, two_sided_p
+from zooter_lite.measure.metrics import Draws, draw
+from zooter_lite.measure.partial import subset_means
+from zooter_lite.measure.significance import Gap, holm, paired_gaps, two_sided_p
 
+Array = NDArray[np.float64]
 NAN = float("nan")
 
 
@@ -54,26 +57,38 @@ def test_holm_equals_its_definition_by_sequential_rejection(p_values: list[float
         assert {i for i, value in enumerate(adjusted) if value <= level} == rejected
 
 
+def gaps_of(reference: Array, others: Array, draws: Draws) -> list[Gap]:
+    """Gaps of complete rewards (n,) to those of others (n, k)."""
+    columns = (reference[:, None] - others).T
+    return paired_gaps(np.stack([subset_means(c, None, draws) for c in columns], axis=2), draws)
+
+
 def test_gaps_by_hand() -> None:
     reference = np.array([1.0, 0.0, 1.0, NAN])
-    others = np.array([[0.0, NAN], [0.0, NAN], [0.5, NAN], [1.0, 1.0]])
-    first, second = paired_gaps(reference, others, draw([*"aabb"], 0, 500))
+    others = np.array([[0.0, NAN], [0.0, NAN], [0.5, NAN], [1.0, NAN]])
+    first, second = gaps_of(reference, others, draw([*"aabb"], 0, 500))
     assert first.value == 0.5
     assert first.low <= first.value <= first.high
-    assert first.p == first.p_holm  # the other has no query in common, so is not counted
+    assert first.p == first.p_holm  # the other was never observed, so is not counted
     assert first.macro.value == 0.5
     assert first.subsets == {"a": 0.5, "b": 0.5}
     assert [second.value, second.p, second.p_holm] == pytest.approx([NAN] * 3, nan_ok=True)
     assert second.outcome == "unknown"
 
 
+def test_a_difference_of_rounding_alone_is_none() -> None:
+    draws = draw(["all"] * 4, 0, 100)
+    (gap,) = paired_gaps(np.full((101, 1, 1), 1e-16), draws)
+    assert (gap.value, gap.p, gap.outcome) == (0.0, 1.0, "unclear")
+
+
 def test_a_clear_lead_is_shown_beside_a_hundred_experts_too() -> None:
     # two thousand resamples alone tell no p below 0.001, which Holm would make 0.1
     random = np.random.default_rng(0)
     reference = random.random(200) + 1
-    gaps = paired_gaps(reference, random.random((200, 100)), draw(["all"] * 200, 0))
+    gaps = gaps_of(reference, random.random((200, 100)), draw(["all"] * 200, 0))
     assert {gap.outcome for gap in gaps} == {"better"}
-    behind = paired_gaps(-reference, random.random((200, 100)), draw(["all"] * 200, 0))
+    behind = gaps_of(-reference, random.random((200, 100)), draw(["all"] * 200, 0))
     assert {gap.outcome for gap in behind} == {"worse"}
 
 
@@ -83,7 +98,7 @@ def test_p_values_are_close_to_those_of_the_paired_t_test() -> None:
     shifts = np.array([0.0, 0.02, 0.05, 0.08, 0.1, 0.3])
     reference = random.normal(size=400)
     others = reference[:, None] - shifts - random.normal(size=(400, 6))
-    found = paired_gaps(reference, others, draw(["all"] * 400, 1, 4000))
+    found = gaps_of(reference, others, draw(["all"] * 400, 1, 4000))
     for i, gap in enumerate(found):
         expected = ttest_rel(reference, others[:, i]).pvalue
         assert gap.p == pytest.approx(expected, abs=0.02)

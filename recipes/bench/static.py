@@ -21,6 +21,7 @@ from zooter_lite import Router
 from zooter_lite.encode.cache import default_cache
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.measure import metrics
+from zooter_lite.measure.partial import subset_means
 from zooter_lite.measure.significance import paired_gaps
 from zooter_lite.table import RewardTable, read_table, sample_path
 
@@ -85,7 +86,8 @@ def rewards(folder: Path, table: RewardTable) -> Array:
 
 def paired(label: str, subsets: Sequence[str], default: Array, other: Array) -> list[Loss]:
     """Macro (where there are several subsets) and micro means of both, and their difference."""
-    gap = paired_gaps(other, default[:, None], metrics.draw(subsets, 0))[0]
+    draws = metrics.draw(subsets, 0)
+    gap = paired_gaps(subset_means(other - default, None, draws)[..., None], draws)[0]
     losses = [
         Loss(f"{label}, {kind}", len(default), *(100 * value for value in values))
         for kind, values in {

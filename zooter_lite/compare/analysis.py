@@ -14,8 +14,7 @@ from zooter_lite.measure.metrics import (
     Draws,
     IntArray,
     draw,
-    measure,
-    paired_means,
+    measured,
     reward_of,
 )
 from zooter_lite.measure.ranks import ranking
@@ -59,7 +58,7 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
     shares = np.bincount(router.choices, minlength=len(table.experts)) / len(table)
     confidence = reward_of(router.choices, one.probs)  # of the expert that was chosen
     results = system_results(one, draws)
-    closed = gap_closed(one)
+    closed = gap_closed(results)
     best = table.experts[one.known.best_single]
     return SliceReport(
         name=one.name,
@@ -91,21 +90,22 @@ def system_results(one: Slice, draws: Draws) -> list[SystemResult]:
     twin = ALWAYS + one.table.experts[one.known.best_single]
     named = any(system.name == BEST_SINGLE for system in others)
     family = [s for s in others if s.role != "bound" and not (named and s.name == twin)]
+    means = {system.name: system.means(draws) for system in one.systems}
     gap_of: dict[str, Gap] = {}
     if family:
-        rivals = np.stack([s.rewards for s in family], axis=1)
-        gaps = paired_gaps(router.rewards, rivals, draws)
+        apart = np.stack([means[router.name] - means[s.name] for s in family], axis=2)
+        gaps = paired_gaps(apart, draws)
         gap_of = dict(zip((s.name for s in family), gaps, strict=True))
         if named and any(s.name == twin for s in others):
             gap_of[twin] = gap_of[BEST_SINGLE]
-    means = measure(np.stack([s.rewards for s in one.systems], axis=1), draws)
+    found = measured(np.stack(list(means.values()), axis=2), draws)
     return [
         SystemResult(
             name=system.name,
             role=system.role,
-            micro=means.micro[place],
-            macro=means.macro[place],
-            subsets=means.subsets[place],
+            micro=found.micro[place],
+            macro=found.macro[place],
+            subsets=found.subsets[place],
             gap=gap_of.get(system.name),
             unobserved=int(np.isnan(system.rewards).sum()),
         )
@@ -113,15 +113,11 @@ def system_results(one: Slice, draws: Draws) -> list[SystemResult]:
     ]
 
 
-def gap_closed(one: Slice) -> float:
-    """Share of the way from random to the oracle, over the rows where the router's reward is known.
-
-    NaN where the oracle is no better than random there.
-    """
-    by_name = {system.name: system.rewards for system in one.systems}
-    columns = [one.systems[0].rewards, by_name[RANDOM], by_name[ORACLE]]
-    router, random, oracle = paired_means(np.stack(columns, axis=1)).tolist()
-    return float((router - random) / (oracle - random)) if oracle > random else float("nan")
+def gap_closed(systems: Sequence[SystemResult]) -> float:
+    """Share of the way from random to the oracle; NaN where the oracle is no better, or unknown."""
+    by_name = {system.name: system.micro.value for system in systems}
+    router, random, oracle = systems[0].micro.value, by_name[RANDOM], by_name[ORACLE]
+    return (router - random) / (oracle - random) if oracle > random else math.nan
 
 
 def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: float) -> Verdict:
@@ -152,7 +148,7 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
         "unclear": f"does NOT reliably beat the best single expert ({best}): {points:+.2f} "
         "points, within noise",
         "unknown": f"cannot be compared with the best single expert ({best}): "
-        "no query has an observed reward for both.",
+        "one of the two has no observed reward.",
     }[outcome]
     text = f"By the mean over the queries of {split}, the router {words}"
     if outcome != "unknown":
@@ -168,8 +164,8 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
         text += f" Ahead of it: {', '.join(ahead)}."
     if router.unobserved:
         text += (
-            f" {router.unobserved} rows are left out of its mean: "
-            "the chosen expert has no observed reward there."
+            f" On {router.unobserved} rows the chosen expert's reward was not observed; it counts "
+            "there what it earns on rows of the same subset and level."
         )
     return Verdict(outcome, p, text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import faiss
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.measure.metrics import Array, IntArray, paired_means, reward_of
+from zooter_lite.measure.partial import levels_of
 from zooter_lite.measure.system import (
     ALWAYS,
     BEST_PER_SUBSET,
@@ -70,13 +72,17 @@ def usual_systems(
         best = best_per_subset(train.table, table.subsets, train.best_single)
         systems.append(fixed(BEST_PER_SUBSET, "baseline", best))
         systems.append(chooser(KNN, "baseline", rewards, nearest_neighbours(train, embeddings)[0]))
-    return [
-        *systems,
+    whole = ~np.isnan(rewards).any(axis=1)  # what all earn, and the best, is known there alone
+    systems += [
         *others,
-        System(RANDOM, "bound", np.nanmean(rewards, axis=1)),
+        System(RANDOM, "bound", np.where(whole, rewards.mean(axis=1), np.nan)),
         *(fixed(ALWAYS + e, "single", always(i)) for i, e in enumerate(table.experts)),
-        System(ORACLE, "bound", np.nanmax(rewards, axis=1)),
+        System(ORACLE, "bound", np.where(whole, rewards.max(axis=1), np.nan)),
     ]
+    if whole.all():
+        return systems
+    levels = levels_of(rewards, table.subsets, [system.choices for system in systems])
+    return [replace(s, level=level) for s, level in zip(systems, levels, strict=True)]
 
 
 def best_per_subset(train: RewardTable, subsets: Sequence[str], best_single: int) -> IntArray:

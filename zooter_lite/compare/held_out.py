@@ -8,7 +8,7 @@ import numpy as np
 
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.routed import sliced
-from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.measure.results import Report
 from zooter_lite.measure.system import FloatArray, TrainedOn
 from zooter_lite.router.head import Head
@@ -40,7 +40,9 @@ def held_out_report(
     """
     inside = table.rows("train")
     train = table.take(inside)
-    known = TrainedOn(observed_mean(train.rewards), train, part_of(embeddings, inside))
+    known = TrainedOn(
+        mean_rewards(train.rewards, train.subsets), train, part_of(embeddings, inside)
+    )
     slices, notes = [], []
     for split in sorted(set(table.splits or []) - {"train"}):
         rows = table.rows(split)

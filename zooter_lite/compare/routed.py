@@ -19,7 +19,7 @@ from zooter_lite.compare.evaluated_rows import (
     unseen_apart,
 )
 from zooter_lite.errors import DataError
-from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.measure.metrics import Array
 from zooter_lite.measure.system import FloatArray, Slice, System, TrainedOn, chooser
 from zooter_lite.router.router import Router
@@ -149,7 +149,7 @@ def _known(table: RewardTable, router: Router, embeddings: FloatArray) -> Traine
         means = router.config.training.mean_rewards
         return TrainedOn(np.asarray(means, dtype=np.float64))
     train = table.take(rows)
-    return TrainedOn(observed_mean(train.rewards), train, embeddings[rows])
+    return TrainedOn(mean_rewards(train.rewards, train.subsets), train, embeddings[rows])
 
 
 def _rival_scores(known: TrainedOn, embeddings: FloatArray, plan: Plan) -> dict[str, Array]:

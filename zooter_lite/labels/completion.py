@@ -60,6 +60,7 @@ class Completion:
         embeddings: Any,
         subsets: Texts,
         *,
+        doubt: float = DOUBT,
         dtype: Any = np.float64,
         jobs: int = 1,
     ) -> NDArray[Any]:
@@ -73,6 +74,8 @@ class Completion:
             (n_queries, dim) unit vectors; read block by block.
         subsets
             Name of each query's subset.
+        doubt
+            Standard errors of an effect by which a reward is put lower.
         jobs
             Threads; -1 takes every core.
         """
@@ -87,7 +90,7 @@ class Completion:
             count = observed.sum(axis=1)
             level = np.where(observed, values - expected, 0.0).sum(axis=1) / count.clip(1)
             level = np.where(count > 1, level, self.levels[places])
-            guess = level[:, None] + expected - DOUBT * self.errors[places]
+            guess = level[:, None] + expected - doubt * self.errors[places]
             filled[rows] = np.where(observed, values, guess)
 
         for_blocks(work, len(filled), jobs)
@@ -122,13 +125,7 @@ def learn_completion(
     places = {name: place for place, name in enumerate(sorted(set(subsets)))}
     groups, n_groups = _groups(places, subsets), len(places) + 1
     values = np.where(observed, rewards, 0.0).astype(np.float64)
-    several = observed & (observed.sum(axis=1, keepdims=True) > 1)
-    effects = np.zeros((n_groups, rewards.shape[1]))
-    for _ in range(ROUNDS):
-        level = _levels(values, observed, several, groups, effects)
-        effects, _ = _effects(values - level[:, None], several.astype(np.float64), groups, n_groups)
-        effects -= effects.mean(axis=1, keepdims=True)
-    level = _levels(values, observed, several, groups, effects)
+    level, levels, _ = _two_way(values, observed, groups, n_groups)
     weights = observed.astype(np.float64)
     if propensities is not None:
         weights *= np.nan_to_num(1 / propensities, nan=1.0).clip(1.0, MOST_WEIGHT)[:, None]
@@ -145,8 +142,6 @@ def learn_completion(
         weighted = inputs[rows] * weights[rows, expert, None]
         gram = inputs[rows].T @ weighted + PENALTY * np.eye(inputs.shape[1])
         weight[expert] = np.linalg.solve(gram, weighted.T @ rest[rows, expert])
-    known = np.asarray(several.any(axis=1))
-    levels = _mean_by(groups, level, known, n_groups)
     return Completion(places, effects, errors, weight, levels)
 
 
@@ -167,18 +162,43 @@ def _groups(places: dict[str, int], subsets: Texts) -> NDArray[np.int64]:
     return np.fromiter(numbers, dtype=np.int64, count=len(subsets))
 
 
-def _levels(
-    values: Array,
-    observed: NDArray[np.bool_],
-    several: NDArray[np.bool_],
-    groups: NDArray[np.int64],
-    effects: Array,
-) -> Array:
-    """(n,) level of each query: mean of reward minus effect; of a single reward, its subset's."""
-    beside = np.where(observed, values - effects[groups], 0.0)
-    level = beside.sum(axis=1) / observed.sum(axis=1).clip(1)
-    known = np.asarray(several.any(axis=1))
-    return np.where(known, level, _mean_by(groups, level, known, len(effects))[groups])
+def mean_rewards(rewards: NDArray[np.floating], subsets: Texts) -> Array:
+    """(n_experts,) mean reward over all queries, holes filled in; NaN for one never observed."""
+    nowhere = np.zeros((len(rewards), 0))
+    learned, filled = learn_completion(rewards, nowhere, subsets), rewards
+    if learned is not None:
+        filled = learned.fill(rewards, nowhere, subsets, doubt=0.0)
+    return np.where(np.isnan(rewards).all(axis=0), np.nan, filled.mean(axis=0, dtype=np.float64))
+
+
+def expert_effects(rewards: NDArray[np.floating], subsets: Texts) -> Array:
+    """(n_queries, n_experts) effect of each expert in the query's subset, by the two-way fit."""
+    places = {name: place for place, name in enumerate(sorted(set(subsets)))}
+    groups, observed = _groups(places, subsets), ~np.isnan(rewards)
+    values = np.where(observed, rewards, 0.0).astype(np.float64)
+    return np.asarray(_two_way(values, observed, groups, len(places) + 1)[2][groups])
+
+
+def _two_way(
+    values: Array, observed: NDArray[np.bool_], groups: NDArray[np.int64], n_groups: int
+) -> tuple[Array, Array, Array]:
+    """Level of each query (n,) and subset (n_groups,), and effects (n_groups, n_experts).
+
+    A query with a single reward has the mean level of its subset, and no part in the effects.
+    """
+    count = observed.sum(axis=1)
+    known = count > 1
+    telling = np.where(known[:, None], observed, False).astype(np.float64)
+    effects = np.zeros((n_groups, values.shape[1]))
+    for turn in range(ROUNDS + 1):
+        beside = np.where(observed, values - effects[groups], 0.0)
+        level = beside.sum(axis=1) / count.clip(1)
+        levels = _mean_by(groups, level, known, n_groups)
+        level = np.where(known, level, levels[groups])
+        if turn < ROUNDS:
+            effects, _ = _effects(values - level[:, None], telling, groups, n_groups)
+            effects -= effects.mean(axis=1, keepdims=True)
+    return level, levels, effects
 
 
 def _mean_by(

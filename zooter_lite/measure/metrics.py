@@ -108,6 +108,11 @@ class Draws:
                 sums[start : start + step, place] = part @ values
         return sums
 
+    def whole_and_sums(self, columns: Array) -> Array:
+        """Sum by subset as measured, then by resample: (1 + n_resamples, n_subsets, k)."""
+        whole = np.stack([columns[rows].sum(axis=0) for rows in self.rows])
+        return np.concatenate([whole[None], self.sums(columns)])
+
     def observed(self, columns: Array) -> tuple[Array, Array]:
         """Sum and count what is not NaN, by resample and subset: twice as `sums` returns it."""
         sums = self.sums(np.nan_to_num(columns))
@@ -179,6 +184,26 @@ def measure(columns: Array, draws: Draws) -> Measured:
         [estimate(micro_mean(m), drawn) for m, drawn in zip(means, macro.T, strict=True)],
         [dict(zip(draws.subsets, row, strict=True)) for row in means.tolist()],
         micro,
+    )
+
+
+def measured(means: Array, draws: Draws) -> Measured:
+    """Measure k columns by their means (1 + n_resamples, n_subsets, k) over all rows of subsets.
+
+    Parameters
+    ----------
+    means
+        As `measure.partial.subset_means` returns them, or differences of such.
+    """
+    sizes = np.asarray([len(rows) for rows in draws.rows], dtype=np.float64)[:, None]
+    known = ~np.isnan(means)
+    micro = ratio(np.nansum(means * sizes, axis=1), (known * sizes).sum(axis=1))
+    macro = ratio(np.nansum(means, axis=1), known.sum(axis=1).astype(np.float64))
+    return Measured(
+        [estimate(float(column[0]), column[1:]) for column in micro.T],
+        [estimate(float(column[0]), column[1:]) for column in macro.T],
+        [dict(zip(draws.subsets, row, strict=True)) for row in means[0].T.tolist()],
+        micro[1:],
     )
 
 

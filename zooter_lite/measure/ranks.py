@@ -47,7 +47,7 @@ class Ranking:
     subsets
         Number of tasks that were ranked.
     left_out
-        Tasks left out because two systems have no row there on which both were observed.
+        Tasks left out because a system was never observed.
     slices
         Names of the slices.
     systems
@@ -85,9 +85,12 @@ def ranking(slices: Sequence[Slice], draws: Sequence[Draws]) -> Ranking:
     systems = ranked_systems(slices)
     if not systems:
         return Ranking(0, 0, [], [])
-    by_name = [{system.name: system.rewards for system in part.systems} for part in slices]
-    rewards = [np.stack([of[s.name] for s in systems], axis=1) for of in by_name]
-    subsets, left_out, figures = rank_columns(rewards, draws, [part.groups for part in slices])
+    by_name = [{system.name: system for system in part.systems} for part in slices]
+    means = [
+        np.stack([of[s.name].means(drawn) for s in systems], axis=2)
+        for of, drawn in zip(by_name, draws, strict=True)
+    ]
+    subsets, left_out, figures = rank_means(means, draws, [part.groups for part in slices])
     return Ranking(
         subsets,
         left_out,
@@ -99,14 +102,13 @@ def ranking(slices: Sequence[Slice], draws: Sequence[Draws]) -> Ranking:
     )
 
 
-def rank_columns(
-    rewards: Sequence[Array], draws: Sequence[Draws], groups: Sequence[Mapping[str, str]]
+def rank_means(
+    means: Sequence[Array], draws: Sequence[Draws], groups: Sequence[Mapping[str, str]]
 ) -> tuple[int, int, list[dict[str, Any]]]:
-    """Rank the columns of `rewards` in every subset of every slice, with bootstrap intervals.
+    """Rank systems by their mean in every subset of every slice, with bootstrap intervals.
 
-    Two systems are compared over the rows where both were observed, so a rank is one more
-    than the number of systems that are better so, ties averaged. A task in which two systems
-    have no such row is left out; in a resample likewise.
+    A rank is one more than the number of systems that are better, ties averaged. A task that a
+    system has no mean of is left out; in a resample likewise.
 
     Noise in the means draws every rank to the middle. The intervals are for what tables of
     this size show on average (simulated MTR of near-equal systems over 20 and 26 tasks: held
@@ -114,9 +116,8 @@ def rank_columns(
 
     Parameters
     ----------
-    rewards
-        Per slice (n, n_systems) reward earned on each row, NaN where not observed; the
-        columns are the same systems in every slice.
+    means
+        Per slice (1 + n_resamples, n_subsets, n_systems); the same systems in every slice.
     draws
         Per slice the resamples of its rows.
     groups
@@ -127,10 +128,10 @@ def rank_columns(
     Number of tasks that were ranked, of those left out, and the figures of each system as
     `RankedSystem` names them.
     """
-    parts = [_places(values, drawn) for values, drawn in zip(rewards, draws, strict=True)]
-    means, ahead, ranks = (np.concatenate(stack, axis=1) for stack in zip(*parts, strict=True))
+    whole = np.concatenate(means, axis=1)
+    ahead, ranks = _places(whole)
     first = np.where(np.isnan(ahead), np.nan, (ahead == 0).astype(np.float64))
-    known = np.where(np.isnan(ranks), np.nan, means)
+    known = np.where(np.isnan(ranks), np.nan, whole)
     average, mtr, uplift = (_over_tasks(values) for values in (known, ranks, first))
     labels = [
         of_slice.get(subset)
@@ -146,40 +147,26 @@ def rank_columns(
             "uplift": estimate(float(uplift[0, i]), uplift[1:, i]),
             "groups": {name: micro_mean(ranks[0, inside, i]) for name, inside in members.items()},
         }
-        for i in range(means.shape[2])
+        for i in range(whole.shape[2])
     ]
     left_out = int(np.isnan(ranks[0, :, 0]).sum())
     return len(labels) - left_out, left_out, figures
 
 
-def _places(values: Array, draws: Draws) -> tuple[Array, Array, Array]:
-    """Mean reward, number of better systems, and rank, each (1 + n_resamples, n_subsets, k).
+def _places(means: Array) -> tuple[Array, Array]:
+    """Count the better systems, and rank: each (1 + n_resamples, n_tasks, k).
 
-    The first entry is of the rows as they are. All ranks of a task are NaN where two systems
-    have no row in common.
+    All ranks of a task are NaN where a system has no mean.
     """
-    means = _task_means(values, draws)
     ahead, tied = np.zeros_like(means), np.zeros_like(means)
+    for other in range(means.shape[2]):
+        theirs = means[..., other, None]
+        limit = TIE * np.maximum(1.0, np.maximum(np.abs(means), np.abs(theirs)))
+        ahead += theirs - means > limit
+        tied += np.abs(theirs - means) <= limit
     unknown = np.isnan(means).any(axis=2, keepdims=True)
-    missing = np.isnan(values)
-    for other in range(values.shape[1]):
-        ours, theirs = means, means[..., other, None]
-        if missing.any():
-            ours = _task_means(np.where(missing[:, other, None], np.nan, values), draws)
-            theirs = _task_means(np.where(missing, np.nan, values[:, other, None]), draws)
-        lead = theirs - ours
-        limit = TIE * np.maximum(1.0, np.maximum(np.abs(ours), np.abs(theirs)))
-        ahead += lead > limit
-        tied += np.abs(lead) <= limit
-        unknown = unknown | np.isnan(lead).any(axis=2, keepdims=True)
     rank = ahead + (tied + 1) / 2  # a system is tied with itself
-    return means, np.where(unknown, np.nan, ahead), np.where(unknown, np.nan, rank)
-
-
-def _task_means(values: Array, draws: Draws) -> Array:
-    """(1 + n_resamples, n_subsets, k) mean by subset: of the rows, then of each resample."""
-    whole = np.stack([[micro_mean(column) for column in values[rows].T] for rows in draws.rows])
-    return np.concatenate([whole[None], ratio(*draws.observed(values))])
+    return np.where(unknown, np.nan, ahead), np.where(unknown, np.nan, rank)
 
 
 def _over_tasks(values: Array) -> Array:

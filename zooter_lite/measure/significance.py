@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from zooter_lite.measure.metrics import Array, Draws, Estimate, measure
+from zooter_lite.measure.metrics import Array, Draws, Estimate, measured
 
 LEVEL = 0.05  # of the Holm-corrected p below which a difference is called one
+ROUNDING = 1e-12  # differences of means below it are none
 SMALLEST = 1e-6  # p-value that the tail of a normal distribution is trusted for
 
 Outcome = Literal["better", "worse", "unclear", "unknown"]
@@ -18,22 +19,22 @@ Outcome = Literal["better", "worse", "unclear", "unknown"]
 
 @dataclass(frozen=True)
 class Gap:
-    """Mean paired difference in reward between two systems.
+    """Mean difference in reward between two systems, over all queries and paired by them.
 
-    Every figure is over the queries where both rewards were observed.
+    A reward that was not observed counts as measure/partial.py estimates it.
 
     Attributes
     ----------
     value, low, high
-        Mean over these queries, with its 95% interval.
+        Mean over the queries, with its 95% interval.
     p
-        Two-sided bootstrap p-value; NaN where no query has both.
+        Two-sided bootstrap p-value; NaN where one of the two was never observed.
     p_holm
         The same after Holm's correction for all the comparisons made together.
     macro
         Unweighted mean of the subsets' differences.
     subsets
-        Difference by subset, NaN where no query has both.
+        Difference by subset.
     """
 
     value: float
@@ -54,25 +55,23 @@ class Gap:
         return "better" if self.value > 0 else "worse"
 
 
-def paired_gaps(reference: Array, others: Array, draws: Draws) -> list[Gap]:
-    """Compare one system with several on the same rows: its reward minus each of theirs.
+def paired_gaps(differences: Array, draws: Draws) -> list[Gap]:
+    """Compare one system with several on the same rows and resamples.
 
     Parameters
     ----------
-    reference
-        (n,) rewards of the system in question, NaN where not observed.
-    others
-        (n, k) rewards of the systems it is compared with; Holm's family is these k.
+    differences
+        (1 + n_resamples, n_subsets, k) its mean minus each of theirs, by subset, as
+        `measure.partial.subset_means` measures them; Holm's family is these k.
     draws
-        Resamples of the n rows.
+        Resamples of the rows.
     """
-    measured = measure(reference[:, None] - others, draws)
-    p_values = [two_sided_p(resampled) for resampled in measured.resampled.T]
+    found = measured(np.where(np.abs(differences) < ROUNDING, 0.0, differences), draws)
+    p_values = [two_sided_p(resampled) for resampled in found.resampled.T]
     return [
         Gap(micro.value, micro.low, micro.high, p, corrected, macro, subsets)
         for micro, macro, subsets, p, corrected in zip(
-            *(measured.micro, measured.macro, measured.subsets, p_values, holm(p_values)),
-            strict=True,
+            *(found.micro, found.macro, found.subsets, p_values, holm(p_values)), strict=True
         )
     ]
 

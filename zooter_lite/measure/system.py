@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.labels.diagnostics import observed_mean
-from zooter_lite.measure.metrics import Array, IntArray, reward_of
+from zooter_lite.measure.metrics import Array, Draws, IntArray, reward_of
+from zooter_lite.measure.partial import subset_means
 from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
@@ -39,6 +40,9 @@ class System:
     scores
         (n, n_experts) what the system predicts, higher is better; None where it predicts
         nothing that costs could be weighed against.
+    level
+        (n,) what other experts earned on each row (measure/partial.py); None where every
+        reward of the rows was observed.
     """
 
     name: str
@@ -46,6 +50,11 @@ class System:
     rewards: Array
     choices: IntArray | None = None
     scores: Array | None = None
+    level: Array | None = None
+
+    def means(self, draws: Draws) -> Array:
+        """(1 + n_resamples, n_subsets) mean over all rows of each subset: whole, then resampled."""
+        return subset_means(self.rewards, self.level, draws)
 
 
 def chooser(name: str, role: Role, rewards: NDArray[np.floating], scores: Array) -> System:
@@ -67,7 +76,7 @@ class TrainedOn:
     Attributes
     ----------
     mean_rewards
-        (n_experts,) mean observed reward.
+        (n_experts,) mean reward over the rows (labels/completion.py).
     table, embeddings
         The training rows and their unit embeddings (n, dim); None where the evaluated
         file has no training rows: only the best single expert is known then.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.head.fit_head import Fitted
+from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.directory.config import Calibration, RouterConfig, Training
@@ -22,7 +23,7 @@ def router_config(
     encoder: Encoder, train: RewardTable, fitted: Fitted, recipe: Recipe
 ) -> RouterConfig:
     """Return config.json without what is known later: parity, and the files' sizes and hashes."""
-    means = observed_mean(train.rewards)
+    means = mean_rewards(train.rewards, train.subsets)
     return RouterConfig(
         experts=tuple(train.experts),
         encoder=encoder.spec,
