@@ -7,16 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.labels.soft import harden
 from zooter_lite.measure.calibration import calibration
 from zooter_lite.measure.costs import cost_quality
-from zooter_lite.measure.metrics import (
-    Draws,
-    IntArray,
-    draw,
-    measured,
-    reward_of,
-)
+from zooter_lite.measure.logged import Logged, logged_means
+from zooter_lite.measure.metrics import Draws, Estimate, IntArray, draw, measured, reward_of
 from zooter_lite.measure.ranks import ranking
 from zooter_lite.measure.regret import confusion, regret
 from zooter_lite.measure.results import (
@@ -27,7 +23,7 @@ from zooter_lite.measure.results import (
     Verdict,
 )
 from zooter_lite.measure.significance import Gap, Outcome, paired_gaps
-from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, ORACLE, RANDOM, Slice
+from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, ORACLE, RANDOM, Slice, System
 
 
 def analyse(slices: Sequence[Slice], seed: int = 0, *, by_split: bool = True) -> Report:
@@ -108,9 +104,26 @@ def system_results(one: Slice, draws: Draws) -> list[SystemResult]:
             subsets=found.subsets[place],
             gap=gap_of.get(system.name),
             unobserved=int(np.isnan(system.rewards).sum()),
+            logged=_logged(one, system, draws),
         )
         for place, system in enumerate(one.systems)
     ]
+
+
+def _logged(one: Slice, system: System, draws: Draws) -> Logged | None:
+    """Estimate what a system earns by the propensities of the rows, where they have some."""
+    table, train = one.table, one.known.table
+    if table.propensities is None or system.choices is None or train is None:
+        return None
+    names = np.asarray(train.subsets)
+    means = {
+        name: mean_rewards(train.rewards[names == name], names[names == name])
+        for name in set(table.subsets) & set(train.subsets)
+    }
+    overall = np.nan_to_num(one.known.mean_rewards)
+    model = np.stack([means.get(subset, overall) for subset in table.subsets])
+    model = np.where(np.isnan(model), overall, model)
+    return logged_means(table.rewards, table.propensities, system.choices, model, draws)
 
 
 def gap_closed(systems: Sequence[SystemResult]) -> float:
@@ -162,12 +175,23 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
     ]
     if ahead:
         text += f" Ahead of it: {', '.join(ahead)}."
-    if router.unobserved:
+    if router.logged:
+        by = router.logged
+        text += (
+            f" By the propensities of {by.rows} logged choices, of which it agrees with "
+            f"{by.agreed}, it earns {_points(by.inverse_propensity)} (inverse propensity), "
+            f"{_points(by.doubly_robust)} (doubly robust)."
+        )
+    elif router.unobserved:
         text += (
             f" On {router.unobserved} rows the chosen expert's reward was not observed; it counts "
             "there what it earns on rows of the same subset and level."
         )
     return Verdict(outcome, p, text)
+
+
+def _points(found: Estimate) -> str:
+    return f"{100 * found.value:.2f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 def calibration_pair(one: Slice, choices: IntArray, draws: Draws) -> CalibrationPair:

@@ -11,6 +11,7 @@ import numpy as np
 
 from zooter_lite.measure.calibration import Calibration
 from zooter_lite.measure.costs import CostQuality
+from zooter_lite.measure.logged import Logged
 from zooter_lite.measure.metrics import Array, Estimate, plain
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.regret import Regret
@@ -29,15 +30,16 @@ class SystemResult:
     name, role
         Of the system; `bound` is a limit rather than a rival (random, oracle, reward ranking).
     micro, macro
-        Mean reward over the queries, and unweighted over the subsets; over the rows where
-        this system's reward was observed. To set two systems against each other, read `gap`.
+        Mean reward over the queries, and unweighted over the subsets; rewards that were not
+        observed count as measure/partial.py estimates them.
     subsets
-        The same mean by subset, NaN where nothing was observed.
+        The same mean by subset.
     gap
-        The router's reward minus this system's, over the rows where both were observed.
-        None for the router itself and for bounds.
+        The router's reward minus this system's. None for the router itself and for bounds.
     unobserved
-        Rows left out of the means because the chosen expert has no observed reward there.
+        Rows on which the chosen expert's reward was not observed.
+    logged
+        Estimates by the propensities of a log of routed prompts; None where there are none.
     """
 
     name: str
@@ -47,6 +49,7 @@ class SystemResult:
     subsets: dict[str, float]
     gap: Gap | None = None
     unobserved: int = 0
+    logged: Logged | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Verdict:
     Attributes
     ----------
     outcome
-        `better`, `worse`, `unclear` (within noise), or `unknown` (no query has both rewards).
+        `better`, `worse`, `unclear` (within noise), or `unknown` (one was never observed).
     p
         Two-sided p-value of the paired difference after Holm's correction for all the
         comparisons of the slice; NaN where unknown.
@@ -103,8 +106,7 @@ class SliceReport:
     verdict
         Whether the router pays.
     gap_closed
-        Share of the way from random to the oracle, over the rows where the router's reward
-        was observed; NaN where the two are equal.
+        Share of the way from random to the oracle; NaN where the two are equal or unknown.
     shares
         Share of the queries that the router sends to each expert.
     confusion
