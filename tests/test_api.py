@@ -23,7 +23,7 @@ OTHER: dict[str, Any] = {  # for every field of Recipe a value that is not the d
     "head": "linear", "tags": "auto", "domains": False, "labels": "hard", "kl": "router-label",
     "temperature": 0.5, "beta": 0.3, "l2": 0.1, "folds": 3, "hold_out": 0.4, "drop_leaks": True,
     "keep_queries": True, "long": "m,r", "separator": ";", "seed": 7, "jobs": 1,
-    "cache": "somewhere",
+    "cache": "somewhere", "add": "new.csv", "without": "ant", "rename": "ant=bee", "tune": True,
 }  # fmt: skip
 
 

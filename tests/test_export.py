@@ -120,5 +120,7 @@ def test_router_config_by_hand() -> None:
         },
         "parity": {},
         "policy": {"default": "arg max"},
-        "training": {"folds": 5, "mean_rewards": [0.5, 0.5], "rows": 3, "seed": 4},
+        "training": {
+                "folds": 5, "mean_rewards": [0.5, 0.5], "observed": [3, 2], "rows": 3, "seed": 4,
+            },
     }  # fmt: skip

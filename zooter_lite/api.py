@@ -15,13 +15,22 @@ from zooter_lite.compare.held_out import held_out_report
 from zooter_lite.errors import needs
 from zooter_lite.finetune.launch import check as check_finetuning
 from zooter_lite.labels import diagnose
-from zooter_lite.recipe import Recipe, check_recipe, long_columns, precisions
+from zooter_lite.labels.diagnostics import overlaps
+from zooter_lite.recipe import (
+    Recipe,
+    check_recipe,
+    long_columns,
+    names_of,
+    new_names,
+    precisions,
+)
 from zooter_lite.report.card import documents, parity_lines
 from zooter_lite.report.terminal import conclusion
 from zooter_lite.router.directory.store import check_replaceable, write_router
 from zooter_lite.router.router import Router
 from zooter_lite.router.tokens import cut_prompts
 from zooter_lite.table import RewardTable, as_table, sample_path, table_name
+from zooter_lite.table.experts import added, renamed, without
 from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.splits import part_of, with_splits
 
@@ -84,14 +93,12 @@ def fit_router(
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
 
-    rewards, notes = with_splits(
-        as_table(source, long=long_columns(recipe.long), separator=recipe.separator),
-        recipe.hold_out,
-        recipe.drop_leaks,
-    )
+    reading = {"long": long_columns(recipe.long), "separator": recipe.separator}
+    read, changes = _with_experts(as_table(source, **reading), recipe, reading)
+    rewards, notes = with_splits(read, recipe.hold_out, recipe.drop_leaks)
     rows = rewards.rows("train")
     train = rewards.take(rows)
-    for line in [*notes, *_described(path or name, rewards, train)]:
+    for line in [*changes, *notes, *_described(path or name, rewards, train)]:
         say(line)
     clock = [time.perf_counter()]
     cache = cache_folder(recipe.cache)
@@ -149,6 +156,18 @@ def fit_router(
     return Router.load(folder)
 
 
+def _with_experts(
+    table: RewardTable, recipe: Recipe, reading: dict[str, Any]
+) -> tuple[RewardTable, list[str]]:
+    """Rename, leave out and add the experts that the recipe names, and say what was done."""
+    table, notes = without(renamed(table, new_names(recipe.rename)), names_of(recipe.without))
+    for file in names_of(recipe.add):
+        more = RewardTable.read(file, responses=False, scores=False, fewest=1, **reading)
+        table, told = added(table, more, file)
+        notes += told
+    return table, notes
+
+
 def _described(source: str, table: RewardTable, train: RewardTable) -> list[str]:
     """Say what was read, and what the rewards are like."""
     splits = np.asarray(table.splits)
@@ -158,6 +177,7 @@ def _described(source: str, table: RewardTable, train: RewardTable) -> list[str]
         f"{source}: {len(table)} queries ({counts}), {len(table.experts)} experts, "
         f"{len(set(table.subsets))} subsets, {missing:.1%} of the rewards not observed",
         f"on train (x100): {diagnose(train.rewards).summary(table.experts)}",
+        *overlaps(train.rewards, train.experts),
     ]
 
 
@@ -168,6 +188,7 @@ def _provenance(recipe: Recipe, path: str | None) -> tuple[dict[str, Any], str]:
     name is told, since the directory is passed on.
     """
     chosen = {key: value for key, value in asdict(recipe).items() if key not in UNDECISIVE}
+    chosen["add"] = ",".join(Path(file).name for file in names_of(recipe.add))
     options = {"data": Path(path).name if path else ""} | chosen
     defaults = {"data": ""} | asdict(Recipe())
     if path == "":

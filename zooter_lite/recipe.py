@@ -67,6 +67,14 @@ class Recipe:
     l2: Optional[float] = option(
         None, help="weight of the L2 penalty; without it, cross-validated", kind=float
     )
+    add: str = option(
+        "",
+        help="files with the rewards of further experts on some of the queries, joined by query "
+        "or query_id; a new expert needs no rewards on the others",
+        metavar="FILE,FILE",
+    )
+    without: str = option("", help="experts of the table to leave out", metavar="EXPERT,EXPERT")
+    rename: str = option("", help="other names for experts of the table", metavar="OLD=NEW,OLD=NEW")
     tune: bool = option(
         False,
         help="choose from a whole grid of settings instead of three, and tell what that gained",
@@ -114,16 +122,31 @@ def precisions(text: str) -> list[str]:
 
 def long_columns(text: str) -> list[str]:
     """Read "MODEL,REWARD" as the two names; DataError for anything else than two or nothing."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = names_of(text)
     if len(names) not in (0, 2):
         raise DataError(f"--long {text!r}: expected the names of two columns, MODEL,REWARD")
     return names
+
+
+def names_of(text: str) -> list[str]:
+    """Read "A,B" as its parts."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def new_names(text: str) -> dict[str, str]:
+    """Read "OLD=NEW,OLD=NEW" as a mapping; DataError for anything else."""
+    pairs = [part.partition("=") for part in names_of(text)]
+    for old, sign, new in pairs:
+        if not (old.strip() and sign and new.strip()):
+            raise DataError(f"--rename {old + sign + new!r}: expected OLD=NEW")
+    return {old.strip(): new.strip() for old, _, new in pairs}
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise DataError for a value out of its range, before anything is read."""
     precisions(recipe.precision)
     long_columns(recipe.long)
+    new_names(recipe.rename)
     check_separator(recipe.separator)
     check_range("--temperature", recipe.temperature, 1e-6, 1e6)
     check_range("--beta", recipe.beta, 0.0, 1.0)

@@ -5,11 +5,15 @@
   python -m zooter_lite.tag --queries Q.csv --out tagged.jsonl --tagger clusters:32
   python -m zooter_lite.tag --queries tagged.jsonl --out chosen.jsonl --select 50
   python -m zooter_lite.tag ... --dedupe 0.95 --decontaminate test1.csv,test2.jsonl
+  python -m zooter_lite.tag --queries rewards.parquet --out ask.csv --plan NAME --rows 200
 
 The tagger is an LLM (a .toml pool file with one [[expert]]), the nearest queries of a file
 that has tags, or clusters named by their most characteristic words; without one, the
 file's own tags are used. Files are .csv, .jsonl (also .gz) or .parquet and keep their other
 columns. Queries are dropped before they are tagged: repeated, contaminated, nearly repeated.
+
+--plan writes the queries of a reward table that a new expert is to be asked, the most telling
+first. Fill in its column 'reward:NAME', and python -m zooter_lite.fit --add ask.csv learns it.
 """
 
 import re
@@ -19,6 +23,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Optional
+
+import numpy as np
 
 from zooter_lite.ask.tagger import ask_tags, read_tagger
 from zooter_lite.cli import (
@@ -32,10 +38,12 @@ from zooter_lite.cli import (
     separator_option,
 )
 from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.table import as_table
 from zooter_lite.table.queries import Queries, check_writable, read_queries, write_queries
-from zooter_lite.table.storage import SUFFIXES
+from zooter_lite.table.storage import SUFFIXES, write_columns
 from zooter_lite.tags.balance import per_tag
 from zooter_lite.tags.meanings import derived_tags, one_vocabulary
+from zooter_lite.tags.plan import plan_rows
 from zooter_lite.tags.unwanted import Embed, without_unwanted
 from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, Lists, summary
 
@@ -88,6 +96,10 @@ class Options:
         metavar="FILE,FILE",
     )
     ngram: int = option(13, help="words of such a run")
+    plan: str = option(
+        "", help="name of a new expert: write which training queries to ask it", metavar="NAME"
+    )
+    rows: int = option(200, help="number of these queries")
     encoder: str = option("all-MiniLM-L6-v2", help="sentence encoder, as in fit", metavar="E")
     seed: int = option(0, help="of clusters, and of the choice among equal queries")
     cache: str = cache_option()
@@ -96,6 +108,9 @@ class Options:
 def main(options: Options) -> None:
     """Drop, tag, choose, write, report."""
     _check(options)
+    if options.plan:
+        _plan(options)
+        return
     queries = read_queries(options.queries, options.column, separator=options.separator)
     check_writable(queries, options.out)
     if queries.repeated:
@@ -135,6 +150,19 @@ def main(options: Options) -> None:
     print(f"{options.out}: {summary(lists)}")
 
 
+def _plan(options: Options) -> None:
+    """Write the queries of a reward table that a new expert is to be asked."""
+    table = as_table(options.queries, separator=options.separator)
+    if options.plan in table.experts:
+        raise DataError(f"--plan {options.plan!r}: the table has rewards of this expert already")
+    rows = table.rows("train") if table.splits else np.arange(len(table))
+    chosen = table.take(plan_rows(table, rows, options.rows, options.seed))
+    columns: dict[str, Any] = {"query_id": chosen.query_ids, "query": chosen.queries}
+    columns |= {"subset": chosen.subsets, "tags": chosen.tags or [[]] * len(chosen)}
+    write_columns(columns | {f"reward:{options.plan}": [None] * len(chosen)}, options.out)
+    print(f"{options.out}: {len(chosen)} of {len(rows)} training queries, most telling first")
+
+
 def _check(options: Options) -> None:
     """Refuse values out of their range before anything is read or paid."""
     check_range("--k", options.k, 1, 10_000)
@@ -145,6 +173,7 @@ def _check(options: Options) -> None:
     check_range("--confidence", options.confidence, 0.5, 1e9)
     check_range("--select", options.select, 1, 1e9)
     check_range("--dedupe", options.dedupe, 0.5, 1)
+    check_range("--rows", options.rows, 1, 1e9)
     check_range("--ngram", options.ngram, 2, 1_000)
     check_range("--seed", options.seed, 0, 2**32 - 1)
     check_out(options.out, SUFFIXES)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from zooter_lite.labels.soft import normalise
 
+FEW_SHARED = 30  # queries
+
 
 @dataclass(frozen=True)
 class Diagnostics:
@@ -78,6 +80,27 @@ def observed_mean(rewards: NDArray[np.floating]) -> NDArray[np.float64]:
     count = (~np.isnan(rewards)).sum(axis=0)
     total = np.nansum(rewards, axis=0, dtype=np.float64)
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def overlaps(rewards: NDArray[np.floating], experts: Sequence[str]) -> list[str]:
+    """Say which experts share too few queries to be compared there; nothing where none do."""
+    seen = (~np.isnan(rewards)).astype(np.float64)
+    shared = (seen.T @ seen).astype(np.int64)
+    pairs = [
+        (int(shared[one, two]), one, two)
+        for one in range(len(experts))
+        for two in range(one + 1, len(experts))
+        if shared[one, two] < FEW_SHARED
+    ]
+    if not pairs:
+        return []
+    count, one, two = min(pairs)
+    return [
+        f"{len(pairs)} of {len(experts) * (len(experts) - 1) // 2} pairs of experts share fewer "
+        f"than {FEW_SHARED} training queries ({experts[one]} and {experts[two]}: {count}); they "
+        "are compared through other experts and the level of each query, which cannot be "
+        "checked here"
+    ]
 
 
 def reward_entropy(rewards: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:

@@ -34,11 +34,18 @@ def router_config(
             mean_rewards=tuple(round(float(mean), 6) for mean in means),
             mean_costs=_mean_costs(train),
             rows=len(train),
+            observed=_support(train),
             rows_that_chose=None if fitted.sample is None else len(fitted.sample),
             folds=recipe.folds,
             seed=recipe.seed,
         ),
     )
+
+
+def _support(train: RewardTable) -> tuple[int, ...] | None:
+    """Return the number of rewards of each expert; None where it is that of the rows."""
+    seen = ~np.isnan(train.rewards)
+    return None if seen.all() else tuple(seen.sum(axis=0).tolist())
 
 
 def _mean_costs(train: RewardTable) -> tuple[float | None, ...] | None:

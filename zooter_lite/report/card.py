@@ -67,7 +67,7 @@ def model_card(config: RouterConfig, slices: Sequence[SliceReport], command: str
         "Sends each prompt to the expert most likely to answer it best. "
         f"Made by zooter-lite with `{command}`.",
         "",
-        f"- experts: {', '.join(config.experts)}",
+        f"- experts: {', '.join(map(_measured, config.experts, _support(config)))}",
         f"- encoder: {encoder.name} ({encoder.dim} dimensions, "
         f"at most {encoder.max_length} tokens, {encoder.pooling} pooling)",
         f"- head: {head.kind}; tags: {labels.tags or 'none'} ({labels.n_tags}); "
@@ -92,6 +92,16 @@ def model_card(config: RouterConfig, slices: Sequence[SliceReport], command: str
         "",
     ]
     return "\n".join(lines)
+
+
+def _support(config: RouterConfig) -> Sequence[int | None]:
+    """Return the number of rewards that tell of each expert; None where all queries do."""
+    counts = config.training.observed or [config.training.rows] * len(config.experts)
+    return [None if count == config.training.rows else count for count in counts]
+
+
+def _measured(expert: str, count: int | None) -> str:
+    return expert if count is None else f"{expert} (measured on {count} queries)"
 
 
 def with_precision_section(card: str, config: RouterConfig) -> str:

@@ -17,7 +17,7 @@ TAG_SIGN = ";"  # between the tags of a text
 _NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf|infinity)\s*", re.I)
 
 
-def experts_of(columns: Columns) -> list[str]:
+def experts_of(columns: Columns, fewest: int = 2) -> list[str]:
     """Experts that the columns name; an error where columns are missing or do not fit."""
     source, names = columns.source, columns.names
     if "query" not in names:
@@ -25,9 +25,10 @@ def experts_of(columns: Columns) -> list[str]:
     experts = [name.removeprefix("reward:") for name in names if name.startswith("reward:")]
     if "" in experts:
         raise DataError(f"{source}: column 'reward:' names no expert; expected 'reward:<expert>'")
-    if len(experts) < 2:
+    if len(experts) < fewest:
         raise DataError(
-            f"{source}: expected at least two columns named 'reward:<expert>', "
+            f"{source}: expected at least {'two columns' if fewest > 1 else 'one column'} named "
+            "'reward:<expert>', "
             f"found {len(experts)} among {listed(names)}"
         )
     for name in columns.cells:

@@ -84,6 +84,7 @@ class RewardTable:
         scores: bool = True,
         long: Sequence[str] = (),
         separator: str = "",
+        fewest: int = 2,
     ) -> RewardTable:
         """Read and validate a reward table.
 
@@ -104,6 +105,8 @@ class RewardTable:
             they have unusual names.
         separator
             Between the cells of CSV; empty where the file tells.
+        fewest
+            Experts that there have to be; 1 for a file that adds one to another table.
 
         Raises
         ------
@@ -121,7 +124,8 @@ class RewardTable:
             ),
             check_separator(separator),
         )
-        return build_table(widened(columns, long) if is_long(columns.names, long) else columns)
+        wide = widened(columns, long) if is_long(columns.names, long) else columns
+        return build_table(wide, fewest)
 
     @classmethod
     def of(cls, frame: Any, name: str = "table") -> RewardTable:
@@ -264,7 +268,7 @@ def write_table(table: RewardTable, path: str) -> None:
     write_columns({name: column for name, column in columns.items() if column is not None}, path)
 
 
-def build_table(columns: Columns) -> RewardTable:
+def build_table(columns: Columns, fewest: int = 2) -> RewardTable:
     """Validate columns and make the reward table of them.
 
     Raises
@@ -273,12 +277,12 @@ def build_table(columns: Columns) -> RewardTable:
         A missing or unusable column, or a cell that is not what its column needs.
     """
     source, where, read = columns.source, columns.where, columns.cells
-    experts = cells.experts_of(columns)
+    experts = cells.experts_of(columns, fewest)
     if len(columns) == 0:
         raise DataError(f"{source}: no rows; expected one row per query")
     rewards = cells.matrix(columns, "reward:", experts).astype(np.float32)
     unrewarded = np.flatnonzero(np.isnan(rewards).all(axis=1))
-    if len(unrewarded):
+    if len(unrewarded) and fewest > 1:
         raise DataError(
             f"{where(int(unrewarded[0]))}: no reward at all; "
             "expected a number in at least one 'reward:' column"

@@ -66,11 +66,12 @@ class Calibration:
 class Training:
     """The training rows; rewards and costs in the order of the experts."""
 
-    mean_rewards: tuple[float, ...]  # observed
+    mean_rewards: tuple[float, ...]  # over all rows; what was not observed is filled in
     # observed; None for an expert without, and None at all for a table without costs
     mean_costs: tuple[float | None, ...] | None = None
     rows: int = 0
     rows_that_chose: int | None = None  # None: all of them
+    observed: tuple[int, ...] | None = None  # rewards of each expert; None: on every row
     folds: int = 0
     seed: int = 0
 
@@ -234,11 +235,10 @@ def _check(config: RouterConfig) -> None:
     for key, size in (("dim", encoder.dim), ("max_length", encoder.max_length)):
         if not 0 < size <= MAX_LENGTH:
             raise ValueError(f"encoder {key!r} is {shown(size)}, expected 1 to {MAX_LENGTH}")
-    for key, values in (("rewards", training.mean_rewards), ("costs", training.mean_costs)):
+    for key in ("mean_rewards", "mean_costs", "observed"):
+        values = getattr(training, key)
         if values is not None and len(values) != n_experts:
-            raise ValueError(
-                f"training 'mean_{key}' has {len(values)} numbers for {n_experts} experts"
-            )
+            raise ValueError(f"training {key!r} has {len(values)} numbers for {n_experts} experts")
     if not all(cost is None or 0 <= cost < 1e30 for cost in training.mean_costs or ()):
         raise ValueError("training 'mean_costs' are not costs, which are numbers from 0")
     temperature = config.calibration.temperature

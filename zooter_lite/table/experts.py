@@ -1,0 +1,152 @@
+"""Experts come and go: a reward table with experts renamed, left out and added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.errors import DataError
+from zooter_lite.files.rows import listed
+from zooter_lite.table.keys import query_hashes
+from zooter_lite.table.reward_table import RewardTable
+
+
+def renamed(table: RewardTable, names: Mapping[str, str]) -> RewardTable:
+    """Return the table with other names for some experts.
+
+    Raises
+    ------
+    DataError
+        No expert of the old name, or two of the new one.
+    """
+    _check_known(table, list(names), "--rename")
+    experts = [names.get(expert, expert) for expert in table.experts]
+    twice = sorted(expert for expert in set(experts) if experts.count(expert) > 1)
+    if twice:
+        raise DataError(f"--rename: two experts would be named {twice[0]!r}")
+    return replace(table, experts=experts)
+
+
+def without(table: RewardTable, names: Sequence[str]) -> tuple[RewardTable, list[str]]:
+    """Return the table without some experts, and what is to be said of it.
+
+    Queries that only they answered are left out.
+
+    Raises
+    ------
+    DataError
+        No such expert, or fewer than two are left.
+    """
+    _check_known(table, names, "--without")
+    kept = [place for place, expert in enumerate(table.experts) if expert not in names]
+    if len(kept) < 2:
+        raise DataError(f"--without: {len(kept)} experts would be left; expected at least two")
+    responses = table.responses and [[row[place] for place in kept] for row in table.responses]
+    table = replace(
+        table,
+        experts=[table.experts[place] for place in kept],
+        rewards=table.rewards[:, kept],
+        costs=None if table.costs is None else table.costs[:, kept],
+        responses=responses,
+        scores={scorer: values[:, kept] for scorer, values in table.scores.items()},
+    )
+    rows = np.flatnonzero(~np.isnan(table.rewards).all(axis=1))
+    if len(rows) == len(table):
+        return table, []
+    note = f"{len(table) - len(rows)} queries were answered by no other expert and are left out"
+    return table.take(rows), [note]
+
+
+def added(table: RewardTable, more: RewardTable, source: str) -> tuple[RewardTable, list[str]]:
+    """Return the table with the rewards and costs of another, and what is to be said of it.
+
+    Rows are joined by the text of the query, white space folded, or else by query_id. An
+    expert that both have gets the rewards that it lacks.
+
+    Parameters
+    ----------
+    more
+        A table of one expert or more, over some of the queries.
+    source
+        What messages call it.
+
+    Raises
+    ------
+    DataError
+        No query in common, or another reward than the table has.
+    """
+    pairs = _pairs(table, more)
+    matched = len(np.unique(pairs[:, 1]))
+    if not matched:
+        raise DataError(f"{source}: none of its {len(more)} queries stands in the table")
+    experts = table.experts + [name for name in more.experts if name not in table.experts]
+    rewards, costs = (
+        _widened(values, len(table), len(experts)) for values in (table.rewards, table.costs)
+    )
+    rows, others = pairs.T
+    counts = []
+    for place, name in enumerate(more.experts):
+        column = experts.index(name)
+        found, known = more.rewards[others, place], rewards[rows, column]
+        wrong = np.flatnonzero(~np.isnan(found) & ~np.isnan(known) & (found != known)).tolist()
+        if wrong:
+            row = int(others[wrong[0]])
+            raise DataError(
+                f"{source}: query {more.query_ids[row]!r} gives {name!r} {found[wrong[0]]:g}, but "
+                f"the table has {known[wrong[0]]:g}; expected a reward that it lacks"
+            )
+        rewards[rows, column] = np.where(np.isnan(found), known, found)
+        if more.costs is not None:
+            spent = more.costs[others, place]
+            costs[rows, column] = np.where(np.isnan(spent), costs[rows, column], spent)
+        counts.append(f"{name} ({int((~np.isnan(found)).sum())} queries)")
+    notes = [f"{source}: added {', '.join(counts)}"]
+    if matched < len(more):
+        notes.append(f"{source}: {len(more) - matched} of {len(more)} rows match no query")
+    blanks: list[str | None] = [None] * (len(experts) - len(table.experts))
+    return replace(
+        table,
+        experts=experts,
+        rewards=rewards,
+        costs=None if table.costs is None and more.costs is None else costs,
+        responses=table.responses and [[*row, *blanks] for row in table.responses],
+        scores={} if blanks else table.scores,
+    ), notes
+
+
+def _check_known(table: RewardTable, names: Sequence[str], option: str) -> None:
+    for name in names:
+        if name not in table.experts:
+            raise DataError(f"{option} {name!r}: the table has {listed(table.experts)}")
+
+
+def _pairs(table: RewardTable, more: RewardTable) -> NDArray[np.int64]:
+    """(k, 2) rows of both tables that are of one query."""
+    places: dict[int, list[int]] = {}
+    for row, key in enumerate(query_hashes(table.queries).tolist()):
+        places.setdefault(key, []).append(row)
+    ids = {name: row for row, name in enumerate(table.query_ids)} if _named(table) else {}
+    found = []
+    for row, key in enumerate(query_hashes(more.queries).tolist()):
+        own = places.get(key)
+        if own is None and _named(more) and more.query_ids[row] in ids:
+            own = [ids[more.query_ids[row]]]
+        found += [(place, row) for place in own or ()]
+    return np.asarray(found, dtype=np.int64).reshape(-1, 2)
+
+
+def _named(table: RewardTable) -> bool:
+    """Whether the rows have names of their own, other than their positions."""
+    return table.query_ids != [str(row) for row in range(len(table))]
+
+
+def _widened(
+    values: NDArray[np.float32] | None, n_rows: int, n_experts: int
+) -> NDArray[np.float32]:
+    wide = np.full((n_rows, n_experts), np.nan, dtype=np.float32)
+    if values is not None:
+        wide[:, : values.shape[1]] = values
+    return wide
