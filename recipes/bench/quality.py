@@ -20,6 +20,8 @@ ROWS = (
     ("mmlu_pro", "bench-mmlu_pro/report.json", "test", "micro"),
     ("llmrouter", "bench-llmrouter/report.json", "test", "micro"),
     ("code_tags", "bench-code_tags/report.json", "test", "micro"),
+    ("bfcl", "bench-bfcl/report.json", "test", "micro"),
+    ("zeroeval", "bench-zeroeval/report.json", "test", "micro"),
 )
 COLUMNS = ("router", "best single", "best per subset", "kNN", "random", "oracle")
 

@@ -1,7 +1,7 @@
 # Sourced by recipes that read the real reward tables: sets `tables`, and `data` from the first
 # argument; leaves where a table is missing. With NEED_ROUTERS, exports/bench-<table> must be there.
 export HF_HUB_OFFLINE=1
-tables="routerdc mmlu_pro llmrouter code_tags"
+tables=${TABLES-routerdc mmlu_pro llmrouter code_tags bfcl zeroeval}
 data=${1:-../shared/data}
 for table in $tables; do
   if [ ! -f "$data/$table.parquet" ]; then

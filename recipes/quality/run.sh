@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compare ways of fitting the head on the training rows of four real tables; writes results.md.
+# Compare ways of fitting the head on the training rows of six real tables; writes results.md.
 # No test row is read. Usage: recipes/quality/run.sh [FOLDER-WITH-THE-TABLES]
 set -eu
 cd "$(dirname "$0")/../.."

@@ -5,7 +5,9 @@ table and variant, both the mean reward of the chosen expert x100:
 
 - within: every query chosen for by a head that was fitted without the query's fold;
 - beyond: every subset chosen for by a head that was fitted without that subset, the mean over
-  subsets. This is a harsh stand-in for queries of a kind that was never seen.
+  subsets, which are the unit: ± is a standard error over them, of the paired difference where
+  a variant is set against the default. This is a harsh stand-in for queries of a kind that was
+  never seen.
 
 The settings (temperature, beta, L2, tags) are cross-validated within each fit's own rows for
 `within`, so its figures are a little optimistic, alike for all variants; for `beyond` they
@@ -28,16 +30,17 @@ from zooter_lite.head.fit_head import Fitted, fit_head
 from zooter_lite.measure.metrics import draw, mean_estimates, reward_of
 from zooter_lite.recipe import Recipe
 from zooter_lite.report.readable import in_columns
-from zooter_lite.table import RewardTable, read_table
+from zooter_lite.table import RewardTable
 
 Array = NDArray[np.float64]
 FloatArray = NDArray[np.float32]
 
-TABLES = ("routerdc", "mmlu_pro", "llmrouter", "code_tags")
+TABLES = ("routerdc", "mmlu_pro", "llmrouter", "code_tags", "bfcl", "zeroeval")
 OUT = Path(__file__).parent / "results.md"
 VARIANTS = {
     "default": Recipe(),
     "without domains": Recipe(domains=False),
+    "the whole grid (--tune)": Recipe(tune=True),
     "without tags (linear head)": Recipe(tags="none"),
     "hard labels": Recipe(labels="hard"),
     "KL(router || label), as the paper writes it": Recipe(kl="router-label"),
@@ -51,11 +54,12 @@ def main(folder: str) -> None:
     encoder = load_encoder(DEFAULT, default_cache())
     lines = ["| table | variant | within | minus default | beyond |", "|---|---|---|---|---|"]
     for name in TABLES:
-        table = read_table(f"{folder}/{name}.parquet")
+        table = RewardTable.read(f"{folder}/{name}.parquet", responses=False)
         train = table.take(table.rows("train"))
         embeddings = encoder.embed(train.queries, default_cache())
         draws = draw(train.subsets, 0)
         base: Array | None = None
+        far_base: Array | None = None
         for label, recipe in VARIANTS.items():
             fitted = fit_head(train, embeddings, recipe)
             earned = _earned(fitted.selection.logits, train)
@@ -64,11 +68,24 @@ def main(folder: str) -> None:
             beyond = _beyond(train, embeddings, recipe, fitted) if label in BEYOND else None
             cells = [name, label, in_columns(within).strip()]
             cells.append("-" if earned is base else in_columns(gap).strip())
-            cells.append("-" if beyond is None else f"{100 * beyond:.2f}")
+            far_base = beyond if far_base is None else far_base
+            cells.append(_points(beyond, far_base))
             lines.append(f"| {' | '.join(cells)} |".replace("||", "\\|\\|"))
             print(lines[-1], flush=True)
         OUT.write_text("\n".join(lines) + "\n", "utf-8")
     print(f"written: {OUT}")
+
+
+def _points(means: Array | None, base: Array | None) -> str:
+    """Write the mean over subsets and, beside another variant, the paired difference to it."""
+    if means is None or base is None:
+        return "-"
+    shown = f"{100 * means.mean():.2f}"
+    if means is base:
+        return shown
+    gaps = means - base
+    error = gaps.std(ddof=1) / np.sqrt(len(gaps))
+    return f"{shown} ({100 * gaps.mean():+.2f} ± {100 * error:.2f})"
 
 
 def _earned(logits: NDArray[np.floating], table: RewardTable) -> Array:
@@ -77,8 +94,8 @@ def _earned(logits: NDArray[np.floating], table: RewardTable) -> Array:
 
 def _beyond(
     train: RewardTable, embeddings: FloatArray, recipe: Recipe, fitted: Fitted
-) -> float | None:
-    """Mean over subsets of the reward on a subset that the fit did not see."""
+) -> Array | None:
+    """(n_subsets,) mean reward on each subset by a fit that did not see it."""
     names = sorted(set(train.subsets))
     if not 3 <= len(names) <= MOST_SUBSETS:
         return None
@@ -95,7 +112,7 @@ def _beyond(
         seen, unseen = np.flatnonzero(~here), np.flatnonzero(here)
         head = fit_head(train.take(seen), embeddings[seen], fixed).head
         means.append(_earned(head.logits(embeddings[unseen]), train.take(unseen)).mean())
-    return float(np.mean(means))
+    return np.asarray(means)
 
 
 if __name__ == "__main__":

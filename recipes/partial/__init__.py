@@ -1,0 +1,1 @@
+"""Hidden rewards and new experts: what they cost and bring on the real tables."""
