@@ -28,7 +28,8 @@ def additive(seed: int = 0) -> tuple[Array, Array]:
 def test_a_complete_table_is_left_as_it_is() -> None:
     rewards, _ = additive()
     assert learn_completion(rewards, EMBEDDINGS, SUBSETS) is None
-    assert completed(rewards, EMBEDDINGS, SUBSETS) is rewards
+    filled = completed(rewards, EMBEDDINGS, SUBSETS)
+    assert (filled.rewards is rewards, filled.variances) == (True, None)
 
 
 @pytest.mark.parametrize("asked", ["at random", "the easy ones", "the hard ones", "one subset"])
@@ -44,7 +45,7 @@ def test_which_queries_an_expert_was_asked_does_not_matter(asked: str) -> None:
     }[asked]
     rewards = whole.copy()
     rewards[random.random(N) > chance, 2] = NAN
-    filled = completed(rewards, EMBEDDINGS, SUBSETS)
+    filled = completed(rewards, EMBEDDINGS, SUBSETS).rewards
     holes = np.isnan(rewards)
     np.testing.assert_array_equal(filled[~holes], rewards[~holes])
     # a plain mean would be off by half a unit or more where the levels decided
@@ -68,10 +69,10 @@ def test_an_effect_is_shrunk_by_support_and_doubted_by_its_error() -> None:
     own, overall = np.nanmean(centred[:30].reshape(10, 3), axis=0), np.nanmean(centred[:30])
     expected = (10 * own + STRENGTH * overall) / (10 + STRENGTH)
     np.testing.assert_allclose(for_few.effects[:3, 1], expected, atol=0.02)
-    filled = for_few.fill(few, EMBEDDINGS, SUBSETS)
+    filled = for_few.fill(few, EMBEDDINGS, SUBSETS).rewards
     certain = filled[:, 1] + DOUBT * for_few.errors[[r % 3 for r in range(N)], 1]
     assert (filled[30:, 1] < certain[30:]).all()
-    unheard = for_few.fill(few[-2:], EMBEDDINGS[-2:], ["s0", "never seen"])
+    unheard = for_few.fill(few[-2:], EMBEDDINGS[-2:], ["s0", "never seen"]).rewards
     assert np.isfinite(unheard).all()
 
 
@@ -80,7 +81,7 @@ def test_the_ridge_tells_what_an_expert_is_good_at() -> None:
     whole[:, 3] += 2 * EMBEDDINGS[:, 0]
     rewards = whole.copy()
     rewards[400:, 3] = NAN
-    filled = completed(rewards, EMBEDDINGS, SUBSETS)
+    filled = completed(rewards, EMBEDDINGS, SUBSETS).rewards
     rest = filled[400:, 3] - filled[400:, :3].mean(axis=1)
     assert np.corrcoef(rest, EMBEDDINGS[400:, 0])[0, 1] > 0.9
 
@@ -114,7 +115,7 @@ def test_a_single_reward_takes_the_level_of_its_subset() -> None:
     rewards[:3] = [[5.0, NAN, NAN, NAN]] * 3
     learned = learn_completion(rewards, EMBEDDINGS, SUBSETS)
     assert learned is not None
-    filled = learned.fill(rewards, EMBEDDINGS, SUBSETS)
+    filled = learned.fill(rewards, EMBEDDINGS, SUBSETS).rewards
     known = np.nanmean(rewards - learned.effects[[r % 3 for r in range(N)]], axis=1)
     single = (~np.isnan(rewards)).sum(axis=1) == 1
     assert filled[:3, 1:].max() < known[~single].max()
@@ -131,9 +132,9 @@ def test_blocks_and_float32_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     rewards[np.isnan(rewards).all(axis=1), 0] = 0.0
     learned = learn_completion(rewards, EMBEDDINGS, SUBSETS)
     assert learned is not None
-    expected = learned.fill(rewards, EMBEDDINGS, SUBSETS)
+    expected = learned.fill(rewards, EMBEDDINGS, SUBSETS).rewards
     monkeypatch.setattr(blocks, "ROWS", 100)
     short = (rewards.astype(np.float32), EMBEDDINGS.astype(np.float32), SUBSETS)
-    found = learned.fill(*short, dtype=np.float32, jobs=2)
+    found = learned.fill(*short, dtype=np.float32, jobs=2).rewards
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -29,7 +29,7 @@ from zooter_lite.head.cross_validation import (
     simplest,
 )
 from zooter_lite.head.fit_setting import Setting, fit_setting
-from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.labels.soft import Filled, TagAssignment
 from zooter_lite.recipe import Recipe
 from zooter_lite.tags.tagging import Tags, cluster_tags
 
@@ -214,7 +214,9 @@ def test_logits_are_those_of_a_head_that_never_saw_the_folds_rewards(head: Any) 
     for fold in range(3):
         rest = np.flatnonzero(folds != fold)
         own = tags.centred_on(embeddings, rest).take(rest)
-        fitted = fit_setting(embeddings[rest], rewards[rest], own, None, selection.chosen, recipe)
+        fitted = fit_setting(
+            embeddings[rest], Filled(rewards[rest]), own, None, selection.chosen, recipe
+        )
         expected = fitted.logits(embeddings[folds == fold])
         np.testing.assert_allclose(selection.logits[folds == fold], expected, atol=1e-5)
     earned = reward_of_choice(selection.logits, rewards)

@@ -13,7 +13,7 @@ from zooter_lite.head.domains import Domains, domains_of_all, learn_domains
 from zooter_lite.head.fit_setting import Setting, fit_setting, fit_settings, logits_of
 from zooter_lite.head.prior import domain_prior, tag_prior
 from zooter_lite.labels import blocks
-from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.labels.soft import Filled, TagAssignment
 from zooter_lite.recipe import Recipe
 from zooter_lite.tags.tagging import Tags, cluster_tags
 
@@ -60,7 +60,7 @@ def test_a_training_query_is_told_by_a_classifier_that_has_not_seen_it() -> None
     domains = Domains(own, np.array([[9.0, 0.0], [-9.0, 0.0]]), np.zeros(2), told)
     (tags,) = cluster_tags(embeddings.astype(np.float32), [(2,)], seed=0)
     weak, strong = fit_settings(
-        *(embeddings, rewards, tags, domains, [replace(SETTING, l2=1e3), SETTING], PRIOR)
+        *(embeddings, Filled(rewards), tags, domains, [replace(SETTING, l2=1e3), SETTING], PRIOR)
     )
     assert np.abs(strong.weight).max() > 10 * np.abs(weak.weight).max()
     assert weak.domain is not None
@@ -84,12 +84,12 @@ def test_blocks_of_float32_find_the_optimum_of_all_rows_at_once(
     assert domains is not None
     (tags,) = cluster_tags(embeddings.astype(np.float32), [(3, 5)], seed=0)
     recipe, passes = Recipe(head=head, labels=labels), list[int]()
-    expected = fit_setting(embeddings, rewards, tags, domains, SETTING, recipe)
+    expected = fit_setting(embeddings, Filled(rewards), tags, domains, SETTING, recipe)
     monkeypatch.setattr(blocks, "ROWS", 32)
     every = np.arange(150)
     on_disk = (
         blocks.RowsOf(embeddings.astype(np.float32), every),
-        rewards.astype(np.float32),
+        Filled(rewards.astype(np.float32)),
         replace(tags, near=None),
         domains_of_all(domains, every, embeddings, subsets),
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.labels import blocks
 from zooter_lite.labels.soft import (
+    Filled,
     TagAssignment,
     harden,
     normalise,
@@ -146,12 +147,36 @@ def test_soft_labels_are_smoothed_over_all_blocks(
     tags = TagAssignment.from_lists([["xyz"[i % 3], "uv"[i % 2]][: i % 4] for i in range(50)])
     own = harden(rewards) if hard else normalise(rewards, 0.5)
     monkeypatch.setattr(blocks, "ROWS", 16)
-    labels = soft_labels(rewards, tags, 0.5, beta, hard=hard, jobs=2)
+    labels = soft_labels(Filled(rewards), tags, 0.5, beta, hard=hard, jobs=2)
     np.testing.assert_allclose(labels, smooth(own, tags, beta), atol=1e-12)
-    np.testing.assert_array_equal(soft_labels(rewards, None, 0.5, beta, hard=hard), own)
-    short = soft_labels(rewards.astype(np.float32), tags, 0.5, beta, hard=hard, dtype=np.float32)
+    np.testing.assert_array_equal(soft_labels(Filled(rewards), None, 0.5, beta, hard=hard), own)
+    short = soft_labels(
+        Filled(rewards.astype(np.float32)), tags, 0.5, beta, hard=hard, dtype=np.float32
+    )
     assert short.dtype == np.float32
     np.testing.assert_allclose(short, labels, atol=1e-6)
+
+
+def test_a_reward_that_was_filled_in_has_the_mass_of_one_that_was_observed() -> None:
+    random = np.random.default_rng(0)
+    rewards = (random.random((20_000, 2)) < 0.4).astype(np.float64)
+    rewards[:, 1] = 0.4  # what is expected of an expert like the first
+    variances = np.tile([0.0, 0.24], (20_000, 1))
+    plain, told = (
+        soft_labels(each, None, 1.0, 1.0).mean(axis=0)
+        for each in (Filled(rewards), Filled(rewards, variances))
+    )
+    # the first one's exponential has the mean 0.6 + 0.4 e, which is more than that of 0.4
+    expected = np.log(0.6 + 0.4 * np.e) - 0.4
+    assert 0.4 + 0.24 / 2 == pytest.approx(0.4 + expected, abs=0.005)
+    assert plain[1] < plain[0] - 0.015
+    assert told[1] > plain[1] + 0.02
+    np.testing.assert_allclose(
+        Filled(rewards, variances).for_labels(slice(0, 2), 0.5)[:, 1], 0.4 + 0.24
+    )
+    taken = Filled(rewards, variances).take(np.array([1, 2]))
+    assert taken.variances is not None
+    np.testing.assert_array_equal(taken.variances, variances[1:3])
 
 
 def test_shrunk_tag_means_by_hand() -> None:

@@ -8,7 +8,7 @@ on all.
 """
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,12 +46,12 @@ def main(options: Options) -> None:
     embeddings = load_encoder(options.encoder, cache).embed(table.queries, cache)
     inside = table.rows("train")
     own, train = embeddings[inside], table.take(inside)
-    train = replace(train, rewards=completed(train.rewards, own, train.subsets))
     whole = fit_head(train, own, Recipe(), most_choosing=None)
     print(f"{len(train)} training rows", flush=True)
     show("all rows choose, in memory", table, embeddings, whole.head)
     setting = whole.selection.chosen
-    disk = fit_setting(own, train.rewards, whole.tagging, whole.domains, setting, whole.recipe)
+    filled = completed(train.rewards, own, train.subsets)
+    disk = fit_setting(own, filled, whole.tagging, whole.domains, setting, whole.recipe)
     show("the same setting, as from disk", table, embeddings, disk)
     figures = [objective(head, train, own, whole) for head in (whole.head, disk)]
     print(f"objective, in memory {figures[0]:.9f}, from disk {figures[1]:.9f}", flush=True)
@@ -66,8 +66,8 @@ def objective(head: Head, train: RewardTable, own: FloatArray, fitted: Fitted) -
 
     setting, hard = fitted.selection.chosen, fitted.recipe.labels == "hard"
     tags = None if fitted.tagging is None else fitted.tagging.assignment
-    rewards = train.rewards.astype(np.float64)
-    labels = soft_labels(rewards, tags, setting.temperature, setting.beta, hard=hard)
+    filled = completed(train.rewards.astype(np.float64), own, train.subsets)
+    labels = soft_labels(filled, tags, setting.temperature, setting.beta, hard=hard)
     logits = logits_of(head, own.astype(np.float64), fitted.tagging, fitted.domains)
     loss = kl_divergence(torch.from_numpy(logits), torch.from_numpy(labels), fitted.recipe.kl)
     return float(loss) + setting.l2 / 2 * float((np.asarray(head.weight) ** 2).sum())

@@ -14,6 +14,7 @@ from zooter_lite.head.distil import MAX_ITERATIONS
 from zooter_lite.head.domains import Domains
 from zooter_lite.head.fit_setting import Setting, fit_settings, logits_of
 from zooter_lite.labels.completion import learn_completion
+from zooter_lite.labels.soft import Filled
 from zooter_lite.recipe import Recipe
 
 Array = NDArray[np.floating]
@@ -117,12 +118,12 @@ def cross_validate(
     def job(tagging: int | None, fold: int) -> tuple[dict[Setting, Array], Array]:
         """Logits of the fold's rows (n, n_experts) for each setting, and their rewards."""
         inside, rows = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        known, held = rewards[inside], rewards[rows]
+        known, held = Filled(rewards[inside]), rewards[rows]
         chances = None if propensities is None else propensities[inside]
-        learned = learn_completion(known, embeddings[inside], names[inside], chances)
+        learned = learn_completion(known.rewards, embeddings[inside], names[inside], chances)
         if learned is not None:
-            known = learned.fill(known, embeddings[inside], names[inside])
-            held = learned.fill(held, embeddings[rows], names[rows])
+            known = learned.fill(known.rewards, embeddings[inside], names[inside])
+            held = learned.fill(held, embeddings[rows], names[rows]).rewards
         tags = candidates.tags_of(tagging)
         tags = None if tags is None else tags.centred_on(embeddings, inside)
         own, apart = (

@@ -28,6 +28,7 @@ from zooter_lite.head.fit_setting import fit_setting, logits_of
 from zooter_lite.labels.blocks import RowsOf
 from zooter_lite.labels.completion import completed, learn_completion
 from zooter_lite.labels.diagnostics import observed_mean
+from zooter_lite.labels.soft import Filled
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.directory.config import HeadSpec, LabelSpec
 from zooter_lite.router.head import Head
@@ -258,14 +259,14 @@ def _fit_in_blocks(
     if domains is not None:
         domains = domains_of_all(domains, sample, embeddings, train.subsets, recipe.jobs)
 
-    rewards = train.rewards
+    rewards = Filled(train.rewards)
     learned = learn_completion(
-        *(rewards[sample], embeddings[sample], [train.subsets[row] for row in sample]),
+        *(train.rewards[sample], embeddings[sample], [train.subsets[row] for row in sample]),
         None if train.propensities is None else train.propensities[sample],
     )
     if learned is not None:
         rewards = learned.fill(
-            *(rewards, embeddings, train.subsets), dtype=np.float32, jobs=recipe.jobs
+            *(train.rewards, embeddings, train.subsets), dtype=np.float32, jobs=recipe.jobs
         )
     fit = partial(fit_setting, setting=chosen.selection.chosen, recipe=recipe)
     fit = partial(fit, jobs=recipe.jobs, passed=progress)
@@ -275,7 +276,7 @@ def _fit_in_blocks(
         (tags and tags.take(rows), domains and domains.take(rows)) for rows in (rest, held)
     )
     without = fit(
-        *(RowsOf(embeddings, rest), rewards[rest], rest_tags, rest_domains),
+        *(RowsOf(embeddings, rest), rewards.take(rest), rest_tags, rest_domains),
         start=chosen.head,
     )
     logits = logits_of(without, embeddings[held].astype(np.float64), held_tags, held_domains)

@@ -18,7 +18,7 @@ from zooter_lite.head.distil import distil, warn_of_gradient
 from zooter_lite.head.domains import Domains
 from zooter_lite.head.prior import domain_prior, offset_of, tag_prior
 from zooter_lite.labels.blocks import Matrix
-from zooter_lite.labels.soft import soft_labels
+from zooter_lite.labels.soft import Filled, soft_labels
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.head import Head
 from zooter_lite.tags.tagging import Tags
@@ -49,7 +49,7 @@ class Setting:
 
 def fit_settings(
     embeddings: Matrix,
-    rewards: Array,
+    filled: Filled,
     tags: Tags | None,
     domains: Domains | None,
     settings: Sequence[Setting],
@@ -67,8 +67,8 @@ def fit_settings(
     ----------
     embeddings
         (n_queries, dim) unit vectors.
-    rewards
-        (n_queries, n_experts), none missing.
+    filled
+        Rewards (n_queries, n_experts), none missing.
     tags, domains
         Of exactly these queries, or None; domains are for the settings that have them.
     recipe
@@ -80,6 +80,7 @@ def fit_settings(
     done
         Called with 1 after each setting.
     """
+    rewards = filled.rewards
     made: dict[tuple[float, float], Any] = {}
     priors: dict[tuple[float, bool], Any] = {}
     heads = []
@@ -87,7 +88,7 @@ def fit_settings(
         temperature, key = setting.temperature, (setting.temperature, setting.beta)
         if key not in made:
             made[key] = soft_labels(
-                rewards,
+                filled,
                 None if tags is None else tags.assignment,
                 *key,
                 hard=recipe.labels == "hard",
@@ -117,7 +118,7 @@ def fit_settings(
 
 def fit_setting(
     embeddings: Matrix,
-    rewards: Array,
+    filled: Filled,
     tags: Tags | None,
     domains: Domains | None,
     setting: Setting,
@@ -125,7 +126,7 @@ def fit_setting(
     **options: Any,
 ) -> Head:
     """Fit one head, as `fit_settings` does, with its options."""
-    return fit_settings(embeddings, rewards, tags, domains, [setting], recipe, **options)[0]
+    return fit_settings(embeddings, filled, tags, domains, [setting], recipe, **options)[0]
 
 
 def logits_of(head: Head, embeddings: Array, tags: Tags | None, domains: Domains | None) -> Array:

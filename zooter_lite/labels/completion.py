@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.labels.blocks import for_blocks
-from zooter_lite.labels.soft import sum_groups
+from zooter_lite.labels.soft import Filled, sum_groups
 
 Array = NDArray[np.float64]
 Texts = Sequence[str] | NDArray[np.object_]
 
 STRENGTH = 20.0  # pseudo-count, in queries, of an expert's effect in a subset
 PENALTY = 20.0  # of the ridge, on unit embeddings
-DOUBT = 0.5  # standard errors of the effect by which a reward that nobody saw is put lower
+DOUBT = 1.5  # standard errors of the effect by which a reward that nobody saw is put lower
+FEW = 50.0  # rewards of an expert; with so many its standard error counts 1.4 times
 ROUNDS = 30  # of the two-way fit; each takes a query's level, then the experts' effects
 MOST_WEIGHT = 20.0  # of one observation, where the propensity of its choice is known
 
@@ -46,6 +47,8 @@ class Completion:
     levels
         (n_subsets + 1,) mean level, for a query with a single reward, which cannot tell its
         level from its expert's effect.
+    variances
+        (n_experts,) of a reward around what is expected.
     """
 
     places: dict[str, int]
@@ -53,6 +56,7 @@ class Completion:
     errors: Array
     weight: Array
     levels: Array
+    variances: Array
 
     def fill(
         self,
@@ -63,8 +67,8 @@ class Completion:
         doubt: float = DOUBT,
         dtype: Any = np.float64,
         jobs: int = 1,
-    ) -> NDArray[Any]:
-        """Return the rewards with every hole filled, (n_queries, n_experts) of `dtype`.
+    ) -> Filled:
+        """Fill every hole in the rewards, in arrays of `dtype`.
 
         Parameters
         ----------
@@ -94,7 +98,7 @@ class Completion:
             filled[rows] = np.where(observed, values, guess)
 
         for_blocks(work, len(filled), jobs)
-        return filled
+        return Filled(filled, np.where(np.isnan(rewards), self.variances, 0.0).astype(dtype))
 
 
 def learn_completion(
@@ -135,6 +139,7 @@ def learn_completion(
     variance = np.where(observed, rest**2, 0.0).sum(axis=0) / total.clip(1)
     shrunk = STRENGTH / (counts + STRENGTH)
     errors = np.sqrt(variance * (1 / (counts + STRENGTH) + shrunk**2 / total.clip(1)))
+    errors *= np.sqrt(1 + FEW / total.clip(1))
     weight = np.zeros((rewards.shape[1], embeddings.shape[1]))
     inputs = embeddings.astype(np.float64)
     for expert in np.flatnonzero(~observed.all(axis=0)).tolist():
@@ -142,7 +147,7 @@ def learn_completion(
         weighted = inputs[rows] * weights[rows, expert, None]
         gram = inputs[rows].T @ weighted + PENALTY * np.eye(inputs.shape[1])
         weight[expert] = np.linalg.solve(gram, weighted.T @ rest[rows, expert])
-    return Completion(places, effects, errors, weight, levels)
+    return Completion(places, effects, errors, weight, levels, variance)
 
 
 def completed(
@@ -150,10 +155,10 @@ def completed(
     embeddings: NDArray[np.floating],
     subsets: Texts,
     propensities: Array | None = None,
-) -> NDArray[np.floating]:
-    """Return the rewards with every hole filled by what the same rows teach."""
+) -> Filled:
+    """Fill every hole in the rewards by what the same rows teach."""
     learned = learn_completion(rewards, embeddings, subsets, propensities)
-    return rewards if learned is None else learned.fill(rewards, embeddings, subsets)
+    return Filled(rewards) if learned is None else learned.fill(rewards, embeddings, subsets)
 
 
 def _groups(places: dict[str, int], subsets: Texts) -> NDArray[np.int64]:
@@ -167,7 +172,7 @@ def mean_rewards(rewards: NDArray[np.floating], subsets: Texts) -> Array:
     nowhere = np.zeros((len(rewards), 0))
     learned, filled = learn_completion(rewards, nowhere, subsets), rewards
     if learned is not None:
-        filled = learned.fill(rewards, nowhere, subsets, doubt=0.0)
+        filled = learned.fill(rewards, nowhere, subsets, doubt=0.0).rewards
     return np.where(np.isnan(rewards).all(axis=0), np.nan, filled.mean(axis=0, dtype=np.float64))
 
 

@@ -81,6 +81,38 @@ class TagAssignment:
         return sum_groups(values, self.tags, self.rows, self.n_queries)
 
 
+@dataclass(frozen=True)
+class Filled:
+    """Rewards without holes.
+
+    Attributes
+    ----------
+    rewards
+        (n_queries, n_experts) observed, or what is expected.
+    variances
+        (n_queries, n_experts) of an observation around what is expected, 0 where it was
+        observed; None where everything was. A soft label needs it: its exponential is not
+        that of the mean.
+    """
+
+    rewards: NDArray[Any]
+    variances: NDArray[Any] | None = None
+
+    def take(self, rows: Any) -> Filled:
+        """Return those of some rows."""
+        return Filled(self.rewards[rows], None if self.variances is None else self.variances[rows])
+
+    def for_labels(self, rows: slice, temperature: float) -> Array:
+        """Rewards of some rows, float64, whose softmax has the mass of observations.
+
+        The mean of exp(r / t) is about exp((mean + variance / 2t) / t).
+        """
+        values = self.rewards[rows].astype(np.float64)
+        if self.variances is not None:
+            values += self.variances[rows] / (2 * temperature)
+        return values
+
+
 def sum_groups(
     values: NDArray[np.floating], rows: NDArray[np.int64], groups: NDArray[np.int64], n_groups: int
 ) -> Array:
@@ -151,7 +183,7 @@ def smooth(labels: Array, tags: TagAssignment, means: Array, beta: float) -> Arr
 
 
 def soft_labels(
-    rewards: NDArray[np.floating],
+    filled: Filled,
     tags: TagAssignment | None,
     temperature: float,
     beta: float,
@@ -166,8 +198,8 @@ def soft_labels(
 
     Parameters
     ----------
-    rewards
-        (n_queries, n_experts), none missing (`labels/completion.py` fills them in).
+    filled
+        Rewards (n_queries, n_experts) as `labels/completion.py` fills them in.
     tags
         Of exactly these queries, in ascending order of their rows; None smooths nothing.
     temperature, beta
@@ -185,18 +217,20 @@ def soft_labels(
     """
 
     def own(rows: slice) -> Array:
-        values = rewards[rows].astype(np.float64)
-        return harden(values) if hard else normalise(values, temperature)
+        if hard:
+            return harden(filled.rewards[rows].astype(np.float64))
+        return normalise(filled.for_labels(rows, temperature), temperature)
 
+    n_queries = len(filled.rewards)
     assignment = tags if beta < 1 else None
     means = np.zeros(())
     if assignment is not None:
         within = assignment.between
         parts = in_blocks(
-            lambda rows: within(rows.start, rows.stop).sum_by_tag(own(rows)), len(rewards), jobs
+            lambda rows: within(rows.start, rows.stop).sum_by_tag(own(rows)), n_queries, jobs
         )
         means = sum(parts, np.zeros(())) / assignment.support()[:, None].clip(1)
-    labels = np.empty(rewards.shape, dtype=dtype)
+    labels = np.empty(filled.rewards.shape, dtype=dtype)
 
     def fill(rows: slice) -> None:
         values = own(rows)
@@ -205,7 +239,7 @@ def soft_labels(
             values = smooth(values, tagged, means, beta)
         labels[rows] = values
 
-    for_blocks(fill, len(rewards), jobs)
+    for_blocks(fill, n_queries, jobs)
     return labels
 
 
