@@ -91,8 +91,7 @@ class Filled:
         (n_queries, n_experts) observed, or what is expected.
     variances
         (n_queries, n_experts) of an observation around what is expected, 0 where it was
-        observed; None where everything was. A soft label needs it: its exponential is not
-        that of the mean.
+        observed; None where everything was. Soft labels need it (`for_labels`).
     """
 
     rewards: NDArray[Any]
@@ -105,11 +104,14 @@ class Filled:
     def for_labels(self, rows: slice, temperature: float) -> Array:
         """Rewards of some rows, float64, whose softmax has the mass of observations.
 
-        The mean of exp(r / t) is about exp((mean + variance / 2t) / t).
+        A label p moves by variance / (2 t^2) p (1 - p) (1 - 2p) where its reward is drawn and
+        not its mean; a reward that is higher by variance / (2 t) (1 - 2p) does the same. For p
+        the uniform label stands.
         """
         values = self.rewards[rows].astype(np.float64)
         if self.variances is not None:
-            values += self.variances[rows] / (2 * temperature)
+            share = (1 - 2 / values.shape[1]) / (2 * temperature)
+            values += share * self.variances[rows]
         return values
 
 
