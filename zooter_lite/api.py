@@ -115,6 +115,7 @@ def fit_router(
         fitted = fit_head(
             *(train, part, recipe, progress.update, progress.reset), most_choosing=most_choosing
         )
+    clock.append(time.perf_counter())
     say(fitted.summary(recipe.folds))
     details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
     if recipe.finetune:
@@ -128,10 +129,12 @@ def fit_router(
         say(tuned.summary())
         encoder, embeddings, fitted = tuned.encoder, tuned.embeddings, tuned.fitted
         details["finetune"] = tuned.to_json()
+    clock.append(time.perf_counter())
     with bar(None, "export and parity") as progress:
         exports = export_graphs(
             encoder, fitted.head, train, precisions(recipe.precision), cache, progress.update
         )
+    clock.append(time.perf_counter())
     files = exports.files | tag_files(
         train, part_of(embeddings, rows), fitted.tagging, keep_queries=recipe.keep_queries
     )
@@ -151,8 +154,11 @@ def fit_router(
         from zooter_lite.encode.static import MEASURED
 
         say(f"  {MEASURED}")
-    first, second, third = np.diff(clock)
-    say(f"time: encoder {first:.1f} s, embedding {second:.1f} s, the rest {third:.1f} s")
+    stages = ("encoder", "embedding", "head", "fine-tuning", "graphs", "tags and report")
+    spent = [
+        f"{stage} {seconds:.1f} s" for stage, seconds in zip(stages, np.diff(clock), strict=True)
+    ]
+    say(f"time: {', '.join(one for one in spent if recipe.finetune or 'fine' not in one)}")
     return Router.load(folder)
 
 
@@ -176,7 +182,7 @@ def _described(source: str, table: RewardTable, train: RewardTable) -> list[str]
     return [
         f"{source}: {len(table)} queries ({counts}), {len(table.experts)} experts, "
         f"{len(set(table.subsets))} subsets, {missing:.1%} of the rewards not observed",
-        f"on train (x100): {diagnose(train.rewards).summary(table.experts)}",
+        f"on train (x100): {diagnose(train.rewards, train.subsets).summary(table.experts)}",
         *overlaps(train.rewards, train.experts),
     ]
 

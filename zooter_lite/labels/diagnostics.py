@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.labels.soft import normalise
 
 FEW_SHARED = 30  # queries
@@ -20,7 +21,7 @@ class Diagnostics:
     Attributes
     ----------
     best_single
-        Position of the expert with the highest mean observed reward.
+        Position of the expert with the highest mean reward; what was not observed is filled in.
     best_single_reward
         That mean.
     oracle_reward
@@ -57,11 +58,14 @@ class Diagnostics:
         )
 
 
-def diagnose(rewards: NDArray[np.floating]) -> Diagnostics:
-    """Describe `rewards` (n_queries, n_experts), NaN where not observed."""
+def diagnose(rewards: NDArray[np.floating], subsets: Sequence[str] | None = None) -> Diagnostics:
+    """Describe `rewards` (n_queries, n_experts), NaN where not observed.
+
+    `subsets` name each query's subset, for the means of experts that were asked few queries.
+    """
     values = np.asarray(rewards, dtype=np.float64)
     observed = ~np.isnan(values)
-    means = observed_mean(values)
+    means = mean_rewards(values, ["all"] * len(values) if subsets is None else subsets)
     best_rewards = np.nanmax(values, axis=1)
     best = int(np.nanargmax(means))
     return Diagnostics(
