@@ -179,3 +179,47 @@ def test_int8_that_loses_too_much_is_left_out_and_said_so(
     for precision in ("int8", "auto"):
         with pytest.raises(RouterError, match=r"no router\.int8\.onnx"):
             Router.load(tmp_path / "r", precision)
+
+
+def test_tuning_tells_what_it_gained(command: Command, tmp_path: Path) -> None:
+    write_planted(tmp_path / "planted.csv")
+    data = ("--data", tmp_path / "planted.csv", "--out", tmp_path / "r", "--precision", "fp32")
+    done = command("fit", *data, "--tune")
+    assert done.returncode == 0, done.stderr
+    assert "tuning gained 0.00 (standard error 0.00) out of fold" in done.stdout
+    assert "chosen of" in done.stdout
+
+
+def test_a_log_of_routed_prompts_is_fitted_and_evaluated(command: Command, tmp_path: Path) -> None:
+    """Every row has one reward; the log mostly sent sums to `sums`, and says so."""
+    write_planted(tmp_path / "planted.csv", rows=100)
+    with (tmp_path / "planted.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    random = np.random.default_rng(0)
+    for row in rows:
+        likely = "sums" if "plus" in row["query"] else "words"
+        other = "words" if likely == "sums" else "sums"
+        right = random.random() < 0.8
+        row["propensity"] = 0.8 if right else 0.2
+        row[f"reward:{other if right else likely}"] = ""
+    log = tmp_path / "log.csv"
+
+    def write() -> None:
+        with log.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write()
+    out = ("--data", log, "--out", tmp_path / "r", "--tags", "none", "--precision", "fp32")
+    done = command("fit", *out)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 pairs of experts share fewer than 30 training queries" in done.stdout
+    assert "By the propensities of 50 logged choices" in done.stdout
+    prompts = ["What is 1000 plus 41?", "Write a poem, number 99, about orange flowers."]
+    assert [d.expert for d in Router.load(tmp_path / "r").route(prompts)] == ["sums", "words"]
+    rows[3]["propensity"] = 1.5
+    write()
+    done = command("fit", *out)
+    assert done.returncode == 2
+    assert "log.csv, line 5, column 'propensity': 1.5; expected the chance" in done.stderr

@@ -1,1 +1,1 @@
-"""The paper's protocol over four real tables: ranks, rivals, intervals."""
+"""The paper's protocol over six real tables: ranks, rivals, intervals."""
