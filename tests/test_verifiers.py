@@ -119,12 +119,12 @@ def test_regex_finds_and_ends_in_time() -> None:
 )
 def test_long_texts_take_no_long_time(piece: str) -> None:
     text = "```" + piece * 30_000
-    started = time.monotonic()
+    started = time.process_time()  # a busy machine takes longer on the clock
     last_number(text)
     fenced(text, ("json",))
     contains(text, ["xyz"])
     exact(text, ["xyz"])
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 5
 
 
 SCHEMA = {
