@@ -15,7 +15,8 @@ Json = dict[str, Any]
 
 def test_the_suite_file_is_read() -> None:
     suite = read_suite(str(ROOT / "recipes" / "suite" / "suite.toml"), "/data")
-    assert [table.name for table in suite] == ["routerdc", "mmlu_pro", "llmrouter", "code_tags"]
+    names = ["routerdc", "mmlu_pro", "llmrouter", "code_tags", "bfcl", "zeroeval"]
+    assert [table.name for table in suite] == names
     assert suite[0].data == "/data/routerdc.parquet"
     assert suite[0].splits[1].leave_out == ("javascript",)
     groups = {group for table in suite for group in (table.groups or {}).values()}
