@@ -27,7 +27,6 @@ def additive(seed: int = 0) -> tuple[Array, Array]:
 
 def test_a_complete_table_is_left_as_it_is() -> None:
     rewards, _ = additive()
-    assert learn_completion(rewards, EMBEDDINGS, SUBSETS) is None
     filled = completed(rewards, EMBEDDINGS, SUBSETS)
     assert (filled.rewards is rewards, filled.variances) == (True, None)
 
@@ -59,8 +58,6 @@ def test_an_effect_is_shrunk_by_support_and_doubted_by_its_error() -> None:
     few[30:, 1] = NAN
     many[900:, 1] = NAN
     for_few, for_many = (learn_completion(r, EMBEDDINGS, SUBSETS) for r in (few, many))
-    assert for_few is not None
-    assert for_many is not None
     assert for_few.errors[0, 1] > 3 * for_many.errors[0, 1]
     # ten rows of a subset against STRENGTH: about a third of the way to its own effect
     apart = np.ptp(for_few.effects[:3, 1]) / np.ptp(for_many.effects[:3, 1])
@@ -98,13 +95,10 @@ def test_a_log_with_one_reward_a_query_is_weighted_by_its_propensities() -> None
     propensities = np.where(second, chance, 1 - chance)
     plain = learn_completion(rewards, EMBEDDINGS, ["all"] * N)
     weighted = learn_completion(rewards, EMBEDDINGS, ["all"] * N, propensities)
-    assert plain is not None
-    assert weighted is not None
     assert plain.effects[0, 1] < plain.effects[0, 0] - 0.3
     assert weighted.effects[0, 1] == pytest.approx(weighted.effects[0, 0] + 0.05, abs=0.06)
     some = np.where(random.random(N) < 0.5, NAN, propensities)
     between = learn_completion(rewards, EMBEDDINGS, ["all"] * N, some)
-    assert between is not None
     assert plain.effects[0, 1] < between.effects[0, 1] < weighted.effects[0, 1]
 
 
@@ -114,7 +108,6 @@ def test_a_single_reward_takes_the_level_of_its_subset() -> None:
     rewards[np.isnan(rewards).all(axis=1), 0] = 0.0
     rewards[:3] = [[5.0, NAN, NAN, NAN]] * 3
     learned = learn_completion(rewards, EMBEDDINGS, SUBSETS)
-    assert learned is not None
     filled = learned.fill(rewards, EMBEDDINGS, SUBSETS).rewards
     known = np.nanmean(rewards - learned.effects[[r % 3 for r in range(N)]], axis=1)
     single = (~np.isnan(rewards)).sum(axis=1) == 1
@@ -131,7 +124,6 @@ def test_blocks_and_float32_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     rewards = np.where(np.random.default_rng(5).random(whole.shape) < 0.6, whole, NAN)
     rewards[np.isnan(rewards).all(axis=1), 0] = 0.0
     learned = learn_completion(rewards, EMBEDDINGS, SUBSETS)
-    assert learned is not None
     expected = learned.fill(rewards, EMBEDDINGS, SUBSETS).rewards
     monkeypatch.setattr(blocks, "ROWS", 100)
     short = (rewards.astype(np.float32), EMBEDDINGS.astype(np.float32), SUBSETS)

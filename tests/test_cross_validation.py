@@ -266,6 +266,16 @@ def test_what_fills_a_fold_has_not_seen_its_rewards() -> None:
     )
 
 
+def test_a_single_hole_is_filled_in_the_fold_that_holds_it_out() -> None:
+    embeddings, rewards, tags = problem()
+    whole = rewards.copy()
+    rewards[7, 1] = NAN
+    found = choose(embeddings, rewards, alone(Setting(0, 0.3, 0.3, 0.01), tags), Recipe(jobs=1))
+    assert np.isfinite(found.rewards).all()
+    assert np.isfinite(found.logits).all()
+    assert abs(found.rewards[7, 1] - whole[7, 1]) < 1.0
+
+
 def test_fits_that_do_not_converge_are_counted_in_one_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -183,6 +183,18 @@ def test_sampled_rows_keep_equal_queries_together() -> None:
     assert sample_rows(np.array([0] * 50 + [1, 2]), 2, seed=0).tolist() == [50, 51]
 
 
+def test_holes_outside_the_sample_that_chooses_are_filled_in() -> None:
+    embeddings, _, rewards = heaps(300, 0)
+    train = table(rewards)
+    chosen = sample_rows(query_groups(train.queries), 100, OPEN.seed)
+    rewards[np.setdiff1d(np.arange(300), chosen)[:50], 1] = NAN
+    fitted = fit_head(table(rewards), embeddings, OPEN, most_choosing=100)
+    assert fitted.sample is not None
+    np.testing.assert_array_equal(fitted.sample, chosen)
+    assert np.isfinite(fitted.head.weight).all()
+    assert share_right(fitted) > 0.95
+
+
 @pytest.mark.parametrize("tags", ["given", "auto"])
 def test_a_head_chosen_on_a_sample_is_fitted_on_all_rows(
     tags: Any, monkeypatch: pytest.MonkeyPatch

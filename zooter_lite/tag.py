@@ -156,6 +156,8 @@ def _plan(options: Options) -> None:
     if options.plan in table.experts:
         raise DataError(f"--plan {options.plan!r}: the table has rewards of this expert already")
     rows = table.rows("train") if table.splits else np.arange(len(table))
+    if not len(rows):
+        raise DataError(f"{options.queries}: no row has the split 'train', to plan from")
     chosen = table.take(plan_rows(table, rows, options.rows, options.seed))
     columns: dict[str, Any] = {"query_id": chosen.query_ids, "query": chosen.queries}
     columns |= {"subset": chosen.subsets, "tags": chosen.tags or [[]] * len(chosen)}

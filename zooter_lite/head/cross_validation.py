@@ -113,6 +113,7 @@ def cross_validate(
     numbers = np.unique(folds).tolist() if judged is None else [judged]
     taggings = list(dict.fromkeys(setting.tagging for setting in candidates.settings))
     names = np.asarray(subsets, dtype=object)
+    partial = bool(np.isnan(rewards).any())
     missed: list[float] = []
 
     def job(tagging: int | None, fold: int) -> tuple[dict[Setting, Array], Array]:
@@ -120,8 +121,8 @@ def cross_validate(
         inside, rows = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         known, held = Filled(rewards[inside]), rewards[rows]
         chances = None if propensities is None else propensities[inside]
-        learned = learn_completion(known.rewards, embeddings[inside], names[inside], chances)
-        if learned is not None:
+        if partial:
+            learned = learn_completion(known.rewards, embeddings[inside], names[inside], chances)
             known = learned.fill(known.rewards, embeddings[inside], names[inside])
             held = learned.fill(held, embeddings[rows], names[rows]).rewards
         tags = candidates.tags_of(tagging)

@@ -260,11 +260,11 @@ def _fit_in_blocks(
         domains = domains_of_all(domains, sample, embeddings, train.subsets, recipe.jobs)
 
     rewards = Filled(train.rewards)
-    learned = learn_completion(
-        *(train.rewards[sample], embeddings[sample], [train.subsets[row] for row in sample]),
-        None if train.propensities is None else train.propensities[sample],
-    )
-    if learned is not None:
+    if np.isnan(train.rewards).any():
+        learned = learn_completion(
+            *(train.rewards[sample], embeddings[sample], [train.subsets[row] for row in sample]),
+            None if train.propensities is None else train.propensities[sample],
+        )
         rewards = learned.fill(
             *(train.rewards, embeddings, train.subsets), dtype=np.float32, jobs=recipe.jobs
         )

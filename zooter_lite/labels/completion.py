@@ -106,7 +106,7 @@ def learn_completion(
     embeddings: NDArray[np.floating],
     subsets: Texts,
     propensities: Array | None = None,
-) -> Completion | None:
+) -> Completion:
     """Learn to fill in the rewards of these queries, and of others like them.
 
     Parameters
@@ -118,14 +118,8 @@ def learn_completion(
     propensities
         (n_queries,) chance with which a query's only observed expert was chosen; its
         observation counts by the inverse, up to `MOST_WEIGHT`. NaN, or None: counts once.
-
-    Returns
-    -------
-    None where every reward was observed.
     """
     observed = ~np.isnan(rewards)
-    if observed.all():
-        return None
     places = {name: place for place, name in enumerate(sorted(set(subsets)))}
     groups, n_groups = _groups(places, subsets), len(places) + 1
     values = np.where(observed, rewards, 0.0).astype(np.float64)
@@ -157,8 +151,10 @@ def completed(
     propensities: Array | None = None,
 ) -> Filled:
     """Fill every hole in the rewards by what the same rows teach."""
+    if not np.isnan(rewards).any():
+        return Filled(rewards)
     learned = learn_completion(rewards, embeddings, subsets, propensities)
-    return Filled(rewards) if learned is None else learned.fill(rewards, embeddings, subsets)
+    return learned.fill(rewards, embeddings, subsets)
 
 
 def _groups(places: dict[str, int], subsets: Texts) -> NDArray[np.int64]:
@@ -169,9 +165,9 @@ def _groups(places: dict[str, int], subsets: Texts) -> NDArray[np.int64]:
 
 def mean_rewards(rewards: NDArray[np.floating], subsets: Texts) -> Array:
     """(n_experts,) mean reward over all queries, holes filled in; NaN for one never observed."""
-    nowhere = np.zeros((len(rewards), 0))
-    learned, filled = learn_completion(rewards, nowhere, subsets), rewards
-    if learned is not None:
+    nowhere, filled = np.zeros((len(rewards), 0)), rewards
+    if np.isnan(rewards).any():
+        learned = learn_completion(rewards, nowhere, subsets)
         filled = learned.fill(rewards, nowhere, subsets, doubt=0.0).rewards
     return np.where(np.isnan(rewards).all(axis=0), np.nan, filled.mean(axis=0, dtype=np.float64))
 

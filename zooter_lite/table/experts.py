@@ -106,6 +106,9 @@ def added(table: RewardTable, more: RewardTable, source: str) -> tuple[RewardTab
     notes = [f"{source}: added {', '.join(counts)}"]
     if matched < len(more):
         notes.append(f"{source}: {len(more) - matched} of {len(more)} rows match no query")
+    chances = table.propensities
+    if chances is not None:  # of rows with one reward
+        chances = np.where((~np.isnan(rewards)).sum(axis=1) == 1, chances, np.nan)
     blanks: list[str | None] = [None] * (len(experts) - len(table.experts))
     return replace(
         table,
@@ -114,6 +117,7 @@ def added(table: RewardTable, more: RewardTable, source: str) -> tuple[RewardTab
         costs=None if table.costs is None and more.costs is None else costs,
         responses=table.responses and [[*row, *blanks] for row in table.responses],
         scores={} if blanks else table.scores,
+        propensities=chances,
     ), notes
 
 
