@@ -25,7 +25,7 @@ from zooter_lite.recipe import (
     precisions,
 )
 from zooter_lite.report.card import documents, parity_lines
-from zooter_lite.report.terminal import conclusion
+from zooter_lite.report.terminal import conclusion, trade_table
 from zooter_lite.router.directory.store import check_replaceable, write_router
 from zooter_lite.router.router import Router
 from zooter_lite.router.tokens import cut_prompts
@@ -89,7 +89,7 @@ def fit_router(
     check_replaceable(folder)
     with needs("fit", "fitting a router"):
         from zooter_lite.encode.load import load_encoder
-        from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head
+        from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head, has_costs
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
 
@@ -112,11 +112,15 @@ def fit_router(
     with bar(None, "fitting") as progress:
         part = part_of(embeddings, rows)
         most_choosing = None if recipe.finetune else MOST_CHOOSING
+        tokens = encoder.session().lengths(train.queries) if has_costs(train) else None
         fitted = fit_head(
-            *(train, part, recipe, progress.update, progress.reset), most_choosing=most_choosing
+            *(train, part, recipe, progress.update, progress.reset),
+            most_choosing=most_choosing,
+            tokens=tokens,
         )
     clock.append(time.perf_counter())
     say(fitted.summary(recipe.folds))
+    say(trade_table(fitted.decisions, train.experts))
     details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
     if recipe.finetune:
         from zooter_lite.finetune.finetune import finetune  # transformers takes seconds to load
@@ -132,7 +136,8 @@ def fit_router(
     clock.append(time.perf_counter())
     with bar(None, "export and parity") as progress:
         exports = export_graphs(
-            encoder, fitted.head, train, precisions(recipe.precision), cache, progress.update
+            *(encoder, fitted.head, train, precisions(recipe.precision), cache, progress.update),
+            points=fitted.decisions.points,
         )
     clock.append(time.perf_counter())
     files = exports.files | tag_files(

@@ -4,16 +4,17 @@
   python -m zooter_lite.explain --router exports/mine --json "What is 17 * 23?"
   cat prompts.txt | python -m zooter_lite.explain --router exports/mine -
 
-Shows the decision, the head's probabilities, the nearest training queries and their tags
-(the queries themselves if the router was fitted with --keep-queries), how the experts did
-on these tags, and whether tags and head agree. With --json, one line of JSON per query.
+Shows the decision, each expert's probability, expected reward and cost, the nearest
+training queries and their tags (the queries themselves if the router was fitted with
+--keep-queries), how the experts did on these tags, and whether tags and head agree.
+With --json, one line of JSON per query.
 """
 
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Optional
 
 from zooter_lite.cli import option, run
 from zooter_lite.errors import DataError
@@ -32,6 +33,9 @@ class Options:
     neighbours: int = option(
         16, help="nearest training queries to look at", names=["-k", "--neighbours"], metavar="K"
     )
+    point: Optional[str] = option(
+        None, help="operating point to decide at (default: the router's own)", kind=str
+    )
     precision: Literal["fp32", "int8", "auto"] = option(
         "fp32", help="of the router whose decision is explained"
     )
@@ -46,7 +50,7 @@ def main(options: Options) -> None:
     router = Router.load(options.router, options.precision)
     count = 0
     for query in _queries(options.query):
-        explanation = router.explain(query, options.neighbours)
+        explanation = router.explain(query, options.neighbours, options.point)
         if options.json:
             print(json.dumps(explanation.to_json()))
         else:

@@ -113,7 +113,10 @@ def _graphs(options: Options, router: RouterFiles, wanted: list[str]) -> "Export
     if encoder.spec.sha256 != config.encoder.sha256:
         raise DataError(f"encoder {name!r} has other files than the one the router was fitted on")
     with bar(None, "export and parity") as progress:
-        exports = export_graphs(encoder, router.head, train, wanted, cache, progress.update)
+        exports = export_graphs(
+            *(encoder, router.head, train, wanted, cache, progress.update),
+            points=config.decisions.points,
+        )
     if exports.refused:
         raise ParityError(exports.refused)
     return exports

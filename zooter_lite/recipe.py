@@ -79,6 +79,16 @@ class Recipe:
         False,
         help="choose from a whole grid of settings instead of three, and tell what that gained",
     )
+    point: Literal["quality", "match", "economy", "recommended"] = option(
+        "quality",
+        help="operating point that the router decides at unless asked for another; match and "
+        "economy need a table with costs",
+    )
+    give: float = option(
+        2.0,
+        help="reward that the point economy gives up at most, in hundredths of the rewards' range",
+        metavar="POINTS",
+    )
     long: str = option(
         "",
         help="columns of the model and of the reward in a table with a row for each query and "
@@ -152,6 +162,7 @@ def check_recipe(recipe: Recipe) -> None:
     check_range("--beta", recipe.beta, 0.0, 1.0)
     check_range("--l2", recipe.l2, 0.0, 1e6)
     check_range("--hold-out", recipe.hold_out, 0.01, 0.9)
+    check_range("--give", recipe.give, 0.0, 100.0)
     check_range("--folds", recipe.folds, 2, 100)
     check_range("--seed", recipe.seed, 0, 2**32 - 1)
     check_range("--finetune", recipe.finetune, 0, MAX_EPOCHS)

@@ -16,6 +16,7 @@ from zooter_lite.bulk.inputs import plan
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.output import Output, Standard
 from zooter_lite.bulk.parquet import write_parquet
+from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.tally import Done, Tally, read_costs, table_costs
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError
@@ -24,7 +25,8 @@ from zooter_lite.files.places import is_url
 from zooter_lite.files.rows import STANDARD
 
 _DECIDING = (  # options that an output depends on, apart from the router itself
-    "precision", "threads", "column", "separator", "all_probabilities", "fallback",
+    "precision", "threads", "column", "separator", "all_probabilities", "point", "budget",
+    "floor", "cost_weight", "allowed", "min_reward", "max_novelty", "fallback",
     "min_probability", "block",
 )  # fmt: skip
 
@@ -51,7 +53,9 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
     outputs = [_output(task, options) for task in tasks]
     worker = Worker(options)
     config = worker.router.config
-    costs = read_costs(options.costs, worker.experts) if options.costs else table_costs(config)
+    costs = read_costs(options.costs, worker.experts) if options.costs else None
+    if costs is None and config.training.mean_costs and not worker.predicts_costs:
+        costs = table_costs(config)
     tasks = [
         replace(
             task,
@@ -65,6 +69,11 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
         )
         for task, output in zip(tasks, outputs, strict=True)
     ]
+    if options.budget is not None and tasks[0].source.path != STANDARD:
+        start = next(read_blocks(replace(tasks[0], end=0, last=0)))
+        weight = worker.weight_within(options.budget, start)
+        options = replace(options, budget=None, cost_weight=weight)
+        worker = Worker(options)
     undone = [t for t, output in zip(tasks, outputs, strict=True) if not output.state.done]
     earlier = sum(output.state.tally.rows for output in outputs)
     started = time.perf_counter()

@@ -4,6 +4,8 @@ argparse-dataclass reads these annotations, so this module keeps them real: no
 `from __future__ import annotations`, and `Optional` for what may be left out.
 """
 
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Optional
@@ -44,16 +46,49 @@ class Options:
         help="a row that cannot be routed ends the run; or is left out; or is kept without an "
         "expert. Those left out or kept stand in OUTPUT.rejects.jsonl with the reason",
     )
-    fallback: Optional[str] = option(
-        None, help="expert that gets the prompts below --min-probability", kind=str
+    point: Optional[str] = option(
+        None,
+        help="operating point of the router, such as quality, match, economy or recommended "
+        "(default: the router's own)",
+        kind=str,
+    )
+    budget: Optional[float] = option(
+        None,
+        help="mean cost of a prompt that the choices keep to, on the first block of the input",
+        kind=float,
+    )
+    floor: Optional[float] = option(
+        None, help="mean reward that the choices keep to at least cost, as on train", kind=float
+    )
+    cost_weight: Optional[float] = option(
+        None, help="choose by reward - WEIGHT * cost, as expected", kind=float, metavar="WEIGHT"
+    )
+    allowed: Optional[str] = option(
+        None, help="experts that may be chosen (default: all)", kind=str, metavar="EXPERT,EXPERT"
+    )
+    min_reward: Optional[float] = option(
+        None, help="least expected reward of a choice; below it the fallback decides", kind=float
+    )
+    max_novelty: Optional[float] = option(
+        None,
+        help="share of the training queries, 0 to 1, that may be less odd than a prompt; beyond "
+        "it the fallback decides",
+        kind=float,
     )
     min_probability: float = option(
-        0.0, help="least probability of an expert that is trusted; see --fallback"
+        0.0,
+        help="least probability that the choice is the best expert; it says little of the reward, "
+        "so --min-reward is mostly the better rule",
+    )
+    fallback: Optional[str] = option(
+        None,
+        help="expert that then gets a prompt (default: the best single expert on train)",
+        kind=str,
     )
     costs: Optional[str] = option(
         None,
         help="JSON object from expert to the cost of one prompt, for the summary (default: the "
-        "mean costs of the reward table, if it had any)",
+        "costs that the router expects, if its table had any)",
         kind=str,
         metavar="FILE",
     )
@@ -82,10 +117,20 @@ class Options:
         512, help="KiB of input that a worker takes at a time, and that a kill can cost"
     )
 
-    def added(self, experts: Sequence[str]) -> tuple[str, ...]:
-        """Names of the columns that routing adds."""
+    def added(self, experts: Sequence[str], *, costs: bool = False) -> tuple[str, ...]:
+        """Names of the columns that routing adds, by a router that predicts costs or does not."""
         probabilities = [f"p:{expert}" for expert in experts] if self.all_probabilities else []
-        return ("expert", "probability", *probabilities)
+        expected = ("expected_reward", "expected_cost") if costs else ()
+        return ("expert", "probability", *expected, *probabilities)
+
+    @property
+    def doubts(self) -> dict[str, Optional[float]]:
+        """Thresholds beyond which the fallback decides; None for one that is off."""
+        return {
+            "min_reward": self.min_reward,
+            "max_novelty": self.max_novelty,
+            "min_probability": self.min_probability or None,
+        }
 
     def check(self) -> None:
         """Refuse what no job can be done with.
@@ -101,5 +146,22 @@ class Options:
             check_range("--workers", self.workers, 1, MAX_WORKERS)
         if self.ray_address is not None and self.engine != "ray":
             raise DataError("--ray-address is for --engine ray")
-        if (self.fallback is None) != (self.min_probability == 0):
-            raise DataError("--fallback and --min-probability are needed together")
+        check_range("--max-novelty", self.max_novelty, 0, 1)
+        for name in ("--budget", "--cost-weight"):
+            value = getattr(self, name[2:].replace("-", "_"))
+            check_range(name, value, 0, sys.float_info.max)
+        for name in ("floor", "min_reward"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise DataError(f"--{name.replace('_', '-')} {value}: expected a number")
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name in ("point", "budget", "floor", "cost_weight")
+            if getattr(self, name) is not None
+        ]
+        if len(given) > 1:
+            raise DataError(f"{' and '.join(given)}: expected one of them")
+        if self.fallback is not None and not any(v is not None for v in self.doubts.values()):
+            raise DataError(
+                "--fallback: expected with --min-reward, --max-novelty or --min-probability"
+            )

@@ -31,6 +31,10 @@ class Tally:
         Prompts whose probabilities were computed, and again in fp32 as close calls.
     cut
         Of the computed ones, those of which only the first tokens were read.
+    odd
+        Prompts that are odder than nearly all training queries.
+    cost, cost_single, cost_cheapest
+        Expected of the choices, of the best single expert, and of each prompt's cheapest.
     experts
         Prompts that each expert gets.
     """
@@ -43,6 +47,10 @@ class Tally:
     computed: int = 0
     repeated: int = 0
     cut: int = 0
+    odd: int = 0
+    cost: float = 0.0
+    cost_single: float = 0.0
+    cost_cheapest: float = 0.0
     experts: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -123,8 +131,17 @@ class Done:
                 f"close calls answered again in fp32: {tally.repeated} of {tally.computed} prompts "
                 f"computed ({tally.repeated / max(tally.computed, 1):.1%})"
             )
+        if tally.odd:
+            odd = tally.odd / max(tally.routed, 1)
+            lines.append(f"{tally.odd} prompts ({odd:.1%}) are unlike anything in training")
         if self.costs is not None and tally.routed:
             lines.append(self._costs(self.costs))
+        elif tally.cost and tally.routed:
+            lines.append(
+                f"expected cost: {tally.cost:.6g}; with {self.single}, the best single expert on "
+                f"train, alone: {tally.cost_single:.6g}; with the cheapest for each: "
+                f"{tally.cost_cheapest:.6g}"
+            )
         return lines
 
     def _costs(self, costs: Mapping[str, float]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -19,6 +20,8 @@ from zooter_lite.bulk.text_rows import CsvRows, JsonRows
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.files.places import Source, packer
 from zooter_lite.files.records import SHOWN
+from zooter_lite.router.decision import Choices, Predictions, choose
+from zooter_lite.router.directory.config import Point
 from zooter_lite.router.recent import Recent
 from zooter_lite.router.router import Router
 
@@ -45,7 +48,28 @@ def versions() -> dict[str, str]:
     return {"zooter-lite": __version__, "onnxruntime": onnxruntime.__version__}
 
 
-Choice = tuple[Cells, bool]  # the added cells of a prompt, and whether the fallback got it
+ODD = 0.99  # novelty beyond which a prompt is unlike anything in training
+
+
+class Choice(NamedTuple):
+    """What is decided of a prompt.
+
+    Attributes
+    ----------
+    cells
+        The added cells.
+    fallback
+        Whether the fallback got it.
+    odd
+        Whether it is odder than nearly all training queries.
+    costs
+        Expected: of the choice, of the best single expert, and of the cheapest.
+    """
+
+    cells: Cells
+    fallback: bool
+    odd: bool
+    costs: tuple[float, float, float]
 
 
 class Worker:
@@ -66,7 +90,7 @@ class Worker:
     RouterError
         The router is damaged, or lacks the precision.
     DataError
-        The fallback is none of its experts.
+        A name is none of its experts or points, or it does not predict what is asked.
     """
 
     def __init__(self, options: Options, at_once: int | None = None) -> None:
@@ -80,10 +104,18 @@ class Worker:
             at_once=at_once,
         )
         self.experts = self.router.experts
-        self.added = options.added(self.experts)
-        if options.fallback is not None and options.fallback not in self.experts:
-            known = ", ".join(self.experts)
-            raise DataError(f"--fallback {options.fallback}: no such expert; expected {known}")
+        estimates = self.router.head.estimates
+        self.predicts_costs = estimates is not None and estimates.costs is not None
+        self.added = options.added(self.experts, costs=self.predicts_costs)
+        self._point = self._operating_point()
+        doubts = options.doubts
+        self._doubt = None
+        if any(limit is not None for limit in doubts.values()):
+            self._doubt = self.router.doubt_for(options.fallback, **doubts)
+        allowed = options.allowed
+        self._allowed = None if allowed is None else [n.strip() for n in allowed.split(",")]
+        self._single = self.experts.index(self.router.config.best_single)
+        self.decide(self.router.predict([]))  # refuses what the router cannot do
         self._recent: Recent[Choice] = Recent(REMEMBERED, REMEMBERED_CHARACTERS)
 
     def work(self, block: Block) -> Result:
@@ -122,15 +154,37 @@ class Worker:
             block.final,
         )
 
+    def _operating_point(self) -> Point:
+        options = self._options
+        if options.cost_weight is not None:
+            return Point("cost weight", options.cost_weight)
+        if options.budget is not None or options.floor is not None:
+            return self.router.point_for(budget=options.budget, floor=options.floor)
+        return self.router.point(options.point)
+
+    def decide(self, predicted: Predictions) -> Choices:
+        """Choose by the options of the job."""
+        eligible = self.router.eligible(predicted, self._allowed)
+        return choose(predicted, self._point, self.experts, eligible, self._doubt)
+
+    def weight_within(self, budget: float, block: Block) -> float:
+        """Find the cost weight at which the prompts of a block keep to a mean cost."""
+        rows = _ROWS[block.task.source.kind](block, {})
+        prompts = [p for p in dict.fromkeys(rows.prompts) if p and not p.isspace()]
+        return self.router.point_for(budget=budget, queries=prompts).cost_weight
+
     def _cells(
         self, prompts: Sequence[str], choices: Mapping[str, Choice], tally: Tally
     ) -> list[Cells]:
         """Return the added cells of each prompt, None where it is empty; count them."""
-        counts = Counter(choices[prompt][0][0] for prompt in prompts if prompt in choices)
-        tally.experts = dict.fromkeys(self.experts, 0) | counts
-        tally.fallbacks = sum(choices[prompt][1] for prompt in prompts if prompt in choices)
+        made = [choices[prompt] for prompt in prompts if prompt in choices]
+        tally.experts = dict.fromkeys(self.experts, 0) | Counter(one.cells[0] for one in made)
+        tally.fallbacks = sum(one.fallback for one in made)
+        tally.odd = sum(one.odd for one in made)
+        spent = [math.fsum(costs) for costs in zip(*(one.costs for one in made), strict=True)]
+        tally.cost, tally.cost_single, tally.cost_cheapest = spent or (0.0, 0.0, 0.0)
         nothing = (None,) * len(self.added)
-        return [choices[prompt][0] if prompt in choices else nothing for prompt in prompts]
+        return [choices[prompt].cells if prompt in choices else nothing for prompt in prompts]
 
     def _chosen(self, prompts: list[str]) -> tuple[dict[str, Choice], dict[str, str]]:
         """Return the choices of prompts, and of those on which the graph fails what it says.
@@ -164,15 +218,21 @@ class Worker:
     def _compute(self, prompts: list[str]) -> Iterable[Choice]:
         if not prompts:
             return []
-        probs = self.router.predict_proba(prompts)
-        best = probs.argmax(axis=1)
-        highest = probs.max(axis=1)
-        low = np.zeros(len(prompts), dtype=bool)
-        if self._options.fallback is not None:
-            low = highest < self._options.min_probability
-            best[low] = self.experts.index(self._options.fallback)
-            highest[low] = probs[low, best[low]]
-        columns = [highest, *(probs.T if self._options.all_probabilities else ())]
+        predicted = self.router.predict(prompts)
+        made = self.decide(predicted)
+        rows, best = np.arange(len(prompts)), made.experts
+        columns = [predicted.probs[rows, best]]
+        costs = np.zeros((len(prompts), 3))
+        if predicted.costs is not None and predicted.rewards is not None:
+            each = predicted.costs.astype(np.float64)
+            columns += [predicted.rewards[rows, best], each[rows, best]]
+            costs = np.stack([each[rows, best], each[:, self._single], each.min(axis=1)], axis=1)
+        columns += [*(predicted.probs.T if self._options.all_probabilities else ())]
         numbers = [np.round(column.astype(np.float64), DIGITS).tolist() for column in columns]
         cells = zip(map(self.experts.__getitem__, best.tolist()), *numbers, strict=True)
-        return zip(cells, low.tolist(), strict=True)
+        odd = np.zeros(len(prompts)) if predicted.novelty is None else predicted.novelty
+        flags = zip((made.doubts >= 0).tolist(), (odd > ODD).tolist(), strict=True)
+        return [
+            Choice(own, fallback, strange, (spent[0], spent[1], spent[2]))
+            for own, (fallback, strange), spent in zip(cells, flags, costs.tolist(), strict=True)
+        ]

@@ -24,13 +24,16 @@ from zooter_lite.head.calibrate import calibration_temperature
 from zooter_lite.head.candidates import candidates_for
 from zooter_lite.head.cross_validation import Selection, cross_validate, fold_ids
 from zooter_lite.head.domains import Domains, domains_of_all, learn_domains
+from zooter_lite.head.estimate import Expected, learn_estimates
 from zooter_lite.head.fit_setting import fit_setting, logits_of
+from zooter_lite.head.operating import operating_points
 from zooter_lite.labels.blocks import RowsOf
 from zooter_lite.labels.completion import completed, learn_completion
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.labels.soft import Filled
 from zooter_lite.recipe import Recipe
-from zooter_lite.router.directory.config import HeadSpec, LabelSpec
+from zooter_lite.router.directory.config import Decisions, HeadSpec, LabelSpec
+from zooter_lite.router.estimates import Estimates
 from zooter_lite.router.head import Head
 from zooter_lite.table.keys import query_groups
 from zooter_lite.table.reward_table import RewardTable
@@ -58,6 +61,8 @@ class Fitted:
         What was fixed; its head is "linear" where a prior found no tags.
     selection
         What cross-validation chose.
+    decisions
+        The operating points, found on the same out-of-fold predictions.
     sample
         The rows that `selection` is of; None where all are.
     """
@@ -67,6 +72,7 @@ class Fitted:
     domains: Domains | None
     recipe: Recipe
     selection: Selection
+    decisions: Decisions
     sample: NDArray[np.int64] | None = None
 
     @property
@@ -130,6 +136,7 @@ def fit_head(
     tagging: str | None = None,
     judged: int | None = None,
     most_choosing: int | None = MOST_CHOOSING,
+    tokens: NDArray[np.int64] | None = None,
 ) -> Fitted:
     """Choose the setting by cross-validation, fit on all training rows, calibrate.
 
@@ -153,6 +160,8 @@ def fit_head(
     most_choosing
         Of more training rows than this, a sample of so many chooses the setting, and the head
         is fitted on all in blocks; None takes all rows for everything, and the memory for it.
+    tokens
+        (n_queries,) tokens of each query, which costs depend on; None leaves them out.
 
     Raises
     ------
@@ -163,18 +172,26 @@ def fit_head(
     if len(silent):
         expert = train.experts[int(silent[0])]
         raise DataError(f"expert {expert!r} has no observed reward in the training rows")
+    if recipe.point in ("match", "economy") and not has_costs(train):
+        raise DataError(f"--point {recipe.point}: some expert has no observed cost in train")
     groups = query_groups(train.queries)
     recipe = replace(recipe, jobs=cores() if recipe.jobs == -1 else recipe.jobs)
     options = (recipe, progress, announce)
     with _one_thread():
         if most_choosing is None or len(train) <= most_choosing:
-            return _fit_in_memory(train, embeddings, groups, *options, tagging, judged)
+            return _fit_in_memory(train, embeddings, groups, tokens, *options, tagging, judged)
         rows = sample_rows(groups, most_choosing, recipe.seed)
         _, own = np.unique(groups[rows], return_inverse=True)
-        sample = train.take(rows), embeddings[rows], own
+        lengths = None if tokens is None else tokens[rows]
+        sample = train.take(rows), embeddings[rows], own, lengths
         chosen = _fit_in_memory(*sample, *options, tagging, judged)
         announce(0)
         return _fit_in_blocks(train, embeddings, groups, replace(chosen, sample=rows), progress)
+
+
+def has_costs(train: RewardTable) -> bool:
+    """Tell whether a cost of every expert was observed; else the router predicts none."""
+    return train.costs is not None and not bool(np.isnan(train.costs).all(axis=0).any())
 
 
 def sample_rows(groups: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
@@ -201,6 +218,7 @@ def _fit_in_memory(
     train: RewardTable,
     embeddings: FloatArray,
     groups: NDArray[np.int64],
+    tokens: NDArray[np.int64] | None,
     recipe: Recipe,
     progress: Progress,
     announce: Progress,
@@ -235,7 +253,27 @@ def _fit_in_memory(
     head = fit_setting(inputs, known, tags, domains, chosen, recipe)
     unseen = ~np.isnan(selection.logits).any(axis=1)
     temperature = calibration_temperature(selection.logits[unseen], rewards[unseen])
-    return Fitted(_stored(head, temperature), tags, domains, recipe, selection)
+    found = learn_estimates(inputs, selection, tags, train.costs, tokens)
+    head = replace(_stored(head, temperature), estimates=_rounded(found.estimates))
+    decided = _decisions(found, selection, train, recipe)
+    return Fitted(head, tags, domains, recipe, selection, decided)
+
+
+def _decisions(
+    found: Expected, selection: Selection, train: RewardTable, recipe: Recipe
+) -> Decisions:
+    """Find the operating points; a cost that was not observed counts as it is expected."""
+    paid = None
+    if found.costs is not None and train.costs is not None:
+        own = train.costs[found.rows].astype(np.float64)
+        paid = np.where(np.isnan(own), found.costs, own)
+    rewards = selection.rewards[found.rows]
+    give = recipe.give / 100
+    decided = operating_points(
+        *(found.rewards, found.costs, rewards, paid, train.experts), give=give
+    )
+    default = decided.recommended if recipe.point == "recommended" else recipe.point
+    return replace(decided, default=default)
 
 
 def _fit_in_blocks(
@@ -282,12 +320,19 @@ def _fit_in_blocks(
     logits = logits_of(without, embeddings[held].astype(np.float64), held_tags, held_domains)
     temperature = calibration_temperature(logits, train.rewards[held].astype(np.float64))
     head = fit(embeddings, rewards, tags, domains, start=without)
-    return replace(chosen, head=_stored(head, temperature), tagging=tags, domains=domains)
+    stored = replace(_stored(head, temperature), estimates=chosen.head.estimates)
+    return replace(chosen, head=stored, tagging=tags, domains=domains)
 
 
 def _stored(head: Head, temperature: float) -> Head:
     """Return the head as a router keeps it: calibrated, every array rounded to float32."""
     return Head.from_tensors(head.tensors(), temperature)
+
+
+def _rounded(estimates: Estimates) -> Estimates:
+    """Return estimates as a router keeps them, in float32."""
+    n_experts = 0 if estimates.costs is None else len(estimates.costs.bias)
+    return Estimates.from_tensors(estimates.tensors(), n_experts, len(estimates.level))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from zooter_lite.onnx.parity import (
     reference_embeddings,
 )
 from zooter_lite.onnx.router_graph import int8_encoder, router_graph
-from zooter_lite.router.directory.config import Parities
+from zooter_lite.router.directory.config import QUALITY, Parities, Point
 from zooter_lite.router.directory.store import GRAPHS, TOKENIZER
 from zooter_lite.router.head import Head
 from zooter_lite.table.reward_table import RewardTable
@@ -58,6 +58,7 @@ def export_graphs(
     precisions: Sequence[str],
     cache: Path,
     progress: Callable[[int], object] = lambda _: None,
+    points: Sequence[Point] = (QUALITY,),
 ) -> Exports:
     """Make the router's graphs and pass each through the parity gate.
 
@@ -72,6 +73,8 @@ def export_graphs(
         "fp32", "int8" or both; fp32 is always checked.
     progress
         Called with the number of queries compared since the last call.
+    points
+        Operating points that the graphs name.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def export_graphs(
     """
     order = np.random.default_rng(0).permutation(len(train))
     exact = train.take(np.sort(order[:EXACT_ROWS]))
-    graph = router_graph(encoder, head, train.experts)
+    graph = router_graph(encoder, head, train.experts, points)
     found = graph_probs(graph, encoder, exact.queries, progress)
     reference = reference_embeddings(encoder, exact.queries, cache, progress)
     files = {GRAPHS["fp32"]: graph, TOKENIZER: encoder.tokenizer.encode()}
@@ -104,6 +107,6 @@ def export_graphs(
             refused = refused or str(error)
             continue
         parity = replace(parity, int8=replace(measured, spared=spared).rounded())
-        graph = router_graph(replace(small, spec=encoder.spec), head, train.experts)
+        graph = router_graph(replace(small, spec=encoder.spec), head, train.experts, points)
         return Exports(files | {GRAPHS["int8"]: graph}, parity)
     return Exports(files, parity, refused)

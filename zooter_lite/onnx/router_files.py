@@ -30,6 +30,7 @@ def router_config(
         head=fitted.head_spec,
         labels=fitted.label_spec,
         calibration=Calibration(fitted.head.temperature),
+        decisions=fitted.decisions,
         training=Training(
             mean_rewards=tuple(round(float(mean), 6) for mean in means),
             mean_costs=_mean_costs(train),

@@ -16,38 +16,48 @@ from onnx import TensorProto, helper
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.graph.builder import GraphBuilder, serialise
 from zooter_lite.graph.quantise import to_int8
-from zooter_lite.router.directory.config import FORMAT_VERSION
+from zooter_lite.router.directory.config import FORMAT_VERSION, QUALITY, Point
 from zooter_lite.router.head import SHARPNESS, Head, TagPrior
 
 
-def router_graph(encoder: Encoder, head: Head, experts: Sequence[str]) -> bytes:
+def router_graph(
+    encoder: Encoder, head: Head, experts: Sequence[str], points: Sequence[Point] = (QUALITY,)
+) -> bytes:
     """Serialise the router's graph.
 
-    Inputs input_ids and attention_mask int64 (batch, length); outputs `probs` float32
-    (batch, n_experts), calibrated, and `embedding` float32 (batch, dim), unit length.
-    The metadata carries what an application needs beside tokenizer.json.
+    Inputs input_ids and attention_mask int64 (batch, length). Outputs, float32: `probs`
+    (batch, n_experts), calibrated; `embedding` (batch, dim), unit length; and as far as the
+    head has them `rewards` and `costs` (batch, n_experts), expected, in the units of the
+    reward table, and `novelty` (batch, 1), 0 to 1. The metadata carries what an application
+    needs beside tokenizer.json: experts, max_length, and the operating points.
     """
     model = onnx.load_model_from_string(encoder.graph)
-    nodes = _head_nodes(head)
+    nodes, outputs = _head_nodes(head)
     model.graph.node.extend(nodes.nodes)
     model.graph.initializer.extend(nodes.constants)
     del model.graph.output[:]
     model.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
-        for name, size in (("probs", len(experts)), ("embedding", encoder.spec.dim))
+        for name, size in outputs.items()
     )
     metadata = {
+        "zooter.points": json.dumps([point.name for point in points], ensure_ascii=False),
         "zooter.experts": json.dumps(list(experts), ensure_ascii=False),
         "zooter.format_version": str(FORMAT_VERSION),
         "zooter.max_length": str(encoder.spec.max_length),
     }
+    for point in points:
+        own = f"zooter.point.{point.name}"
+        metadata[f"{own}.cost_weight"] = repr(point.cost_weight)
+        if point.expert is not None:
+            metadata[f"{own}.expert"] = point.expert
     helper.set_model_props(model, metadata)
     model.producer_name, model.producer_version = "zooter-lite", ""
     return serialise(model)
 
 
-def _head_nodes(head: Head) -> GraphBuilder:
-    """Nodes from the encoder's output `unit` to `probs`, as `Head.probs` computes them."""
+def _head_nodes(head: Head) -> tuple[GraphBuilder, dict[str, int]]:
+    """Nodes from the encoder's output `unit` to what `Head.predict` computes, and the widths."""
     graph = GraphBuilder("head")
     constant = partial(_constant, graph)
     graph.place("Identity", ["unit"], ["embedding"])
@@ -58,22 +68,65 @@ def _head_nodes(head: Head) -> GraphBuilder:
         inner = graph.add("Relu", shifted)
     logits = graph.add("MatMul", inner, constant("weight", head.weight.T))
     logits = graph.add("Add", logits, constant("bias", head.bias))
+    near = ""
     if head.prior is not None:
-        logits = graph.add("Add", logits, _prior(graph, head, head.prior))
+        centroids = constant("centroids", SHARPNESS * head.prior.centroids.T)
+        near = graph.add("MatMul", "unit", centroids)
+        logits = graph.add("Add", logits, _prior(graph, head, head.prior, near))
     temperature = constant("temperature", np.asarray([head.temperature]))
     scaled = graph.add("Div", logits, temperature)
     graph.place("Softmax", [scaled], ["probs"], axis=-1)
-    return graph
+    outputs = {"probs": len(head.bias), "embedding": head.dim}
+    if head.estimates is not None:
+        outputs |= _estimates(graph, head, logits, near)
+    return graph, outputs
+
+
+def _estimates(graph: GraphBuilder, head: Head, logits: str, near: str) -> dict[str, int]:
+    """Nodes to rewards, costs and novelty, as `Estimates` computes them; returns their widths."""
+    estimates, constant = head.estimates, partial(_constant, graph)
+    if estimates is None:
+        return {}
+    level = graph.add("MatMul", "unit", constant("level", estimates.level[:, None]))
+    level = graph.add("Add", level, constant("level.bias", estimates.level_bias))
+    mean = graph.add("ReduceMean", logits, graph.integers(-1), keepdims=1)
+    apart = graph.add("Mul", graph.add("Sub", logits, mean), constant("slope", estimates.slope))
+    graph.place("Add", [level, apart], ["rewards"])
+    widths = {"rewards": len(head.bias)}
+    if estimates.costs is not None:
+        costs = estimates.costs
+        mask = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
+        tokens = graph.add("ReduceSum", mask, graph.integers(-1), keepdims=1)
+        tokens = graph.add("Log", graph.add("Max", tokens, graph.scalar("one", 1.0)))
+        by_length = graph.add("Mul", tokens, constant("cost.length", costs.length))
+        by_text = graph.add("MatMul", "unit", constant("cost.weight", costs.weight.T))
+        logs = graph.add("Add", by_text, constant("cost.bias", costs.bias))
+        logs = graph.add("Add", logs, by_length)
+        logs = graph.add("Max", logs, constant("cost.low", costs.low))
+        logs = graph.add("Min", logs, constant("cost.high", costs.high))
+        graph.place("Exp", [logs], ["costs"])
+        widths["costs"] = len(head.bias)
+    if estimates.nearness is not None and near:
+        nearest = graph.add("ReduceMax", near, graph.integers(-1), keepdims=1)
+        knots = SHARPNESS * estimates.nearness
+        beyond = graph.add("Sub", constant("knots", knots[1:]), nearest)
+        steps = graph.add("Mul", beyond, constant("knots.slope", 1 / np.diff(knots)))
+        steps = graph.add("Clip", steps, graph.scalar("nought", 0.0), graph.scalar("one", 1.0))
+        graph.place("ReduceMean", [steps, graph.integers(-1)], ["novelty"], keepdims=1)
+        widths["novelty"] = 1
+    return widths
 
 
 def _constant(graph: GraphBuilder, name: str, value: NDArray[np.floating]) -> str:
     return graph.constant(name, np.asarray(value, dtype=np.float32))
 
 
-def _prior(graph: GraphBuilder, head: Head, prior: TagPrior) -> str:
-    """Nodes from `unit` to the logits of tags and domain, as `prior_logits` computes them."""
+def _prior(graph: GraphBuilder, head: Head, prior: TagPrior, near: str) -> str:
+    """Nodes from `unit` to the logits of tags and domain, as `prior_logits` computes them.
+
+    `near` is `SHARPNESS` times the cosine similarities to the tags.
+    """
     constant = partial(_constant, graph)
-    near = graph.add("MatMul", "unit", constant("centroids", SHARPNESS * prior.centroids.T))
     tags = graph.add("Softmax", near, axis=-1)
     mean_label = graph.add("MatMul", tags, constant("table", prior.table))
     by_tags = graph.add("Log", mean_label)

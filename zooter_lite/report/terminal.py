@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.results import SliceReport
 from zooter_lite.report.figures import label
 from zooter_lite.report.readable import in_columns
+from zooter_lite.router.directory.config import Decisions, Point
 
 BAR = 24
 
@@ -37,6 +38,42 @@ def text_table(one: SliceReport) -> str:
         means = f"{in_columns(system.micro):>21}  {in_columns(system.macro):>21}"
         lines.append(f"{label(system, one):{width}}  {means}  {'█' * round(BAR * value / top)}")
     return "\n".join(lines)
+
+
+def trade_table(decisions: Decisions, experts: Sequence[str]) -> str:
+    """Operating points as rows: reward, gain and cost out of fold, who gets what, and the advice.
+
+    Rewards are shown x100; gains, and shares of the cost, are against the best single expert.
+    """
+    rows = [["point", "cost weight", "reward x100", "gain (std. error)", "cost", "sent to"]]
+    single = decisions.single
+    for point in [*decisions.points, *([single] if single else [])]:
+        shares = sorted(zip(point.shares, experts, strict=False), reverse=True)
+        sent = [f"{name} {share:.0%}" for share, name in shares if share >= 0.005]
+        more = f", {len(sent) - 3} more" if len(sent) > 3 else ""
+        gain, error = (100 * (value or 0.0) for value in (point.gain, point.gain_error))
+        rows.append(
+            [
+                "best single" if point is single else point.name,
+                f"always {point.expert}" if point.expert else f"{point.cost_weight:.4g}",
+                f"{100 * (point.reward or 0.0):.2f}",
+                f"{gain:+.2f} ({error:.2f})",
+                _cost(point.cost, single),
+                ", ".join(sent[:3]) + more,
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    advice = f"recommended: {decisions.recommended}: {decisions.why}"
+    default = f"default: {decisions.default}"
+    return "\n".join(["operating points, out of fold on train:", *lines, advice, default])
+
+
+def _cost(cost: float | None, single: Point | None) -> str:
+    if cost is None:
+        return "-"
+    share = f" ({cost / single.cost:.0%})" if single is not None and single.cost else ""
+    return f"{cost:.4g}{share}"
 
 
 def ranking_table(ranking: Ranking) -> str:

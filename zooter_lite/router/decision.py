@@ -1,4 +1,10 @@
-"""From probabilities to a decision: here a policy is added, a pure function like `arg_max`."""
+"""From predictions to decisions: here a policy is added, in `choose`, a pure function.
+
+    utility = expected reward - cost_weight * expected cost, over the eligible experts
+
+With the cost weight 0 the most probable expert is chosen, as in the paper. A cost weight is
+reward for a unit of cost; named operating points carry theirs (head/operating.py finds them).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,77 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zooter_lite.errors import DataError
+from zooter_lite.router.directory.config import Knot, Point
+
+Array = NDArray[np.floating]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a router predicts of n prompts.
+
+    Attributes
+    ----------
+    probs
+        (n, n_experts) calibrated probability of being the best expert; rows sum to 1.
+    rewards
+        (n, n_experts) expected rewards in the unit of the reward table; None for a router
+        that was fitted before there were any.
+    costs
+        (n, n_experts) expected costs in the unit of the table; None where it had no costs.
+    novelty
+        (n,) share of the training queries that are less odd, 0 to 1; None without tags.
+    """
+
+    probs: Array
+    rewards: Array | None = None
+    costs: Array | None = None
+    novelty: Array | None = None
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """When a prompt goes to the fallback instead.
+
+    Attributes
+    ----------
+    fallback
+        Position of the expert that then gets it.
+    min_reward
+        Least expected reward of the choice, in the unit of the table.
+    max_novelty
+        Largest novelty, 0 to 1: beyond 0.99 a prompt is odder than 99% of the training's.
+    min_probability
+        Least probability that the choice is the best expert. It says little of the reward:
+        a hard prompt has a clear best expert, too.
+    """
+
+    fallback: int
+    min_reward: float | None = None
+    max_novelty: float | None = None
+    min_probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a policy chose for n prompts.
+
+    Attributes
+    ----------
+    experts
+        (n,) positions.
+    utilities
+        (n, n_experts) by which the experts are ranked; -inf for one that is not eligible.
+    doubts
+        (n,) position in `DOUBTS` of the rule that sent a prompt to the fallback; -1: none.
+    """
+
+    experts: NDArray[np.intp]
+    utilities: Array
+    doubts: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -21,25 +98,227 @@ class Decision:
         Its calibrated probability of being the best expert.
     probabilities
         That of every expert.
+    expected_reward, expected_cost
+        Of the chosen expert, in the units of the reward table; None where not known.
+    ranking
+        Eligible experts, the chosen one first, then by utility: the next one to fail over to.
+    reason
+        The rule that decided.
+    novelty
+        Share of the training queries that are less odd; None for a router without tags.
     """
 
     expert: str
     probability: float
     probabilities: dict[str, float]
+    expected_reward: float | None = None
+    expected_cost: float | None = None
+    ranking: tuple[str, ...] = ()
+    reason: str = "highest probability"
+    novelty: float | None = None
 
 
-def arg_max(probs: NDArray[np.floating], experts: Sequence[str]) -> list[Decision]:
-    """Send each query to its most probable expert; of equals the first.
+DOUBTS = ("min_reward", "max_novelty", "min_probability")
+
+
+def choose(
+    predicted: Predictions,
+    point: Point,
+    experts: Sequence[str],
+    eligible: Mask | None = None,
+    doubt: Doubt | None = None,
+) -> Choices:
+    """Choose an expert for each prompt; of equals the first.
 
     Parameters
     ----------
-    probs
-        (n_queries, n_experts), rows sum to 1.
+    predicted
+        Of n prompts.
+    point
+        Its cost weight, or its one expert.
     experts
         Names in the order of the columns.
+    eligible
+        (n, n_experts) who may be chosen; None for everybody.
+    doubt
+        When the fallback gets a prompt, where it is eligible.
+
+    Raises
+    ------
+    DataError
+        Nobody is eligible for a prompt, or the router does not predict what the point needs.
     """
-    decisions = []
-    for row, best in zip(probs.tolist(), probs.argmax(axis=1).tolist(), strict=True):
-        by_expert = dict(zip(experts, row, strict=True))
-        decisions.append(Decision(experts[best], row[best], by_expert))
-    return decisions
+    probs = predicted.probs
+    utilities = np.asarray(probs, dtype=np.float64)
+    if point.cost_weight:
+        if predicted.rewards is None or predicted.costs is None:
+            raise DataError(f"point {point.name!r}: the router predicts no costs to weigh")
+        costs = predicted.costs.astype(np.float64)
+        utilities = predicted.rewards.astype(np.float64) - point.cost_weight * costs
+    if eligible is not None:
+        nobody = np.flatnonzero(~eligible.any(axis=1))
+        if len(nobody):
+            raise DataError(f"prompt {nobody[0]}: no expert is eligible")
+        utilities = np.where(eligible, utilities, -np.inf)
+    rows = np.arange(len(probs))
+    chosen = utilities.argmax(axis=1)
+    if point.expert is not None:
+        always = list(experts).index(point.expert)
+        chosen = np.where(np.isneginf(utilities[:, always]), chosen, always)
+    doubts = np.full(len(probs), -1, dtype=np.intp)
+    if doubt is not None:
+        for place, wrong in reversed(list(enumerate(_doubtful(predicted, chosen, doubt)))):
+            doubts[wrong & ~np.isneginf(utilities[rows, doubt.fallback])] = place
+        chosen = np.where(doubts >= 0, doubt.fallback, chosen)
+    return Choices(chosen, utilities, doubts)
+
+
+def _doubtful(predicted: Predictions, chosen: NDArray[np.intp], doubt: Doubt) -> list[Mask]:
+    """(n,) masks, one for each of `DOUBTS`: whether a prompt fails that rule."""
+    rows, nobody = np.arange(len(chosen)), np.zeros(len(chosen), dtype=bool)
+    masks = []
+    for name, values in zip(
+        DOUBTS, (predicted.rewards, predicted.novelty, predicted.probs), strict=True
+    ):
+        limit = getattr(doubt, name)
+        if limit is None:
+            masks.append(nobody)
+        elif values is None:
+            raise DataError(f"{name}: this router does not predict what it is about")
+        elif name == "max_novelty":
+            masks.append(values > limit)
+        else:
+            masks.append(values[rows, chosen] < limit)
+    return masks
+
+
+def decisions(
+    predicted: Predictions,
+    choices: Choices,
+    point: Point,
+    experts: Sequence[str],
+    doubt: Doubt | None = None,
+) -> list[Decision]:
+    """Put choices into words, with what is expected of each."""
+    rows = np.arange(len(choices.experts))
+
+    def of_choice(values: Array | None) -> list[float] | list[None]:
+        if values is None:
+            return [None] * len(rows)
+        return values[rows, choices.experts].tolist()  # type: ignore[no-any-return]
+
+    reason = _reason(point)
+    reasons = [f"fallback: {name} {getattr(doubt, name)}" if doubt else reason for name in DOUBTS]
+    novelty = [None] * len(rows) if predicted.novelty is None else predicted.novelty.tolist()
+    ranked = np.argsort(-choices.utilities, axis=1, kind="stable").tolist()
+    allowed = (~np.isneginf(choices.utilities)).sum(axis=1).tolist()
+    cells = zip(
+        choices.experts.tolist(),
+        predicted.probs.tolist(),
+        of_choice(predicted.rewards),
+        of_choice(predicted.costs),
+        novelty,
+        ranked,
+        allowed,
+        choices.doubts.tolist(),
+        strict=True,
+    )
+    found = []
+    for best, probs, reward, cost, odd, order, count, rule in cells:
+        others = [experts[place] for place in order[:count] if place != best]
+        why = reasons[rule] if rule >= 0 else reason
+        if rule < 0 and point.expert is not None and experts[best] != point.expert:
+            why = f"{point.expert} is not eligible"
+        found.append(
+            Decision(
+                experts[best],
+                probs[best],
+                dict(zip(experts, probs, strict=True)),
+                reward,
+                cost,
+                (experts[best], *others),
+                why,
+                odd,
+            )
+        )
+    return found
+
+
+def point_on(
+    curve: Sequence[Knot], *, budget: float | None = None, floor: float | None = None
+) -> Point:
+    """Find a point on a curve: the best within a mean cost, or the cheapest above a mean reward.
+
+    Raises
+    ------
+    DataError
+        Not exactly one of budget and floor, no curve, or a figure out of reach.
+    """
+    if (budget is None) == (floor is None):
+        raise DataError("expected either a budget or a floor")
+    if not curve:
+        raise DataError("this router knows no costs, so it has no budget and no floor")
+    if budget is not None:
+        good = [knot for knot in curve if knot.cost <= budget]
+        least = min(knot.cost for knot in curve)
+        if not good:
+            raise DataError(f"budget {budget:g}: the cheapest choices cost {least:.6g} a prompt")
+        best = max(good, key=lambda knot: (knot.reward, -knot.cost))
+        return Point(f"budget {budget:g}", best.cost_weight, None, best.reward, best.cost)
+    good = [knot for knot in curve if floor is not None and knot.reward >= floor]
+    if not good:
+        most = max(knot.reward for knot in curve)
+        raise DataError(f"floor {floor:g}: the best choices earn {most:.6g} a prompt")
+    cheapest = min(good, key=lambda knot: (knot.cost, -knot.reward))
+    return Point(f"floor {floor:g}", cheapest.cost_weight, None, cheapest.reward, cheapest.cost)
+
+
+def within_budget(predicted: Predictions, budget: float, curve: Sequence[Knot] = ()) -> Point:
+    """Find the least cost weight at which these n prompts cost no more than the budget.
+
+    Parameters
+    ----------
+    predicted
+        Of prompts like those that will come.
+    budget
+        Mean cost of a prompt, in the unit of the table.
+    curve
+        Of the router: expected costs are corrected by what choices turned out to cost on train.
+
+    Raises
+    ------
+    DataError
+        The router predicts no costs, or even the cheapest expert costs more.
+    """
+    if predicted.rewards is None or predicted.costs is None:
+        raise DataError("this router knows no costs, so it has no budget and no floor")
+    rewards, costs = predicted.rewards.astype(np.float64), predicted.costs.astype(np.float64)
+    rows, least = np.arange(len(costs)), float(costs.min(axis=1).mean())
+
+    weights = [knot.cost_weight for knot in curve] or [0.0]
+    ratios = [knot.cost / max(knot.expected_cost, 1e-30) for knot in curve] or [1.0]
+
+    def spent(weight: float) -> float:
+        choices = (rewards - weight * costs).argmax(axis=1)
+        return float(costs[rows, choices].mean() * np.interp(weight, weights, ratios))
+
+    if not budget >= least:
+        raise DataError(f"budget {budget:g}: the cheapest choices cost {least:.6g} a prompt")
+    low, high = 0.0, 1.0 / max(least, 1e-30)
+    name = f"budget {budget:g}"
+    if spent(low) <= budget:
+        return Point(name)
+    while spent(high) > budget and high < 1e29:
+        high *= 4.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= budget else (middle, high)
+    return Point(name, high)
+
+
+def _reason(point: Point) -> str:
+    if point.expert is not None:
+        return f"point {point.name}: always {point.expert}"
+    if not point.cost_weight:
+        return "highest probability"
+    return f"point {point.name}: highest reward - {point.cost_weight:.4g} * cost"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.router.decision import Decision
+from zooter_lite.router.decision import Decision, Predictions
 from zooter_lite.tags.index import TagIndex
 
 NO_TAGS = "neighbours and tag evidence: the router was fitted without tags"
@@ -71,6 +71,8 @@ class Explanation:
     ----------
     query, decision
         The prompt, and what the router decided, with the head's probabilities.
+    expected_rewards, expected_costs
+        Of every expert, in the units of the reward table; None where they are not known.
     neighbours, tags
         Nearest training queries, nearest first; their tags, heaviest first.
     tag_rewards
@@ -84,6 +86,8 @@ class Explanation:
 
     query: str
     decision: Decision
+    expected_rewards: dict[str, float] | None
+    expected_costs: dict[str, float] | None
     neighbours: list[Neighbour]
     tags: list[TagEvidence]
     tag_rewards: dict[str, float | None]
@@ -101,7 +105,8 @@ class Explanation:
             [
                 f"query     {shown(self.query, 2 * TEXT)}",
                 f"decision  {shown(expert, NAME)}, probability {probability:.2f} "
-                "(highest probability)",
+                f"({shown(self.decision.reason, TEXT)})",
+                *_novelty_lines(self.decision.novelty),
             ],
             _expert_lines(self),
             _tag_lines(self.tags),
@@ -115,6 +120,7 @@ class Explanation:
 def explain_decision(
     query: str,
     decision: Decision,
+    predicted: Predictions,
     embedding: NDArray[np.float32],
     index: TagIndex | None,
     texts: Sequence[str] | None,
@@ -124,6 +130,8 @@ def explain_decision(
 
     Parameters
     ----------
+    predicted
+        Of the one query.
     embedding
         (dim,) unit embedding of the query.
     index
@@ -131,9 +139,10 @@ def explain_decision(
     texts
         Training queries in the order of the index, or None where they were not kept.
     """
-    if index is None:
-        return Explanation(query, decision, [], [], {}, Agreement(), [NO_TAGS])
     experts = list(decision.probabilities)
+    further = (_by_expert(predicted.rewards, experts), _by_expert(predicted.costs, experts))
+    if index is None:
+        return Explanation(query, decision, *further, [], [], {}, Agreement(), [NO_TAGS])
     similarities, positions = (rows[0] for rows in index.search(embedding[None], k))
     neighbours = [
         Neighbour(
@@ -158,7 +167,13 @@ def explain_decision(
         rewards[expert] = sum(w * mean for w, mean in known) / total if total > 0 else None
     agreed = agreement(decision.probabilities, rewards)
     missing = [NO_TEXTS] if texts is None else []
-    return Explanation(query, decision, neighbours, tags, rewards, agreed, missing)
+    return Explanation(query, decision, *further, neighbours, tags, rewards, agreed, missing)
+
+
+def _by_expert(
+    values: NDArray[np.floating] | None, experts: Sequence[str]
+) -> dict[str, float] | None:
+    return None if values is None else dict(zip(experts, values[0].tolist(), strict=True))
 
 
 def agreement(probabilities: Mapping[str, float], rewards: Mapping[str, float | None]) -> Agreement:
@@ -211,10 +226,14 @@ def _expert_lines(explanation: Explanation) -> list[str]:
     probabilities, tags = explanation.decision.probabilities, explanation.tags[:TAGS]
     ranked = sorted(probabilities, key=lambda expert: -probabilities[expert])
     rows = [["expert", "probability"]]
+    further = {"reward": explanation.expected_rewards, "cost": explanation.expected_costs}
+    known = {name: values for name, values in further.items() if values is not None}
+    rows[0] += known
     if tags:
         rows[0] += ["tag reward", *(f"[{i + 1}]" for i in range(len(tags)))]
     for expert in ranked[:EXPERTS]:
         cells = [shown(expert, NAME), f"{probabilities[expert]:.3f}"]
+        cells += [f"{values[expert]:.3g}" for values in known.values()]
         if tags:
             cells += [_number(explanation.tag_rewards[expert])]
         for tag in tags:  # with the mean's own support where that is not the tag's
@@ -227,6 +246,12 @@ def _expert_lines(explanation: Explanation) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _novelty_lines(novelty: float | None) -> list[str]:
+    if novelty is None:
+        return []
+    return [f"novelty   odder than {novelty:.0%} of the training queries"]
 
 
 def _tag_lines(tags: Sequence[TagEvidence]) -> list[str]:

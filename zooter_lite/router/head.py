@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.router.decision import Predictions
+from zooter_lite.router.estimates import Estimates
+
 Array = NDArray[np.floating]
 
 SHARPNESS = 20.0  # membership is softmax(SHARPNESS * cosine similarity to the centroids)
@@ -92,6 +95,8 @@ class Head:
         Tag prior added to the logits, or None.
     domain
         Domain prior that the tag prior gives way to; None, and always None without tags.
+    estimates
+        Expected rewards and costs beside the probabilities; None where they are not known.
     hidden
         Hidden layer, or None.
     temperature
@@ -104,6 +109,7 @@ class Head:
     hidden: Hidden | None = None
     temperature: float = 1.0
     domain: DomainPrior | None = None
+    estimates: Estimates | None = None
 
     def logits(self, embeddings: Array) -> Array:
         """(n, n_experts) uncalibrated logits of unit embeddings (n, dim)."""
@@ -121,6 +127,22 @@ class Head:
     def probs(self, embeddings: Array) -> Array:
         """(n, n_experts) calibrated probabilities; rows sum to 1."""
         return softmax(self.logits(embeddings) / self.temperature)
+
+    def predict(self, embeddings: Array, tokens: NDArray[np.integer] | None = None) -> Predictions:
+        """Everything that is predicted from unit embeddings (n, dim) and numbers of tokens (n,).
+
+        Costs are left out where the tokens are not known.
+        """
+        logits, estimates = self.logits(embeddings), self.estimates
+        probs = softmax(logits / self.temperature)
+        if estimates is None:
+            return Predictions(probs)
+        costs = novelty = None
+        if estimates.costs is not None and tokens is not None:
+            costs = estimates.costs(embeddings, tokens)
+        if estimates.nearness is not None and self.prior is not None:
+            novelty = estimates.novelty((embeddings @ self.prior.centroids.T).max(axis=1))
+        return Predictions(probs, estimates.rewards(embeddings, logits), costs, novelty)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays by their names in head.safetensors, C-contiguous float32."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,14 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError, RouterError
-from zooter_lite.router.decision import Decision, arg_max
-from zooter_lite.router.directory.config import RouterConfig
+from zooter_lite.router.decision import (
+    Decision,
+    Doubt,
+    Mask,
+    Predictions,
+    choose,
+    decisions,
+    point_on,
+    within_budget,
+)
+from zooter_lite.router.directory.config import Point, RouterConfig
 from zooter_lite.router.directory.store import RouterFiles, read_router
 from zooter_lite.router.explanation import Explanation, explain_decision
 from zooter_lite.router.forked import tell_after_fork
 from zooter_lite.router.head import Head
 from zooter_lite.router.notebook import router_html
-from zooter_lite.router.runtime import OUTPUTS, Precision, Runtime
+from zooter_lite.router.runtime import Precision, Runtime
 from zooter_lite.router.session import TextSession
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.untrusted.onnx_check import check_graph
@@ -180,13 +189,26 @@ class Router:
         -------
         (n_queries, n_experts) float32; rows sum to 1, columns in the order of `experts`.
         """
-        return self._outputs(queries, OUTPUTS[:1], progress)[0]
+        return self._outputs(queries, ["probs"], progress)[0]
+
+    def predict(
+        self, queries: Sequence[str], progress: Callable[[int], object] = _silent
+    ) -> Predictions:
+        """Probabilities, expected rewards and costs of every expert, and the prompts' novelty.
+
+        Returns
+        -------
+        An object with `.probs`, `.rewards`, `.costs` (n_queries, n_experts), columns in the
+        order of `experts`, and `.novelty` (n_queries,); None for what the router lacks.
+        """
+        names = [name for name in self._runtime.outputs if name != "embedding"]
+        return _named(names, self._outputs(queries, names, progress))
 
     def embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
     ) -> tuple[FloatArray, FloatArray]:
         """Return `predict_proba` and the unit embeddings (n_queries, dim), in one pass."""
-        probs, embeddings = self._outputs(queries, OUTPUTS, progress)
+        probs, embeddings = self._outputs(queries, ["probs", "embedding"], progress)
         return probs, embeddings
 
     def _outputs(
@@ -198,15 +220,135 @@ class Router:
             if not isinstance(query, str):
                 raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
         if not len(queries):
-            widths = (len(self.experts), self.head.dim)
-            return [np.zeros((0, width), dtype=np.float32) for width in widths[: len(names)]]
+            widths = {"embedding": self.head.dim, "novelty": 1}
+            return [
+                np.zeros((0, widths.get(name, len(self.experts))), dtype=np.float32)
+                for name in names
+            ]
         return self._runtime.run(queries, names, progress)
 
     def route(
-        self, queries: Sequence[str], progress: Callable[[int], object] = _silent
+        self,
+        queries: Sequence[str],
+        progress: Callable[[int], object] = _silent,
+        *,
+        point: str | Point | None = None,
+        allowed: Collection[str] | None = None,
+        max_cost: float | None = None,
+        doubt: Doubt | None = None,
     ) -> list[Decision]:
-        """Choose one expert for each query, in order."""
-        return arg_max(self.predict_proba(queries, progress), self.config.experts)
+        """Choose one expert for each query, in order.
+
+        Parameters
+        ----------
+        queries, progress
+            As for `predict_proba`.
+        point
+            Operating point: a name in `points`, "recommended", or what `point_for` returns;
+            None for the router's default, which is "quality" unless it was fitted otherwise.
+        allowed
+            Experts that may be chosen, such as those that are up; None for all.
+        max_cost
+            Most that a prompt may cost, as expected, in the unit of the table.
+        doubt
+            When the fallback gets a prompt; `doubt_for` makes one.
+
+        Raises
+        ------
+        DataError
+            An unknown name; nobody is eligible; or the router does not predict what is asked.
+        """
+        chosen_by = self.point(point)
+        predicted = self.predict(queries, progress)
+        eligible = self.eligible(predicted, allowed, max_cost)
+        choices = choose(predicted, chosen_by, self.config.experts, eligible, doubt)
+        return decisions(predicted, choices, chosen_by, self.config.experts, doubt)
+
+    @property
+    def points(self) -> dict[str, Point]:
+        """Operating points by name, with what each earned out of fold on train."""
+        return {point.name: point for point in self.config.decisions.points}
+
+    def point(self, point: str | Point | None = None) -> Point:
+        """Return the operating point of a name; None for the default. DataError for no such."""
+        if isinstance(point, Point):
+            return point
+        known, own = self.points, self.config.decisions
+        name = own.default if point is None else point
+        name = own.recommended if name == "recommended" else name
+        if name not in known:
+            raise DataError(f"point {name!r}: expected {', '.join([*known, 'recommended'])}")
+        return known[name]
+
+    def point_for(
+        self,
+        *,
+        budget: float | None = None,
+        floor: float | None = None,
+        queries: Sequence[str] = (),
+    ) -> Point:
+        """Find an operating point of your own.
+
+        Parameters
+        ----------
+        budget
+            Mean cost of a prompt: the best choices for no more than this.
+        floor
+            Mean reward: the cheapest choices that earn no less than this.
+        queries
+            Prompts like those that will come, on whose expected costs a budget is met;
+            without them, the curve that was measured on train tells.
+
+        Raises
+        ------
+        DataError
+            Not exactly one of the two, out of reach, or a router without costs.
+        """
+        if budget is not None and floor is None and len(queries):
+            return within_budget(self.predict(queries), budget, self.config.decisions.curve)
+        return point_on(self.config.decisions.curve, budget=budget, floor=floor)
+
+    def eligible(
+        self,
+        predicted: Predictions,
+        allowed: Collection[str] | None = None,
+        max_cost: float | None = None,
+    ) -> Mask | None:
+        """(n, n_experts) who may be chosen, by the options of `route`; None for everybody."""
+        if allowed is None and max_cost is None:
+            return None
+        experts = self.config.experts
+        wanted = set(experts if allowed is None else allowed)
+        unknown = sorted(wanted - set(experts))
+        if unknown:
+            raise DataError(f"no expert {unknown[0]!r}; expected {', '.join(experts)}")
+        mask = np.tile([expert in wanted for expert in experts], (len(predicted.probs), 1))
+        if max_cost is not None:
+            if predicted.costs is None:
+                raise DataError("max_cost: this router predicts no costs")
+            mask &= predicted.costs <= max_cost
+        return mask
+
+    def doubt_for(
+        self,
+        fallback: str | None = None,
+        *,
+        min_reward: float | None = None,
+        max_novelty: float | None = None,
+        min_probability: float | None = None,
+    ) -> Doubt:
+        """Make the rules that send a prompt to `fallback`, by default the best single expert.
+
+        Raises
+        ------
+        DataError
+            There is no such expert.
+        """
+        name = self.config.best_single if fallback is None else fallback
+        if name not in self.config.experts:
+            raise DataError(f"fallback {name}: no such expert; expected {', '.join(self.experts)}")
+        place = self.config.experts.index(name)
+        return Doubt(place, min_reward, max_novelty, min_probability)
 
     def tags(
         self, queries: Sequence[str], k: int = 16, top: int = 4
@@ -231,8 +373,8 @@ class Router:
             )
         return index.nearest_tags(self.embed(queries)[1], k, top)
 
-    def explain(self, query: str, k: int = 16) -> Explanation:
-        """Tell why `query` goes where it goes, by its `k` nearest training queries.
+    def explain(self, query: str, k: int = 16, point: str | Point | None = None) -> Explanation:
+        """Tell why `query` goes where it goes at a point, by its `k` nearest training queries.
 
         A router without tags, or without kept queries, tells what it can and names what
         is missing.
@@ -240,10 +382,15 @@ class Router:
         _check_neighbours(k)
         if not isinstance(query, str):
             raise DataError(f"expected one prompt, found {type(query).__name__}")
-        probs, embeddings = self.embed([query])
-        decision = arg_max(probs, self.experts)[0]
+        names = self._runtime.outputs
+        outputs = self._outputs([query], names, _silent)
+        predicted, chosen_by = _named(names, outputs), self.point(point)
+        choices = choose(predicted, chosen_by, self.config.experts)
+        (decision,) = decisions(predicted, choices, chosen_by, self.config.experts)
+        embedding = outputs[names.index("embedding")][0]
         return explain_decision(
-            query, decision, embeddings[0], self.tag_index, self._files.kept_queries, k
+            *(query, decision, predicted, embedding),
+            *(self.tag_index, self._files.kept_queries, k),
         )
 
     def __repr__(self) -> str:
@@ -329,7 +476,10 @@ def _session(
         )
     except RouterError as error:
         raise RouterError(f"{where}: {error}") from error
-    widths = {"probs": len(files.config.experts), "embedding": files.head.dim}
+    n_experts = len(files.config.experts)
+    widths = {"probs": n_experts, "embedding": files.head.dim}
+    further = {"rewards": n_experts, "costs": n_experts, "novelty": 1}
+    widths |= {name: width for name, width in further.items() if name in session.widths}
     if not widths.items() <= session.widths.items():
         raise RouterError(f"{where} has the outputs {session.widths}, expected {widths}")
     expected = {
@@ -340,6 +490,15 @@ def _session(
         if session.metadata.get(f"zooter.{name}") != value:
             raise RouterError(f"{where} and config.json name different {name.rstrip('s')}s")
     return session
+
+
+def _named(names: Sequence[str], outputs: Sequence[FloatArray]) -> Predictions:
+    """Put the graph's outputs under their names; the novelty without its second axis."""
+    values = dict(zip(names, outputs, strict=True))
+    values.pop("embedding", None)
+    if "novelty" in values:
+        values["novelty"] = values["novelty"][:, 0]
+    return Predictions(**values)
 
 
 def _check_neighbours(k: int) -> None:

@@ -16,7 +16,7 @@ from zooter_lite.router.session import TextSession
 FloatArray = NDArray[np.float32]
 Precision = Literal["fp32", "int8", "auto"]
 Row = tuple[FloatArray, ...]  # of each output
-OUTPUTS = ["probs", "embedding"]
+OUTPUTS = ("probs", "embedding", "rewards", "costs", "novelty")  # the last three not always
 _TOLERANCE = 1e-3  # of the sum of the probabilities
 
 
@@ -40,6 +40,7 @@ class Runtime:
         self, first: TextSession, exact: TextSession | None, margin: float, remember: int
     ) -> None:
         self._first = first
+        self.outputs = [name for name in OUTPUTS if name in first.widths]
         self._exact = exact
         self._margin = margin
         self._recent: Recent[Row] = Recent(remember)
@@ -69,24 +70,25 @@ class Runtime:
     def run(
         self, queries: Sequence[str], outputs: list[str], progress: Callable[[int], object]
     ) -> list[FloatArray]:
-        """Return the named outputs of one query or more, (n, n_experts) and (n, dim)."""
+        """Return the named outputs of one query or more, each (n, width); the first is probs."""
         different = list(dict.fromkeys(queries))
         known = self._recent.get(different)
         unknown = [query for query in different if query not in known] if known else different
         progress(len(queries) - len(unknown))
         if unknown:
             # what is remembered answers every later question; else only this one is answered
-            arrays = self._compute(unknown, progress, OUTPUTS if self._recent.prompts else outputs)
+            names = self.outputs if self._recent.prompts else outputs
+            arrays = self._compute(unknown, progress, names)
             if self._recent.prompts:
                 last = range(len(unknown))[-self._recent.prompts :]  # as many as are remembered
                 copies = {unknown[i]: tuple(array[i].copy() for array in arrays) for i in last}
                 self._recent.put(copies)
             if len(unknown) == len(queries):
-                return arrays[: len(outputs)]
+                return [arrays[names.index(name)] for name in outputs]
             known |= zip(unknown, zip(*arrays, strict=True), strict=True)
-        return [
-            np.stack([known[query][place] for query in queries]) for place in range(len(outputs))
-        ]
+        names = self.outputs if self._recent.prompts else outputs
+        places = map(names.index, outputs)
+        return [np.stack([known[query][place] for query in queries]) for place in places]
 
     def _compute(
         self, queries: Sequence[str], progress: Callable[[int], object], outputs: list[str]

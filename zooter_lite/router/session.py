@@ -145,6 +145,10 @@ class TextSession:
         """Token ids of each text, with special tokens, truncated."""
         return self._tokens.many(texts)
 
+    def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """(n,) number of tokens of each text, as the graph counts them."""
+        return np.asarray([len(ids) for ids in self.tokenise(texts)], dtype=np.int64)
+
     def feeds(self, texts: Sequence[str]) -> Iterator[Feed]:
         """Yield the inputs of the graph, batch by batch, shortest texts first."""
         tokens = self.tokenise(texts)

@@ -25,7 +25,7 @@ from zooter_lite.router.session import TextSession
 
 _OPSETS = {"": 18, "ai.onnx.ml": 2, "com.microsoft": 1}  # the oldest that have the operators
 _INPUTS = ["input_ids", "attention_mask"]
-_OUTPUTS = ["probs", "embedding"]
+_OUTPUTS = ["probs", "embedding", "rewards", "costs", "novelty"]  # all that a router may have
 _PREFIX = "router."
 
 
@@ -41,8 +41,7 @@ def text_graph(graph: bytes, tokenizer: str, max_length: int) -> bytes:
     ----------
     graph
         Content of router.onnx, of any precision: inputs input_ids and attention_mask int64
-        (batch, length); outputs `probs` float32 (batch, n_experts) and `embedding` float32
-        (batch, dim).
+        (batch, length); outputs as `router_graph` names them, float32 (batch, width).
     tokenizer
         Content of tokenizer.json.
     max_length
@@ -66,13 +65,15 @@ def text_graph(graph: bytes, tokenizer: str, max_length: int) -> bytes:
     nodes = GraphBuilder("text")
     trips = nodes.add("Squeeze", nodes.add("Shape", "query"))
     body = _body(router.graph, wordpiece, room, nodes)
-    nodes.nodes.append(helper.make_node("Loop", [trips, ""], _OUTPUTS, body=body))
+    sizes = _sizes(router.graph)
+    names = [name for name, _ in sizes]
+    nodes.nodes.append(helper.make_node("Loop", [trips, ""], names, body=body))
     model = helper.make_model(
         helper.make_graph(
             nodes.nodes,
             "text_router",
             [helper.make_tensor_value_info("query", TensorProto.STRING, ["batch"])],
-            [_float(name, ["batch", size]) for name, size in _sizes(router.graph)],
+            [_float(name, ["batch", size]) for name, size in sizes],
             [*nodes.constants, *router.graph.initializer],
         ),
         opset_imports=_opsets(router),
@@ -162,10 +163,11 @@ def _renamed(router: ModelProto) -> ModelProto:
     """Put every name of the router's graph behind a prefix, away from those of the tokenizer."""
     inputs = sorted(value.name for value in router.graph.input)
     outputs = sorted(value.name for value in router.graph.output)
-    if inputs != sorted(_INPUTS) or outputs != sorted(_OUTPUTS):
+    needed = _OUTPUTS[:2]
+    if inputs != sorted(_INPUTS) or not {*needed} <= {*outputs} <= {*_OUTPUTS}:
         raise TextExportError(
             f"the graph has the inputs {inputs} and the outputs {outputs}, "
-            f"expected {sorted(_INPUTS)} and {sorted(_OUTPUTS)}"
+            f"expected {sorted(_INPUTS)} and {needed}, perhaps {_OUTPUTS[2:]}"
         )
     return compose.add_prefix(router, _PREFIX, rename_functions=False)
 
@@ -200,7 +202,7 @@ def _body(router: GraphProto, wordpiece: WordPiece, room: int, outer: GraphBuild
 def _sizes(router: GraphProto) -> list[tuple[str, int]]:
     """Length of a row of each output, in the order of the contract."""
     sizes = {value.name: value.type.tensor_type.shape.dim[1].dim_value for value in router.output}
-    return [(name, sizes[_PREFIX + name]) for name in _OUTPUTS]
+    return [(name, sizes[_PREFIX + name]) for name in _OUTPUTS if _PREFIX + name in sizes]
 
 
 def _float(name: str, shape: Sequence[str | int]) -> ValueInfoProto:

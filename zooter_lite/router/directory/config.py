@@ -18,8 +18,6 @@ CONFIG = "config.json"
 MAX_NAME = 1000  # characters of an expert's name
 MAX_LENGTH = 65_536  # tokens
 
-_POLICY = {"default": "arg max"}  # the only one yet
-
 
 @dataclass(frozen=True)
 class EncoderSpec:
@@ -116,6 +114,48 @@ class Parities:
 
 
 @dataclass(frozen=True)
+class Knot:
+    """A place on the curve from quality to cheapness, out of fold on train."""
+
+    cost_weight: float
+    reward: float  # mean, in the unit of the table
+    cost: float
+    expected_cost: float  # of the same choices, as predicted
+
+
+@dataclass(frozen=True)
+class Point:
+    """An operating point: utility = reward - cost_weight * cost, or one expert for everything.
+
+    Rewards and costs are out of fold on train, means per prompt in the units of the table.
+    """
+
+    name: str
+    cost_weight: float = 0.0  # reward for a unit of cost
+    expert: str | None = None  # asked whatever the prompt is
+    reward: float | None = None
+    cost: float | None = None  # None for a table without costs
+    gain: float | None = None  # reward minus that of the best single expert
+    gain_error: float | None = None  # standard error of the paired difference
+    shares: tuple[float, ...] = ()  # of the prompts, for each expert
+
+
+QUALITY = Point("quality")  # what a router does that names no points
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """How the router decides, and what that earned out of fold on train."""
+
+    points: tuple[Point, ...] = (QUALITY,)
+    default: str = "quality"
+    recommended: str = "quality"
+    why: str = ""  # in words
+    curve: tuple[Knot, ...] = ()  # by rising cost weight; empty for a table without costs
+    single: Point | None = None  # always the best single expert, on the same rows
+
+
+@dataclass(frozen=True)
 class RouterConfig:
     """The content of config.json, format version 1.
 
@@ -123,8 +163,8 @@ class RouterConfig:
     ----------
     experts
         Names in the order of the graph's columns.
-    encoder, calibration, training, head, labels, parity
-        How the router was made, and what it is.
+    encoder, calibration, training, head, labels, parity, decisions
+        How the router was made, what it is, and how it decides.
     files
         Size and hash of every other file of the directory, by bare name.
     """
@@ -136,6 +176,7 @@ class RouterConfig:
     head: HeadSpec = HeadSpec()
     labels: LabelSpec = LabelSpec()
     parity: Parities = Parities()
+    decisions: Decisions = Decisions()
     files: Mapping[str, Promise] = field(default_factory=dict)
 
     @property
@@ -191,7 +232,7 @@ class RouterConfig:
     def to_json(self) -> str:
         """Return the text of config.json: sorted keys, two spaces, UTF-8 as it is."""
         whole = asdict(self, dict_factory=_written)
-        whole |= {"policy": _POLICY, "format_version": FORMAT_VERSION}
+        whole["format_version"] = FORMAT_VERSION
         return json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -246,6 +287,27 @@ def _check(config: RouterConfig) -> None:
         raise ValueError(
             f"calibration 'temperature' is {shown(temperature)}, expected a positive number"
         )
+    _check_decisions(config)
     margin = config.parity.int8.margin if config.parity.int8 else 0.0
     if not 0 <= margin <= 1:
         raise ValueError(f"parity int8 margin is {shown(margin)}, expected a number from 0 to 1")
+
+
+def _check_decisions(config: RouterConfig) -> None:
+    """Raise ValueError where an operating point is none of these experts', or out of range."""
+    decisions = config.decisions
+    names = [point.name for point in decisions.points]
+    if len(set(names)) != len(names) or not all(map(_is_name, names)):
+        raise ValueError("the names of 'decisions' points are not all different")
+    for name in (decisions.default, decisions.recommended):
+        if name not in names:
+            raise ValueError(f"decisions has no point {shown(name)}")
+    for point in (*decisions.points, decisions.single or QUALITY):
+        if point.expert is not None and point.expert not in config.experts:
+            raise ValueError(f"point {point.name!r} names no expert of the router")
+    weights = [point.cost_weight for point in decisions.points]
+    weights += [knot.cost_weight for knot in decisions.curve]
+    if not all(0 <= weight < 1e30 for weight in weights):
+        raise ValueError("decisions has a 'cost_weight' that is no number from 0")
+    if list(decisions.curve) != sorted(decisions.curve, key=lambda knot: knot.cost_weight):
+        raise ValueError("decisions 'curve' does not rise")

@@ -22,12 +22,14 @@ from safetensors.numpy import save as save_tensors
 
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.directory.config import CONFIG, RouterConfig
+from zooter_lite.router.estimates import Estimates
 from zooter_lite.router.head import Head
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.untrusted.typed_json import parse_json
 from zooter_lite.untrusted.verified import Content, VerifiedFile, promise_of, read_verified
 
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
+ESTIMATES = "estimates.safetensors"  # beside the head, so that a router without is still read
 GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
 TEXT_GRAPH = "router.text.onnx"
 CARD = "README.md"
@@ -158,7 +160,16 @@ def _read_head(folder: Path, config: RouterConfig) -> Head:
             f"{folder}: the head takes {head.dim} numbers to {len(head.bias)} experts, "
             f"but config.json names {dim} and {experts}"
         )
-    return head
+    if ESTIMATES not in config.files:
+        return head
+    content = read_verified(folder / ESTIMATES, config.files.get(ESTIMATES))
+    try:
+        estimates = Estimates.from_tensors(load_tensors(content[:]), experts, dim)
+        if estimates.nearness is not None and head.prior is None:
+            raise ValueError("nearness to tags of a head without tags")
+    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
+        raise RouterError(f"{folder}: {ESTIMATES}: {error}") from error
+    return replace(head, estimates=estimates)
 
 
 def write_router(
@@ -171,7 +182,8 @@ def write_router(
     config
         What config.json says; sizes and hashes of the files are added here.
     files
-        Content by bare file name; head.safetensors is made from `head`.
+        Content by bare file name; head.safetensors and estimates.safetensors are made from
+        `head`.
 
     Raises
     ------
@@ -180,6 +192,8 @@ def write_router(
     """
     check_replaceable(path)
     contents = dict(files) | {HEAD: save_tensors(head.tensors())}
+    if head.estimates is not None:
+        contents[ESTIMATES] = save_tensors(head.estimates.tensors())
     promises = {name: promise_of(content) for name, content in contents.items()}
     contents[CONFIG] = replace(config, files=promises).to_json().encode()
     with _replaced_folder(path) as folder:

@@ -1,0 +1,155 @@
+"""Learn what to expect of each expert: its reward, its cost, and how odd a prompt is.
+
+A head's logits are reward differences over a temperature. What is missing to a reward is what
+a logit is worth, and how easy the prompt is: a ridge regression of the experts' mean reward on
+the embedding. Costs are a ridge regression of their logarithm on the embedding and on the
+prompt's length, shrunk to the expert's mean as far as it predicts no better out of fold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.head.cross_validation import Selection
+from zooter_lite.router.estimates import MAX_LOG, CostModel, Estimates
+from zooter_lite.tags.tagging import Tags
+
+Array = NDArray[np.floating]
+
+PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of a ridge on unit embeddings
+LEAST = 1e-6  # slope of a head whose logits tell nothing
+KNOTS = 33  # quantiles of the nearness
+NOTHING = 1e-6  # a cost of 0 counts as this share of the table's mean, which has a logarithm
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Estimates, and what they say of the training rows out of fold.
+
+    Attributes
+    ----------
+    rows
+        (n_judged,) training rows that were held out by a fold.
+    rewards, costs
+        (n_judged, n_experts) expected out of fold; costs are None for a table without.
+    """
+
+    estimates: Estimates
+    rows: NDArray[np.intp]
+    rewards: Array
+    costs: Array | None
+
+
+def learn_estimates(
+    embeddings: Array,
+    selection: Selection,
+    tags: Tags | None,
+    costs: NDArray[np.floating] | None = None,
+    tokens: NDArray[np.integer] | None = None,
+) -> Expected:
+    """Learn from the out-of-fold logits of the cross-validation.
+
+    Parameters
+    ----------
+    embeddings
+        (n_queries, dim) unit vectors of the training rows.
+    selection
+        Logits and rewards of the same rows, NaN where a fold is not judged.
+    tags
+        Of the same rows, or None.
+    costs
+        (n_queries, n_experts), NaN where not observed; None without. An expert whose cost
+        was never observed leaves the router without costs.
+    tokens
+        (n_queries,) tokens of each query; None leaves the length out.
+    """
+    rows = np.flatnonzero(~np.isnan(selection.logits).any(axis=1))
+    folds, logits, rewards = selection.folds[rows], selection.logits[rows], selection.rewards[rows]
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    apart = rewards - rewards.mean(axis=1, keepdims=True)
+    total = float((centred**2).sum())
+    # not below 0, so that the order of the experts stays that of the logits
+    slope = max(float((centred * apart).sum()) / total, LEAST) if total > 0 else LEAST
+    inputs = embeddings[rows]
+    level = _ridge(inputs, rewards.mean(axis=1, keepdims=True), folds)
+    expected = level.out_of_fold + slope * centred
+    model = out_of_fold = None
+    if costs is not None and not np.isnan(costs[rows]).all(axis=0).any():
+        lengths = np.ones(len(rows), dtype=np.int64) if tokens is None else tokens[rows]
+        model, out_of_fold = _cost_model(inputs, costs[rows].astype(np.float64), lengths, folds)
+    estimates = Estimates(
+        np.asarray([slope]),
+        level.weight[0],
+        level.bias,
+        model,
+        None if tags is None else _nearness(embeddings, selection.folds, tags),
+    )
+    return Expected(estimates, rows, expected, out_of_fold)
+
+
+@dataclass(frozen=True)
+class _Ridge:
+    """A multi-output ridge regression: weight (m, dim), bias (m,), out_of_fold (n, m)."""
+
+    weight: Array
+    bias: Array
+    out_of_fold: Array
+
+
+def _ridge(inputs: Array, targets: Array, folds: NDArray[np.int64]) -> _Ridge:
+    """Fit on all rows with the penalty that leave-one-out chooses, and out of fold with it."""
+    from sklearn.linear_model import Ridge, RidgeCV
+
+    model: Any = RidgeCV(alphas=PENALTIES).fit(inputs, targets)
+    out_of_fold = np.empty(targets.shape)
+    for fold in np.unique(folds):
+        inside = folds != fold if (folds != fold).any() else folds == fold
+        part: Any = Ridge(alpha=model.alpha_).fit(inputs[inside], targets[inside])
+        out_of_fold[folds == fold] = part.predict(inputs[folds == fold]).reshape(-1, len(targets.T))
+    weight = np.asarray(model.coef_).reshape(len(targets.T), -1)
+    return _Ridge(weight, np.atleast_1d(np.asarray(model.intercept_)), out_of_fold)
+
+
+def _cost_model(
+    inputs: Array, costs: Array, tokens: NDArray[np.integer], folds: NDArray[np.int64]
+) -> tuple[CostModel, Array]:
+    """Costs (n, n_experts) by embedding and length, and what they are expected to be out of fold.
+
+    A cost that was not observed counts as the mean logarithm of its expert's.
+    """
+    least = max(NOTHING * float(np.nanmean(costs)), float(np.exp(-MAX_LOG / 2)))
+    logs = np.log(np.maximum(costs, least))
+    seen = ~np.isnan(logs)
+    means = np.nanmean(logs, axis=0)
+    lengths = np.log(np.maximum(tokens, 1).astype(np.float64))[:, None]
+    fit = _ridge(np.hstack([inputs, lengths]), np.where(seen, logs, means), folds)
+    expected, known = fit.out_of_fold - means, np.where(seen, logs - means, 0.0)
+    weighed = np.where(seen, expected, 0.0)
+    power = (weighed**2).sum(axis=0)
+    shrink = ((weighed * known).sum(axis=0) / np.where(power > 0, power, 1.0)).clip(0.0, 1.0)
+    low, high = np.nanmin(logs, axis=0), np.nanmax(logs, axis=0)
+    out_of_fold = np.exp(np.clip(means + shrink * expected, low, high))
+    # the exponential of a mean logarithm is less than the mean: the ratio is made up for
+    scale = np.nansum(np.where(seen, costs, 0.0), axis=0)
+    scale = scale.clip(least) / np.where(seen, out_of_fold, 0.0).sum(axis=0)
+    weight, bias = shrink[:, None] * fit.weight, means + shrink * (fit.bias - means)
+    shift = np.log(scale)
+    model = CostModel(weight[:, :-1], weight[:, -1], bias + shift, low + shift, high + shift)
+    return model, out_of_fold * scale
+
+
+def _nearness(embeddings: Array, folds: NDArray[np.int64], tags: Tags) -> Array:
+    """(KNOTS,) quantiles of the largest similarity to a tag whose centroid leaves a fold out."""
+    nearest = np.empty(len(embeddings))
+    for fold in np.unique(folds):
+        rows = folds == fold
+        own = tags.centred_on(embeddings, np.flatnonzero(~rows)).near
+        if own is not None:
+            nearest[rows] = own[rows].max(axis=1)
+    quantiles = np.quantile(nearest, np.linspace(0.0, 1.0, KNOTS))
+    rising = np.maximum.accumulate(quantiles) + 1e-5 * np.arange(KNOTS)
+    return np.asarray(rising)

@@ -1,0 +1,129 @@
+"""What to expect of each expert on a prompt: its reward, its cost, and how odd the prompt is.
+
+The same arithmetic stands in `router.onnx`; `onnx/router_graph.py` builds it from these arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+COSTS = ("cost.weight", "cost.length", "cost.bias", "cost.low", "cost.high")
+MAX_LOG = 60.0  # of a cost, either way; float32 holds its exponential
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Log-linear costs: log cost = weight @ embedding + length * log(tokens) + bias.
+
+    Attributes
+    ----------
+    weight
+        (n_experts, dim); zero where an expert's cost could not be told from its mean.
+    length, bias
+        (n_experts,) factor of the logarithm of the prompt's tokens, and what is added.
+    low, high
+        (n_experts,) least and largest log cost seen on train, between which each stays.
+    """
+
+    weight: Array
+    length: Array
+    bias: Array
+    low: Array
+    high: Array
+
+    def __call__(self, embeddings: Array, tokens: NDArray[np.number]) -> Array:
+        """(n, n_experts) costs of prompts with embeddings (n, dim) and (n,) tokens, at least 1."""
+        logs = np.log(np.maximum(tokens, 1).astype(np.float64))[:, None] * self.length
+        logs = embeddings @ self.weight.T + logs + self.bias
+        return np.asarray(np.exp(np.clip(logs, self.low, self.high)))
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """From embedding and logits to expected rewards, costs and novelty.
+
+    Attributes
+    ----------
+    slope
+        (1,) reward that a logit is worth. Logits are reward differences over a temperature.
+    level, level_bias
+        (dim,) and (1,) of the mean reward of all experts: how easy the prompt is.
+    costs
+        None for a table without costs.
+    nearness
+        (n_knots,) rising quantiles of the training queries' largest similarity to a tag, out
+        of fold; None for a head without tags.
+    """
+
+    slope: Array
+    level: Array
+    level_bias: Array
+    costs: CostModel | None = None
+    nearness: Array | None = None
+
+    def rewards(self, embeddings: Array, logits: Array) -> Array:
+        """(n, n_experts) expected rewards, in the unit of the table; ordered as the logits."""
+        level = embeddings @ self.level + self.level_bias
+        centred = logits - logits.mean(axis=1, keepdims=True)
+        return np.asarray(level[:, None] + self.slope * centred)
+
+    def novelty(self, nearest: Array) -> Array:
+        """(n,) share of the training queries that are nearer to the tags than each prompt.
+
+        Parameters
+        ----------
+        nearest
+            (n,) largest cosine similarity to a tag.
+        """
+        if self.nearness is None:
+            raise ValueError("a head without tags tells no novelty")
+        lower, upper = self.nearness[:-1], self.nearness[1:]
+        steps = np.clip((upper - nearest[:, None]) / (upper - lower), 0.0, 1.0)
+        return np.asarray(steps.mean(axis=1))
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Arrays by their names in estimates.safetensors, C-contiguous float32."""
+        named = {"slope": self.slope, "level": self.level, "level.bias": self.level_bias}
+        if self.costs is not None:
+            named |= {name: getattr(self.costs, name.split(".")[1]) for name in COSTS}
+        if self.nearness is not None:
+            named["nearness"] = self.nearness
+        return {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in named.items()}
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, NDArray[np.float32]], n_experts: int, dim: int
+    ) -> Estimates:
+        """Rebuild what `tensors` returned, for a router of so many experts and dimensions.
+
+        Raises
+        ------
+        ValueError
+            An array is missing, unexpected, out of its range, or does not fit the router.
+        """
+        each = (n_experts,)
+        shapes: dict[str, tuple[int, ...]] = {"slope": (1,), "level": (dim,), "level.bias": (1,)}
+        if COSTS[0] in tensors:
+            shapes |= {COSTS[0]: (n_experts, dim)} | dict.fromkeys(COSTS[1:], each)
+        if "nearness" in tensors:
+            shapes["nearness"] = (max(2, tensors["nearness"].size),)
+        if set(tensors) != set(shapes):
+            raise ValueError(f"expected the arrays {sorted(shapes)}, found {sorted(tensors)}")
+        for name, array in tensors.items():
+            if array.dtype != np.float32 or not np.isfinite(array).all():
+                raise ValueError(f"array {name!r} is not finite float32")
+            if array.shape != shapes[name]:
+                raise ValueError(f"array {name!r} has shape {array.shape}, expected {shapes[name]}")
+        costs = CostModel(*(tensors[name] for name in COSTS)) if COSTS[0] in tensors else None
+        if costs and not (costs.low.min() >= -MAX_LOG and costs.high.max() <= MAX_LOG):
+            raise ValueError(f"log costs go beyond {MAX_LOG:g}")
+        nearness = tensors.get("nearness")
+        if nearness is not None and not (np.diff(nearness) > 0).all():
+            raise ValueError("array 'nearness' does not rise")
+        return cls(tensors["slope"], tensors["level"], tensors["level.bias"], costs, nearness)
