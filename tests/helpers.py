@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,18 @@ from tokenizers.processors import TemplateProcessing
 
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.onnx.router_graph import router_graph
-from zooter_lite.router.directory.config import Calibration, EncoderSpec, RouterConfig, Training
+from zooter_lite.router.directory.config import (
+    Calibration,
+    Decisions,
+    EncoderSpec,
+    Knot,
+    Point,
+    RouterConfig,
+    Training,
+)
 from zooter_lite.router.directory.config import EncoderSpec as RouterEncoder
 from zooter_lite.router.directory.store import write_router
+from zooter_lite.router.estimates import CostModel, Estimates
 from zooter_lite.router.head import DomainPrior, Head, Hidden, TagPrior
 from zooter_lite.table.reward_table import RewardTable
 from zooter_lite.tags.index import TagIndex
@@ -143,6 +152,43 @@ def toy_head(kind: str, *, dim: int = DIM, n_experts: int = 3, temperature: floa
         gate = np.asarray([5.0, 0.4], dtype=np.float32)
         domain = DomainPrior(array(2, dim), array(2), shares, array(4, n_experts), gate)
     return Head(array(n_experts, dim), array(n_experts), prior, None, temperature, domain)
+
+
+def toy_estimates(head: Head, *, costs: bool = True) -> Head:
+    """Return the head with random estimates, of costs too, and of novelty where it has tags."""
+    random = np.random.default_rng(12)
+    n_experts, dim = len(head.bias), head.dim
+
+    def array(*shape: int) -> NDArray[np.float32]:
+        return random.normal(size=shape).astype(np.float32)
+
+    model = CostModel(
+        weight=array(n_experts, dim),
+        length=np.abs(array(n_experts)),
+        bias=array(n_experts),
+        low=np.full(n_experts, -3.0, dtype=np.float32),
+        high=np.full(n_experts, 3.0, dtype=np.float32),
+    )
+    estimates = Estimates(
+        slope=np.asarray([0.3], dtype=np.float32),
+        level=array(dim),
+        level_bias=array(1),
+        costs=model if costs else None,
+        nearness=None if head.prior is None else np.linspace(-0.5, 1, 5, dtype=np.float32),
+    )
+    return replace(head, estimates=estimates)
+
+
+TOY_DECISIONS = Decisions(
+    points=(
+        Point("quality"),
+        Point("match", 0.05),
+        Point("economy", 0.5),
+        Point("safe", expert=EXPERTS[1]),
+    ),
+    recommended="safe",
+    curve=(Knot(0.0, 0.8, 3.0, 2.5), Knot(0.1, 0.7, 2.0, 2.0), Knot(9.0, 0.2, 0.5, 0.5)),
+)
 
 
 def toy_files(
