@@ -112,11 +112,11 @@ def fit_router(
     with bar(None, "fitting") as progress:
         part = part_of(embeddings, rows)
         most_choosing = None if recipe.finetune else MOST_CHOOSING
-        tokens = encoder.session().lengths(train.queries) if has_costs(train) else None
+        tokens = encoder.session().lengths(rewards.queries) if has_costs(train) else None
         fitted = fit_head(
             *(train, part, recipe, progress.update, progress.reset),
             most_choosing=most_choosing,
-            tokens=tokens,
+            tokens=None if tokens is None else tokens[rows],
         )
     clock.append(time.perf_counter())
     say(fitted.summary(recipe.folds))
@@ -143,7 +143,11 @@ def fit_router(
     files = exports.files | tag_files(
         train, part_of(embeddings, rows), fitted.tagging, keep_queries=recipe.keep_queries
     )
-    report, notes = held_out_report(rewards, embeddings, fitted.head, name, recipe.seed)
+    report, notes = held_out_report(
+        *(rewards, embeddings, fitted.head, name, recipe.seed),
+        points=fitted.decisions.points,
+        tokens=tokens,
+    )
     config = replace(router_config(encoder, train, fitted, recipe), parity=exports.parity)
     details["options"], command = _provenance(recipe, path if table is not None else None)
     files |= documents(config, list(report.slices.values()), details, command)

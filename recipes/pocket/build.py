@@ -21,6 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from recipes.pocket.costs import Costs, read_costs
 from recipes.pocket.experts import EXPERTS
 from recipes.pocket.prompt import Prompt
 from recipes.pocket.prompts import SHIFTED, numbered
@@ -41,7 +42,9 @@ def split_of(query: str, subset: str) -> str:
     return "test" if int.from_bytes(digest[:8], "big") / 2**64 < TEST_SHARE else "train"
 
 
-def row_of(query_id: str, subset: str, prompt: Prompt, said: Mapping[str, str]) -> Row:
+def row_of(
+    query_id: str, subset: str, prompt: Prompt, said: Mapping[str, str], costs: Costs
+) -> Row:
     """Verify what every expert said, by its name, and return one row of the reward table."""
     row: Row = {
         "query_id": query_id,
@@ -53,6 +56,7 @@ def row_of(query_id: str, subset: str, prompt: Prompt, said: Mapping[str, str]) 
     for name, response in said.items():
         row[f"response:{name}"] = response
         row[f"reward:{name}"] = verify(response, prompt.answer)
+        row[f"cost:{name}"] = costs[name][subset]
     return row
 
 
@@ -67,12 +71,12 @@ def build(seed: int) -> list[Row]:
     DataError
         An LLM expert was not asked one of the prompts.
     """
-    pool, kept = read_pool(str(POOL)), read_kept(RESPONSES)
+    pool, kept, costs = read_pool(str(POOL)), read_kept(RESPONSES), read_costs()
     rows = []
     for query_id, subset, prompt in tqdm(numbered(seed), unit="prompt", disable=None):
         said = {expert.name: kept.of(expert, prompt.query) for expert in pool}
         said |= {name: program(prompt.query) for name, program in EXPERTS.items()}
-        rows.append(row_of(query_id, subset, prompt, said))
+        rows.append(row_of(query_id, subset, prompt, said, costs))
     return rows
 
 

@@ -13,6 +13,7 @@ from zooter_lite.measure.calibration import calibration
 from zooter_lite.measure.costs import cost_quality
 from zooter_lite.measure.logged import Logged, logged_means
 from zooter_lite.measure.metrics import Draws, Estimate, IntArray, draw, measured, reward_of
+from zooter_lite.measure.points import PointResult, point_results
 from zooter_lite.measure.ranks import ranking
 from zooter_lite.measure.regret import confusion, regret
 from zooter_lite.measure.results import (
@@ -73,7 +74,14 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
         regret=regret(table, router.choices, confidence, draws),
         calibration=calibration_pair(one, router.choices, draws),
         costs=cost_quality(one.systems, table, one.known, draws),
+        points=_points_of(one, draws),
     )
+
+
+def _points_of(one: Slice, draws: Draws) -> list[PointResult]:
+    """Measure the operating points against the best single expert."""
+    single = next((s for s in one.systems if s.name == BEST_SINGLE), None)
+    return [] if single is None else point_results(one.points, single, one.table, draws)
 
 
 def system_results(one: Slice, draws: Draws) -> list[SystemResult]:

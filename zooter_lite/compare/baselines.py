@@ -26,6 +26,8 @@ from zooter_lite.measure.system import (
     TrainedOn,
     chooser,
 )
+from zooter_lite.router.decision import Predictions, choose
+from zooter_lite.router.directory.config import Point
 from zooter_lite.table.reward_table import RewardTable
 
 NEIGHBOURS = (10, 30, 100, 300)
@@ -34,7 +36,7 @@ MOST_NEIGHBOURS = 50_000  # training queries that are compared with each other
 
 def usual_systems(
     table: RewardTable,
-    probs: NDArray[np.floating],
+    predicted: Predictions,
     embeddings: FloatArray,
     train: TrainedOn,
     others: Sequence[System] = (),
@@ -45,8 +47,8 @@ def usual_systems(
     ----------
     table
         The rows to evaluate on; experts in the router's order.
-    probs, embeddings
-        The router's outputs for these rows, (n, n_experts) and (n, dim).
+    predicted, embeddings
+        The router's outputs for these rows, of n prompts and (n, dim).
     train
         What the baselines may know.
     others
@@ -65,7 +67,7 @@ def usual_systems(
         return np.full(len(table), expert, dtype=np.intp)
 
     systems = [
-        chooser(ROUTER, "router", rewards, np.asarray(probs, dtype=np.float64)),
+        _router(predicted, rewards),
         fixed(BEST_SINGLE, "baseline", always(train.best_single)),
     ]
     if train.table is not None:
@@ -80,6 +82,27 @@ def usual_systems(
         System(ORACLE, "bound", np.where(whole, rewards.max(axis=1), np.nan)),
     ]
     if whole.all():
+        return systems
+    levels = levels_of(rewards, table.subsets, [system.choices for system in systems])
+    return [replace(s, level=level) for s, level in zip(systems, levels, strict=True)]
+
+
+def _router(predicted: Predictions, rewards: Array) -> System:
+    """Return the router as it chooses by itself: the most probable expert."""
+    known = predicted.rewards is not None and predicted.costs is not None
+    scores = predicted.rewards if known else predicted.probs
+    router = chooser(ROUTER, "router", rewards, predicted.probs.astype(np.float64))
+    return replace(router, scores=np.asarray(scores, dtype=np.float64), costs=predicted.costs)
+
+
+def points_of(predicted: Predictions, points: Sequence[Point], table: RewardTable) -> list[System]:
+    """Return the router at each of its operating points; those that need costs only with them."""
+    rewards, systems = table.rewards.astype(np.float64), []
+    for point in points:
+        if not point.cost_weight or predicted.costs is not None:
+            chosen = choose(predicted, point, table.experts).experts
+            systems.append(System(point.name, "router", reward_of(chosen, rewards), chosen))
+    if not np.isnan(rewards).any():
         return systems
     levels = levels_of(rewards, table.subsets, [system.choices for system in systems])
     return [replace(s, level=level) for s, level in zip(systems, levels, strict=True)]

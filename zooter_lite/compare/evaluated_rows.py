@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from zooter_lite.cli import bar
 from zooter_lite.errors import DataError
 from zooter_lite.measure.system import FloatArray
+from zooter_lite.router.decision import Predictions
 from zooter_lite.router.router import Router
 from zooter_lite.table.reward_table import RewardTable
 
@@ -138,8 +140,8 @@ def outputs_of(
     table: RewardTable,
     parts: Sequence[Rows],
     remembered: Remembered | None = None,
-) -> tuple[FloatArray, FloatArray]:
-    """Probabilities (n, n_experts) and unit embeddings (n, dim) of some of a table's n rows.
+) -> tuple[Predictions, FloatArray]:
+    """Predictions and unit embeddings (n, dim) of some of a table's n rows.
 
     Parameters
     ----------
@@ -149,27 +151,50 @@ def outputs_of(
         Tells which queries' embeddings an earlier fit left, and gives them; the head does
         the rest. They are taken where the router's graph agrees on a part of them.
     """
-    probs = np.zeros((len(table), len(router.experts)), dtype=np.float32)
-    embeddings = np.zeros((len(table), router.head.dim), dtype=np.float32)
+    nothing, _ = router.predict_and_embed([])
+    n_rows = len(table)
+    predicted = Predictions(*(_grown(part, n_rows) for part in _parts(nothing)))
+    embeddings = np.zeros((n_rows, router.head.dim), dtype=np.float32)
     left = np.unique(np.concatenate(parts))
     if remembered is not None:
         known, kept = remembered(router, [table.queries[row] for row in left])
-        rows, likely = left[known], router.head.probs(kept).astype(np.float32)
+        rows = left[known]
+        tokens = None
+        if predicted.costs is not None:
+            tokens = router.lengths([table.queries[row] for row in rows])
+        likely = router.head.predict(kept, tokens)
         part = np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(np.int64))
-        if len(rows) and _agrees(router, table, rows[part], (likely[part], kept[part])):
-            probs[rows], embeddings[rows], left = likely, kept, left[~known]
+        if len(rows) and _agrees(router, table, rows[part], (likely.take(part), kept[part])):
+            _put(predicted, rows, likely)
+            embeddings[rows], left = kept, left[~known]
     with bar(len(left), "routing") as progress:
         queries = [table.queries[row] for row in left]
-        probs[left], embeddings[left] = router.embed(queries, progress.update)
-    return probs, embeddings
+        computed, embeddings[left] = router.predict_and_embed(queries, progress.update)
+        _put(predicted, left, computed)
+    return predicted, embeddings
+
+
+def _parts(predicted: Predictions) -> list[Any]:
+    return [predicted.probs, predicted.rewards, predicted.costs, predicted.novelty]
+
+
+def _grown(part: Any, n_rows: int) -> Any:
+    """Zeros for so many rows; None where there is no such part."""
+    return None if part is None else np.zeros((n_rows, *part.shape[1:]), dtype=np.float32)
+
+
+def _put(into: Predictions, rows: Rows, found: Predictions) -> None:
+    for whole, part in zip(_parts(into), _parts(found), strict=True):
+        if whole is not None:
+            whole[rows] = part
 
 
 def _agrees(
-    router: Router, table: RewardTable, rows: Rows, outputs: tuple[FloatArray, FloatArray]
+    router: Router, table: RewardTable, rows: Rows, outputs: tuple[Predictions, FloatArray]
 ) -> bool:
     """Whether the router's graph gives these outputs for these rows."""
     computed = router.embed([table.queries[row] for row in rows])
-    pairs = zip(computed, outputs, strict=True)
+    pairs = zip(computed, (outputs[0].probs, outputs[1]), strict=True)
     return all(float(np.abs(ours - theirs).max()) <= EQUAL for ours, theirs in pairs)
 
 

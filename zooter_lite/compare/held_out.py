@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.routed import sliced
 from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.measure.results import Report
 from zooter_lite.measure.system import FloatArray, TrainedOn
+from zooter_lite.router.directory.config import Point
 from zooter_lite.router.head import Head
 from zooter_lite.table.reward_table import RewardTable
 from zooter_lite.table.splits import part_of
@@ -19,7 +22,14 @@ MOST_ROWS = 20_000  # of a split; its bootstrap takes 2000 bytes a row, and as l
 
 
 def held_out_report(
-    table: RewardTable, embeddings: FloatArray, head: Head, name: str, seed: int
+    table: RewardTable,
+    embeddings: FloatArray,
+    head: Head,
+    name: str,
+    seed: int,
+    *,
+    points: Sequence[Point] = (),
+    tokens: NDArray[np.int64] | None = None,
 ) -> tuple[Report, list[str]]:
     """Describe every split but train of a table that a head was just fitted on.
 
@@ -33,6 +43,10 @@ def held_out_report(
         Of the table.
     seed
         Of the bootstrap, and of the `MOST_ROWS` rows that stand for a split that has more.
+    points
+        Operating points of the router.
+    tokens
+        (n,) tokens of each query, which costs depend on; None without.
 
     Returns
     -------
@@ -53,7 +67,8 @@ def held_out_report(
             )
             rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_ROWS])
         own = part_of(embeddings, rows)
-        outputs = (head.probs(own).astype(np.float32), own)
-        one = sliced((name, split), table.take(rows), known, outputs)
+        lengths = None if tokens is None else tokens[rows]
+        outputs = head.predict(own, lengths), own
+        one = sliced((name, split), table.take(rows), known, outputs, points=points)
         slices.append(replace(one, temperature=head.temperature))
     return replace(analyse(slices, seed), notes=notes), notes

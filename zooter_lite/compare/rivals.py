@@ -28,7 +28,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.labels.soft import harden
 from zooter_lite.measure.metrics import Array, IntArray, paired_means, reward_of
-from zooter_lite.measure.system import FloatArray
+from zooter_lite.measure.system import RIDGE, FloatArray
 from zooter_lite.table.keys import query_groups
 from zooter_lite.table.reward_table import RewardTable
 
@@ -235,7 +235,7 @@ def factorise(embeddings: Array, rewards: Array, evaluated: Array, strength: flo
 RIVALS = (
     Rival("logistic regression", logistic, (0.03, 0.3, 3.0)),
     Rival("MLP", mlp, (0.1, 0.3, 1.0)),
-    Rival("ridge per expert", ridge, (1.0,)),
+    Rival(RIDGE, ridge, (1.0,)),
     Rival("SVM (RBF)", svm, (0.01, 0.1, 1.0)),
     Rival("k-means clusters", clusters, (8.0, 16.0, 32.0, 64.0, 128.0)),
     Rival("matrix factorisation", factorise, (0.1, 1.0, 10.0)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zooter_lite.cli import bar
-from zooter_lite.compare.baselines import best_answer, usual_systems
+from zooter_lite.compare.baselines import best_answer, points_of, usual_systems
 from zooter_lite.compare.evaluated_rows import (
     Remembered,
     Rows,
@@ -22,6 +22,8 @@ from zooter_lite.errors import DataError
 from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.measure.metrics import Array
 from zooter_lite.measure.system import FloatArray, Slice, System, TrainedOn, chooser
+from zooter_lite.router.decision import Predictions
+from zooter_lite.router.directory.config import Point
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.router.tokens import cut_prompts
@@ -72,20 +74,20 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         table = RewardTable.read(table, responses=False, **how)  # type: ignore[arg-type]
     table = in_router_order(table, router.experts, wanted.source)
     remembered = _remembered(plan) if plan.precision == "fp32" and not loaded else None
-    outputs, notes = None, list[str]()
+    told, notes = None, list[str]()
     if table.splits is None:
         # the tag index holds fp32 embeddings, to which those of another precision are unequal
         exact = router if plan.precision == "fp32" and not loaded else Router.load(router.folder)
-        told = outputs_of(exact, table, [np.arange(len(table))], remembered)
-        table, notes = unseen_apart(table, exact, told[1])
-        outputs = told if exact is router else None
+        found = outputs_of(exact, table, [np.arange(len(table))], remembered)
+        table, notes = unseen_apart(table, exact, found[1])
+        told = found if exact is router else None
     elif len(table.leaks()):
         leaks = len(table.leaks())
         notes = [f"{leaks} evaluated rows have a query that also stands in train"]
     chosen = chosen_splits(table, wanted)
     evaluated = np.concatenate([*chosen.values()])
     needed = [table.rows("train"), evaluated]
-    probs, embeddings = outputs or outputs_of(router, table, needed, remembered)
+    predicted, embeddings = told or outputs_of(router, table, needed, remembered)
     if n_cut := router.longer(table.take(evaluated).queries):
         notes.append(cut_prompts(n_cut, len(evaluated), router.config.encoder.max_length))
     known = _known(table, router, embeddings)
@@ -105,7 +107,9 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
             for name, scores in scored.items()
         ]
         others += [best_answer(n, s, part, known.mean_rewards) for n, s in part.scores.items()]
-        one = sliced((wanted.name, split), part, known, (probs[rows], embeddings[rows]), others)
+        outputs = predicted.take(rows), embeddings[rows]
+        points = router.config.decisions.points
+        one = sliced((wanted.name, split), part, known, outputs, others, points)
         temperature = router.config.calibration.temperature
         slices.append(replace(one, temperature=temperature, groups=wanted.groups))
     return RoutedTable(wanted, router, slices, notes)
@@ -115,8 +119,9 @@ def sliced(
     name: tuple[str, str],
     part: RewardTable,
     known: TrainedOn,
-    outputs: tuple[FloatArray, FloatArray],
+    outputs: tuple[Predictions, FloatArray],
     others: Sequence[System] = (),
+    points: Sequence[Point] = (),
 ) -> Slice:
     """Put the usual systems, and `others`, on the rows of one split.
 
@@ -129,9 +134,15 @@ def sliced(
     known
         What the baselines may know.
     outputs
-        The router's probabilities (n, n_experts) and embeddings (n, dim) of the rows.
+        What the router predicts of the rows, and their embeddings (n, dim).
+    others
+        Further systems.
+    points
+        Operating points of the router.
     """
-    return Slice(*name, part, known, *outputs, usual_systems(part, *outputs, known, others))
+    systems = usual_systems(part, *outputs, known, others)
+    at = points_of(outputs[0], points, part)
+    return Slice(*name, part, known, *outputs, systems, points=at)
 
 
 def _remembered(plan: Plan) -> Remembered | None:

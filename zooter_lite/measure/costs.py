@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from zooter_lite.measure.metrics import (
     micro_mean,
     reward_of,
 )
-from zooter_lite.measure.system import Role, System, TrainedOn
+from zooter_lite.measure.system import KNN, RIDGE, THRESHOLD, Role, System, TrainedOn
 from zooter_lite.table.reward_table import RewardTable
 
 SWEEP = 32  # points of a cost-quality curve
@@ -45,6 +45,8 @@ class CostCurve:
         Non-decreasing convex hull of the points and of the cheapest expert.
     aiq
         Average improvement in quality: mean height of the hull over the range of costs.
+    aiq_gap
+        The router's AIQ minus this one, paired by query; None for the router itself.
     """
 
     name: str
@@ -52,6 +54,7 @@ class CostCurve:
     points: list[Point]
     hull: list[Point]
     aiq: Estimate
+    aiq_gap: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class CostQuality:
     random_mix
         Hull of the single experts: what mixing them at random reaches. The mixture is picked
         on the evaluated rows, which favours it.
+    cheapest_right
+        What the cheapest of the best experts of each query costs and earns: a bound.
     weak, strong
         The cheapest expert, and the best by mean reward, on train.
     unit
@@ -76,6 +81,7 @@ class CostQuality:
     systems: list[CostCurve]
     frontier: list[str]
     random_mix: list[Point]
+    cheapest_right: Point
     weak: str
     strong: str
     unit: str
@@ -113,21 +119,29 @@ def cost_quality(
     cheapest, costs = of_singles[:, weak], of_singles[:, :, 0]
     dearest = np.where(np.isnan(costs), -np.inf, costs).max(axis=1)
     span = np.stack([cheapest[:, 0], dearest], axis=1)
-    curves, own = [], {}
-    for system in systems:
+    curves: list[CostCurve] = []
+    own, heights = {}, list[Array]()
+    for system in [*systems, *_threshold(systems, weak, train.best_single)]:
         if system.choices is None:
             continue
         choices = system.choices[None]
         if system.scores is not None:
-            choices = np.concatenate([choices, sweep(system.scores, train_costs)])
+            known = train_costs if system.costs is None else system.costs.astype(np.float64)
+            choices = np.concatenate([choices, sweep(system.scores, known)])
         measured = _measure(choices, both, draws)
         own[system.name] = measured[0, 0]
-        curves.append(_curve(system, measured, cheapest, span))
+        curve, height = _curve(system, measured, cheapest, span)
+        heights.append(height)
+        apart = heights[0] - height
+        gap = None if system.role == "router" else estimate(float(apart[0]), apart[1:])
+        curves.append(replace(curve, aiq_gap=gap))
     undominated = pareto(np.stack([*own.values()]))
+    right = _measure(_cheapest_right(table.rewards, table.costs)[None], both, draws)[0, 0]
     return CostQuality(
         systems=curves,
         frontier=[name for name, best in zip(own, undominated, strict=True) if best],
         random_mix=_points(hull(of_singles[0])),
+        cheapest_right=Point(*right.tolist()),
         weak=table.experts[weak],
         strong=table.experts[train.best_single],
         unit=UNIT,
@@ -146,23 +160,25 @@ def sweep(scores: Array, expert_costs: Array, n_points: int = SWEEP) -> IntArray
     scores
         (n, n_experts), higher is better; -inf for an expert that may not be chosen.
     expert_costs
-        (n_experts,) known before a query is answered. An expert with NaN is never chosen.
+        (n_experts,) or (n, n_experts) known before a query is answered. An expert with NaN is
+        never chosen.
 
     Returns
     -------
     (n_points, n) choices; the last row is the cheapest expert for every query.
     """
     scores = np.where(np.isnan(expert_costs), -np.inf, scores)
-    best = scores.argmax(axis=1)
-    saved = expert_costs[best][:, None] - expert_costs
-    lost = scores[np.arange(len(scores)), best][:, None] - scores
+    costs = np.broadcast_to(expert_costs, scores.shape)
+    rows, best = np.arange(len(scores)), scores.argmax(axis=1)
+    saved = costs[rows, best][:, None] - costs
+    lost = scores[rows, best][:, None] - scores
     cheaper = (saved > 0) & np.isfinite(lost)
     prices = lost[cheaper] / saved[cheaper]
-    cheapest = np.full((1, len(scores)), int(np.nanargmin(expert_costs)), dtype=np.intp)
+    cheapest = np.where(np.isfinite(scores), costs, np.inf).argmin(axis=1)[None]
     if not len(prices):
-        return cheapest
+        return np.asarray(cheapest, dtype=np.intp)
     levels = (np.arange(n_points - 1) + 0.5) / (n_points - 1)
-    known = np.nan_to_num(expert_costs)
+    known = np.nan_to_num(costs)
     chosen = [(scores - price * known).argmax(axis=1) for price in np.quantile(prices, levels)]
     return np.concatenate([np.stack(chosen), cheapest])
 
@@ -243,13 +259,40 @@ def _measure(
     return np.stack(pairs, axis=2)
 
 
-def _curve(system: System, measured: Array, cheapest: Array, span: Array) -> CostCurve:
-    """Curve of one system from what `_measure` returned, the cheapest expert's point added."""
+def _threshold(systems: Sequence[System], weak: int, strong: int) -> list[System]:
+    """Return the router between two experts, the cheapest and the best, by a threshold.
+
+    As RouteLLM (arXiv 2406.18665) routes, by what the ridge regressions predict of the two, or
+    the nearest neighbours where these were not fitted.
+    """
+    by_name = {system.name: system for system in systems}
+    base = by_name.get(RIDGE) or by_name.get(KNN)
+    if base is None or base.scores is None or weak == strong:
+        return []
+    scores = np.full(base.scores.shape, -np.inf)
+    scores[:, [weak, strong]] = base.scores[:, [weak, strong]]
+    return [replace(base, name=THRESHOLD, choices=scores.argmax(axis=1), scores=scores)]
+
+
+def _cheapest_right(rewards: NDArray[np.floating], costs: NDArray[np.floating]) -> IntArray:
+    """(n,) the cheapest of the experts that earn a query's highest reward."""
+    best = rewards >= np.nanmax(np.where(np.isnan(rewards), -np.inf, rewards), axis=1)[:, None]
+    return np.asarray(np.where(best, np.nan_to_num(costs, nan=np.inf), np.inf).argmin(axis=1))
+
+
+def _curve(
+    system: System, measured: Array, cheapest: Array, span: Array
+) -> tuple[CostCurve, Array]:
+    """Curve of one system from what `_measure` returned, the cheapest expert's point added.
+
+    Beside it the mean height of its hull, as measured and on every resample.
+    """
     within = np.concatenate([measured, cheapest[:, None]], axis=1)
     outlines = [hull(points) for points in within]
     heights = [mean_height(h, *ends) for h, ends in zip(outlines, span.tolist(), strict=True)]
     aiq = estimate(heights[0], np.asarray(heights[1:]))
-    return CostCurve(system.name, system.role, _points(measured[0]), _points(outlines[0]), aiq)
+    curve = CostCurve(system.name, system.role, _points(measured[0]), _points(outlines[0]), aiq)
+    return curve, np.asarray(heights)
 
 
 def _points(values: Array) -> list[Point]:

@@ -13,6 +13,7 @@ from zooter_lite.measure.calibration import Calibration
 from zooter_lite.measure.costs import CostQuality
 from zooter_lite.measure.logged import Logged
 from zooter_lite.measure.metrics import Array, Estimate, plain
+from zooter_lite.measure.points import PointResult
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.regret import Regret
 from zooter_lite.measure.significance import Gap, Outcome
@@ -113,6 +114,8 @@ class SliceReport:
         (n_experts, n_experts) shares of all queries: best expert by row, chosen by column.
     costs
         None where slice or train have no costs.
+    points
+        The router's operating points.
     """
 
     name: str
@@ -131,6 +134,7 @@ class SliceReport:
     regret: Regret
     calibration: CalibrationPair
     costs: CostQuality | None = None
+    points: Sequence[PointResult] = ()
 
     @property
     def router(self) -> SystemResult:

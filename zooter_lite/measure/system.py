@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.measure.metrics import Array, Draws, IntArray, reward_of
 from zooter_lite.measure.partial import subset_means
+from zooter_lite.router.decision import Predictions
 from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
@@ -19,6 +20,7 @@ Role = Literal["router", "baseline", "single", "bound"]
 
 ROUTER, RANDOM, ORACLE = "router", "random", "oracle"
 BEST_SINGLE, BEST_PER_SUBSET, KNN = "best single on train", "best per subset on train", "kNN"
+RIDGE, THRESHOLD = "ridge per expert", "threshold between cheapest and best"
 ALWAYS = "always "  # before the name of a single expert
 
 
@@ -40,6 +42,8 @@ class System:
     scores
         (n, n_experts) what the system predicts, higher is better; None where it predicts
         nothing that costs could be weighed against.
+    costs
+        (n, n_experts) what it predicts of the costs; None where it goes by the means on train.
     level
         (n,) what other experts earned on each row (measure/partial.py); None where every
         reward of the rows was observed.
@@ -50,6 +54,7 @@ class System:
     rewards: Array
     choices: IntArray | None = None
     scores: Array | None = None
+    costs: NDArray[np.floating] | None = None
     level: Array | None = None
 
     def means(self, draws: Draws) -> Array:
@@ -110,8 +115,8 @@ class Slice:
         The n evaluated rows, experts in the router's order.
     known
         The training rows.
-    probs
-        (n, n_experts) the router's calibrated probabilities.
+    predicted
+        What the router predicts of the rows.
     embeddings
         (n, dim) unit embeddings of the queries.
     systems
@@ -120,17 +125,25 @@ class Slice:
         That of the calibration, which divided the logits of `probs`.
     groups
         Group of each subset; subsets without one are absent.
+    points
+        The router at each of its operating points.
     """
 
     table_name: str
     split: str
     table: RewardTable
     known: TrainedOn
-    probs: FloatArray
+    predicted: Predictions
     embeddings: FloatArray
     systems: list[System]
     temperature: float = 1.0
     groups: Mapping[str, str] = field(default_factory=dict)
+    points: Sequence[System] = ()
+
+    @property
+    def probs(self) -> NDArray[np.floating]:
+        """(n, n_experts) the router's calibrated probabilities."""
+        return self.predicted.probs
 
     @property
     def name(self) -> str:

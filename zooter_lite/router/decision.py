@@ -43,6 +43,11 @@ class Predictions:
     costs: Array | None = None
     novelty: Array | None = None
 
+    def take(self, rows: NDArray[np.integer]) -> Predictions:
+        """Return the predictions of these prompts."""
+        parts = (self.rewards, self.costs, self.novelty)
+        return Predictions(self.probs[rows], *(None if p is None else p[rows] for p in parts))
+
 
 @dataclass(frozen=True)
 class Doubt:

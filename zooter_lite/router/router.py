@@ -204,6 +204,14 @@ class Router:
         names = [name for name in self._runtime.outputs if name != "embedding"]
         return _named(names, self._outputs(queries, names, progress))
 
+    def predict_and_embed(
+        self, queries: Sequence[str], progress: Callable[[int], object] = _silent
+    ) -> tuple[Predictions, FloatArray]:
+        """Return `predict` and the unit embeddings (n_queries, dim), in one pass."""
+        names = self._runtime.outputs
+        outputs = self._outputs(queries, names, progress)
+        return _named(names, outputs), outputs[names.index("embedding")]
+
     def embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
     ) -> tuple[FloatArray, FloatArray]:
@@ -382,14 +390,12 @@ class Router:
         _check_neighbours(k)
         if not isinstance(query, str):
             raise DataError(f"expected one prompt, found {type(query).__name__}")
-        names = self._runtime.outputs
-        outputs = self._outputs([query], names, _silent)
-        predicted, chosen_by = _named(names, outputs), self.point(point)
+        predicted, embeddings = self.predict_and_embed([query])
+        chosen_by = self.point(point)
         choices = choose(predicted, chosen_by, self.config.experts)
         (decision,) = decisions(predicted, choices, chosen_by, self.config.experts)
-        embedding = outputs[names.index("embedding")][0]
         return explain_decision(
-            *(query, decision, predicted, embedding),
+            *(query, decision, predicted, embeddings[0]),
             *(self.tag_index, self._files.kept_queries, k),
         )
 
@@ -417,6 +423,10 @@ class Router:
     def cut(self) -> int:
         """Number of computed prompts of which only the first max_length tokens were read."""
         return self._runtime.cut
+
+    def lengths(self, queries: Sequence[str]) -> NDArray[np.int64]:
+        """(n_queries,) tokens of each prompt, cut at max_length."""
+        return self._runtime.lengths(queries)
 
     def longer(self, queries: Sequence[str]) -> int:
         """Count the prompts that are longer than max_length; not beside other threads."""

@@ -67,6 +67,10 @@ class Runtime:
         """Count the queries that are longer than the encoder's max_length."""
         return self._first.longer(queries)
 
+    def lengths(self, queries: Sequence[str]) -> NDArray[np.int64]:
+        """(n,) tokens of each query, cut at the encoder's max_length."""
+        return self._first.lengths(queries)
+
     def run(
         self, queries: Sequence[str], outputs: list[str], progress: Callable[[int], object]
     ) -> list[FloatArray]:
