@@ -102,8 +102,5 @@ def _verdict(gap: Estimate, share: Estimate | None, best: str) -> str:
         return f"cannot be compared with always {best}"
     if gap.low == gap.high == 0:
         return f"always {best}, the best single expert on train"
-    if gap.low > 0:
-        words = "a gain is shown"
-    else:
-        words = "a LOSS is shown" if gap.high < 0 else "no loss shown and no gain"
+    words = "a LOSS is shown" if gap.high < 0 else "no loss is shown"
     return f"{at}{words}: {points} against always {best}"

@@ -76,6 +76,13 @@ def model_card(config: RouterConfig, slices: Sequence[SliceReport], command: str
         f"{config.training.folds}-fold cross-validation on them alone",
         "",
     ]
+    if config.decisions.why:
+        default, advice = config.decisions.default, config.decisions.recommended
+        lines[-1:] = [
+            f"- decides at the point `{default}` unless asked otherwise; recommended is "
+            f"`{advice}`: {config.decisions.why}",
+            "",
+        ]
     if slices:
         lines += ["![mean rewards](report.svg)", ""]
     else:
@@ -83,6 +90,7 @@ def model_card(config: RouterConfig, slices: Sequence[SliceReport], command: str
     for one in slices:
         lines += [f"## Measured on `{one.split}`", "", one.verdict.text, ""]
         lines += [*_table(one), "", *_worth(one), ""]
+        lines += [*_points(one), ""] if len(one.points) > 1 else []
     lines += _precision_section(config)
     lines += ["## Use", "", "```python", "from zooter_lite import Router", ""]
     lines += [
@@ -156,6 +164,16 @@ def _table(one: SliceReport) -> list[str]:
         name = f"**{name}**" if system.role == "router" else name
         means = f"{in_columns(system.micro).strip()} | {in_columns(system.macro).strip()}"
         lines.append(f"| {name} | {means} |")
+    return lines
+
+
+def _points(one: SliceReport) -> list[str]:
+    """Return the lines of a Markdown table of the operating points."""
+    lines = ["| operating point | reward x100 | mean cost | verdict |", "|---|---|---|---|"]
+    for point in one.points:
+        cost = "" if point.cost is None else f"{point.cost.value:.4g}"
+        reward = in_columns(point.reward).strip()
+        lines.append(f"| {point.name} | {reward} | {cost} | {point.verdict} |")
     return lines
 
 

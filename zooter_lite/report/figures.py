@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
 
 from zooter_lite.measure.costs import CostQuality, Point
 from zooter_lite.measure.ranks import Ranking
@@ -16,6 +19,9 @@ from zooter_lite.report.readable import Interval, counted, number
 from zooter_lite.report.svg import Drawing
 
 REWARD = "mean reward ×100"
+WIDE_RANGE = 30  # dearest cost over cheapest beyond which the axis is logarithmic
+STEPS = 8  # dots along a line between two points
+WIDE = 720  # CSS pixels of a panel of report.svg
 _RIVALS = (("baseline", "6 3"), ("other", "2 3"), ("bound", "8 3 2 3"))  # looks over cost
 
 
@@ -33,7 +39,9 @@ def chart(slices: Iterable[SliceReport]) -> str:
     panels = []
     for one in slices:
         title = f"{one.name}: {REWARD} over {counted(one.rows, 'query')}, 95% intervals"
-        panels.append(_earned(title, one, 720))
+        panels.append(_earned(title, one, WIDE))
+        if one.costs:
+            panels.append(_costs(one, one.costs, WIDE).drawing)
     return svg.document(panels)
 
 
@@ -49,7 +57,7 @@ def of_slice(one: SliceReport) -> dict[str, Figure]:
         "gaps": _gaps(one),
         "shares": _shares(one),
         "calibration": _calibration(one),
-        "costs": _costs(one.costs) if one.costs else None,
+        "costs": _costs(one, one.costs) if one.costs else None,
     }
     return {name: figure for name, figure in drawn.items() if figure}
 
@@ -138,8 +146,12 @@ def _guide(points: Sequence[tuple[float, float]]) -> Series:
     return Series(dots, "muted", dashes="4 3")
 
 
-def _costs(costs: CostQuality) -> Figure:
-    """Draw the hulls of the router and of the three baselines with the largest area."""
+def _costs(one: SliceReport, costs: CostQuality, width: float = WIDTH) -> Figure:
+    """Draw the hulls of the router and of the three baselines with the largest area.
+
+    The operating points stand there by name, and single experts by number where the figure
+    has a note that names them.
+    """
     known = [system for system in costs.systems if not math.isnan(system.aiq.value)]
     known.sort(key=lambda system: -system.aiq.value)
     rivals = [system for system in known if system.role == "baseline" and len(system.points) > 1]
@@ -149,23 +161,41 @@ def _costs(costs: CostQuality) -> Figure:
         (system.name, system.hull, look, dashes)
         for system, (look, dashes) in zip(rivals, _RIVALS, strict=False)
     ]
-    series = [
-        Series(_places(points), look, name, dashes=dashes) for name, points, look, dashes in curves
-    ]
-    experts = [
+    experts = sorted(
         (point.cost, point.reward, system.name)
         for system in costs.systems
         for point in system.points
         if system.role == "single" and not math.isnan(point.cost + point.reward)
+    )
+    points = [point for point in one.points if point.cost and not math.isnan(point.cost.value)]
+    paid = [point.cost.value for point in points if point.cost] + [cost for cost, *_ in experts]
+    least = min((cost for cost in paid if cost > 0), default=1.0)
+    log = max(paid, default=1.0) > WIDE_RANGE * least
+
+    def place(cost: float) -> float:
+        return math.log10(max(cost, least)) if log else cost
+
+    series = [
+        Series(_line(corners, place), look, name, dashes=dashes)
+        for name, corners, look, dashes in curves
     ]
-    experts.sort()
-    dots = [(cost, Dot(100 * reward)) for cost, reward, _ in experts]
-    series.append(Series(dots, "single", "single experts", line=False, numbered=True))
+    dots = [(place(cost), Dot(100 * reward)) for cost, reward, _ in experts]
+    numbers = [str(place) for place in range(1, len(experts) + 1)] if width == WIDTH else []
+    series.append(Series(dots, "single", "single experts", line=False, labels=numbers))
+    at = [(place(point.cost.value), _dot(point.reward)) for point in points if point.cost]
+    series.append(Series(at, "router", line=False, labels=[point.name for point in points]))
     title = "Cost against quality"
-    axes = (f"cost ({costs.unit})", REWARD)
+    axes = (f"mean cost ({costs.unit})", REWARD)
     names = ", ".join(f"{place} {name}" for place, (*_, name) in enumerate(experts, start=1))
-    return Figure(title, plane(title, series, axes), names)
+    return Figure(title, plane(title, series, axes, width=width, logarithmic=log), names)
 
 
-def _places(points: Sequence[Point]) -> list[tuple[float, Dot]]:
-    return [(point.cost, Dot(100 * point.reward)) for point in points]
+def _line(corners: Sequence[Point], place: Callable[[float], float]) -> list[tuple[float, Dot]]:
+    """Return dots along the straight lines between points, which an axis may bend."""
+    dots = [(place(corner.cost), Dot(100 * corner.reward)) for corner in corners[:1]]
+    for start, end in pairwise(corners):
+        for share in np.linspace(0.0, 1.0, STEPS + 1)[1:].tolist():
+            cost = start.cost + share * (end.cost - start.cost)
+            reward = start.reward + share * (end.reward - start.reward)
+            dots.append((place(cost), Dot(100 * reward)))
+    return dots

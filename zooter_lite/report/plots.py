@@ -53,8 +53,8 @@ class Series:
         In the legend.
     dashes
         Of the line, as in `stroke-dasharray`.
-    numbered
-        Whether each marker has its number above it, from 1 on.
+    labels
+        What stands above each marker; empty for nothing.
     """
 
     points: Sequence[tuple[float, Dot]]
@@ -62,7 +62,7 @@ class Series:
     name: str = ""
     line: bool = True
     dashes: str = ""
-    numbered: bool = False
+    labels: Sequence[str] = ()
 
     @property
     def known(self) -> list[tuple[float, Dot]]:
@@ -119,6 +119,9 @@ def plane(
     series: Sequence[Series],
     axes: tuple[str, str],
     height: float = 210,
+    width: float = WIDTH,
+    *,
+    logarithmic: bool = False,
 ) -> Drawing:
     """Draw series over two axes.
 
@@ -130,8 +133,9 @@ def plane(
         What x and y measure.
     height
         Of the plot, without legend and axis.
+    logarithmic
+        Whether the places on x are decimal logarithms of what the axis shows.
     """
-    width = WIDTH
     keys = [
         (one.name, svg.line(one.look, [(0, 9), (18, 9)], 2, one.dashes))
         if one.line
@@ -155,7 +159,9 @@ def plane(
         y = y_scale(value)
         body += svg.line("line", [(left, y), (right, y)])
         body += svg.text(words, (left - 6, y + 4), anchor="end")
-    body += _x_axis(x_scale, _ticks(x_low, x_high, 5), (top, bottom), axes[0], width)
+    x_marks = _log_ticks(x_low, x_high) if logarithmic else []
+    x_marks = x_marks if len(x_marks) > 1 else _ticks(x_low, x_high, 5)
+    body += _x_axis(x_scale, x_marks, (top, bottom), axes[0], width)
     body += "".join(_series(one, x_scale, y_scale) for one in series)
     return Drawing(label, width, bottom + _FOOT, body)
 
@@ -165,11 +171,11 @@ def _series(one: Series, x: Scale, y: Scale) -> str:
     if one.line:
         return svg.line(one.look, [(x(at), y(dot.value)) for at, dot in one.known], 2, one.dashes)
     body = ""
-    for place, (at, dot) in enumerate(one.known, start=1):
+    for place, (at, dot) in enumerate(one.known):
         body += svg.line(one.look, [(x(at), y(end)) for end in dot.ends], 2)
         body += svg.marker(one.look, (x(at), y(dot.value)))
-        if one.numbered:
-            body += svg.text(str(place), (x(at), y(dot.value) - 7), anchor="middle")
+        if one.labels:
+            body += svg.text(one.labels[place], (x(at), y(dot.value) - 7), anchor="middle")
     return body
 
 
@@ -208,6 +214,12 @@ def _range(dots: Sequence[Dot], further: Sequence[float] = ()) -> Place:
 
 def _scale(low: float, high: float, start: float, end: float) -> Scale:
     return lambda value: start + (value - low) / (high - low) * (end - start)
+
+
+def _log_ticks(low: float, high: float) -> Marks:
+    """Return powers of ten from 10**low to 10**high, every other one where they are many."""
+    powers = range(math.ceil(low), math.floor(high) + 1)
+    return [(float(power), f"{10.0**power:g}") for power in powers[:: 1 + len(powers) // 8]]
 
 
 def _ticks(low: float, high: float, most: int) -> Marks:

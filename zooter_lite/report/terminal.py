@@ -21,6 +21,9 @@ def conclusion(slices: Iterable[SliceReport]) -> str:
         shares = sorted(one.shares.items(), key=lambda item: -item[1])
         sent = ", ".join(f"{name} {share:.0%}" for name, share in shares)
         lines += ["", text_table(one), f"sent to: {sent}", one.verdict.text]
+        if len(one.points) > 1:
+            width = max(len(point.name) for point in one.points)
+            lines += [f"  {point.name:{width}}  {point.verdict}" for point in one.points]
     return "\n".join([*lines, ""])
 
 
