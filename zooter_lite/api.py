@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from zooter_lite.ask.prices import priced
 from zooter_lite.cli import as_command, bar, cache_folder
 from zooter_lite.compare.held_out import held_out_report
 from zooter_lite.errors import needs
@@ -93,16 +94,19 @@ def fit_router(
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
 
-    reading = {"long": long_columns(recipe.long), "separator": recipe.separator}
+    reading: dict[str, Any] = {"long": long_columns(recipe.long), "separator": recipe.separator}
+    reading |= {"responses": True} if recipe.prices else {}
     read, changes = _with_experts(as_table(source, **reading), recipe, reading)
     rewards, notes = with_splits(read, recipe.hold_out, recipe.drop_leaks)
+    cache = cache_folder(recipe.cache)
+    clock = [time.perf_counter()]
+    encoder = load_encoder(recipe.encoder, cache, recipe.prompt)
+    by_price = priced(rewards, recipe.prices, encoder.tokenizer) if recipe.prices else None
+    rewards = rewards if by_price is None else by_price.table
     rows = rewards.rows("train")
     train = rewards.take(rows)
     for line in [*changes, *notes, *_described(path or name, rewards, train)]:
         say(line)
-    clock = [time.perf_counter()]
-    cache = cache_folder(recipe.cache)
-    encoder = load_encoder(recipe.encoder, cache, recipe.prompt)
     clock.append(time.perf_counter())
     with bar(len(np.unique(query_hashes(rewards.queries))), "embedding") as progress:
         embeddings = encoder.embed(rewards.queries, cache, progress.update)
@@ -148,7 +152,8 @@ def fit_router(
         points=fitted.decisions.points,
         tokens=tokens,
     )
-    config = replace(router_config(encoder, train, fitted, recipe), parity=exports.parity)
+    config = router_config(encoder, train, fitted, recipe, by_price)
+    config = replace(config, parity=exports.parity)
     details["options"], command = _provenance(recipe, path if table is not None else None)
     files |= documents(config, list(report.slices.values()), details, command)
     write_router(folder, config, files, fitted.head)
@@ -203,6 +208,7 @@ def _provenance(recipe: Recipe, path: str | None) -> tuple[dict[str, Any], str]:
     name is told, since the directory is passed on.
     """
     chosen = {key: value for key, value in asdict(recipe).items() if key not in UNDECISIVE}
+    chosen["prices"] = Path(recipe.prices).name
     chosen["add"] = ",".join(Path(file).name for file in names_of(recipe.add))
     options = {"data": Path(path).name if path else ""} | chosen
     defaults = {"data": ""} | asdict(Recipe())

@@ -76,6 +76,12 @@ class Options:
         help="fit trained baselines on the rows of train (regressions, SVM, MLP, clusters, "
         "matrix factorisation); auto: with --report and --suite",
     )
+    prices: str = option(
+        "",
+        help="pool file with the prices of now: what if costs were these, times the tokens of the "
+        "table's prompts and responses",
+        metavar="FILE",
+    )
     card: bool = option(
         False, help="write what is found into the router directory: report.json, picture, card"
     )
@@ -97,7 +103,8 @@ def main(options: Options) -> None:
     suite = read_suite(options.suite, options.data) if options.suite else [_table(options)]
     auto = bool(options.report or options.suite)
     rivals = options.rivals == "on" or (options.rivals == "auto" and auto)
-    report = evaluate_suite(suite, Plan(rivals, options.precision, options.seed, options.cache))
+    plan = (rivals, options.precision, options.seed, options.cache, options.prices)
+    report = evaluate_suite(suite, Plan(*plan))
     command = _command(options)
     report = replace(report, made={"command": command, **report.made})
     print(*report.notes, sep="\n", end="\n" if report.notes else "")
@@ -159,7 +166,7 @@ def _listed(text: str | None) -> tuple[str, ...]:
 def _command(options: Options) -> str:
     """Return the command line; of files and folders only the name, as reports are passed on."""
     given = asdict(options) | {"cache": ""}
-    for name in ("router", "data", "suite", "also", "report", "json"):
+    for name in ("router", "data", "suite", "also", "report", "json", "prices"):
         given[name] = given[name] and ",".join(Path(part).name for part in _listed(given[name]))
     return as_command("evaluate", given, {field.name: field.default for field in fields(options)})
 

@@ -89,6 +89,12 @@ class Recipe:
         help="reward that the point economy gives up at most, in hundredths of the rewards' range",
         metavar="POINTS",
     )
+    prices: str = option(
+        "",
+        help="pool file with price_input and price_output, per million tokens: the costs are "
+        "those of the table's prompts and responses, in tokens of the encoder",
+        metavar="FILE",
+    )
     long: str = option(
         "",
         help="columns of the model and of the reward in a table with a row for each query and "

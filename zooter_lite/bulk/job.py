@@ -27,7 +27,7 @@ from zooter_lite.files.rows import STANDARD
 _DECIDING = (  # options that an output depends on, apart from the router itself
     "precision", "threads", "column", "separator", "all_probabilities", "point", "budget",
     "floor", "cost_weight", "allowed", "min_reward", "max_novelty", "fallback",
-    "min_probability", "block",
+    "min_probability", "costs", "prices", "block",
 )  # fmt: skip
 
 
@@ -53,9 +53,10 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
     outputs = [_output(task, options) for task in tasks]
     worker = Worker(options)
     config = worker.router.config
-    costs = read_costs(options.costs, worker.experts) if options.costs else None
-    if costs is None and config.training.mean_costs and not worker.predicts_costs:
-        costs = table_costs(config)
+    costs = None
+    if not worker.predicts_costs:  # then the means tell what the job costs
+        read = read_costs(options.costs, worker.experts) if options.costs else None
+        costs = read or table_costs(config)
     tasks = [
         replace(
             task,

@@ -87,8 +87,14 @@ class Options:
     )
     costs: Optional[str] = option(
         None,
-        help="JSON object from expert to the cost of one prompt, for the summary (default: the "
-        "costs that the router expects, if its table had any)",
+        help="JSON object from expert to the mean cost of a prompt, where it is another than at "
+        "the fit: expected costs follow, and the summary",
+        kind=str,
+        metavar="FILE",
+    )
+    prices: Optional[str] = option(
+        None,
+        help="pool file with the prices of now, for a router that was fitted with --prices",
         kind=str,
         metavar="FILE",
     )
@@ -159,6 +165,8 @@ class Options:
             for name in ("point", "budget", "floor", "cost_weight")
             if getattr(self, name) is not None
         ]
+        if self.costs is not None and self.prices is not None:
+            raise DataError("--costs and --prices: expected one of them")
         if len(given) > 1:
             raise DataError(f"{' and '.join(given)}: expected one of them")
         if self.fallback is not None and not any(v is not None for v in self.doubts.values()):

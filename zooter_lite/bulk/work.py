@@ -6,22 +6,25 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
 
 from zooter_lite import __version__
+from zooter_lite.ask.prices import mean_costs
 from zooter_lite.bulk.block import Bad, Block, Cells, Result
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.parquet import ParquetRows
-from zooter_lite.bulk.tally import Tally
+from zooter_lite.bulk.tally import Tally, read_costs
 from zooter_lite.bulk.text_rows import CsvRows, JsonRows
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.files.places import Source, packer
 from zooter_lite.files.records import SHOWN
 from zooter_lite.router.decision import Choices, Predictions, choose
-from zooter_lite.router.directory.config import Point
+from zooter_lite.router.directory.config import Point, RouterConfig
+from zooter_lite.router.directory.store import ESTIMATES
 from zooter_lite.router.recent import Recent
 from zooter_lite.router.router import Router
 
@@ -72,6 +75,26 @@ class Choice(NamedTuple):
     costs: tuple[float, float, float]
 
 
+def costs_of(options: Options) -> dict[str, float] | None:
+    """Mean costs of now by expert, for a router that weighs costs; None where it keeps its own.
+
+    Raises
+    ------
+    DataError
+        The file lacks an expert, or the router cannot follow prices.
+    """
+    if options.costs is None and options.prices is None:
+        return None
+    config = RouterConfig.read(Path(options.router))
+    training = config.training
+    if options.prices is not None:
+        if training.tokens_in is None or training.tokens_out is None:
+            raise DataError(f"--prices: {options.router} was not fitted with --prices")
+        return mean_costs(options.prices, config.experts, training.tokens_in, training.tokens_out)
+    known = read_costs(str(options.costs), config.experts)
+    return known if ESTIMATES in config.files and training.mean_costs is not None else None
+
+
 class Worker:
     """Routes blocks with a router of its own; one per process.
 
@@ -102,6 +125,7 @@ class Worker:
             remember=0,
             exact=True,
             at_once=at_once,
+            costs=costs_of(options),
         )
         self.experts = self.router.experts
         estimates = self.router.head.estimates

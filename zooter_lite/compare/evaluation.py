@@ -30,6 +30,7 @@ def evaluate_router(
     precision: Precision = "fp32",
     seed: int = 0,
     cache: str = "",
+    prices: str = "",
     name: str = "",
 ) -> Report:
     """Evaluate a router on a reward table, beside baselines, with bootstrap intervals.
@@ -47,7 +48,7 @@ def evaluate_router(
         What is evaluated; without them every split except "train", and every subset.
     also
         Further router directories over the same experts, to compare with.
-    rivals, precision, seed, cache
+    rivals, precision, seed, cache, prices
         As `Plan` says; a loaded router keeps the precision it was loaded with.
     name
         Of the table in the report; that of its file, or "table".
@@ -79,7 +80,7 @@ def evaluate_router(
         only=only,
         also=tuple(str(folder) for folder in also),
     )
-    plan = Plan(rivals, precision, seed, cache)
+    plan = Plan(rivals, precision, seed, cache, prices)
     return evaluate_suite([wanted], plan, by_split=True)
 
 

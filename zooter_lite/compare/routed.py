@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zooter_lite.ask.prices import priced
 from zooter_lite.cli import bar
 from zooter_lite.compare.baselines import best_answer, points_of, usual_systems
 from zooter_lite.compare.evaluated_rows import (
@@ -24,6 +25,7 @@ from zooter_lite.measure.metrics import Array
 from zooter_lite.measure.system import FloatArray, Slice, System, TrainedOn, chooser
 from zooter_lite.router.decision import Predictions
 from zooter_lite.router.directory.config import Point
+from zooter_lite.router.directory.store import read_router
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.router.tokens import cut_prompts
@@ -45,12 +47,16 @@ class Plan:
     cache
         Where fits keep embeddings, which are taken for fp32 after a check against the
         router's graph; "" for the default, "none" to embed everything again.
+    prices
+        Pool file whose prices, times the tokens of prompts and responses, are the costs;
+        "" for those of the table.
     """
 
     rivals: bool = False
     precision: Precision = "fp32"
     seed: int = 0
     cache: str = ""
+    prices: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,12 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     table = wanted.data
     if not isinstance(table, RewardTable):
         how = {"long": wanted.long, "separator": wanted.separator}
-        table = RewardTable.read(table, responses=False, **how)  # type: ignore[arg-type]
+        table = RewardTable.read(table, responses=bool(plan.prices), **how)  # type: ignore[arg-type]
     table = in_router_order(table, router.experts, wanted.source)
+    if plan.prices:
+        now = priced(table, plan.prices, read_router(router.folder).tokenizer)
+        table = now.table
+        router = Router.load(router.folder, plan.precision, costs=now.mean_costs)
     remembered = _remembered(plan) if plan.precision == "fp32" and not loaded else None
     told, notes = None, list[str]()
     if table.splits is None:

@@ -7,6 +7,7 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.ask.prices import Priced
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.head.fit_head import Fitted
 from zooter_lite.labels.completion import mean_rewards
@@ -20,7 +21,11 @@ from zooter_lite.tags.tagging import Tags
 
 
 def router_config(
-    encoder: Encoder, train: RewardTable, fitted: Fitted, recipe: Recipe
+    encoder: Encoder,
+    train: RewardTable,
+    fitted: Fitted,
+    recipe: Recipe,
+    by_price: Priced | None = None,
 ) -> RouterConfig:
     """Return config.json without what is known later: parity, and the files' sizes and hashes."""
     means = mean_rewards(train.rewards, train.subsets)
@@ -34,6 +39,8 @@ def router_config(
         training=Training(
             mean_rewards=tuple(round(float(mean), 6) for mean in means),
             mean_costs=_mean_costs(train),
+            tokens_in=None if by_price is None else tuple(by_price.tokens_in.round(3).tolist()),
+            tokens_out=None if by_price is None else tuple(by_price.tokens_out.round(3).tolist()),
             rows=len(train),
             observed=_support(train),
             rows_that_chose=None if fitted.sample is None else len(fitted.sample),

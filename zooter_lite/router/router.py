@@ -63,6 +63,7 @@ class Router:
         self._files = files
         self._started: Runtime | None = runtime
         self._options = options
+        self._cost_factors: FloatArray | None = None
         self._starting = Lock()
         tell_after_fork(self)
 
@@ -76,6 +77,7 @@ class Router:
         *,
         exact: bool = False,
         at_once: int | None = None,
+        costs: Mapping[str, float] | None = None,
     ) -> Router:
         """Load a router directory after verifying it.
 
@@ -98,13 +100,16 @@ class Router:
             much as eight prompts. Needs a CPU, and one thread.
         at_once
             Forward passes side by side; None for what `threads` says.
+        costs
+            Mean cost of a prompt by expert, where prices have changed since the fit: expected
+            costs are multiplied by what an expert's mean has changed.
 
         Raises
         ------
         RouterError
             With what is damaged, missing or unknown, and where.
         DataError
-            `threads` or `remember` is out of its range.
+            `threads` or `remember` is out of its range, or `costs` are none that can be used.
         """
         if threads is not None and not 1 <= threads <= MAX_THREADS:
             raise DataError(f"threads {threads}: expected a number from 1 to {MAX_THREADS}")
@@ -119,7 +124,10 @@ class Router:
             "at_once": at_once,
         }
         slim = replace(files, tokenizer="")  # the sessions have their own copies
-        return cls(slim, _start(files, **options), options)
+        factors = None if costs is None else _cost_factors(files.config, costs)
+        router = cls(slim, _start(files, **options), options | {"costs": costs})
+        router._cost_factors = factors
+        return router
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the folder and the options, from which it is loaded again."""
@@ -146,7 +154,7 @@ class Router:
                 f"{self.folder}: another router stands there since this one was loaded, before "
                 "this process was forked; load it again"
             )
-        return _start(files, **self._options)
+        return _start(files, **{k: v for k, v in self._options.items() if k != "costs"})
 
     @property
     def folder(self) -> Path:
@@ -202,7 +210,7 @@ class Router:
         order of `experts`, and `.novelty` (n_queries,); None for what the router lacks.
         """
         names = [name for name in self._runtime.outputs if name != "embedding"]
-        return _named(names, self._outputs(queries, names, progress))
+        return self._repriced(_named(names, self._outputs(queries, names, progress)))
 
     def predict_and_embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
@@ -210,7 +218,12 @@ class Router:
         """Return `predict` and the unit embeddings (n_queries, dim), in one pass."""
         names = self._runtime.outputs
         outputs = self._outputs(queries, names, progress)
-        return _named(names, outputs), outputs[names.index("embedding")]
+        return self._repriced(_named(names, outputs)), outputs[names.index("embedding")]
+
+    def _repriced(self, predicted: Predictions) -> Predictions:
+        if self._cost_factors is None or predicted.costs is None:
+            return predicted
+        return replace(predicted, costs=predicted.costs * self._cost_factors)
 
     def embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
@@ -509,6 +522,20 @@ def _named(names: Sequence[str], outputs: Sequence[FloatArray]) -> Predictions:
     if "novelty" in values:
         values["novelty"] = values["novelty"][:, 0]
     return Predictions(**values)
+
+
+def _cost_factors(config: RouterConfig, costs: Mapping[str, float]) -> FloatArray:
+    """(n_experts,) new mean cost of each expert over that at the fit."""
+    before = config.training.mean_costs
+    if before is None or not all(before):
+        raise DataError("costs: the router does not know a mean cost above 0 of every expert")
+    factors = []
+    for expert, old in zip(config.experts, before, strict=True):
+        new = costs.get(expert)
+        if new is None or not 0 <= new < 1e30:
+            raise DataError(f"costs: {expert!r} has {new!r}; expected a number from 0")
+        factors.append(new / (old or 1.0))
+    return np.asarray(factors, dtype=np.float32)
 
 
 def _check_neighbours(k: int) -> None:

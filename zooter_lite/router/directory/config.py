@@ -67,6 +67,8 @@ class Training:
     mean_rewards: tuple[float, ...]  # over all rows; what was not observed is filled in
     # observed; None for an expert without, and None at all for a table without costs
     mean_costs: tuple[float | None, ...] | None = None
+    tokens_in: tuple[float, ...] | None = None  # mean of a prompt, where costs are from prices
+    tokens_out: tuple[float, ...] | None = None  # mean of each expert's responses
     rows: int = 0
     rows_that_chose: int | None = None  # None: all of them
     observed: tuple[int, ...] | None = None  # rewards of each expert; None: on every row
@@ -276,7 +278,7 @@ def _check(config: RouterConfig) -> None:
     for key, size in (("dim", encoder.dim), ("max_length", encoder.max_length)):
         if not 0 < size <= MAX_LENGTH:
             raise ValueError(f"encoder {key!r} is {shown(size)}, expected 1 to {MAX_LENGTH}")
-    for key in ("mean_rewards", "mean_costs", "observed"):
+    for key in ("mean_rewards", "mean_costs", "observed", "tokens_in", "tokens_out"):
         values = getattr(training, key)
         if values is not None and len(values) != n_experts:
             raise ValueError(f"training {key!r} has {len(values)} numbers for {n_experts} experts")

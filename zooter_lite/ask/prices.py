@@ -1,0 +1,108 @@
+"""Costs from prices: what every response of a reward table would cost by a pool file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zooter_lite.ask.pool import Expert, read_pool
+from zooter_lite.errors import DataError
+from zooter_lite.table.reward_table import RewardTable
+
+TOGETHER = 1024  # texts that are tokenised at a time
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A reward table whose costs are prices times tokens.
+
+    Attributes
+    ----------
+    table, mean_costs
+        With costs, NaN where there is no response, and their means by expert.
+    tokens_in, tokens_out
+        (n_experts,) mean tokens of a prompt and of each expert's responses.
+    """
+
+    table: RewardTable
+    mean_costs: dict[str, float]
+    tokens_in: NDArray[np.float64]
+    tokens_out: NDArray[np.float64]
+
+
+def priced(table: RewardTable, file: str, tokenizer: str) -> Priced:
+    """Count the tokens of prompts and responses, and multiply them by a pool file's prices.
+
+    They are counted by the router's own tokenizer, which is not the experts': a table that
+    `collect` and `score` made has the tokens that the servers counted, and costs already.
+
+    Parameters
+    ----------
+    file
+        Pool file with `price_input` and `price_output`, per million tokens.
+    tokenizer
+        Content of a tokenizer.json.
+
+    Raises
+    ------
+    DataError
+        The file lacks an expert or every price, or the table has no response of one.
+    """
+    pool = _by_name(file, table.experts)
+    said = np.asarray(table.responses, dtype=object) if table.responses is not None else None
+    for place, expert in enumerate(table.experts):
+        if said is None or all(text is None for text in said[:, place]):
+            raise DataError(
+                f"{file}: prices need responses, and the table has no 'response:{expert}'"
+            )
+    prompts = _lengths(tokenizer, table.queries)
+    costs = np.full(table.rewards.shape, np.nan, dtype=np.float32)
+    tokens_out = np.zeros(len(table.experts))
+    for place, expert in enumerate(table.experts):
+        column = [] if said is None else said[:, place].tolist()
+        rows = np.asarray([row for row, text in enumerate(column) if text is not None])
+        answers = _lengths(tokenizer, [column[row] for row in rows])
+        prices = pool[expert]
+        costs[rows, place] = (
+            prompts[rows] * prices.price_input + answers * prices.price_output
+        ) / 1e6
+        tokens_out[place] = answers.mean()
+    means = np.full(len(table.experts), prompts.mean())
+    paid = dict(zip(table.experts, np.nanmean(costs, axis=0).tolist(), strict=True))
+    return Priced(replace(table, costs=costs), paid, means, tokens_out)
+
+
+def mean_costs(
+    file: str, experts: Sequence[str], tokens_in: Sequence[float], tokens_out: Sequence[float]
+) -> dict[str, float]:
+    """Mean cost of a prompt by expert, by a pool file's prices and mean tokens."""
+    pool = _by_name(file, experts)
+    tokens = zip(experts, tokens_in, tokens_out, strict=True)
+    return {name: pool[name].cost(read, written) for name, read, written in tokens}
+
+
+def _by_name(file: str, experts: Sequence[str]) -> Mapping[str, Expert]:
+    pool = {expert.name: expert for expert in read_pool(file)}
+    missing = [name for name in experts if name not in pool]
+    if missing:
+        raise DataError(f"{file}: no expert {missing[0]!r}; found {', '.join(pool)}")
+    if not any(pool[name].price_input + pool[name].price_output for name in experts):
+        raise DataError(f"{file}: no expert has price_input or price_output")
+    return pool
+
+
+def _lengths(tokenizer: str, texts: Sequence[str]) -> NDArray[np.float64]:
+    """(n,) tokens of each text, whole, without special tokens."""
+    from tokenizers import Tokenizer
+
+    counter = Tokenizer.from_str(tokenizer)
+    counter.no_truncation()
+    counter.no_padding()
+    lengths: list[int] = []
+    for start in range(0, len(texts), TOGETHER):
+        part = [text.encode("utf-8", "replace").decode() for text in texts[start:][:TOGETHER]]
+        lengths += map(len, counter.encode_batch_fast(part, add_special_tokens=False))
+    return np.asarray(lengths, dtype=np.float64)
