@@ -51,7 +51,7 @@ def priced(table: RewardTable, file: str, tokenizer: str) -> Priced:
     DataError
         The file lacks an expert or every price, or the table has no response of one.
     """
-    pool = _by_name(file, table.experts)
+    pool = _with_prices(file, table.experts)
     said = np.asarray(table.responses, dtype=object) if table.responses is not None else None
     for place, expert in enumerate(table.experts):
         if said is None or all(text is None for text in said[:, place]):
@@ -79,16 +79,27 @@ def mean_costs(
     file: str, experts: Sequence[str], tokens_in: Sequence[float], tokens_out: Sequence[float]
 ) -> dict[str, float]:
     """Mean cost of a prompt by expert, by a pool file's prices and mean tokens."""
-    pool = _by_name(file, experts)
+    pool = _with_prices(file, experts)
     tokens = zip(experts, tokens_in, tokens_out, strict=True)
     return {name: pool[name].cost(read, written) for name, read, written in tokens}
 
 
-def _by_name(file: str, experts: Sequence[str]) -> Mapping[str, Expert]:
+def windows_of(file: str, experts: Sequence[str]) -> dict[str, int]:
+    """Context windows by expert, of those whose window a pool file knows."""
+    pool = _named(file, experts)
+    return {name: pool[name].context_window for name in experts if pool[name].context_window}
+
+
+def _named(file: str, experts: Sequence[str]) -> Mapping[str, Expert]:
     pool = {expert.name: expert for expert in read_pool(file)}
     missing = [name for name in experts if name not in pool]
     if missing:
         raise DataError(f"{file}: no expert {missing[0]!r}; found {', '.join(pool)}")
+    return pool
+
+
+def _with_prices(file: str, experts: Sequence[str]) -> Mapping[str, Expert]:
+    pool = _named(file, experts)
     if not any(pool[name].price_input + pool[name].price_output for name in experts):
         raise DataError(f"{file}: no expert has price_input or price_output")
     return pool

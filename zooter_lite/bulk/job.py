@@ -26,7 +26,7 @@ from zooter_lite.files.rows import STANDARD
 
 _DECIDING = (  # options that an output depends on, apart from the router itself
     "precision", "threads", "column", "separator", "all_probabilities", "point", "budget",
-    "floor", "cost_weight", "allowed", "min_reward", "max_novelty", "fallback",
+    "floor", "cost_weight", "allowed", "pool", "min_reward", "max_novelty", "fallback",
     "min_probability", "costs", "prices", "block",
 )  # fmt: skip
 

@@ -66,6 +66,13 @@ class Options:
     allowed: Optional[str] = option(
         None, help="experts that may be chosen (default: all)", kind=str, metavar="EXPERT,EXPERT"
     )
+    pool: Optional[str] = option(
+        None,
+        help="pool file with context_window of the experts: a prompt goes to none that is too "
+        "small for it",
+        kind=str,
+        metavar="FILE",
+    )
     min_reward: Optional[float] = option(
         None, help="least expected reward of a choice; below it the fallback decides", kind=float
     )

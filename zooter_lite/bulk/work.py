@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 
 from zooter_lite import __version__
-from zooter_lite.ask.prices import mean_costs
+from zooter_lite.ask.prices import mean_costs, windows_of
 from zooter_lite.bulk.block import Bad, Block, Cells, Result
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.parquet import ParquetRows
@@ -67,12 +67,15 @@ class Choice(NamedTuple):
         Whether it is odder than nearly all training queries.
     costs
         Expected: of the choice, of the best single expert, and of the cheapest.
+    refusal
+        Why it cannot be routed; "" where it is.
     """
 
     cells: Cells
     fallback: bool
     odd: bool
     costs: tuple[float, float, float]
+    refusal: str = ""
 
 
 def costs_of(options: Options) -> dict[str, float] | None:
@@ -138,8 +141,9 @@ class Worker:
             self._doubt = self.router.doubt_for(options.fallback, **doubts)
         allowed = options.allowed
         self._allowed = None if allowed is None else [n.strip() for n in allowed.split(",")]
+        self._windows = windows_of(options.pool, self.experts) if options.pool else None
         self._single = self.experts.index(self.router.config.best_single)
-        self.decide(self.router.predict([]))  # refuses what the router cannot do
+        self.decide(self.router.predict([]), [])  # refuses what the router cannot do
         self._recent: Recent[Choice] = Recent(REMEMBERED, REMEMBERED_CHARACTERS)
 
     def work(self, block: Block) -> Result:
@@ -186,10 +190,18 @@ class Worker:
             return self.router.point_for(budget=options.budget, floor=options.floor)
         return self.router.point(options.point)
 
-    def decide(self, predicted: Predictions) -> Choices:
-        """Choose by the options of the job."""
-        eligible = self.router.eligible(predicted, self._allowed)
-        return choose(predicted, self._point, self.experts, eligible, self._doubt)
+    def decide(self, predicted: Predictions, prompts: Sequence[str]) -> tuple[Choices, list[str]]:
+        """Choose by the options of the job; beside it, why a prompt cannot be routed, or ""."""
+        eligible = self.router.eligible(
+            predicted, prompts, allowed=self._allowed, windows=self._windows
+        )
+        refusals = [""] * len(prompts)
+        if eligible is not None:
+            for row in np.flatnonzero(~eligible.any(axis=1)).tolist():
+                refusals[row] = "no expert is eligible: the prompt is longer than any takes"
+                eligible[row] = True
+        choices = choose(predicted, self._point, self.experts, eligible, self._doubt)
+        return choices, refusals
 
     def weight_within(self, budget: float, block: Block) -> float:
         """Find the cost weight at which the prompts of a block keep to a mean cost."""
@@ -211,7 +223,7 @@ class Worker:
         return [choices[prompt].cells if prompt in choices else nothing for prompt in prompts]
 
     def _chosen(self, prompts: list[str]) -> tuple[dict[str, Choice], dict[str, str]]:
-        """Return the choices of prompts, and of those on which the graph fails what it says.
+        """Return the choices of prompts, and of those that cannot be routed the reasons.
 
         Raises
         ------
@@ -219,7 +231,7 @@ class Worker:
             It fails on each of several.
         """
         try:
-            return self.choose(prompts), {}
+            made = self.choose(prompts)
         except RouterError as error:
             if len(prompts) == 1:
                 return {}, {prompts[0]: str(error)}
@@ -229,6 +241,8 @@ class Worker:
             if not first and not second:
                 raise
             return first | second, wrong | broken
+        refused = {prompt: one.refusal for prompt, one in made.items() if one.refusal}
+        return {p: one for p, one in made.items() if p not in refused}, refused
 
     def choose(self, prompts: Iterable[str]) -> dict[str, Choice]:
         """Return the choice of each different prompt, computed where it is not remembered."""
@@ -243,7 +257,7 @@ class Worker:
         if not prompts:
             return []
         predicted = self.router.predict(prompts)
-        made = self.decide(predicted)
+        made, refusals = self.decide(predicted, prompts)
         rows, best = np.arange(len(prompts)), made.experts
         columns = [predicted.probs[rows, best]]
         costs = np.zeros((len(prompts), 3))
@@ -255,8 +269,10 @@ class Worker:
         numbers = [np.round(column.astype(np.float64), DIGITS).tolist() for column in columns]
         cells = zip(map(self.experts.__getitem__, best.tolist()), *numbers, strict=True)
         odd = np.zeros(len(prompts)) if predicted.novelty is None else predicted.novelty
-        flags = zip((made.doubts >= 0).tolist(), (odd > ODD).tolist(), strict=True)
+        flags = zip((made.doubts >= 0).tolist(), (odd > ODD).tolist(), refusals, strict=True)
         return [
-            Choice(own, fallback, strange, (spent[0], spent[1], spent[2]))
-            for own, (fallback, strange), spent in zip(cells, flags, costs.tolist(), strict=True)
+            Choice(own, fallback, strange, (spent[0], spent[1], spent[2]), refusal)
+            for own, (fallback, strange, refusal), spent in zip(
+                cells, flags, costs.tolist(), strict=True
+            )
         ]

@@ -256,6 +256,7 @@ class Router:
         point: str | Point | None = None,
         allowed: Collection[str] | None = None,
         max_cost: float | None = None,
+        windows: Mapping[str, int] | None = None,
         doubt: Doubt | None = None,
     ) -> list[Decision]:
         """Choose one expert for each query, in order.
@@ -271,6 +272,9 @@ class Router:
             Experts that may be chosen, such as those that are up; None for all.
         max_cost
             Most that a prompt may cost, as expected, in the unit of the table.
+        windows
+            Most tokens of a prompt that an expert takes, by its name; an expert that is not
+            named takes any. Tokens are counted by the router's own tokenizer.
         doubt
             When the fallback gets a prompt; `doubt_for` makes one.
 
@@ -281,7 +285,9 @@ class Router:
         """
         chosen_by = self.point(point)
         predicted = self.predict(queries, progress)
-        eligible = self.eligible(predicted, allowed, max_cost)
+        eligible = self.eligible(
+            predicted, queries, allowed=allowed, max_cost=max_cost, windows=windows
+        )
         choices = choose(predicted, chosen_by, self.config.experts, eligible, doubt)
         return decisions(predicted, choices, chosen_by, self.config.experts, doubt)
 
@@ -332,15 +338,18 @@ class Router:
     def eligible(
         self,
         predicted: Predictions,
+        queries: Sequence[str],
+        *,
         allowed: Collection[str] | None = None,
         max_cost: float | None = None,
+        windows: Mapping[str, int] | None = None,
     ) -> Mask | None:
         """(n, n_experts) who may be chosen, by the options of `route`; None for everybody."""
-        if allowed is None and max_cost is None:
+        if allowed is None and max_cost is None and not windows:
             return None
         experts = self.config.experts
         wanted = set(experts if allowed is None else allowed)
-        unknown = sorted(wanted - set(experts))
+        unknown = sorted({*wanted, *(windows or ())} - set(experts))
         if unknown:
             raise DataError(f"no expert {unknown[0]!r}; expected {', '.join(experts)}")
         mask = np.tile([expert in wanted for expert in experts], (len(predicted.probs), 1))
@@ -348,6 +357,9 @@ class Router:
             if predicted.costs is None:
                 raise DataError("max_cost: this router predicts no costs")
             mask &= predicted.costs <= max_cost
+        if windows:
+            tokens = self._runtime.whole_lengths(queries)[:, None]
+            mask &= tokens <= [windows.get(expert, np.inf) for expert in experts]
         return mask
 
     def doubt_for(

@@ -71,6 +71,10 @@ class Runtime:
         """(n,) tokens of each query, cut at the encoder's max_length."""
         return self._first.lengths(queries)
 
+    def whole_lengths(self, queries: Sequence[str]) -> NDArray[np.int64]:
+        """(n,) tokens of each query, not cut."""
+        return self._first.whole_lengths(queries)
+
     def run(
         self, queries: Sequence[str], outputs: list[str], progress: Callable[[int], object]
     ) -> list[FloatArray]:

@@ -149,6 +149,10 @@ class TextSession:
         """(n,) number of tokens of each text, as the graph counts them."""
         return np.asarray([len(ids) for ids in self.tokenise(texts)], dtype=np.int64)
 
+    def whole_lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """(n,) number of tokens of each text, not cut."""
+        return self._tokens.whole(texts)
+
     def feeds(self, texts: Sequence[str]) -> Iterator[Feed]:
         """Yield the inputs of the graph, batch by batch, shortest texts first."""
         tokens = self.tokenise(texts)

@@ -73,6 +73,24 @@ class TextTokens:
         except BaseException as error:
             raise clean_error(error, _FAILED) from error
 
+    def whole(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """(n,) tokens of each text, not cut; beyond `LAST_CHARACTERS` as many as they suggest."""
+        lengths = np.asarray([len(ids) for ids in self.many(texts)], dtype=np.int64)
+        long = np.flatnonzero(lengths >= self._max_length).tolist()
+        if not long:
+            return lengths
+        counter = type(self._tokenizer).from_str(self._tokenizer.to_str())
+        counter.no_truncation()
+        for place in long:
+            text = _encodable(texts[place])
+            part = text[:LAST_CHARACTERS]
+            try:
+                count = len(counter.encode_batch_fast([part])[0])
+            except BaseException as error:
+                raise clean_error(error, _FAILED) from error
+            lengths[place] = count * len(text) // len(part)
+        return lengths
+
     def many(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each text, as `one` gives them."""
         if any(len(text) > FIRST_CHARACTERS for text in texts):
