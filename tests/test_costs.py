@@ -93,8 +93,8 @@ def test_sweep_by_hand() -> None:
     # the first query leaves expert 1 at lambda 0.1, the second at 0.6, the third never has it
     scores = np.array([[0.5, 0.6], [0.2, 0.8], [0.7, 0.1]])
     found = sweep(scores, np.array([1.0, 2.0]), n_points=4)
-    # lambdas are the quantiles 1/6, 1/2, 5/6 of (0.1, 0.6); the last row is the cheapest
-    np.testing.assert_array_equal(found, [[0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0]])
+    # lambdas are 0.05 and the quantiles 1/4, 3/4 of (0.1, 0.6); the last row is the cheapest
+    np.testing.assert_array_equal(found, [[1, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0]])
 
 
 def test_sweep_never_chooses_an_expert_of_unknown_cost() -> None:
@@ -102,7 +102,7 @@ def test_sweep_never_chooses_an_expert_of_unknown_cost() -> None:
     found = sweep(scores, np.array([NAN, 1.0, 2.0]), n_points=5)
     assert set(found.ravel().tolist()) == {1, 2}
     barred = sweep(np.array([[-np.inf, 0.5, 0.9]]), np.array([0.5, 1.0, 2.0]), n_points=4)
-    np.testing.assert_array_equal(barred, [[1], [1], [1], [0]])  # the last is the cheapest
+    np.testing.assert_array_equal(barred, [[2], [1], [1], [0]])  # the last is the cheapest
     only = sweep(np.array([[0.9, 0.1]]), np.array([1.0, 2.0]))
     np.testing.assert_array_equal(only, [[0]])  # the best is the cheapest: no trade
 

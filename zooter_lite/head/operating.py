@@ -32,11 +32,12 @@ def operating_points(
     experts: Sequence[str],
     *,
     give: float = GIVE,
+    allow: float = ALLOWED,
 ) -> Decisions:
     """Find the points that a router is written with.
 
     `quality` takes the highest expected reward. `match` is the cheapest whose mean reward is
-    at most `ALLOWED` below the best single expert's, `economy` the cheapest that gives up at
+    at most `allow` below the best single expert's, `economy` the cheapest that gives up at
     most `give`. Where the gain of `quality` is not shown, `safe` is the cheapest that is shown
     to lose less than `MARGIN`, down to a single expert; it is then recommended. So that luck
     chooses less, the gains of the cost weights are first made to rise with the cost.
@@ -47,8 +48,8 @@ def operating_points(
         (n, n_experts) predicted out of fold; costs None without.
     rewards, paid
         (n, n_experts) rewards and costs as they were.
-    give
-        Share of the rewards' range that `economy` gives up at most.
+    give, allow
+        Shares of the rewards' range that `economy` and `match` give up at most.
     """
     unit = float(rewards.max() - rewards.min()) or 1.0
     single = int(rewards.mean(axis=0).argmax())
@@ -89,7 +90,7 @@ def operating_points(
         found = zip([quality, *weighed, *always], gains, strict=True)
         no_dearer = [(p, gain) for p, gain in found if (p.cost or 0.0) <= (alone.cost or 0.0)]
         points += [
-            _cheapest(no_dearer, "match", lambda _: -ALLOWED * unit),
+            _cheapest(no_dearer, "match", lambda _: -allow * unit),
             _cheapest(no_dearer, "economy", lambda _: -give * unit),
         ]
     shown = (quality.gain or 0.0) > SHOWN * _error(quality)
@@ -123,8 +124,9 @@ def cost_weights(expected: Array, costs: Array) -> list[float]:
     prices = lost[saved > 0] / saved[saved > 0]
     if not len(prices):
         return [0.0]
+    least = prices[prices > 0].min(initial=prices.max()) / 2
     levels = np.quantile(prices, np.linspace(0.0, 1.0, CANDIDATES))
-    return sorted({_short(level) for level in [0.0, *levels, 1.01 * prices.max()]})
+    return sorted({_short(level) for level in [0.0, least, *levels, 1.01 * prices.max()]})
 
 
 def _error(point: Point) -> float:

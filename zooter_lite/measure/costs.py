@@ -174,12 +174,13 @@ def sweep(scores: Array, expert_costs: Array, n_points: int = SWEEP) -> IntArray
     lost = scores[rows, best][:, None] - scores
     cheaper = (saved > 0) & np.isfinite(lost)
     prices = lost[cheaper] / saved[cheaper]
-    cheapest = np.where(np.isfinite(scores), costs, np.inf).argmin(axis=1)[None]
+    cheapest = np.nan_to_num(costs, nan=np.inf).argmin(axis=1)[None]
     if not len(prices):
         return np.asarray(cheapest, dtype=np.intp)
-    levels = (np.arange(n_points - 1) + 0.5) / (n_points - 1)
+    levels = (np.arange(n_points - 2) + 0.5) / (n_points - 2)
     known = np.nan_to_num(costs)
-    chosen = [(scores - price * known).argmax(axis=1) for price in np.quantile(prices, levels)]
+    lambdas = [prices.min() / 2, *np.quantile(prices, levels)]
+    chosen = [(scores - price * known).argmax(axis=1) for price in lambdas]
     return np.concatenate([np.stack(chosen), cheapest])
 
 

@@ -78,7 +78,9 @@ def point_results(
                 cost=cost,
                 cost_share=share,
                 shares=dict(zip(table.experts, counts.tolist(), strict=True)),
-                verdict=_verdict(gaps[place], share, best),
+                verdict=f"always {best}, the best single expert on train"
+                if np.array_equal(choices, single.choices)
+                else _verdict(gaps[place], share, best),
             )
         )
     return found
@@ -100,7 +102,5 @@ def _verdict(gap: Estimate, share: Estimate | None, best: str) -> str:
     points = f"{100 * gap.value:+.2f} points [{100 * gap.low:.2f}, {100 * gap.high:.2f}]"
     if np.isnan(gap.value):
         return f"cannot be compared with always {best}"
-    if gap.low == gap.high == 0:
-        return f"always {best}, the best single expert on train"
     words = "a LOSS is shown" if gap.high < 0 else "no loss is shown"
     return f"{at}{words}: {points} against always {best}"

@@ -88,7 +88,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = ("number", "interval", "percent", "p_value", "counted")
+    names = ("number", "interval", "percent", "amount", "p_value", "counted")
     environment.filters |= {name: getattr(readable, name) for name in names}
     environment.globals |= {"folded": FOLDED, "longest": LONGEST}
     return environment.get_template("report.html.j2")

@@ -47,6 +47,11 @@ def percent(value: float) -> str:
     return shown if shown == MISSING else f"{shown}%"
 
 
+def amount(value: float) -> str:
+    """Write a cost in whatever unit it has, four digits."""
+    return f"{value:.4g}" if math.isfinite(value) else MISSING
+
+
 def p_value(p: float) -> str:
     """Write a p value; nothing smaller than 0.001 is told apart."""
     return "<0.001" if p < 0.001 else number(p, 3, 1)

@@ -1,0 +1,1 @@
+"""What decisions earn and cost on the real tables."""
