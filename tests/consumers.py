@@ -13,13 +13,28 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import ROOT
-from tests.helpers import replace_file, toy_encoder, toy_head, toy_router
+from tests.helpers import (
+    EXPERTS,
+    TOY_DECISIONS,
+    edit_config,
+    replace_file,
+    toy_config,
+    toy_encoder,
+    toy_estimates,
+    toy_files,
+    toy_head,
+    toy_router,
+)
+from tests.test_text import small_tokenizer
 from zooter_lite import Router
 from zooter_lite.onnx.router_graph import router_graph
+from zooter_lite.router.decision import choose
+from zooter_lite.router.directory.store import write_router
 
 EXPORTS = ROOT / "exports"
 PROMPTS: list[str] = json.loads((EXPORTS / "prompts.json").read_text("utf-8"))
@@ -28,6 +43,7 @@ TOLERANCE = 1e-3  # of a probability, between two runtimes
 # layers after it carry that on, so two runtimes differ by about the noise of int8 itself.
 INT8_TOLERANCE = 0.1
 TOY_EXPERTS = ["10", "2", "専門家"]  # an object of JavaScript would sort the first two
+POINTS = [point.name for point in TOY_DECISIONS.points]
 TOY_PROMPTS = ["", "one", "two three", "four five six " * 20, "[SEP] nine [CLS]"]
 
 PYTHON = (sys.executable, str(EXPORTS / "python" / "route.py"))
@@ -100,6 +116,34 @@ def check_answers(
         assert row[experts.index(answer["expert"])] >= row.max() - tolerance
 
 
+def check_decisions(
+    answers: Answers, router: Router, prompts: Sequence[str], point: str = "quality"
+) -> None:
+    """Fail unless the answers are those that the router gives at this point.
+
+    Another expert is accepted only where the utilities of the two are tied within the
+    tolerance. The expected reward and cost are missing where the router knows none.
+    """
+    predicted, chosen_by, experts = router.predict(prompts), router.point(point), router.experts
+    np.testing.assert_allclose(
+        probabilities(answers, experts), predicted.probs, atol=TOLERANCE, rtol=0
+    )
+    utilities = choose(predicted, chosen_by, experts).utilities
+    taken = [experts.index(answer["expert"]) for answer in answers]
+    for answer, decision, row, place in zip(
+        answers, router.route(prompts, point=point), utilities, taken, strict=True
+    ):
+        tied = chosen_by.expert is None and row[place] >= row.max() - TOLERANCE
+        assert answer["expert"] == decision.expert or tied
+    for key, values in (("reward", predicted.rewards), ("cost", predicted.costs)):
+        if values is None:
+            assert all(f"expected_{key}" not in answer for answer in answers)
+        else:
+            found = np.array([answer[f"expected_{key}"] for answer in answers])
+            wanted = np.array(values)[np.arange(len(taken)), taken]
+            np.testing.assert_allclose(found, wanted, atol=TOLERANCE, rtol=TOLERANCE)
+
+
 def check_int8(answers: Answers, router_path: Path, prompts: Sequence[str]) -> None:
     """Fail unless the answers to `prompts` are those that Python gives in int8."""
     reference = answers_of(PYTHON, "--int8", router_path, stdin=json.dumps(prompts))
@@ -136,4 +180,26 @@ def toy_consumed(path: Path, *, framed: bool) -> Path:
     head = toy_head("prior", n_experts=len(TOY_EXPERTS))
     other = replace(head, weight=-head.weight, bias=-head.bias)
     replace_file(path, "router.int8.onnx", router_graph(toy_encoder(), other, TOY_EXPERTS))
+    return path
+
+
+def toy_priced(path: Path) -> Path:
+    """Write a toy router with costs and operating points that every consumer can read."""
+    head = toy_estimates(toy_head("prior"))
+    files = toy_files(head) | {
+        "router.onnx": router_graph(toy_encoder(), head, EXPERTS, TOY_DECISIONS.points),
+        "tokenizer.json": small_tokenizer(lambda parts: parts.update(decoder=None)).encode(),
+    }
+    write_router(path, toy_config(head, decisions=TOY_DECISIONS), files, head)
+    return path
+
+
+def toy_old(path: Path) -> Path:
+    """Write a toy router as it was before there were operating points."""
+    toy_consumed(path, framed=True)
+    model = onnx.load(path / "router.onnx")
+    kept = {prop.key: prop.value for prop in model.metadata_props if "point" not in prop.key}
+    onnx.helper.set_model_props(model, kept)
+    replace_file(path, "router.onnx", model.SerializeToString())
+    edit_config(path, lambda config: config.pop("decisions"))
     return path

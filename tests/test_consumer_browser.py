@@ -15,23 +15,33 @@ import pytest
 from tests.chromium import Page, opened, served
 from tests.consumers import (
     EXPORTS,
+    POINTS,
     PROMPTS,
     TOLERANCE,
     TOY_EXPERTS,
     TOY_PROMPTS,
     check_answers,
+    check_decisions,
     check_int8,
     expected,
     need_int8,
     packages,
     program,
     toy_consumed,
+    toy_old,
+    toy_priced,
 )
 from tests.helpers import replace_file
 from zooter_lite import Router
+from zooter_lite.router.decision import choose
+from zooter_lite.router.directory.config import Point
 
 FOLDER = EXPORTS / "browser"
 LOADED = "!document.getElementById('answer').hidden || !document.getElementById('error').hidden"
+
+
+KEYS = {"End": 35, "Home": 36}
+WHERE = {"reward": "nth-last-child(2)", "cost": "last-child"}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +60,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, router_path: Path) -> Path:
     (root / "sample").symlink_to(router_path)
     for name, framed in (("framed", True), ("bare", False)):
         toy_consumed(root / name, framed=framed)
+    toy_priced(root / "priced")
+    toy_old(root / "old")
     shutil.copytree(root / "framed", root / "approximate")
     content = (root / "framed" / "tags.faiss").read_bytes()
     replace_file(root / "approximate", "tags.faiss", b"IwSq" + content[4:])
@@ -63,9 +75,18 @@ def site(root: Path) -> Iterator[str]:
         yield f"{address}browser/index.html"
 
 
-def routed(page: Page, prompts: list[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = page.evaluate(f"zooter.route({json.dumps(prompts)})")
+def routed(page: Page, prompts: list[str], *point: str) -> list[dict[str, Any]]:
+    arguments = ", ".join(map(json.dumps, (prompts, *point)))
+    found: list[dict[str, Any]] = page.evaluate(f"zooter.route({arguments})")
     return found
+
+
+def type_prompt(page: Page, prompt: str) -> None:
+    """Type a prompt and wait for its decision."""
+    page.wait_for(LOADED)
+    page.evaluate("document.getElementById('prompt').focus()")
+    page.call("Input.insertText", text=prompt)
+    page.wait_for("document.querySelector('.chosen')")
 
 
 def text(page: Page, selector: str) -> list[str]:
@@ -76,12 +97,15 @@ def text(page: Page, selector: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_it_answers_as_the_router_does(page: Page, site: str, router_path: Path) -> None:
+def test_it_answers_as_the_router_does_at_every_point(
+    page: Page, site: str, router_path: Path
+) -> None:
     page.open(f"{site}?router=../sample")
     prompts = [*PROMPTS, "half an emoji: \ud83d"]
     router = Router.load(router_path)
-    found = routed(page, prompts)
-    check_answers(found, expected(router_path, prompts), router.experts)
+    for point in router.points:
+        found = routed(page, prompts, point)
+        check_decisions(found, router, prompts, point)
     assert router.tag_index is not None
     nearest = router.tag_index.nearest_tags(router.embed(prompts)[1])
     for answer, pairs in zip(found, nearest, strict=True):
@@ -99,9 +123,7 @@ def test_typing_a_prompt_shows_the_decision(page: Page, site: str, router_path: 
     page.open(f"{site}?router=../sample")
     page.wait_for(LOADED)
     assert text(page, "#decision") == ["Type a prompt to see where it goes."]
-    page.evaluate("document.getElementById('prompt').focus()")
-    page.call("Input.insertText", text=prompt)
-    page.wait_for("document.querySelector('.chosen')")
+    type_prompt(page, prompt)
     share = f"{100 * decision.probability:.1f}%"
     assert text(page, "#decision") == [f"Goes to {decision.expert} ({share})"]
     assert text(page, "#experts .name") == router.experts
@@ -120,6 +142,102 @@ def test_typing_a_prompt_shows_the_decision(page: Page, site: str, router_path: 
     )
     page.evaluate("document.querySelector('.example').click()")
     page.wait_for("document.getElementById('decision').textContent.includes('calculator')")
+
+
+DRAG = """[...Array(Number(weight.max) + 1).keys()].map((place) => {
+    weight.value = place;
+    weight.dispatchEvent(new Event("input"));
+    const chosen = document.querySelector(".chosen .name").textContent;
+    return [chosen, weight.getAttribute("aria-valuetext"), latency.textContent];
+})"""  # no promise in between, so the graph cannot have run
+
+
+@pytest.mark.parametrize("name", ["sample", "priced"])
+def test_dragging_the_slider_decides_anew_without_the_graph(
+    page: Page, site: str, root: Path, name: str
+) -> None:
+    router = Router.load(root / name)
+    curve = router.config.decisions.curve
+    prompt = "Which of two and three is larger?"
+    predicted = router.predict([prompt])
+    page.open(f"{site}?router=../{name}")
+    type_prompt(page, prompt)
+    latency = text(page, "#latency")[0]
+    places = page.evaluate(DRAG)
+    assert len(places) == len(curve)
+    for knot, (chosen, rule, time) in zip(curve, places, strict=True):
+        (row,) = choose(predicted, Point("", knot.cost_weight), router.experts).utilities
+        assert row[router.experts.index(chosen)] >= row.max() - TOLERANCE
+        assert rule.endswith("* cost" if knot.cost_weight else "quality: highest probability")
+        assert time == latency
+    assert len({chosen for chosen, *_ in places}) > 1
+
+
+def test_the_list_of_points_and_the_keyboard(page: Page, site: str, root: Path) -> None:
+    router = Router.load(root / "priced")
+    prompt = "one two"
+    page.open(f"{site}?router=../priced&point=match")
+    type_prompt(page, prompt)
+
+    def shown() -> tuple[str, ...]:
+        """Expert, point, place of the slider, and what a screen reader says of it."""
+        found = page.evaluate(
+            "[document.querySelector('.chosen .name').textContent, point.value, weight.value,"
+            " weight.getAttribute('aria-valuetext')]"
+        )
+        return tuple(found)
+
+    def of(point: str) -> str:
+        return router.route([prompt], point=point)[0].expert
+
+    assert text(page, "#point option") == ["slider", *POINTS]
+    assert shown() == (of("match"), "match", "0", "match: reward - 0.05 * cost")
+    select = "point.value = '{}'; point.dispatchEvent(new Event('change'))"
+    page.evaluate(select.format("economy"))
+    assert shown() == (of("economy"), "economy", "1", "economy: reward - 0.5 * cost")
+    page.evaluate(select.format("safe"))
+    assert shown() == ("bee", "safe", "1", "safe: always bee")
+    assert text(page, "#decision")[0].startswith("Goes to bee (")
+    page.evaluate("weight.focus()")
+    for key, place, rule in (
+        ("End", "2", "reward - 9 * cost"),
+        ("Home", "0", "quality: highest probability"),
+    ):
+        page.call(
+            "Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=KEYS[key]
+        )
+        assert shown()[1:] == ("quality" if place == "0" else "", place, rule)
+    assert shown()[0] == of("quality")
+    assert text(page, "#rule") == ["quality: highest probability"]
+    predicted = router.predict([prompt])
+    assert predicted.rewards is not None
+    assert predicted.costs is not None
+    for kind, values in (("reward", predicted.rewards), ("cost", predicted.costs)):
+        numbers = [found.split() for found in text(page, f"#experts .estimate:{WHERE[kind]}")]
+        assert [word for word, _ in numbers] == [kind] * len(router.experts)
+        np.testing.assert_allclose([float(n) for _, n in numbers], values[0], rtol=0.01)
+
+
+def test_points_and_costs_of_a_toy(page: Page, site: str, root: Path) -> None:
+    router = Router.load(root / "priced")
+    page.open(f"{site}?router=../priced")
+    for point in POINTS:
+        check_decisions(routed(page, PROMPTS, point), router, PROMPTS, point)
+    check_decisions(routed(page, TOY_PROMPTS), router, TOY_PROMPTS)
+    page.open(f"{site}?router=../priced&point=recommended")
+    check_decisions(routed(page, TOY_PROMPTS), router, TOY_PROMPTS, "safe")
+    page.open(f"{site}?router=../priced&point=fast")
+    page.wait_for(LOADED)
+    wanted = 'point "fast": expected quality, match, economy, safe, recommended'
+    assert text(page, "#error") == [wanted]
+
+
+def test_a_router_without_costs_has_no_slider(page: Page, site: str, root: Path) -> None:
+    page.open(f"{site}?router=../old")
+    type_prompt(page, "one")
+    assert not page.evaluate("trade.checkVisibility()")
+    assert text(page, ".estimate") == []
+    check_decisions(routed(page, TOY_PROMPTS), Router.load(root / "old"), TOY_PROMPTS)
 
 
 def test_nothing_comes_from_another_place(page: Page, site: str) -> None:

@@ -9,12 +9,14 @@ import pytest
 
 from tests.consumers import (
     EXPORTS,
+    POINTS,
     PROMPTS,
     PYTHON,
     TOY_EXPERTS,
     TOY_PROMPTS,
     answers_of,
     check_answers,
+    check_decisions,
     check_int8,
     expected,
     need_int8,
@@ -22,8 +24,10 @@ from tests.consumers import (
     program,
     run,
     toy_consumed,
+    toy_old,
+    toy_priced,
 )
-from tests.helpers import toy_router
+from tests.helpers import edit_config, replace_file, toy_files, toy_head, toy_router
 from zooter_lite import Router
 
 
@@ -56,11 +60,65 @@ def test_the_prompts_are_200_and_hold_the_hard_cases() -> None:
         assert any(first <= char <= last for prompt in PROMPTS for char in prompt), first
 
 
-def test_it_answers_as_the_router_does(consumer: tuple[str, ...], router_path: Path) -> None:
+def test_it_answers_as_the_router_does_at_every_point(
+    consumer: tuple[str, ...], router_path: Path
+) -> None:
     prompts = [*PROMPTS, "half an emoji: \ud83d"]
-    found = answers_of(consumer, router_path, stdin=json.dumps(prompts))
-    check_answers(found, expected(router_path, prompts), Router.load(router_path).experts)
-    assert all(answer["ms"] > 0 for answer in found)
+    router = Router.load(router_path)
+    for point in router.points:
+        found = answers_of(consumer, "--point", point, router_path, stdin=json.dumps(prompts))
+        check_decisions(found, router, prompts, point)
+        assert all(answer["ms"] > 0 for answer in found)
+
+
+def test_points_and_costs_of_a_toy(consumer: tuple[str, ...], tmp_path: Path) -> None:
+    path = toy_priced(tmp_path / "toy")
+    router = Router.load(path)
+    chosen = set()
+    for point in POINTS:
+        found = answers_of(consumer, "--point", point, path, stdin=json.dumps(PROMPTS))
+        check_decisions(found, router, PROMPTS, point)
+        chosen.add(tuple(answer["expert"] for answer in found))
+    assert len(chosen) == len(POINTS)  # each point decides in its own way
+    (plain,) = answers_of(consumer, path, "one")
+    check_decisions([plain], router, ["one"], "quality")
+
+
+def test_the_recommended_and_the_default_point_of_node(
+    node: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = toy_priced(tmp_path / "toy")
+    found = answers_of(node, "--point", "recommended", path, *TOY_PROMPTS)
+    check_decisions(found, Router.load(path), TOY_PROMPTS, "safe")
+    edit_config(path, lambda config: config["decisions"].update(default="economy"))
+    check_decisions(answers_of(node, path, *TOY_PROMPTS), Router.load(path), TOY_PROMPTS, "economy")
+
+
+def test_an_unknown_point_is_told_with_those_there_are(
+    consumer: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = run(consumer, "--point", "fast\n", toy_priced(tmp_path / "toy"), "one")
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert ': point "fast\\n": expected quality, match, economy, safe' in line
+
+
+def test_a_router_from_before_the_points(consumer: tuple[str, ...], tmp_path: Path) -> None:
+    path = toy_old(tmp_path / "toy")
+    for options in ((), ("--point", "quality")):
+        found = answers_of(consumer, *options, path, *TOY_PROMPTS)
+        check_decisions(found, Router.load(path), TOY_PROMPTS)
+    done = run(consumer, "--point", "match", path, "one")
+    assert done.returncode == 2
+    assert "expected quality" in done.stderr.decode()
+
+
+def test_node_needs_costs_to_weigh_them(node: tuple[str, ...], tmp_path: Path) -> None:
+    path = toy_priced(tmp_path / "toy")
+    replace_file(path, "router.onnx", toy_files(toy_head("prior"))["router.onnx"])
+    done = run(node, "--point", "match", path, "one")
+    assert done.returncode == 2
+    assert done.stderr.decode() == 'route.js: point "match": the graph has no costs\n'
 
 
 @pytest.mark.parametrize("framed", [True, False])

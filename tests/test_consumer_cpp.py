@@ -8,18 +8,21 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.consumers import (
     EXPORTS,
+    POINTS,
     PROMPTS,
     TOY_EXPERTS,
     answers_of,
     check_answers,
-    expected,
+    check_decisions,
     missing,
     program,
     run,
+    toy_priced,
 )
 from tests.helpers import toy_embedding, toy_encoder, toy_head
 from tests.test_text import small_tokenizer
@@ -53,20 +56,69 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_it_answers_as_the_router_does(
-    route: tuple[str, ...], router_path: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / "router.text.onnx"
+def in_one_file(router_path: Path, file: Path, max_length: int) -> Path:
+    """Write the one-file router of a directory."""
     graph = (router_path / "router.onnx").read_bytes()
     tokenizer = (router_path / "tokenizer.json").read_text("utf-8")
-    file.write_bytes(text_graph(graph, tokenizer, 256))
+    file.write_bytes(text_graph(graph, tokenizer, max_length))
+    return file
+
+
+def test_it_answers_as_the_router_does_at_every_point(
+    route: tuple[str, ...], router_path: Path, tmp_path: Path
+) -> None:
+    file = in_one_file(router_path, tmp_path / "router.text.onnx", 256)
+    router = Router.load(router_path)
     prompts = [*PROMPTS, "half an emoji: \ud83d", "\ud83d\u0041 \udc00", "😀"]
-    found = answers_of(route, file, stdin=json.dumps(prompts))
-    check_answers(found, expected(router_path, prompts), Router.load(router_path).experts)
-    assert all(answer["ms"] > 0 for answer in found)
+    for point in router.points:
+        found = answers_of(route, "--point", point, file, stdin=json.dumps(prompts))
+        check_decisions(found, router, prompts, point)
+        assert all(answer["ms"] > 0 for answer in found)
     # unescaped text reads the same
     again = answers_of(route, file, stdin=json.dumps(PROMPTS[:20], ensure_ascii=False))
     assert [a["probabilities"] for a in again] == [a["probabilities"] for a in found[:20]]
+
+
+def test_points_and_costs_of_a_toy(route: tuple[str, ...], tmp_path: Path) -> None:
+    path = toy_priced(tmp_path / "toy")
+    file = in_one_file(path, tmp_path / "router.text.onnx", 16)
+    router = Router.load(path)
+    for point in POINTS:
+        found = answers_of(route, "--point", point, file, stdin=json.dumps(PROMPTS))
+        check_decisions(found, router, PROMPTS, point)
+    check_decisions(answers_of(route, file, "one"), router, ["one"], "quality")
+    done = run(route, "--point", 'a"b', file, "one")
+    assert done.returncode == 2
+    wanted = 'route: point "a\\"b": expected quality, match, economy, safe\n'
+    assert done.stderr.decode() == wanted
+
+
+@pytest.mark.parametrize(
+    "props",
+    [{"zooter.point.quality.cost_weight": "0.5"}, {"zooter.point.quality.expert": "nobody"}],
+)
+def test_a_point_that_the_router_cannot_follow_is_refused(
+    route: tuple[str, ...], toy: Path, tmp_path: Path, props: dict[str, str]
+) -> None:
+    model = onnx.load(toy)
+    found = {prop.key: prop.value for prop in model.metadata_props}
+    onnx.helper.set_model_props(model, found | props)
+    onnx.save(model, tmp_path / "router.text.onnx")
+    done = run(route, tmp_path / "router.text.onnx", "one")
+    assert done.returncode == 2
+    assert 'lacks what its point "quality" needs' in done.stderr.decode()
+
+
+def test_a_router_from_before_the_points(route: tuple[str, ...], toy: Path, tmp_path: Path) -> None:
+    model = onnx.load(toy)
+    experts = {prop.key: prop.value for prop in model.metadata_props}["zooter.experts"]
+    onnx.helper.set_model_props(model, {"zooter.experts": experts})
+    onnx.save(model, tmp_path / "router.text.onnx")
+    (answer,) = answers_of(route, tmp_path / "router.text.onnx", "one")
+    assert set(answer) == {"expert", "probabilities", "ms"}
+    assert answer["probabilities"] == answers_of(route, toy, "one")[0]["probabilities"]
+    done = run(route, "--point", "match", tmp_path / "router.text.onnx", "one")
+    assert (done.returncode, done.stderr) == (2, b'route: point "match": expected quality\n')
 
 
 def test_arguments_and_odd_names(route: tuple[str, ...], tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ import { Tokenizer } from "./node_modules/@huggingface/tokenizers/dist/tokenizer
 
 ort.env.wasm.numThreads = 1; // more would need cross-origin isolation, which is a server's to set
 
-/** Text in, probabilities and tags out. */
+// How a router decides that was made before there were operating points.
+const OLD = {
+  points: [{ name: "quality", cost_weight: 0 }],
+  default: "quality",
+  recommended: "quality",
+};
+
+/** Text in, decision and tags out. */
 export class TextRouter {
   /**
    * Fetch a router directory.
@@ -30,6 +37,7 @@ export class TextRouter {
   constructor(config, tokenizer, session, tags) {
     // The graph's metadata says the same, but this runtime does not show it.
     this.experts = config.experts;
+    this.decisions = config.decisions ?? OLD;
     this.maxLength = config.encoder.max_length;
     const kind = tokenizer.model.type;
     if (!["BPE", "Unigram", "WordPiece"].includes(kind)) {
@@ -42,6 +50,16 @@ export class TextRouter {
     this.tags = tags; // null where the router has no flat tag index
   }
 
+  /** The operating point of a name or "recommended"; without a name the router's default. */
+  point(name = this.decisions.default) {
+    const { points, recommended } = this.decisions;
+    const names = points.map((point) => point.name);
+    const found = points[names.indexOf(name === "recommended" ? recommended : name)];
+    if (found) return found;
+    const expected = [...names, "recommended"].join(", ");
+    throw new Error(`point ${JSON.stringify(name)}: expected ${expected}`);
+  }
+
   /** Token ids of a prompt, cut as the tokenizers library does: the closing tokens stay. */
   encode(prompt) {
     const text = prompt.replace(/\p{Surrogate}/gu, "?"); // half an emoji is no text
@@ -51,30 +69,53 @@ export class TextRouter {
   }
 
   /**
-   * The expert of one prompt (of equally probable ones the first), every expert's
-   * probability, the nearest tags, and how long each step took in milliseconds.
+   * What the graph says of one prompt: for each expert its probability and, where the router
+   * knows them, the reward and cost to expect. With the nearest tags, and how long each step
+   * took in milliseconds.
    */
-  async route(prompt) {
+  async predict(prompt) {
     const start = performance.now();
     const ids = this.encode(prompt);
     const tokenised = performance.now();
     // A tokenizer without [CLS] makes no token of "": one masked column then.
     const shape = [1, Math.max(1, ids.length)];
     const column = (values) => new ort.Tensor("int64", BigInt64Array.from(values, BigInt), shape);
-    const { probs, embedding } = await this.session.run({
+    const outputs = await this.session.run({
       input_ids: column(ids.length ? ids : [0]),
       attention_mask: column(ids.length ? ids.map(() => 1) : [0]),
     });
     const routed = performance.now();
-    const tags = this.tags?.nearest(embedding.data) ?? null;
+    const tags = this.tags?.nearest(outputs.embedding.data) ?? null;
     const done = performance.now();
-    const row = Array.from(probs.data);
+    const row = (output) => output && Array.from(output.data);
     return {
-      expert: this.experts[row.indexOf(Math.max(...row))],
-      probabilities: Object.fromEntries(this.experts.map((name, i) => [name, row[i]])),
+      probs: row(outputs.probs),
+      rewards: row(outputs.rewards),
+      costs: row(outputs.costs),
       tags,
       tokens: ids.length,
       ms: { tokenise: tokenised - start, route: routed - tokenised, tags: done - routed },
+    };
+  }
+
+  /** Position of the expert that a point takes, by what `predict` returns; of equals the first. */
+  choose({ probs, rewards, costs }, { name, expert, cost_weight: weight }) {
+    if (expert !== undefined) return this.experts.indexOf(expert);
+    if (weight && !costs) throw new Error(`point ${JSON.stringify(name)}: the graph has no costs`);
+    const utilities = weight ? rewards.map((reward, i) => reward - weight * costs[i]) : probs;
+    return utilities.indexOf(Math.max(...utilities));
+  }
+
+  /** The expert of one prompt at the operating point of a name, and what `predict` says. */
+  async route(prompt, point) {
+    const { probs, rewards, costs, ...others } = await this.predict(prompt);
+    const best = this.choose({ probs, rewards, costs }, this.point(point));
+    return {
+      expert: this.experts[best],
+      probabilities: Object.fromEntries(this.experts.map((name, i) => [name, probs[i]])),
+      expected_reward: rewards?.[best], // undefined where the router does not know it
+      expected_cost: costs?.[best],
+      ...others,
     };
   }
 }

@@ -2,9 +2,11 @@
 //
 //   route router.text.onnx "What is 17 * 23?" "Write a haiku."
 //   route router.text.onnx < prompts.json     # a JSON list of texts
+//   route --point economy router.text.onnx "What is 17 * 23?"
 //
-// Prints a JSON list: for each prompt the expert, every expert's probability, and the
-// milliseconds from text to decision.
+// Prints a JSON list: for each prompt the expert, every expert's probability, the reward and
+// cost to expect of the chosen one where the router knows them, and the milliseconds from text
+// to decision.
 
 #include <onnxruntime_cxx_api.h>
 
@@ -12,9 +14,11 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <iterator>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -152,21 +156,39 @@ std::string Quoted(const std::string& text) {
   return json + "\"";
 }
 
-// Text in, probabilities out.
+// By output, a value for each expert; older routers have only the first output.
+using Predicted = std::map<std::string, std::vector<float>>;
+const char* const kOutputs[] = {"probs", "rewards", "costs"};
+
+// Text in, decision out.
 class TextRouter {
  public:
-  explicit TextRouter(const char* path) : session_(environment_, path, Options()) {
-    Ort::AllocatorWithDefaultOptions allocator;
-    const Ort::ModelMetadata metadata = session_.GetModelMetadata();
-    const auto names = metadata.LookupCustomMetadataMapAllocated("zooter.experts", allocator);
-    if (!names) throw std::runtime_error(std::string(path) + " is not a router");
-    experts_ = TextList::Parse(names.get());
+  // `point` is the name of an operating point.
+  TextRouter(const char* path, const std::string& point) : session_(environment_, path, Options()) {
+    const std::string experts = Metadata("zooter.experts");
+    if (experts.empty()) throw std::runtime_error(std::string(path) + " is not a router");
+    experts_ = TextList::Parse(experts);
+    const std::string named = Metadata("zooter.points");
+    const auto points = TextList::Parse(named.empty() ? "[\"quality\"]" : named);
+    if (std::find(points.begin(), points.end(), point) == points.end()) {
+      std::string names;
+      for (const auto& name : points) names += (names.empty() ? "" : ", ") + name;
+      throw std::runtime_error("point " + Quoted(point) + ": expected " + names);
+    }
+    cost_weight_ = std::strtod(Metadata("zooter.point." + point + ".cost_weight").c_str(), nullptr);
+    always_ = Metadata("zooter.point." + point + ".expert");
+    for (const char* name : kOutputs) {
+      if (Has(name)) outputs_.push_back(name);
+    }
+    const bool known = std::find(experts_.begin(), experts_.end(), always_) != experts_.end();
+    if ((cost_weight_ && !Has("costs")) || (!always_.empty() && !known)) {
+      throw std::runtime_error("the router lacks what its point " + Quoted(point) + " needs");
+    }
   }
 
   const std::vector<std::string>& experts() const { return experts_; }
 
-  // One probability for each expert.
-  std::vector<float> Probabilities(const std::string& prompt) {
+  Predicted Predict(const std::string& prompt) {
     Ort::AllocatorWithDefaultOptions allocator;
     const int64_t shape[] = {1};  // more prompts may share a call; the answers are the same
     Ort::Value query =
@@ -175,13 +197,30 @@ class TextRouter {
     std::memcpy(query.GetResizedStringTensorElementBuffer(0, prompt.size()), prompt.data(),
                 prompt.size());
     const char* inputs[] = {"query"};
-    const char* outputs[] = {"probs"};
-    const auto found = session_.Run(Ort::RunOptions{nullptr}, inputs, &query, 1, outputs, 1);
-    if (found[0].GetTensorTypeAndShapeInfo().GetElementCount() != experts_.size()) {
-      throw std::runtime_error("the router names other experts than it answers for");
+    const auto values = session_.Run(Ort::RunOptions{nullptr}, inputs, &query, 1, outputs_.data(),
+                                     outputs_.size());
+    Predicted predicted;
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i].GetTensorTypeAndShapeInfo().GetElementCount() != experts_.size()) {
+        throw std::runtime_error("the router names other experts than it answers for");
+      }
+      const float* row = values[i].GetTensorData<float>();
+      predicted[outputs_[i]].assign(row, row + experts_.size());
     }
-    const float* probs = found[0].GetTensorData<float>();
-    return {probs, probs + experts_.size()};
+    return predicted;
+  }
+
+  // Position of the expert that the point takes; of equals the first.
+  size_t Choose(const Predicted& predicted) const {
+    if (!always_.empty()) {
+      return std::find(experts_.begin(), experts_.end(), always_) - experts_.begin();
+    }
+    const std::vector<float>& probs = predicted.at("probs");
+    std::vector<double> utilities(probs.begin(), probs.end());
+    for (size_t i = 0; cost_weight_ && i < utilities.size(); ++i) {
+      utilities[i] = predicted.at("rewards")[i] - cost_weight_ * predicted.at("costs")[i];
+    }
+    return std::max_element(utilities.begin(), utilities.end()) - utilities.begin();
   }
 
  private:
@@ -191,37 +230,74 @@ class TextRouter {
     return options;
   }
 
+  // Empty where the graph does not say.
+  std::string Metadata(const std::string& key) const {
+    Ort::AllocatorWithDefaultOptions allocator;
+    const Ort::ModelMetadata metadata = session_.GetModelMetadata();
+    const auto value = metadata.LookupCustomMetadataMapAllocated(key.c_str(), allocator);
+    return value ? value.get() : "";
+  }
+
+  bool Has(const std::string& output) const {
+    Ort::AllocatorWithDefaultOptions allocator;
+    for (size_t i = 0; i < session_.GetOutputCount(); ++i) {
+      if (session_.GetOutputNameAllocated(i, allocator).get() == output) return true;
+    }
+    return false;
+  }
+
   Ort::Env environment_{ORT_LOGGING_LEVEL_ERROR, "route"};
   Ort::Session session_;
   std::vector<std::string> experts_;
+  double cost_weight_ = 0;
+  std::string always_;  // the one expert of the point, if it has one
+  std::vector<const char*> outputs_;
 };
+
+std::string Number(const char* format, double value) {
+  char number[32];
+  std::snprintf(number, sizeof number, format, value);
+  return number;
+}
 
 // Answer one prompt as a JSON object.
 std::string Route(TextRouter& router, const std::string& prompt) {
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<float> probs = router.Probabilities(prompt);
-  const auto best = std::max_element(probs.begin(), probs.end()) - probs.begin();
+  const Predicted predicted = router.Predict(prompt);
+  const size_t best = router.Choose(predicted);
   const std::chrono::duration<double, std::milli> ms = std::chrono::steady_clock::now() - start;
-  std::string json = " {\"expert\": " + Quoted(router.experts()[best]) + ", \"probabilities\": {";
-  char number[32];
-  for (size_t i = 0; i < probs.size(); ++i) {
-    std::snprintf(number, sizeof number, "%.9g", probs[i]);
-    json += (i ? ", " : "") + Quoted(router.experts()[i]) + ": " + number;
+  const std::vector<std::string>& experts = router.experts();
+  std::string json = " {\"expert\": " + Quoted(experts[best]) + ", \"probabilities\": {";
+  for (size_t i = 0; i < experts.size(); ++i) {
+    json += (i ? ", " : "") + Quoted(experts[i]) + ": " + Number("%.9g", predicted.at("probs")[i]);
   }
-  std::snprintf(number, sizeof number, "%.3f", ms.count());
-  return json + "}, \"ms\": " + number + "}";
+  json += "}";
+  for (const std::string name : {"reward", "cost"}) {
+    const auto values = predicted.find(name + "s");
+    if (values == predicted.end()) continue;
+    json += ", \"expected_" + name + "\": " + Number("%.9g", values->second[best]);
+  }
+  return json + ", \"ms\": " + Number("%.3f", ms.count()) + "}";
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    if (argc < 2) throw std::runtime_error("usage: route router.text.onnx [PROMPT ...]");
-    std::vector<std::string> prompts(argv + 2, argv + argc);
+    std::vector<std::string> arguments(argv + 1, argv + argc);
+    std::string point = "quality";
+    if (arguments.size() > 1 && arguments[0] == "--point") {
+      point = arguments[1];
+      arguments.erase(arguments.begin(), arguments.begin() + 2);
+    }
+    if (arguments.empty()) {
+      throw std::runtime_error("usage: route [--point NAME] router.text.onnx [PROMPT ...]");
+    }
+    std::vector<std::string> prompts(arguments.begin() + 1, arguments.end());
     if (prompts.empty()) {
       prompts = TextList::Parse({std::istreambuf_iterator<char>(std::cin), {}});
     }
-    TextRouter router(argv[1]);
+    TextRouter router(arguments[0].c_str(), point);
     std::cout << "[";
     for (size_t i = 0; i < prompts.size(); ++i) {
       std::cout << (i ? ",\n" : "\n") << Route(router, prompts[i]);
