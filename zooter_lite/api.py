@@ -13,7 +13,7 @@ import numpy as np
 from zooter_lite.ask.prices import priced
 from zooter_lite.cli import as_command, bar, cache_folder
 from zooter_lite.compare.held_out import held_out_report
-from zooter_lite.errors import needs
+from zooter_lite.errors import DataError, needs
 from zooter_lite.finetune.launch import check as check_finetuning
 from zooter_lite.labels import diagnose
 from zooter_lite.labels.diagnostics import overlaps
@@ -90,7 +90,7 @@ def fit_router(
     check_replaceable(folder)
     with needs("fit", "fitting a router"):
         from zooter_lite.encode.load import load_encoder
-        from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head, has_costs
+        from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
 
@@ -105,6 +105,8 @@ def fit_router(
     rewards = rewards if by_price is None else by_price.table
     rows = rewards.rows("train")
     train = rewards.take(rows)
+    if recipe.point in ("match", "economy") and not train.has_costs:
+        raise DataError(f"--point {recipe.point}: some expert has no observed cost in train")
     for line in [*changes, *notes, *_described(path or name, rewards, train)]:
         say(line)
     clock.append(time.perf_counter())
@@ -116,7 +118,7 @@ def fit_router(
     with bar(None, "fitting") as progress:
         part = part_of(embeddings, rows)
         most_choosing = None if recipe.finetune else MOST_CHOOSING
-        tokens = encoder.session().lengths(rewards.queries) if has_costs(train) else None
+        tokens = encoder.session().lengths(rewards.queries) if train.has_costs else None
         fitted = fit_head(
             *(train, part, recipe, progress.update, progress.reset),
             most_choosing=most_choosing,

@@ -166,6 +166,7 @@ def finetune(
         tagging=tagging.name if tagging else None,
         judged=JUDGING,
         most_choosing=None,
+        tokens=encoder.session().lengths(learned.queries) if learned.has_costs else None,
     )
     judged = fitted.selection.folds == JUDGING
     before, after = (

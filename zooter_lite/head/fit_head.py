@@ -172,8 +172,6 @@ def fit_head(
     if len(silent):
         expert = train.experts[int(silent[0])]
         raise DataError(f"expert {expert!r} has no observed reward in the training rows")
-    if recipe.point in ("match", "economy") and not has_costs(train):
-        raise DataError(f"--point {recipe.point}: some expert has no observed cost in train")
     groups = query_groups(train.queries)
     recipe = replace(recipe, jobs=cores() if recipe.jobs == -1 else recipe.jobs)
     options = (recipe, progress, announce)
@@ -187,11 +185,6 @@ def fit_head(
         chosen = _fit_in_memory(*sample, *options, tagging, judged)
         announce(0)
         return _fit_in_blocks(train, embeddings, groups, replace(chosen, sample=rows), progress)
-
-
-def has_costs(train: RewardTable) -> bool:
-    """Tell whether a cost of every expert was observed; else the router predicts none."""
-    return train.costs is not None and not bool(np.isnan(train.costs).all(axis=0).any())
 
 
 def sample_rows(groups: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:

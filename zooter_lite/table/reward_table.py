@@ -149,6 +149,11 @@ class RewardTable:
         columns = read_frame(frame, name, _is_used)
         return build_table(widened(columns) if is_long(columns.names) else columns)
 
+    @property
+    def has_costs(self) -> bool:
+        """Whether a cost of every expert was observed, on some row at least."""
+        return self.costs is not None and not bool(np.isnan(self.costs).all(axis=0).any())
+
     def __len__(self) -> int:
         return len(self.queries)
 
