@@ -37,7 +37,7 @@ function drawExperts(experts, priced) {
     for (const [i, { row, bar, share, reward, cost }] of rows.entries()) {
       bar.style.width = predicted ? percent(predicted.probs[i]) : "0";
       share.textContent = predicted ? percent(predicted.probs[i]) : "–";
-      reward.textContent = predicted?.costs ? `reward ${short(predicted.rewards[i])}` : "";
+      reward.textContent = predicted?.costs ? `reward ${short(Number(predicted.rewards[i].toFixed(3)))}` : "";
       cost.textContent = predicted?.costs ? `cost ${short(predicted.costs[i])}` : "";
       row.classList.toggle("chosen", i === best);
     }
