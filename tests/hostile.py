@@ -18,13 +18,22 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from tests.helpers import edit_config, replace_file, toy_config, toy_files, toy_head
+from tests.helpers import (
+    TOY_DECISIONS,
+    edit_config,
+    replace_file,
+    toy_config,
+    toy_estimates,
+    toy_files,
+    toy_head,
+)
 from tests.hostile_graphs import GRAPHS
 from tests.hostile_tokenizers import TOKENIZERS
 from zooter_lite.router.directory.config import Parities, Parity
 from zooter_lite.router.directory.store import write_router
 
 FILES = (
+    "estimates.safetensors",
     "head.safetensors",
     "queries.json",
     "router.int8.onnx",
@@ -68,6 +77,13 @@ PLACES = (
     "parity",
     "parity.int8",
     "parity.int8.margin",
+    "decisions",
+    "decisions.default",
+    "decisions.points",
+    "decisions.points.0.name",
+    "decisions.points.1.cost_weight",
+    "decisions.points.3.expert",
+    "decisions.curve.1.cost_weight",
     "files",
     "files.router#onnx",
     "files.tokenizer#json.bytes",
@@ -97,11 +113,11 @@ class Case:
 
 def base_router(path: Path) -> None:
     """Write the valid router that every case starts from: all files, two graphs."""
-    head = toy_head("prior")
+    head = toy_estimates(toy_head("prior"))
     files = toy_files(head)
     files["router.int8.onnx"] = files["router.onnx"]
     files["queries.json"] = json.dumps([f"query {i}" for i in range(12)]).encode()
-    config = toy_config(head, parity=Parities(int8=Parity(margin=0.1)))
+    config = toy_config(head, parity=Parities(int8=Parity(margin=0.1)), decisions=TOY_DECISIONS)
     write_router(path, config, files, head)
 
 

@@ -72,6 +72,8 @@ def ask(path: Path, precision: str) -> str:
         router = Router.load(path, precision, threads=1)  # type: ignore[arg-type]
         decisions = router.route(PROMPTS)
         assert [decision.expert in router.experts for decision in decisions] == [True] * 5
+        for point in [*router.points, "recommended"]:
+            assert len(router.route(PROMPTS, point=point)) == 5
         probs, embeddings = router.embed([*PROMPTS[:2], "seven"])
         assert probs.shape == (3, len(router.experts))
         assert embeddings.shape == (3, router.head.dim)

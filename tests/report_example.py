@@ -147,6 +147,7 @@ def _costs() -> CostQuality:
         systems,
         frontier=["router"],
         random_mix=[Point(0.0, 0.4), Point(0.9, 0.55)],
+        cheapest_right=Point(0.2, 0.8),
         weak=EXPERTS[0],
         strong=EXPERTS[1],
         unit="USD per 1000 queries",

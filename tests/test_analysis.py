@@ -18,6 +18,7 @@ from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.results import SliceReport, SystemResult
 from zooter_lite.measure.significance import Gap
 from zooter_lite.measure.system import BEST_SINGLE, Slice, TrainedOn
+from zooter_lite.router.decision import Predictions
 from zooter_lite.table.reward_table import RewardTable
 
 NAN = float("nan")
@@ -44,7 +45,7 @@ def slice_of(
     groups: dict[str, str] | None = None,
 ) -> Slice:
     embeddings = EMBEDDINGS if len(part) == 6 else np.ones((len(part), 2), dtype=np.float32)
-    one = sliced(("toy", split), part, known, (probs, embeddings))
+    one = sliced(("toy", split), part, known, (Predictions(probs), embeddings))
     return replace(one, groups=groups or {})
 
 

@@ -24,6 +24,7 @@ OTHER: dict[str, Any] = {  # for every field of Recipe a value that is not the d
     "temperature": 0.5, "beta": 0.3, "l2": 0.1, "folds": 3, "hold_out": 0.4, "drop_leaks": True,
     "keep_queries": True, "long": "m,r", "separator": ";", "seed": 7, "jobs": 1,
     "cache": "somewhere", "add": "new.csv", "without": "ant", "rename": "ant=bee", "tune": True,
+    "point": "match", "give": 3.5, "prices": "pool.toml",
 }  # fmt: skip
 
 
@@ -123,5 +124,8 @@ def test_bad_frames_and_options_are_one_line(fitting: Fit, frame: pd.DataFrame) 
         fitting(frame.drop(columns="query"))
     with pytest.raises(DataError, match="--folds 1: expected a number from 2 to 100"):
         fitting(frame, folds=1)
+    for point in ("match", "economy"):
+        with pytest.raises(DataError, match=f"--point {point}: some expert has no"):
+            fitting(frame, point=point)
     with pytest.raises(TypeError, match="fold"):
         fitting(frame, fold=5)

@@ -34,6 +34,23 @@ def test_everything() -> None:
     ]
 
 
+def test_what_the_router_expects() -> None:
+    tally = Tally(
+        rows=50, odd=2, cost=1.25, cost_single=5.0, cost_cheapest=0.5, experts={"ant": 40, "bee": 0}
+    )
+    lines = Done(tally, 0, 2.0, [], None, "bee").summary()[2:]
+    assert lines == [
+        "2 prompts (5.0%) are unlike anything in training",
+        "expected cost: 1.25; with bee, the best single expert on train, alone: 5; "
+        "with the cheapest for each: 0.5",
+    ]
+    twice = Done(tally.plus(tally), 0, 2.0, [], {"ant": 1.0, "bee": 2.0}, "bee").summary()[2:]
+    assert twice == [
+        "4 prompts (5.0%) are unlike anything in training",
+        "estimated cost: 80 (ant 80); with bee, the best single expert on train, alone: 160",
+    ]
+
+
 WRONG = [
     (b'{"ant": true}', r"costs\.json: 'ant' has the cost True"),
     (b'{"ant": -1}', r"costs\.json: 'ant' has the cost -1"),

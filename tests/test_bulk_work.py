@@ -18,14 +18,14 @@ def test_each_prompt_is_computed_once_while_it_is_remembered(
     toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[list[str]] = []
-    real = Router.predict_proba
+    real = Router.predict
 
     def watched(self: Router, queries: Any, *args: Any, **options: Any) -> Any:
         computed.append(list(queries))
         return real(self, queries, *args, **options)
 
-    monkeypatch.setattr(Router, "predict_proba", watched)
     here = Worker(Options(str(toy), "-", "-"))
+    monkeypatch.setattr(Router, "predict", watched)
     first = here.choose(PROMPTS * 3)
     second = here.choose([*PROMPTS[:3], "new", *PROMPTS[:3]])
     assert [second[prompt] for prompt in PROMPTS[:3]] == [first[prompt] for prompt in PROMPTS[:3]]

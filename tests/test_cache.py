@@ -13,12 +13,22 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import ROOT
-from tests.helpers import EXPERTS, table, toy_embedding, toy_encoder, toy_router
+from tests.helpers import (
+    EXPERTS,
+    table,
+    toy_config,
+    toy_embedding,
+    toy_encoder,
+    toy_estimates,
+    toy_files,
+    toy_head,
+)
 from zooter_lite.compare.evaluated_rows import outputs_of
 from zooter_lite.encode import cache as module
 from zooter_lite.encode.cache import EmbeddingCache, default_cache
 from zooter_lite.encode.encoder import cache_key, recall
 from zooter_lite.errors import DataError
+from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.router import Router
 
 FloatArray = NDArray[np.float32]
@@ -222,7 +232,8 @@ def kept(folder: Path, queries: list[str], shift: float = 0.0) -> None:
 
 @pytest.fixture
 def router(tmp_path: Path) -> Router:
-    toy_router(tmp_path / "router")
+    head = toy_estimates(toy_head("prior"))
+    write_router(tmp_path / "router", toy_config(head), toy_files(head), head)
     return Router.load(tmp_path / "router")
 
 
@@ -234,14 +245,15 @@ def rewards() -> NDArray[np.float64]:
 def test_outputs_are_those_of_the_graph(tmp_path: Path, router: Router, n_kept: int) -> None:
     kept(tmp_path, QUERIES[:n_kept])
     rows = table(rewards(), queries=QUERIES)
-    probs, embeddings = outputs_of(router, rows, [ROWS], recall(tmp_path))
-    expected_probs, expected_embeddings = router.embed(QUERIES)
-    np.testing.assert_allclose(probs, expected_probs, atol=1e-5)
+    predicted, embeddings = outputs_of(router, rows, [ROWS], recall(tmp_path))
+    expected, expected_embeddings = router.predict_and_embed(QUERIES)
+    for name, values in vars(expected).items():
+        np.testing.assert_allclose(getattr(predicted, name), values, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(embeddings, expected_embeddings, atol=1e-6)
 
 
 def test_what_the_graph_does_not_find_is_not_believed(tmp_path: Path, router: Router) -> None:
     kept(tmp_path, QUERIES, shift=0.2)
     rows = table(rewards(), queries=QUERIES)
-    probs, _ = outputs_of(router, rows, [ROWS], recall(tmp_path))
-    np.testing.assert_array_equal(probs, router.embed(QUERIES)[0])
+    predicted, _ = outputs_of(router, rows, [ROWS], recall(tmp_path))
+    np.testing.assert_array_equal(predicted.probs, router.embed(QUERIES)[0])

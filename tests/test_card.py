@@ -17,14 +17,16 @@ from zooter_lite.measure.regret import Part
 from zooter_lite.measure.results import SliceReport, SystemResult
 from zooter_lite.measure.system import Role
 from zooter_lite.report.card import documents, model_card, rewrite_card, with_precision_section
-from zooter_lite.report.terminal import BAR, ranking_table, text_table
+from zooter_lite.report.terminal import BAR, ranking_table, text_table, trade_table
 from zooter_lite.router.directory.config import (
     Calibration,
+    Decisions,
     EncoderSpec,
     HeadSpec,
     LabelSpec,
     Parities,
     Parity,
+    Point,
     RouterConfig,
     TextParity,
     Training,
@@ -159,3 +161,25 @@ def test_a_card_that_is_rewritten_keeps_how_the_router_was_fitted(tmp_path: Path
     card = (folder / "README.md").read_text("utf-8")
     assert "Made by zooter-lite with `fit --seed 4`" in card
     assert ">70.0<" in (folder / "report.svg").read_text("utf-8")
+
+
+def test_operating_points_as_a_table() -> None:
+    single = Point("bee", 0.0, "bee", 0.6, 0.4, 0.0, 0.0, (0.0, 1.0, 0.0, 0.0, 0.0))
+    points = (
+        Point("quality", 0.0, None, 0.75, 0.5, 0.15, 0.01, (0.5, 0.3, 0.1, 0.096, 0.004)),
+        Point("match", 0.123456, None, 0.6, 0.1, 0.0, 0.012, (0.996, 0.004, 0.0, 0.0, 0.0)),
+    )
+    decided = Decisions(points, "match", "quality", "it gains", (), single)
+    experts = ["ant", "bee", "cat", "dog", "eel"]
+    assert trade_table(decided, experts).splitlines() == [
+        "operating points, out of fold on train:",
+        "point        cost weight  reward x100  gain (std. error)  cost        sent to",
+        "quality      0            75.00        +15.00 (1.00)      0.5 (125%)  "
+        "ant 50%, bee 30%, cat 10%, 1 more",
+        "match        0.1235       60.00        +0.00 (1.20)       0.1 (25%)   ant 100%",
+        "best single  always bee   60.00        +0.00 (0.00)       0.4 (100%)  bee 100%",
+        "recommended: quality: it gains",
+        "default: match",
+    ]
+    without = Decisions((replace(points[0], cost=None),), single=replace(single, cost=None))
+    assert "+15.00 (1.00)      -     ant 50%" in trade_table(without, experts)

@@ -32,12 +32,16 @@ from tests.helpers import (
 )
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.directory.config import (
+    QUALITY,
     Calibration,
+    Decisions,
     EncoderSpec,
     HeadSpec,
+    Knot,
     LabelSpec,
     Parities,
     Parity,
+    Point,
     RouterConfig,
     TextParity,
     Training,
@@ -89,6 +93,13 @@ WHOLE = RouterConfig(
     training=Training((0.25, 1), (None, 2.5), rows=9, rows_that_chose=5, folds=3, seed=4),
     head=HeadSpec("prior", 0.01, ("x", "y")),
     labels=LabelSpec("given", 8, 0.3, 0.9, "router-label", hard=True),
+    decisions=Decisions(
+        points=(QUALITY, Point("match", 0.5, None, 0.5, 2.0, 0.0, 0.1, (0.25, 0.75))),
+        default="match",
+        why="since",
+        curve=(Knot(0.0, 0.6, 3.0, 2.9), Knot(0.5, 0.5, 2.0, 2.1)),
+        single=Point("b", expert="b"),
+    ),
     parity=Parities(int8=Parity(40, 0.05, margin=0.02), text=TextParity(3.0)),
     files={"router.onnx": Promise(3, "f" * 64)},
 )
@@ -100,7 +111,11 @@ def test_a_config_is_what_it_was_after_writing_and_reading() -> None:
     assert RouterConfig.from_json(text).to_json() == text
     assert WHOLE.best_single == "b"
     content = json.loads(text)
-    assert content["policy"] == {"default": "arg max"}
+    assert content["decisions"]["points"] == [
+        {"cost_weight": 0.0, "name": "quality", "shares": []},
+        {"cost": 2.0, "cost_weight": 0.5, "gain": 0.0, "gain_error": 0.1, "name": "match",
+         "reward": 0.5, "shares": [0.25, 0.75]},
+    ]  # fmt: skip
     assert (content["experts"], content["training"]["mean_costs"]) == (["é", "b"], [None, 2.5])
     assert list(content["parity"]) == ["int8", "text"]
     assert text.startswith('{\n  "calibration": {\n    "temperature": 0.5\n  },')

@@ -30,7 +30,7 @@ from zooter_lite import Router
 from zooter_lite import explain as explain_command
 from zooter_lite.cli import run
 from zooter_lite.errors import DataError, RouterError
-from zooter_lite.router.decision import Decision
+from zooter_lite.router.decision import Decision, Predictions
 from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.explanation import (
     NO_TAGS,
@@ -65,7 +65,10 @@ def example(texts: list[str] | None = None) -> Explanation:
     index = TagIndex.build(embeddings, ["right", "up"], [[0], [0], [1]], rewards)
     decision = Decision("x", 0.5, {"x": 0.5, "y": 0.2, "z": 0.3})
     query = np.array([0.8, 0.6], dtype=np.float32)
-    return explain_decision("which way?", decision, query, index, texts, 3)
+    predicted = Predictions(
+        np.array([[0.5, 0.2, 0.3]]), np.array([[0.7, 0.4, 0.5]]), np.array([[2.0, 0.125, 1.0]])
+    )
+    return explain_decision("which way?", decision, predicted, query, index, texts, 3)
 
 
 def test_neighbours_tags_and_rewards_worked_by_hand() -> None:
@@ -83,6 +86,8 @@ def test_neighbours_tags_and_rewards_worked_by_hand() -> None:
     assert found.tag_rewards == pytest.approx(expected)
     # the head ranks x z y, the tags x z y
     assert found.agreement == Agreement(1.0, True, "x")
+    assert found.expected_rewards == {"x": 0.7, "y": 0.4, "z": 0.5}
+    assert found.expected_costs == {"x": 2.0, "y": 0.125, "z": 1.0}
     assert found.missing == []
     assert example().missing == [NO_TEXTS]
 
@@ -115,10 +120,10 @@ def test_text_is_aligned_short_and_free_of_control_characters() -> None:
     lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("expert"))
     assert lines[start : start + 4] == [
-        "expert  probability  tag reward        [1]    [2]",
-        "x             0.500       0.545      0.750  0.000",
-        "z             0.300       0.300      - (0)  0.300",
-        "y             0.200       0.218  0.000 (1)  0.800",
+        "expert  probability  reward   cost  tag reward        [1]    [2]",
+        "x             0.500     0.7      2       0.545      0.750  0.000",
+        "z             0.300     0.5      1       0.300      - (0)  0.300",
+        "y             0.200     0.4  0.125       0.218  0.000 (1)  0.800",
     ]
     assert "the head and the tags choose the same expert; rank agreement (tau-b) 1.00" in text
 
@@ -133,7 +138,10 @@ def test_text_of_many_experts_tags_and_neighbours_stays_short() -> None:
     index = TagIndex.build(vectors, tags, [[i] for i in range(n)], rewards)
     probs = np.random.default_rng(2).dirichlet(np.ones(30)).tolist()
     decision = Decision(names[0], probs[0], dict(zip(names, probs, strict=True)))
-    text = explain_decision("q" * 9999, decision, vectors[0], index, None, 50).to_text()
+    predicted = Predictions(np.array([probs]))
+    found = explain_decision("q" * 9999, decision, predicted, vectors[0], index, None, 50)
+    assert (found.expected_rewards, found.expected_costs) == (None, None)
+    text = found.to_text()
     assert len(text.splitlines()) <= 45
     assert "and 18 more experts" in text
     assert "and 45 lighter tags" in text

@@ -17,6 +17,7 @@ from tests.helpers import (
     table,
     toy_embedding,
     toy_encoder,
+    toy_estimates,
     toy_head,
 )
 from zooter_lite.head.cross_validation import Score, Selection
@@ -26,6 +27,7 @@ from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.onnx.router_files import router_config
 from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.recipe import Recipe
+from zooter_lite.router.directory.config import Decisions, Point
 from zooter_lite.router.head import Head, TagPrior
 from zooter_lite.router.session import TextSession
 from zooter_lite.tags.tagging import Tags
@@ -64,28 +66,42 @@ def test_a_querys_probs_do_not_depend_on_its_batch(kind: str) -> None:
         np.testing.assert_allclose(among[16], alone[0], atol=1e-5)
 
 
-def test_names_types_and_axes_are_the_contract() -> None:
-    graph = router_graph(toy_encoder(), toy_head("prior"), EXPERTS)
+@pytest.mark.parametrize(
+    ("head", "further"),
+    [
+        (toy_head("prior"), {}),
+        (toy_estimates(toy_head("prior")), {"rewards": 3, "costs": 3, "novelty": 1}),
+        (toy_estimates(toy_head("mlp"), costs=False), {"rewards": 3}),
+    ],
+    ids=["plain", "all", "neither costs nor tags"],
+)
+def test_names_types_and_axes_are_the_contract(head: Head, further: dict[str, int]) -> None:
+    graph = router_graph(toy_encoder(), head, EXPERTS)
     model = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     inputs = {node.name: (node.type, node.shape) for node in model.get_inputs()}
     assert inputs == {
         name: ("tensor(int64)", ["batch", "length"]) for name in ("input_ids", "attention_mask")
     }
     outputs = {node.name: (node.type, node.shape) for node in model.get_outputs()}
-    assert outputs == {
-        "probs": ("tensor(float)", ["batch", 3]),
-        "embedding": ("tensor(float)", ["batch", DIM]),
-    }
+    widths = {"probs": 3, "embedding": DIM} | further
+    assert outputs == {name: ("tensor(float)", ["batch", width]) for name, width in widths.items()}
 
 
-def test_metadata_names_the_experts_in_order() -> None:
+def test_metadata_names_the_experts_in_order_and_the_points() -> None:
     experts = ["zwölf", "a;b", "専門家"]
-    graph = router_graph(toy_encoder(max_length=9), toy_head("linear"), experts)
+    points = [Point("quality"), Point("match", 0.05), Point("safe", expert="専門家")]
+    graph = router_graph(toy_encoder(max_length=9), toy_head("linear"), experts, points)
     found = {p.key: p.value for p in onnx.load_model_from_string(graph).metadata_props}
-    assert json.loads(found["zooter.experts"]) == experts
-    assert found["zooter.max_length"] == "9"
-    assert found["zooter.format_version"] == "1"
-    assert set(found) == {"zooter.experts", "zooter.max_length", "zooter.format_version"}
+    assert json.loads(found.pop("zooter.experts")) == experts
+    assert json.loads(found.pop("zooter.points")) == ["quality", "match", "safe"]
+    assert found == {
+        "zooter.max_length": "9",
+        "zooter.format_version": "1",
+        "zooter.point.quality.cost_weight": "0.0",
+        "zooter.point.match.cost_weight": "0.05",
+        "zooter.point.safe.cost_weight": "0.0",
+        "zooter.point.safe.expert": "専門家",
+    }
 
 
 def fitted_by_hand() -> Fitted:
@@ -109,6 +125,10 @@ def test_router_config_by_hand() -> None:
     config = router_config(toy_encoder(), train, fitted_by_hand(), Recipe(seed=4))
     assert json.loads(config.to_json()) == {
         "calibration": {"temperature": 0.5},
+        "decisions": {
+            "curve": [], "default": "quality", "recommended": "quality", "why": "",
+            "points": [{"cost_weight": 0.0, "name": "quality", "shares": []}],
+        },
         "encoder": asdict(toy_encoder().spec),
         "experts": ["e0", "e1"],
         "files": {},
@@ -119,7 +139,6 @@ def test_router_config_by_hand() -> None:
             "tags": "given", "temperature": 0.25,
         },
         "parity": {},
-        "policy": {"default": "arg max"},
         "training": {
                 "folds": 5, "mean_rewards": [0.5, 0.5], "observed": [3, 2], "rows": 3, "seed": 4,
             },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,63 @@ def test_subsets_are_told_apart_where_that_pays_but_not_far_from_the_training() 
         assert fit_head(named, embeddings, other).head_spec.domains == ()
     useless = table(rewards, subsets=[f"s{row % 2}" for row in range(400)])
     assert fit_head(useless, embeddings, recipe).head.domain is None
+
+
+def costly(n: int = 200) -> tuple[RewardTable, FloatArray, NDArray[np.int64]]:
+    """`planted`, where expert 0 costs a tenth of a cent a token, 1 half, and 2 nothing."""
+    train, embeddings = planted(n)
+    tokens = np.random.default_rng(3).integers(5, 50, n)
+    return replace(train, costs=1e-3 * tokens[:, None] * np.array([1, 0.5, 0])), embeddings, tokens
+
+
+def test_costs_make_estimates_and_points() -> None:
+    train, embeddings, tokens = costly()
+    fits = {
+        give: fit_head(train, embeddings, replace(FAST, point="economy", give=give), tokens=tokens)
+        for give in (1.0, 25.0)
+    }
+    for give, fitted in fits.items():
+        assert fitted.decisions.default == "economy"
+        points = {point.name: point for point in fitted.decisions.points}
+        assert list(points) == ["quality", "match", "economy"]
+        predicted = fitted.head.predict(embeddings.astype(np.float64), tokens)
+        assert predicted.costs is not None
+        assert predicted.rewards is not None
+        assert train.costs is not None
+        np.testing.assert_allclose(predicted.costs, train.costs, rtol=0.05, atol=1e-6)
+        apart = (predicted.rewards - train.rewards).mean(axis=0)
+        np.testing.assert_allclose(apart, 0.0, atol=0.05)
+        economy, unit = points["economy"], float(np.ptp(train.rewards))
+        assert (economy.gain or 0.0) >= -give / 100 * unit - 0.02
+        named = [name for name in fitted.head.estimates.tensors() if name.startswith("cost")]  # type: ignore[union-attr]
+        assert len(named) == 5
+    cheap, dear = (fits[give].decisions.points[2].cost or 0.0 for give in (25.0, 1.0))
+    assert cheap < dear
+
+
+@pytest.mark.parametrize("missing", ["all", "one"])
+def test_a_router_without_costs_has_no_points_that_need_them(missing: str) -> None:
+    train, embeddings, tokens = costly()
+    assert train.costs is not None
+    holes = np.where([False, True, False], NAN, train.costs)
+    without = replace(train, costs=None if missing == "all" else holes)
+    fitted = fit_head(without, embeddings, replace(FAST, point="recommended"), tokens=tokens)
+    assert [point.name for point in fitted.decisions.points] == ["quality"]
+    assert fitted.decisions.default == fitted.decisions.recommended == "quality"
+    assert fitted.head.predict(embeddings, tokens).costs is None
+
+
+def test_the_default_is_one_of_the_points_where_the_sample_lacks_a_cost() -> None:
+    train, embeddings, tokens = costly(300)
+    chosen = sample_rows(query_groups(train.queries), 100, FAST.seed)
+    assert train.costs is not None
+    costs = train.costs.copy()
+    costs[chosen, 1] = NAN  # seen in the other rows alone
+    recipe = replace(FAST, point="match")
+    options: dict[str, Any] = {"tokens": tokens, "most_choosing": 100}
+    with suppress(DataError):  # it may refuse, but not name a point that there is not
+        decided = fit_head(replace(train, costs=costs), embeddings, recipe, **options).decisions
+        assert decided.default in [point.name for point in decided.points]
 
 
 def test_sampled_rows_keep_equal_queries_together() -> None:

@@ -13,6 +13,7 @@ from zooter_lite.compare.routed import sliced
 from zooter_lite.measure.logged import logged_means
 from zooter_lite.measure.metrics import draw
 from zooter_lite.measure.system import TrainedOn
+from zooter_lite.router.decision import Predictions
 
 N = 800
 NAN = float("nan")
@@ -75,7 +76,7 @@ def test_the_report_tells_both_estimates() -> None:
     train = table(whole)
     probs = np.tile(np.asarray([0.9, 0.1], dtype=np.float32), (60, 1))
     known = TrainedOn(whole.mean(axis=0), train, units(60, 2, 0).astype(np.float32))
-    outputs = (probs, units(60, 2, 1).astype(np.float32))
+    outputs = (Predictions(probs), units(60, 2, 1).astype(np.float32))
     one = analyse([sliced(("log", "test"), part, known, outputs)]).slices["test"]
     found = one.router.logged
     assert found is not None

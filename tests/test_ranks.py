@@ -14,6 +14,7 @@ from zooter_lite.measure.metrics import Draws, draw, macro_mean
 from zooter_lite.measure.partial import subset_means
 from zooter_lite.measure.ranks import rank_means, ranked_systems, ranking
 from zooter_lite.measure.system import Role, Slice, System, TrainedOn
+from zooter_lite.router.decision import Predictions
 
 Array = NDArray[np.float64]
 NAN = float("nan")
@@ -114,7 +115,8 @@ def slice_of(names: list[tuple[str, Role]]) -> Slice:
     nothing = np.zeros((2, 1), dtype=np.float32)
     systems = [System(name, role, np.zeros(2)) for name, role in names]
     known = TrainedOn(np.array([0.0, 1.0]))
-    return Slice("t", "test", table([[0.0, 1.0]] * 2), known, nothing, nothing, systems)
+    rows, predicted = table([[0.0, 1.0]] * 2), Predictions(nothing)
+    return Slice("t", "test", rows, known, predicted, nothing, systems)
 
 
 def test_only_systems_of_every_slice_are_ranked_and_no_bound() -> None:

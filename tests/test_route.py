@@ -8,19 +8,34 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.conftest import Command
-from tests.helpers import EXPERTS, edit_config, replace_file, toy_router
+from tests.helpers import (
+    EXPERTS,
+    TOY_DECISIONS,
+    edit_config,
+    replace_file,
+    toy_config,
+    toy_encoder,
+    toy_estimates,
+    toy_head,
+    toy_router,
+)
 from tests.hostile import base_router
 from tests.hostile_files import check_error
 from zooter_lite.bulk.options import Options
 from zooter_lite.cli import run
+from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.route import main
 from zooter_lite.router.decision import Decision
+from zooter_lite.router.directory.config import Point
+from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.router import Router
 
 Route = Callable[..., tuple[int, str]]
@@ -176,7 +191,8 @@ def test_other_precisions_are_those_of_the_library(
         f"close calls answered again in fp32: {repeated} of {computed} prompts computed "
         f"({repeated / max(computed, 1):.1%})"
     )
-    assert closing == ([told] if precision == "auto" else [])
+    assert closing[:-1] == ([told] if precision == "auto" else [])
+    assert closing[-1].startswith("expected cost: ")
     assert computed == len(set(prompts))
     assert 0 < repeated < computed if precision == "auto" else not repeated
 
@@ -190,8 +206,21 @@ REFUSED: list[tuple[str, str, str, list[str], str]] = [
     ("in.csv", CSV, "out.csv", ["--workers", "0"], "--workers 0: expected a number from 1 to 1024"),
     ("in.csv", CSV, "out.csv", ["--block", "0"], "--block 0: expected a number from 1 to 16384"),
     ("in.csv", CSV, "out.csv", ["--min-probability", "1.5"], "--min-probability 1.5: expected a"),
-    ("in.csv", CSV, "out.csv", ["--fallback", "ant"], "--fallback and --min-probability are nee"),
-    ("in.csv", CSV, "out.csv", ["--fallback", "x", "--min-probability", "1"], "--fallback x: no "),
+    ("in.csv", CSV, "out.csv", ["--fallback", "ant"], "--fallback: expected with --min-reward, "),
+    ("in.csv", CSV, "out.csv", ["--fallback", "x", "--min-probability", "1"], "fallback x: no "),
+    ("in.csv", CSV, "out.csv", ["--max-novelty", "-1"], "--max-novelty -1.0: expected a number f"),
+    ("in.csv", CSV, "out.csv", ["--cost-weight", "nan"], "--cost-weight nan: expected a number "),
+    ("in.csv", CSV, "out.csv", ["--floor", "inf"], "--floor inf: expected a number"),
+    ("in.csv", CSV, "out.csv", ["--min-reward", "nan"], "--min-reward nan: expected a number"),
+    ("in.csv", CSV, "out.csv", ["--allowed", "ant, dog"], "no expert 'dog'; expected ant, bee, "),
+    ("in.csv", CSV, "out.csv", ["--allowed", ""], "no expert ''; expected ant, bee, cat"),
+    # of a router without costs and tags
+    ("in.csv", CSV, "out.csv", ["--budget", "1"], "this router knows no costs, so it has no bud"),
+    ("in.csv", CSV, "out.csv", ["--floor", "1"], "this router knows no costs, so it has no bud"),
+    ("in.csv", CSV, "out.csv", ["--cost-weight", "1"], "point 'cost weight': the router predicts "),
+    ("in.csv", CSV, "out.csv", ["--point", "economy"], "point 'economy': expected quality, recom"),
+    ("in.csv", CSV, "out.csv", ["--min-reward", "1"], "min_reward: this router does not predict "),
+    ("in.csv", CSV, "out.csv", ["--max-novelty", "1"], "max_novelty: this router does not predic"),
     ("in.csv", CSV, "out.csv", ["--ray-address", "auto"], "--ray-address is for --engine ray\n"),
     ("in.csv", CSV, "out.csv", ["--precision", "int8"], "{router}: no router.int8.onnx; python -m"),
     ("in.csv", CSV, "out.csv", ["--costs", "{in}"], "{in}: not a JSON object ("),
@@ -218,6 +247,176 @@ def test_what_cannot_be_routed_is_one_line_and_no_output(
     check_error(code, err, message.format_map(names))
     assert only(folder) == [source]
     assert only(tmp_path) == ["folder.csv", "work"]
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a toy router that expects rewards, costs and novelty, with `TOY_DECISIONS`."""
+    return priced_router(tmp_path_factory.mktemp("priced") / "router")
+
+
+def priced_router(path: Path) -> Path:
+    head, encoder = toy_estimates(toy_head("prior")), toy_encoder()
+    graph = router_graph(encoder, head, EXPERTS, TOY_DECISIONS.points)
+    files = {"router.onnx": graph, "tokenizer.json": encoder.tokenizer.encode()}
+    write_router(path, toy_config(head, decisions=TOY_DECISIONS), files, head)
+    return path
+
+
+@pytest.fixture
+def routed(tmp_path: Path, priced: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Route prompts, by default with the router `priced`: exit code, rows, standard error."""
+
+    def call(
+        prompts: Sequence[str], *args: object, ending: str = "jsonl", router: Path = priced
+    ) -> tuple[int, list[dict[str, Any]], str]:
+        source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
+        frame = pd.DataFrame({"query": prompts})
+        if ending == "parquet":
+            frame.to_parquet(source)
+        elif ending == "csv":
+            frame.to_csv(source, index=False)
+        else:
+            frame.to_json(source, orient="records", lines=True)
+        files = ("--router", router, "--input", source, "--output", target, "--force")
+        argv = [str(word) for word in (*files, "--workers", 1, *args)]
+        code = run(Options, main, "route", "", argv)
+        err = capsys.readouterr().err
+        if code:
+            assert only(tmp_path) == [source.name]
+            return code, [], err
+        read = {"parquet": pd.read_parquet, "csv": pd.read_csv}.get(ending)
+        table = read(target) if read else pd.read_json(target, lines=True)
+        return code, table.to_dict("records"), err
+
+    return call
+
+
+WORDS = ("one", "two three", "four five six", "seven eight", "nine", "zero zero")
+VARIED = [f"{first} {second}" for first in WORDS for second in WORDS]
+
+
+TOY_POINTS = [point.name for point in TOY_DECISIONS.points]
+
+
+def at(point: str | Point) -> Callable[[Router], dict[str, Any]]:
+    return lambda _: {"point": point}
+
+
+def doubting(fallback: str | None = None, **rules: float) -> Callable[[Router], dict[str, Any]]:
+    return lambda router: {"doubt": router.doubt_for(fallback, **rules)}
+
+
+LIKE_THE_LIBRARY: list[tuple[Sequence[object], Callable[[Router], dict[str, Any]]]] = [
+    ([], lambda _: {}),
+    *[(["--point", name], at(name)) for name in [*TOY_POINTS, "recommended"]],
+    (["--budget", 1.5], lambda router: {"point": router.point_for(budget=1.5, queries=VARIED)}),
+    (["--floor", 0.7], lambda router: {"point": router.point_for(floor=0.7)}),
+    (["--cost-weight", 0.0], lambda _: {}),
+    (["--cost-weight", 0.25], at(Point("mine", 0.25))),
+    (["--allowed", "ant, bee"], lambda _: {"allowed": ["ant", "bee"]}),
+    (["--allowed", "cat,ant", "--cost-weight", 0.25],
+     lambda _: {"allowed": {"cat", "ant"}, "point": Point("mine", 0.25)}),
+    (["--min-reward", 2.5], doubting(min_reward=2.5)),
+    (["--max-novelty", 0.45, "--fallback", "bee"], doubting("bee", max_novelty=0.45)),
+    (["--point", "economy", "--min-reward", 2, "--min-probability", 0.1, "--fallback", "cat"],
+     lambda router: {"point": "economy"}
+     | doubting("cat", min_reward=2, min_probability=0.1)(router)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "options"), LIKE_THE_LIBRARY, ids=[str(args) for args, _ in LIKE_THE_LIBRARY]
+)
+def test_options_of_a_decision_are_those_of_the_library(
+    routed: Callable[..., Any],
+    priced: Path,
+    args: Sequence[object],
+    options: Callable[[Router], dict[str, Any]],
+) -> None:
+    library = Router.load(priced, threads=1, exact=True)
+    expected = library.route(VARIED, **options(library))
+    code, rows, err = routed(VARIED, *args)
+    assert code == 0, err
+    assert [row["expert"] for row in rows] == [decision.expert for decision in expected]
+    for row, decision in zip(rows, expected, strict=True):
+        assert list(row) == ["query", "expert", "probability", "expected_reward", "expected_cost"]
+        for name in list(row)[2:]:
+            assert row[name] == pytest.approx(getattr(decision, name), abs=2e-5)
+    fallbacks = sum(decision.reason.startswith("fallback") for decision in expected)
+    assert (f"fallbacks: {fallbacks} prompts" in err) == (fallbacks > 0)
+    costs = library.predict(VARIED).costs
+    assert costs is not None
+    cost = sum(row["expected_cost"] for row in rows)
+    told = re.search(r"expected cost: (\S+); with ant, the best .*: (\S+); with .*: (\S+)\n", err)
+    assert told is not None
+    sums = [cost, costs[:, 0].sum(), costs.min(axis=1).sum()]
+    assert [float(number) for number in told.groups()] == pytest.approx(sums, rel=1e-3)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_columns_of_what_is_expected(routed: Callable[..., Any], ending: str) -> None:
+    code, (row, empty), err = routed(["one two", " "], "--all-probabilities", ending=ending)
+    assert code == 0, err
+    added = ["expert", "probability", "expected_reward", "expected_cost", "p:ant", "p:bee", "p:cat"]
+    assert list(row) == ["query", *added]
+    assert all(isinstance(row[name], float) for name in added[1:])
+    assert all(pd.isna(empty[name]) for name in added)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--point", "x"], "point 'x': expected quality, match, economy, safe, recommended"),
+        (["--budget", 0.1], "budget 0.1: the cheapest choices cost 0.5 a prompt"),
+        (["--floor", 0.9], "floor 0.9: the best choices earn 0.8 a prompt"),
+        (["--allowed", "ant,dog"], "no expert 'dog'; expected ant, bee, cat"),
+        (["--fallback", "dog", "--min-reward", 1], "fallback dog: no such expert; expected ant"),
+        *[
+            ([first, "1", second, "1"], f"{first} and {second}: expected one of them")
+            for first, second in combinations(
+                ("--point", "--budget", "--floor", "--cost-weight"), 2
+            )
+        ],
+    ],
+    ids=str,
+)
+def test_decisions_that_cannot_be_are_one_line(
+    routed: Callable[..., Any], args: list[object], message: str
+) -> None:
+    code, _, err = routed(VARIED, *args)
+    check_error(code, err, message)
+
+
+def test_a_budget_on_a_stream_is_met_as_on_train(
+    priced: Path, command: Command, routed: Callable[..., Any]
+) -> None:
+    files = ("--router", priced, "--input", "-", "--output", "-", "--format", "csv")
+    lines = "".join(f"{prompt}\n" for prompt in ["query", *VARIED])
+    done = command("route", *files, "--budget", 2, input=lines)
+    assert done.returncode == 0, done.stderr
+    _, rows, _ = routed(VARIED, "--cost-weight", 0.1)  # of the curve, the best for 2 at most
+    assert [row[1] for row in from_csv(done.stdout.encode())[1:]] == [r["expert"] for r in rows]
+
+
+def test_a_budget_holds_for_the_experts_that_are_allowed(routed: Callable[..., Any]) -> None:
+    code, rows, err = routed(VARIED, "--allowed", "ant,cat", "--budget", 2)
+    if code:
+        check_error(code, err, "")
+    else:
+        assert sum(row["expected_cost"] for row in rows) / len(rows) <= 2
+
+
+def test_a_budget_does_not_end_at_a_prompt_on_which_the_graph_fails(
+    tmp_path_factory: pytest.TempPathFactory, routed: Callable[..., Any]
+) -> None:
+    router = priced_router(tmp_path_factory.mktemp("poisoned") / "router")
+    poison(router)
+    prompts = [*VARIED, "poison one"]
+    code, rows, err = routed(prompts, "--budget", 2, "--on-error", "skip", router=router)
+    assert code == 0, err
+    assert [row["query"] for row in rows] == VARIED
+    assert "rejected: 1 rows, left out" in err
 
 
 def test_costs_and_low_probabilities(tmp_path: Path, route_toy: Route, router: Router) -> None:
@@ -272,10 +471,14 @@ def test_a_broken_router(tmp_path: Path, toy: Path, capsys: pytest.CaptureFixtur
 def poisoned_router(path: Path) -> Path:
     """A router whose graph has no vector for one word of its tokenizer."""
     toy_router(path, "linear")
+    poison(path)
+    return path
+
+
+def poison(path: Path) -> None:
     tokenizer = json.loads((path / "tokenizer.json").read_text("utf-8"))
     tokenizer["model"]["vocab"]["poison"] = len(tokenizer["model"]["vocab"])
     replace_file(path, "tokenizer.json", json.dumps(tokenizer).encode())
-    return path
 
 
 def poisoned_rows(path: Path, ending: str) -> Path:

@@ -22,7 +22,6 @@ from tests.helpers import (
     toy_router,
 )
 from zooter_lite.errors import DataError, RouterError
-from zooter_lite.router.decision import Decision, arg_max
 from zooter_lite.router.router import Router
 
 QUERIES = ["one two", "", "\ud800", "eight " * 1000, "日本語", "one two", "six seven", "three"]
@@ -98,14 +97,6 @@ def test_a_graph_without_the_contracts_outputs_is_refused(path: Path) -> None:
     replace_file(path, "router.onnx", toy_encoder().graph)
     with pytest.raises(RouterError, match=r"has the outputs .'unit': 6., expected .'probs': 3"):
         Router.load(path)
-
-
-def test_arg_max_by_hand() -> None:
-    probs = np.array([[0.25, 0.5, 0.25], [0.4, 0.2, 0.4]])
-    first, second = arg_max(probs, ["a", "b", "c"])
-    assert first == Decision("b", 0.5, {"a": 0.25, "b": 0.5, "c": 0.25})
-    assert (second.expert, second.probability) == ("a", 0.4)  # of equals the first
-    assert arg_max(np.zeros((0, 3)), ["a", "b", "c"]) == []
 
 
 EVIL = '<script>alert("x")</script>'

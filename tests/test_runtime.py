@@ -17,10 +17,11 @@ from tests.helpers import edit_config, toy_router
 from zooter_lite import Router, RouterError
 from zooter_lite.errors import DataError
 from zooter_lite.router.recent import Recent
-from zooter_lite.router.runtime import OUTPUTS, Runtime
+from zooter_lite.router.runtime import Runtime
 from zooter_lite.router.session import TextSession
 
 Float = NDArray[np.float32]
+BOTH = ["probs", "embedding"]
 
 
 class Fake:
@@ -29,6 +30,7 @@ class Fake:
     def __init__(self, answers: dict[str, list[float]], mark: float) -> None:
         self.answers, self.mark = answers, mark
         self.asked: list[list[str]] = []
+        self.widths = dict.fromkeys(BOTH, 2)
 
     def run(
         self, texts: Sequence[str], _: Sequence[str], progress: Callable[[int], object] = abs
@@ -55,7 +57,7 @@ def test_close_calls_are_answered_again_and_counted() -> None:
     first, exact = Fake(FAST, 1), Fake(EXACT, 2)
     runtime = Runtime(session(first), session(exact), 0.1, 0)
     assert runtime.repeats == (0, 0)
-    probs, embeddings = runtime.run(["a", "b", "c"], OUTPUTS, silent)
+    probs, embeddings = runtime.run(["a", "b", "c"], BOTH, silent)
     np.testing.assert_allclose(probs, [[0.9, 0.1], [0.45, 0.55], [0.2, 0.8]])
     np.testing.assert_allclose(embeddings[:, 0], [1, 2, 1])
     assert exact.asked == [["b"]]
@@ -66,14 +68,14 @@ def test_each_different_query_is_computed_once() -> None:
     first = Fake(FAST, 1)
     runtime = Runtime(session(first), None, 0.0, 8)
     steps: list[int] = []
-    probs, _ = runtime.run(["b", "a", "b", "b"], OUTPUTS, steps.append)
+    probs, _ = runtime.run(["b", "a", "b", "b"], BOTH, steps.append)
     np.testing.assert_allclose(probs, np.asarray([FAST[q] for q in "babb"]), rtol=1e-6)
     assert first.asked == [["b", "a"]]
     assert sum(steps) == 4
-    probs, _ = runtime.run(["a", "c"], OUTPUTS, silent)  # across calls, too
+    probs, _ = runtime.run(["a", "c"], BOTH, silent)  # across calls, too
     np.testing.assert_allclose(probs, np.asarray([FAST[q] for q in "ac"]), rtol=1e-6)
     assert first.asked == [["b", "a"], ["c"]]
-    runtime.run(["a"], OUTPUTS, steps.append)
+    runtime.run(["a"], BOTH, steps.append)
     assert len(first.asked) == 2
     assert sum(steps) == 5
 
@@ -102,9 +104,9 @@ def test_long_prompts_are_forgotten_by_their_characters() -> None:
 
 def test_what_is_remembered_is_not_the_callers_to_change() -> None:
     runtime = Runtime(session(Fake(FAST, 1)), None, 0.0, 8)
-    probs, _ = runtime.run(["a"], OUTPUTS, silent)
+    probs, _ = runtime.run(["a"], BOTH, silent)
     probs[:] = 7
-    np.testing.assert_allclose(runtime.run(["a"], OUTPUTS, silent)[0], [[0.9, 0.1]], rtol=1e-6)
+    np.testing.assert_allclose(runtime.run(["a"], BOTH, silent)[0], [[0.9, 0.1]], rtol=1e-6)
 
 
 def test_one_router_shared_by_many_threads(tmp_path: Path) -> None:
