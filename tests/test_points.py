@@ -26,7 +26,7 @@ N = 40
 
 def priced_table() -> RewardTable:
     """Expert e1 earns 1 everywhere at 10 a prompt; e0 earns 1 on every other row at 1."""
-    rewards = np.stack([np.arange(N) % 2, np.ones(N)], axis=1)
+    rewards = np.stack([np.arange(N) % 2, np.ones(N)], axis=1).astype(np.float64)
     costs = np.tile(np.asarray([1.0, 10.0], dtype=np.float32), (N, 1))
     return replace(table(rewards), costs=costs)
 

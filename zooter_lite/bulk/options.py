@@ -5,7 +5,6 @@ argparse-dataclass reads these annotations, so this module keeps them real: no
 """
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Optional
@@ -13,6 +12,7 @@ from typing import Literal, Optional
 from zooter_lite.cli import check_range, option, separator_option
 from zooter_lite.errors import DataError
 from zooter_lite.files.records import MAX_RECORD
+from zooter_lite.router.decision import MOST_WEIGHT
 
 MAX_WORKERS = 1024
 
@@ -160,9 +160,8 @@ class Options:
         if self.ray_address is not None and self.engine != "ray":
             raise DataError("--ray-address is for --engine ray")
         check_range("--max-novelty", self.max_novelty, 0, 1)
-        for name in ("--budget", "--cost-weight"):
-            value = getattr(self, name[2:].replace("-", "_"))
-            check_range(name, value, 0, sys.float_info.max)
+        check_range("--budget", self.budget, 0, MOST_WEIGHT)
+        check_range("--cost-weight", self.cost_weight, 0, MOST_WEIGHT)
         for name in ("floor", "min_reward"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):

@@ -206,8 +206,10 @@ class Worker:
     def weight_within(self, budget: float, block: Block) -> float:
         """Find the cost weight at which the prompts of a block keep to a mean cost."""
         rows = _ROWS[block.task.source.kind](block, {})
-        prompts = [p for p in dict.fromkeys(rows.prompts) if p and not p.isspace()]
-        return self.router.point_for(budget=budget, queries=prompts).cost_weight
+        prompts = list(dict.fromkeys(p for p in rows.prompts if p and not p.isspace()))
+        routed = list(self._chosen(prompts)[0])
+        point = self.router.point_for(budget=budget, queries=routed, allowed=self._allowed)
+        return point.cost_weight
 
     def _cells(
         self, prompts: Sequence[str], choices: Mapping[str, Choice], tally: Tally

@@ -101,15 +101,25 @@ class _Ridge:
 
 
 def _ridge(inputs: Array, targets: Array, folds: NDArray[np.int64]) -> _Ridge:
-    """Fit on all rows with the penalty that leave-one-out chooses, and out of fold with it."""
+    """Fit each column with the penalty that leave-one-out chooses, and out of fold with it.
+
+    `targets` are (n, m), NaN where not observed: there a column is fitted on its other rows.
+    """
+    if np.isnan(targets).any() and targets.shape[1] > 1:
+        each = [_ridge(inputs, column[:, None], folds) for column in targets.T]
+        parts = ((one.weight, one.bias, one.out_of_fold.T) for one in each)
+        weight, bias, out = map(np.concatenate, zip(*parts, strict=True))
+        return _Ridge(weight, bias, out.T)
     from sklearn.linear_model import Ridge, RidgeCV
 
-    model: Any = RidgeCV(alphas=PENALTIES).fit(inputs, targets)
+    seen = ~np.isnan(targets).any(axis=1)
+    model: Any = RidgeCV(alphas=PENALTIES, alpha_per_target=True).fit(inputs[seen], targets[seen])
     out_of_fold = np.empty(targets.shape)
     for fold in np.unique(folds):
-        inside = folds != fold if (folds != fold).any() else folds == fold
+        rows = folds == fold
+        inside = seen & ~rows if (seen & ~rows).any() else seen
         part: Any = Ridge(alpha=model.alpha_).fit(inputs[inside], targets[inside])
-        out_of_fold[folds == fold] = part.predict(inputs[folds == fold]).reshape(-1, len(targets.T))
+        out_of_fold[rows] = part.predict(inputs[rows]).reshape(-1, len(targets.T))
     weight = np.asarray(model.coef_).reshape(len(targets.T), -1)
     return _Ridge(weight, np.atleast_1d(np.asarray(model.intercept_)), out_of_fold)
 
@@ -117,16 +127,13 @@ def _ridge(inputs: Array, targets: Array, folds: NDArray[np.int64]) -> _Ridge:
 def _cost_model(
     inputs: Array, costs: Array, tokens: NDArray[np.integer], folds: NDArray[np.int64]
 ) -> tuple[CostModel, Array]:
-    """Costs (n, n_experts) by embedding and length, and what they are expected to be out of fold.
-
-    A cost that was not observed counts as the mean logarithm of its expert's.
-    """
+    """Fit costs (n, n_experts) by embedding and length; with what is expected out of fold."""
     least = max(NOTHING * float(np.nanmean(costs)), float(np.exp(-MAX_LOG / 2)))
     logs = np.log(np.maximum(costs, least))
     seen = ~np.isnan(logs)
     means = np.nanmean(logs, axis=0)
     lengths = np.log(np.maximum(tokens, 1).astype(np.float64))[:, None]
-    fit = _ridge(np.hstack([inputs, lengths]), np.where(seen, logs, means), folds)
+    fit = _ridge(np.hstack([inputs, lengths]), logs, folds)
     expected, known = fit.out_of_fold - means, np.where(seen, logs - means, 0.0)
     weighed = np.where(seen, expected, 0.0)
     power = (weighed**2).sum(axis=0)

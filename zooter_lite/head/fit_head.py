@@ -266,6 +266,8 @@ def _decisions(
         *(found.rewards, found.costs, rewards, paid, train.experts), give=give
     )
     default = decided.recommended if recipe.point == "recommended" else recipe.point
+    if default not in [point.name for point in decided.points]:
+        raise DataError(f"--point {default}: the rows that chose lack the costs of some expert")
     return replace(decided, default=default)
 
 

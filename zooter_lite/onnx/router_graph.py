@@ -17,6 +17,7 @@ from zooter_lite.encode.encoder import Encoder
 from zooter_lite.graph.builder import GraphBuilder, serialise
 from zooter_lite.graph.quantise import to_int8
 from zooter_lite.router.directory.config import FORMAT_VERSION, QUALITY, Point
+from zooter_lite.router.estimates import Estimates
 from zooter_lite.router.head import SHARPNESS, Head, TagPrior
 
 
@@ -32,13 +33,13 @@ def router_graph(
     needs beside tokenizer.json: experts, max_length, and the operating points.
     """
     model = onnx.load_model_from_string(encoder.graph)
-    nodes, outputs = _head_nodes(head)
+    nodes = _head_nodes(head)
     model.graph.node.extend(nodes.nodes)
     model.graph.initializer.extend(nodes.constants)
     del model.graph.output[:]
     model.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
-        for name, size in outputs.items()
+        for name, size in head.widths.items()
     )
     metadata = {
         "zooter.points": json.dumps([point.name for point in points], ensure_ascii=False),
@@ -56,8 +57,8 @@ def router_graph(
     return serialise(model)
 
 
-def _head_nodes(head: Head) -> tuple[GraphBuilder, dict[str, int]]:
-    """Nodes from the encoder's output `unit` to what `Head.predict` computes, and the widths."""
+def _head_nodes(head: Head) -> GraphBuilder:
+    """Nodes from the encoder's output `unit` to what `Head.predict` computes."""
     graph = GraphBuilder("head")
     constant = partial(_constant, graph)
     graph.place("Identity", ["unit"], ["embedding"])
@@ -76,23 +77,26 @@ def _head_nodes(head: Head) -> tuple[GraphBuilder, dict[str, int]]:
     temperature = constant("temperature", np.asarray([head.temperature]))
     scaled = graph.add("Div", logits, temperature)
     graph.place("Softmax", [scaled], ["probs"], axis=-1)
-    outputs = {"probs": len(head.bias), "embedding": head.dim}
     if head.estimates is not None:
-        outputs |= _estimates(graph, head, logits, near)
-    return graph, outputs
+        _estimates(graph, head.estimates, len(head.bias), logits, near)
+    return graph
 
 
-def _estimates(graph: GraphBuilder, head: Head, logits: str, near: str) -> dict[str, int]:
-    """Nodes to rewards, costs and novelty, as `Estimates` computes them; returns their widths."""
-    estimates, constant = head.estimates, partial(_constant, graph)
-    if estimates is None:
-        return {}
+def _estimates(
+    graph: GraphBuilder, estimates: Estimates, n_experts: int, logits: str, near: str
+) -> None:
+    """Nodes to rewards, costs and novelty, as `Estimates` computes them.
+
+    `near` is `SHARPNESS` times the cosine similarities to the tags; "" without tags.
+    """
+    constant = partial(_constant, graph)
     level = graph.add("MatMul", "unit", constant("level", estimates.level[:, None]))
     level = graph.add("Add", level, constant("level.bias", estimates.level_bias))
-    mean = graph.add("ReduceMean", logits, graph.integers(-1), keepdims=1)
+    # a product, since onnxruntime's mean of a row adds up in an order that its place decides
+    shares = np.full((n_experts, 1), 1 / n_experts)
+    mean = graph.add("MatMul", logits, constant("shares", shares))
     apart = graph.add("Mul", graph.add("Sub", logits, mean), constant("slope", estimates.slope))
     graph.place("Add", [level, apart], ["rewards"])
-    widths = {"rewards": len(head.bias)}
     if estimates.costs is not None:
         costs = estimates.costs
         mask = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
@@ -105,16 +109,13 @@ def _estimates(graph: GraphBuilder, head: Head, logits: str, near: str) -> dict[
         logs = graph.add("Max", logs, constant("cost.low", costs.low))
         logs = graph.add("Min", logs, constant("cost.high", costs.high))
         graph.place("Exp", [logs], ["costs"])
-        widths["costs"] = len(head.bias)
-    if estimates.nearness is not None and near:
+    if estimates.nearness is not None:
         nearest = graph.add("ReduceMax", near, graph.integers(-1), keepdims=1)
         knots = SHARPNESS * estimates.nearness
         beyond = graph.add("Sub", constant("knots", knots[1:]), nearest)
         steps = graph.add("Mul", beyond, constant("knots.slope", 1 / np.diff(knots)))
         steps = graph.add("Clip", steps, graph.scalar("nought", 0.0), graph.scalar("one", 1.0))
         graph.place("ReduceMean", [steps, graph.integers(-1)], ["novelty"], keepdims=1)
-        widths["novelty"] = 1
-    return widths
 
 
 def _constant(graph: GraphBuilder, name: str, value: NDArray[np.floating]) -> str:

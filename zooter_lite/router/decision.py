@@ -123,6 +123,7 @@ class Decision:
     novelty: float | None = None
 
 
+MOST_WEIGHT = 1e30  # of a unit of cost; config.json holds no more
 DOUBTS = ("min_reward", "max_novelty", "min_probability")
 
 
@@ -168,6 +169,10 @@ def choose(
     rows = np.arange(len(probs))
     chosen = utilities.argmax(axis=1)
     if point.expert is not None:
+        if point.expert not in experts:
+            raise DataError(
+                f"point {point.name!r}: no expert {point.expert!r}; expected {', '.join(experts)}"
+            )
         always = list(experts).index(point.expert)
         chosen = np.where(np.isneginf(utilities[:, always]), chosen, always)
     doubts = np.full(len(probs), -1, dtype=np.intp)
@@ -278,7 +283,12 @@ def point_on(
     return Point(f"floor {floor:g}", cheapest.cost_weight, None, cheapest.reward, cheapest.cost)
 
 
-def within_budget(predicted: Predictions, budget: float, curve: Sequence[Knot] = ()) -> Point:
+def within_budget(
+    predicted: Predictions,
+    budget: float,
+    curve: Sequence[Knot] = (),
+    eligible: Mask | None = None,
+) -> Point:
     """Find the least cost weight at which these n prompts cost no more than the budget.
 
     Parameters
@@ -289,6 +299,8 @@ def within_budget(predicted: Predictions, budget: float, curve: Sequence[Knot] =
         Mean cost of a prompt, in the unit of the table.
     curve
         Of the router: expected costs are corrected by what choices turned out to cost on train.
+    eligible
+        (n, n_experts) who may be chosen, somebody for each prompt; None for everybody.
 
     Raises
     ------
@@ -298,8 +310,9 @@ def within_budget(predicted: Predictions, budget: float, curve: Sequence[Knot] =
     if predicted.rewards is None or predicted.costs is None:
         raise DataError("this router knows no costs, so it has no budget and no floor")
     rewards, costs = predicted.rewards.astype(np.float64), predicted.costs.astype(np.float64)
-    rows, least = np.arange(len(costs)), float(costs.min(axis=1).mean())
-
+    if eligible is not None:
+        rewards = np.where(eligible, rewards, -np.inf)
+    rows = np.arange(len(costs))
     weights = [knot.cost_weight for knot in curve] or [0.0]
     ratios = [knot.cost / max(knot.expected_cost, 1e-30) for knot in curve] or [1.0]
 
@@ -307,13 +320,14 @@ def within_budget(predicted: Predictions, budget: float, curve: Sequence[Knot] =
         choices = (rewards - weight * costs).argmax(axis=1)
         return float(costs[rows, choices].mean() * np.interp(weight, weights, ratios))
 
+    least = float(np.where(np.isneginf(rewards), np.inf, costs).min(axis=1).mean() * ratios[-1])
     if not budget >= least:
         raise DataError(f"budget {budget:g}: the cheapest choices cost {least:.6g} a prompt")
-    low, high = 0.0, 1.0 / max(least, 1e-30)
+    low, high = 0.0, 1.0 / max(float(costs.mean()), 1e-29)
     name = f"budget {budget:g}"
     if spent(low) <= budget:
         return Point(name)
-    while spent(high) > budget and high < 1e29:
+    while spent(high) > budget and high < MOST_WEIGHT / 4:
         high *= 4.0
     for _ in range(60):
         middle = (low + high) / 2

@@ -206,6 +206,17 @@ class Head:
                 raise ValueError(f"array {name!r} has shape {array.shape}, expected {shapes[name]}")
 
     @property
+    def widths(self) -> dict[str, int]:
+        """Outputs of the router's graph, and the length of a row of each."""
+        n_experts, estimates = len(self.bias), self.estimates
+        widths = {"probs": n_experts, "embedding": self.dim}
+        if estimates is not None:
+            widths["rewards"] = n_experts
+            widths |= {"costs": n_experts} if estimates.costs is not None else {}
+            widths |= {"novelty": 1} if estimates.nearness is not None else {}
+        return widths
+
+    @property
     def dim(self) -> int:
         """Length of the embedding that the head takes."""
         return int((self.weight if self.hidden is None else self.hidden.weight).shape[1])

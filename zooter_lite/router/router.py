@@ -32,7 +32,7 @@ from zooter_lite.router.explanation import Explanation, explain_decision
 from zooter_lite.router.forked import tell_after_fork
 from zooter_lite.router.head import Head
 from zooter_lite.router.notebook import router_html
-from zooter_lite.router.runtime import Precision, Runtime
+from zooter_lite.router.runtime import OUTPUTS, Precision, Runtime
 from zooter_lite.router.session import TextSession
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.untrusted.onnx_check import check_graph
@@ -241,11 +241,7 @@ class Router:
             if not isinstance(query, str):
                 raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
         if not len(queries):
-            widths = {"embedding": self.head.dim, "novelty": 1}
-            return [
-                np.zeros((0, widths.get(name, len(self.experts))), dtype=np.float32)
-                for name in names
-            ]
+            return [np.zeros((0, self.head.widths[name]), dtype=np.float32) for name in names]
         return self._runtime.run(queries, names, progress)
 
     def route(
@@ -313,6 +309,7 @@ class Router:
         budget: float | None = None,
         floor: float | None = None,
         queries: Sequence[str] = (),
+        allowed: Collection[str] | None = None,
     ) -> Point:
         """Find an operating point of your own.
 
@@ -325,6 +322,8 @@ class Router:
         queries
             Prompts like those that will come, on whose expected costs a budget is met;
             without them, the curve that was measured on train tells.
+        allowed
+            Experts that will be allowed; only with `queries`.
 
         Raises
         ------
@@ -332,7 +331,9 @@ class Router:
             Not exactly one of the two, out of reach, or a router without costs.
         """
         if budget is not None and floor is None and len(queries):
-            return within_budget(self.predict(queries), budget, self.config.decisions.curve)
+            predicted = self.predict(queries)
+            eligible = self.eligible(predicted, queries, allowed=allowed)
+            return within_budget(predicted, budget, self.config.decisions.curve, eligible)
         return point_on(self.config.decisions.curve, budget=budget, floor=floor)
 
     def eligible(
@@ -511,11 +512,9 @@ def _session(
         )
     except RouterError as error:
         raise RouterError(f"{where}: {error}") from error
-    n_experts = len(files.config.experts)
-    widths = {"probs": n_experts, "embedding": files.head.dim}
-    further = {"rewards": n_experts, "costs": n_experts, "novelty": 1}
-    widths |= {name: width for name, width in further.items() if name in session.widths}
-    if not widths.items() <= session.widths.items():
+    widths = files.head.widths
+    ours = {name: width for name, width in session.widths.items() if name in OUTPUTS}
+    if ours != widths:
         raise RouterError(f"{where} has the outputs {session.widths}, expected {widths}")
     expected = {
         "experts": json.dumps(files.config.experts, ensure_ascii=False),
