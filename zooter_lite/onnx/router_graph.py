@@ -18,7 +18,7 @@ from zooter_lite.graph.builder import GraphBuilder, serialise
 from zooter_lite.graph.quantise import to_int8
 from zooter_lite.router.directory.config import FORMAT_VERSION, QUALITY, Point
 from zooter_lite.router.estimates import Estimates
-from zooter_lite.router.head import SHARPNESS, Head, TagPrior
+from zooter_lite.router.head import SHARPNESS, Array, Head, TagPrior
 
 
 def router_graph(
@@ -58,74 +58,99 @@ def router_graph(
 
 
 def _head_nodes(head: Head) -> GraphBuilder:
-    """Nodes from the encoder's output `unit` to what `Head.predict` computes."""
+    """Nodes from the encoder's output `unit` to what `Head.predict` computes.
+
+    Small operators cost more than their arithmetic, so everything that is linear in the
+    embedding is one product, and what follows is written with few of them.
+    """
     graph = GraphBuilder("head")
     constant = partial(_constant, graph)
     graph.place("Identity", ["unit"], ["embedding"])
-    inner = "unit"
-    if head.hidden is not None:
-        product = graph.add("MatMul", inner, constant("hidden.weight", head.hidden.weight.T))
+    linear = _linear(graph, head)
+    if head.hidden is None:
+        logits = linear["logits"]
+    else:
+        product = graph.add("MatMul", "unit", constant("hidden.weight", head.hidden.weight.T))
         shifted = graph.add("Add", product, constant("hidden.bias", head.hidden.bias))
-        inner = graph.add("Relu", shifted)
-    logits = graph.add("MatMul", inner, constant("weight", head.weight.T))
-    logits = graph.add("Add", logits, constant("bias", head.bias))
-    near = ""
+        logits = graph.add("MatMul", graph.add("Relu", shifted), constant("weight", head.weight.T))
+        logits = graph.add("Add", logits, constant("bias", head.bias))
     if head.prior is not None:
-        centroids = constant("centroids", SHARPNESS * head.prior.centroids.T)
-        near = graph.add("MatMul", "unit", centroids)
-        logits = graph.add("Add", logits, _prior(graph, head, head.prior, near))
+        nearest = graph.add("ReduceMax", linear["near"], graph.integers(-1), keepdims=1)
+        linear["nearest"] = nearest
+        prior = _prior(graph, head, head.prior, linear["near"], nearest)
+        logits = graph.add("Add", logits, prior)
     temperature = constant("temperature", np.asarray([head.temperature]))
     scaled = graph.add("Div", logits, temperature)
     graph.place("Softmax", [scaled], ["probs"], axis=-1)
     if head.estimates is not None:
-        _estimates(graph, head.estimates, len(head.bias), logits, near)
+        _estimates(graph, head.estimates, len(head.bias), logits, linear)
     return graph
 
 
+def _linear(graph: GraphBuilder, head: Head) -> dict[str, str]:
+    """Compute all that is linear in `unit` at once; names by what it is."""
+    parts: dict[str, tuple[Array, Array]] = {}
+    if head.hidden is None:
+        parts["logits"] = head.weight, head.bias
+    if head.prior is not None:  # times SHARPNESS, as the softmax over the tags needs it
+        near = SHARPNESS * head.prior.centroids
+        parts["near"] = near, np.zeros(len(near))
+    if head.estimates is not None:
+        parts["level"] = head.estimates.level[None], head.estimates.level_bias
+        if head.estimates.costs is not None:
+            parts["costs"] = head.estimates.costs.weight, head.estimates.costs.bias
+    if not parts:
+        return {}
+    weight, bias = map(np.concatenate, zip(*parts.values(), strict=True))
+    product = graph.add("MatMul", "unit", _constant(graph, "weights", weight.T))
+    whole = graph.add("Add", product, _constant(graph, "biases", bias))
+    if len(parts) == 1:
+        return dict.fromkeys(parts, whole)
+    sizes = graph.integers(*(len(bias) for _, bias in parts.values()))
+    names = graph.split("Split", [whole, sizes], len(parts), axis=1)
+    return dict(zip(parts, names, strict=True))
+
+
 def _estimates(
-    graph: GraphBuilder, estimates: Estimates, n_experts: int, logits: str, near: str
+    graph: GraphBuilder, estimates: Estimates, n_experts: int, logits: str, linear: dict[str, str]
 ) -> None:
     """Nodes to rewards, costs and novelty, as `Estimates` computes them.
 
-    `near` is `SHARPNESS` times the cosine similarities to the tags; "" without tags.
+    Means are products with a constant: onnxruntime's own adds up a row in an order that the
+    row's place in the batch decides.
     """
     constant = partial(_constant, graph)
-    level = graph.add("MatMul", "unit", constant("level", estimates.level[:, None]))
-    level = graph.add("Add", level, constant("level.bias", estimates.level_bias))
-    # a product, since onnxruntime's mean of a row adds up in an order that its place decides
-    shares = np.full((n_experts, 1), 1 / n_experts)
-    mean = graph.add("MatMul", logits, constant("shares", shares))
-    apart = graph.add("Mul", graph.add("Sub", logits, mean), constant("slope", estimates.slope))
-    graph.place("Add", [level, apart], ["rewards"])
+    centre = estimates.slope * (np.eye(n_experts) - 1 / n_experts)
+    apart = graph.add("MatMul", logits, constant("centre", centre))
+    graph.place("Add", [apart, linear["level"]], ["rewards"])
     if estimates.costs is not None:
         costs = estimates.costs
         mask = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
         tokens = graph.add("ReduceSum", mask, graph.integers(-1), keepdims=1)
         tokens = graph.add("Log", graph.add("Max", tokens, graph.scalar("one", 1.0)))
-        by_length = graph.add("Mul", tokens, constant("cost.length", costs.length))
-        by_text = graph.add("MatMul", "unit", constant("cost.weight", costs.weight.T))
-        logs = graph.add("Add", by_text, constant("cost.bias", costs.bias))
-        logs = graph.add("Add", logs, by_length)
+        length = constant("cost.length", costs.length[None])
+        logs = graph.add("Gemm", tokens, length, linear["costs"])
         logs = graph.add("Max", logs, constant("cost.low", costs.low))
         logs = graph.add("Min", logs, constant("cost.high", costs.high))
         graph.place("Exp", [logs], ["costs"])
     if estimates.nearness is not None:
-        nearest = graph.add("ReduceMax", near, graph.integers(-1), keepdims=1)
-        knots = SHARPNESS * estimates.nearness
-        beyond = graph.add("Sub", constant("knots", knots[1:]), nearest)
-        steps = graph.add("Mul", beyond, constant("knots.slope", 1 / np.diff(knots)))
+        knots = estimates.nearness.astype(np.float64)
+        slopes = 1 / np.diff(knots)
+        down = constant("knots.slope", -slopes[None] / SHARPNESS)
+        steps = graph.add("Gemm", linear["nearest"], down, constant("knots", slopes * knots[1:]))
         steps = graph.add("Clip", steps, graph.scalar("nought", 0.0), graph.scalar("one", 1.0))
-        graph.place("ReduceMean", [steps, graph.integers(-1)], ["novelty"], keepdims=1)
+        shares = constant("shares", np.full((len(slopes), 1), 1 / len(slopes)))
+        graph.place("MatMul", [steps, shares], ["novelty"])
 
 
 def _constant(graph: GraphBuilder, name: str, value: NDArray[np.floating]) -> str:
     return graph.constant(name, np.asarray(value, dtype=np.float32))
 
 
-def _prior(graph: GraphBuilder, head: Head, prior: TagPrior, near: str) -> str:
+def _prior(graph: GraphBuilder, head: Head, prior: TagPrior, near: str, nearest: str) -> str:
     """Nodes from `unit` to the logits of tags and domain, as `prior_logits` computes them.
 
-    `near` is `SHARPNESS` times the cosine similarities to the tags.
+    `near` is `SHARPNESS` times the cosine similarities to the tags, `nearest` the largest.
     """
     constant = partial(_constant, graph)
     tags = graph.add("Softmax", near, axis=-1)
@@ -141,7 +166,6 @@ def _prior(graph: GraphBuilder, head: Head, prior: TagPrior, near: str) -> str:
     residual = graph.add("MatMul", tags, constant("domain.residual", domain.residual))
     by_domain = graph.add("Add", graph.add("Log", mean_label), residual)
     slope, threshold = domain.gate
-    nearest = graph.add("ReduceMax", near, graph.integers(-1), keepdims=1)
     beyond = graph.add("Sub", nearest, constant("domain.near", SHARPNESS * threshold))
     steep = graph.add("Mul", beyond, constant("domain.slope", slope / SHARPNESS))
     trust = graph.add("Sigmoid", steep)

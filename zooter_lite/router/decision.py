@@ -8,8 +8,10 @@ reward for a unit of cost; named operating points carry theirs (head/operating.p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,45 +212,39 @@ def decisions(
     doubt: Doubt | None = None,
 ) -> list[Decision]:
     """Put choices into words, with what is expected of each."""
-    rows = np.arange(len(choices.experts))
-
-    def of_choice(values: Array | None) -> list[float] | list[None]:
-        if values is None:
-            return [None] * len(rows)
-        return values[rows, choices.experts].tolist()  # type: ignore[no-any-return]
-
-    reason = _reason(point)
-    reasons = [f"fallback: {name} {getattr(doubt, name)}" if doubt else reason for name in DOUBTS]
-    novelty = [None] * len(rows) if predicted.novelty is None else predicted.novelty.tolist()
-    ranked = np.argsort(-choices.utilities, axis=1, kind="stable").tolist()
-    allowed = (~np.isneginf(choices.utilities)).sum(axis=1).tolist()
-    cells = zip(
-        choices.experts.tolist(),
-        predicted.probs.tolist(),
-        of_choice(predicted.rewards),
-        of_choice(predicted.costs),
-        novelty,
-        ranked,
-        allowed,
-        choices.doubts.tolist(),
-        strict=True,
-    )
-    found = []
-    for best, probs, reward, cost, odd, order, count, rule in cells:
-        others = [experts[place] for place in order[:count] if place != best]
-        why = reasons[rule] if rule >= 0 else reason
-        if rule < 0 and point.expert is not None and experts[best] != point.expert:
+    nothing: list[Any] = [None] * len(choices.experts)
+    parts = (predicted.rewards, predicted.costs, predicted.novelty)
+    rewards, costs, novelty = (nothing if part is None else part.tolist() for part in parts)
+    reason, found = _reason(point), []
+    for place, (best, rule, probs, utilities) in enumerate(
+        zip(
+            choices.experts.tolist(),
+            choices.doubts.tolist(),
+            predicted.probs.tolist(),
+            choices.utilities.tolist(),
+            strict=True,
+        )
+    ):
+        order = sorted(range(len(utilities)), key=utilities.__getitem__, reverse=True)
+        if utilities[order[-1]] == -math.inf:
+            order = [one for one in order if utilities[one] > -math.inf]
+        if order[0] != best:
+            order = [best, *(one for one in order if one != best)]
+        why = reason
+        if rule >= 0:
+            why = f"fallback: {DOUBTS[rule]} {getattr(doubt, DOUBTS[rule])}"
+        elif point.expert is not None and experts[best] != point.expert:
             why = f"{point.expert} is not eligible"
         found.append(
             Decision(
                 experts[best],
                 probs[best],
                 dict(zip(experts, probs, strict=True)),
-                reward,
-                cost,
-                (experts[best], *others),
+                None if rewards[place] is None else rewards[place][best],
+                None if costs[place] is None else costs[place][best],
+                tuple([experts[one] for one in order]),
                 why,
-                odd,
+                novelty[place],
             )
         )
     return found
