@@ -1,5 +1,5 @@
 #!/bin/sh
-# Evaluate the four bench routers as one suite: results.md here, the HTML report in exports/.
+# Evaluate the six bench routers as one suite: results.md here, the HTML report in exports/.
 # Usage: recipes/suite/run.sh [FOLDER-WITH-THE-TABLES]
 set -eu
 cd "$(dirname "$0")/../.."
