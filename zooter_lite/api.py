@@ -95,7 +95,7 @@ def fit_router(
         from zooter_lite.onnx.router_files import router_config, tag_files
 
     reading: dict[str, Any] = {"long": long_columns(recipe.long), "separator": recipe.separator}
-    reading |= {"responses": True} if recipe.prices else {}
+    reading |= {"context": recipe.context} | ({"responses": True} if recipe.prices else {})
     read, changes = _with_experts(as_table(source, **reading), recipe, reading)
     rewards, notes = with_splits(read, recipe.hold_out, recipe.drop_leaks)
     cache = cache_folder(recipe.cache)

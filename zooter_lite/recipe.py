@@ -95,6 +95,11 @@ class Recipe:
         "those of the table's prompts and responses, in tokens of the encoder",
         metavar="FILE",
     )
+    context: Literal["last", "user", "all"] = option(
+        "last",
+        help="which turns of a chat are the query: the user's last, all of the user's, or those "
+        "of user and assistant; a router keeps to it",
+    )
     long: str = option(
         "",
         help="columns of the model and of the reward in a table with a row for each query and "

@@ -7,6 +7,7 @@ from typing import Any
 
 from zooter_lite.bulk.tally import Tally
 from zooter_lite.files.dialect import COMMAS, Dialect, written_with
+from zooter_lite.files.messages import Context
 from zooter_lite.files.places import Source, split_suffix
 from zooter_lite.files.records import Piece
 from zooter_lite.files.rows import STANDARD
@@ -32,6 +33,8 @@ class Task:
         Whether it is the only file, which is then not expected to be empty.
     separator
         Between the cells of CSV; empty where the file tells.
+    context
+        Which turns of a chat are the prompt (files/messages.py).
     """
 
     source: Source
@@ -43,6 +46,7 @@ class Task:
     last: int = 0
     alone: bool = True
     separator: str = ""
+    context: Context = "last"
 
     @property
     def packing(self) -> str:

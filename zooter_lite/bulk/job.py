@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.engine import run_local
@@ -21,12 +22,13 @@ from zooter_lite.bulk.tally import Done, Tally, read_costs, table_costs
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError
 from zooter_lite.files.dialect import check_separator
+from zooter_lite.files.messages import Context
 from zooter_lite.files.places import is_url
 from zooter_lite.files.rows import STANDARD
 
 _DECIDING = (  # options that an output depends on, apart from the router itself
-    "precision", "threads", "column", "separator", "all_probabilities", "point", "budget",
-    "floor", "cost_weight", "allowed", "pool", "min_reward", "max_novelty", "fallback",
+    "precision", "threads", "column", "context", "separator", "all_probabilities", "point",
+    "budget", "floor", "cost_weight", "allowed", "pool", "min_reward", "max_novelty", "fallback",
     "min_probability", "costs", "prices", "block",
 )  # fmt: skip
 
@@ -62,6 +64,7 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
             task,
             column=options.column,
             separator=check_separator(options.separator),
+            context=cast(Context, options.context or config.training.context),
             added=worker.added,
             size=options.block * 1024,
             end=output.state.end,

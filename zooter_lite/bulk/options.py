@@ -35,7 +35,17 @@ class Options:
         "- for standard output",
         metavar="FILE",
     )
-    column: str = option("query", help="column that holds the prompt")
+    column: str = option(
+        "query",
+        help="column or key that holds the prompt: text, or a chat (a list of messages, also as "
+        "JSON in a cell); body.messages is a key within another",
+    )
+    context: Optional[Literal["last", "user", "all"]] = option(
+        None,
+        help="which turns of a chat are the prompt (default: as at the fit)",
+        kind=str,
+        choices=("last", "user", "all"),
+    )
     separator: str = separator_option()
     format: Optional[str] = option(
         None, help="format of standard input and output", kind=str, choices=("csv", "jsonl")

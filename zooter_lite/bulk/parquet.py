@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from zooter_lite.bulk.block import Bad, Block, Cells, Task
 from zooter_lite.errors import DataError, needs
+from zooter_lite.files.messages import Prompt, prompt_of
 from zooter_lite.files.places import Source, flat, open_source, refusals
 from zooter_lite.files.records import Piece
 
@@ -62,7 +63,8 @@ def parquet_columns(file: Any, source: Source, column: str) -> tuple[str, ...]:
     if column in schema.names:
         kind = schema.field(column).type
         inner = kind.value_type if _arrow().types.is_dictionary(kind) else kind
-        if str(inner) not in _TEXTS:
+        chat = _arrow().types.is_nested(inner)
+        if str(inner) not in _TEXTS and not chat:
             raise DataError(f"{source.name}: column {column!r} holds {kind}, expected text")
     return tuple(schema.names)
 
@@ -119,6 +121,7 @@ class ParquetRows:
         self._batch = None
         self.bad: list[Bad] = []
         self.prompts: list[str] = []
+        self.unread, self._context = 0, block.task.context
         if block.piece.content:
             self._batch = next(iter(self._pa.ipc.open_stream(block.piece.content)))
             self.prompts = self._texts(self._batch.column(block.task.column))
@@ -130,18 +133,27 @@ class ParquetRows:
 
     def _texts(self, column: Any) -> list[str]:
         try:
-            return [text or "" for text in column.to_pylist()]
+            cells = column.to_pylist()
         except UnicodeDecodeError:
-            pass
+            cells = [self._cell(row, cell) for row, cell in enumerate(column, self._first)]
         texts = []
-        for row, cell in enumerate(column, self._first):
+        for row, cell in enumerate(cells, self._first):
             try:
-                texts.append(cell.as_py() or "")
-            except UnicodeDecodeError as error:
-                reason = f"the prompt is not UTF-8 (byte 0x{error.object[error.start]:02x})"
-                self.bad.append(Bad(row, reason, error.object, len(error.object)))
-                texts.append("")
+                prompt = prompt_of(cell, self._context)
+            except ValueError as error:
+                self.bad.append(Bad(row, str(error), b"", 0))
+                prompt = Prompt("")
+            texts.append(prompt.text)
+            self.unread += prompt.unread
         return texts
+
+    def _cell(self, row: int, cell: Any) -> Any:
+        try:
+            return cell.as_py()
+        except UnicodeDecodeError as error:
+            reason = f"the prompt is not UTF-8 (byte 0x{error.object[error.start]:02x})"
+            self.bad.append(Bad(row, reason, error.object, len(error.object)))
+            return None
 
     def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
         """Return the rows with the added columns."""

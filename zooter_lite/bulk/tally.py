@@ -31,6 +31,8 @@ class Tally:
         Prompts whose probabilities were computed, and again in fp32 as close calls.
     cut
         Of the computed ones, those of which only the first tokens were read.
+    unread
+        Parts of chats that are no text, such as images.
     odd
         Prompts that are odder than nearly all training queries.
     cost, cost_single, cost_cheapest
@@ -47,6 +49,7 @@ class Tally:
     computed: int = 0
     repeated: int = 0
     cut: int = 0
+    unread: int = 0
     odd: int = 0
     cost: float = 0.0
     cost_single: float = 0.0
@@ -131,6 +134,8 @@ class Done:
                 f"close calls answered again in fp32: {tally.repeated} of {tally.computed} prompts "
                 f"computed ({tally.repeated / max(tally.computed, 1):.1%})"
             )
+        if tally.unread:
+            lines.append(f"{tally.unread} images or other parts that are no text were not read")
         if tally.odd:
             odd = tally.odd / max(tally.routed, 1)
             lines.append(f"{tally.odd} prompts ({odd:.1%}) are unlike anything in training")

@@ -11,6 +11,7 @@ from typing import Any
 from zooter_lite.bulk.block import Bad, Block, Cells
 from zooter_lite.files.dialect import Dialect
 from zooter_lite.files.lines import csv_line, decode_line, json_line, json_object
+from zooter_lite.files.messages import Prompt, nested, prompt_of
 from zooter_lite.files.records import MAX_RECORD, Record
 
 
@@ -28,6 +29,8 @@ class CsvRows:
     ----------
     prompts
         Text of each row; "" where there is none, and for a row that cannot be routed.
+    unread
+        Parts of chats that are no text, such as images.
     bad
         Rows that cannot be routed.
     """
@@ -38,13 +41,19 @@ class CsvRows:
         self._width = len(columns)
         place = columns.index(block.task.column)
         self._dialect, self._separator = block.dialect, block.separator
+        self._context = block.task.context
         rows = [] if refused else _together(block.piece.content, self._width, self._dialect)
         self._rows = rows or [
             self._row(record, place, refused)
             for record in block.piece.records(quotes=True, separator=self._dialect.separator)
             if self._width == 1 or record.raw.strip(b"\r\n")
         ]
-        self.prompts = ["" if isinstance(row, Bad) else row[place] for row in self._rows]
+        found = [
+            Prompt("") if isinstance(row, Bad) else prompt_of(row[place], self._context)
+            for row in self._rows
+        ]
+        self.prompts = [prompt.text for prompt in found]
+        self.unread = sum(prompt.unread for prompt in found)
         self.bad = [row for row in self._rows if isinstance(row, Bad)]
 
     def _row(self, record: Record, place: int, refused: Mapping[str, str]) -> list[str] | Bad:
@@ -57,7 +66,7 @@ class CsvRows:
             return _bad(record, str(error), _salvaged(record.raw, width, separator))
         cells = self._dialect.fitted(cells, width)
         if len(cells) == width:
-            reason = refused.get(cells[place])
+            reason = refused.get(prompt_of(cells[place], self._context).text)
             return cells if reason is None else _bad(record, reason, cells)
         reason = f"{len(cells)} cells, but the header has {width} columns"
         return _bad(record, reason, _fitted(cells, width))
@@ -135,13 +144,15 @@ class JsonRows:
 
     def __init__(self, block: Block, refused: Mapping[str, str]) -> None:
         self._column, self._added, self._refused = block.task.column, block.task.added, refused
+        self._context = block.task.context
         self._rows = [
             row for row in map(self._row, block.piece.records(quotes=False)) if row is not None
         ]
-        self.prompts = ["" if isinstance(row, Bad) else row[0] for row in self._rows]
+        self.prompts = ["" if isinstance(row, Bad) else row[0].text for row in self._rows]
+        self.unread = sum(0 if isinstance(row, Bad) else row[0].unread for row in self._rows)
         self.bad = [row for row in self._rows if isinstance(row, Bad)]
 
-    def _row(self, record: Record) -> tuple[str, str] | Bad | None:
+    def _row(self, record: Record) -> tuple[Prompt, str] | Bad | None:
         """Return the prompt of a record and the line to write; or what is wrong; or nothing."""
         if not record.whole:
             return _bad(record, _too_long(record))
@@ -152,25 +163,27 @@ class JsonRows:
             values = json_object(text)
         except ValueError as error:
             return _bad(record, str(error))
-        reason, line = self._problem(values), ""
+        (prompt, reason), line = self._read(values), ""
         try:
             line = json_line(values)
         except (ValueError, RecursionError) as error:
             reason, values = reason or f"cannot be written as JSON ({error})", {}
         if reason:
             return _bad(record, reason, values)
-        return str(values[self._column] or ""), line
+        return prompt, line
 
-    def _problem(self, values: dict[str, object]) -> str:
-        if self._column not in values:
-            return f"no key {self._column!r}; expected the prompt there"
+    def _read(self, values: dict[str, object]) -> tuple[Prompt, str]:
+        """Return the prompt of a row, and what is wrong with it, or ""."""
         taken = [key for key in self._added if key in values]
         if taken:
-            return f"already has a key {taken[0]!r}, which the output adds"
-        prompt = values[self._column]
-        if prompt is not None and not isinstance(prompt, str):
-            return f"{self._column!r} holds {type(prompt).__name__}, expected text"
-        return self._refused.get(prompt or "", "")
+            return Prompt(""), f"already has a key {taken[0]!r}, which the output adds"
+        try:
+            prompt = prompt_of(nested(values, self._column), self._context)
+        except KeyError:
+            return Prompt(""), f"no key {self._column!r}; expected the prompt there"
+        except ValueError as error:
+            return Prompt(""), f"{self._column!r}: {error}"
+        return prompt, self._refused.get(prompt.text, "")
 
     def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
         """Return the rows with the added keys."""
@@ -181,7 +194,8 @@ class JsonRows:
                 lines.append(f"{row[1][:-2]}, {json_line(added)[1:]}")  # the row has a key
             elif keep:
                 values = row.values or {}
-                missing = {} if self._column in values else {self._column: None}
+                known = self._column in values or "." in self._column
+                missing = {} if known else {self._column: None}
                 lines.append(json_line(values | missing | added))
         return "".join(lines).encode("utf-8")
 

@@ -164,7 +164,7 @@ class Worker:
         if rows.bad and mode == "fail":
             row = rows.bad[0]
             raise DataError(f"{task.source.name}, {task.source.unit} {row.line}: {row.reason}")
-        tally = Tally(rows=len(rows.prompts), rejected=len(rows.bad))
+        tally = Tally(rows=len(rows.prompts), rejected=len(rows.bad), unread=rows.unread)
         tally.kept = len(rows.bad) if mode == "keep" else 0
         data = rows.output(self._cells(rows.prompts, choices, tally), keep=mode == "keep")
         tally.empty = tally.rows - tally.routed - tally.rejected

@@ -6,14 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from zooter_lite import __version__
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.routed import Plan, routed
 from zooter_lite.errors import MissingPackageError
+from zooter_lite.files.messages import Context
 from zooter_lite.measure.results import Report
+from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.table import RewardTable, table_name
@@ -70,7 +72,9 @@ def evaluate_router(
     """
     source = str(table) if isinstance(table, (str, Path)) else table
     if not isinstance(source, (str, RewardTable)):
-        source = RewardTable.of(source)
+        config = router.config if isinstance(router, Router) else RouterConfig.read(Path(router))
+        context = cast(Context, config.training.context)
+        source = RewardTable.of(source, context=context)
     only = tuple(subsets or ())
     wanted = TableChoice(
         name=name or (table_name(source) if isinstance(source, str) else "table"),

@@ -76,7 +76,8 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         router = Router.load(router, plan.precision)
     table = wanted.data
     if not isinstance(table, RewardTable):
-        how = {"long": wanted.long, "separator": wanted.separator}
+        context = router.config.training.context
+        how = {"long": wanted.long, "separator": wanted.separator, "context": context}
         table = RewardTable.read(table, responses=bool(plan.prices), **how)  # type: ignore[arg-type]
     table = in_router_order(table, router.experts, wanted.source)
     if plan.prices:

@@ -46,6 +46,7 @@ def router_config(
             rows_that_chose=None if fitted.sample is None else len(fitted.sample),
             folds=recipe.folds,
             seed=recipe.seed,
+            context=recipe.context,
         ),
     )
 

@@ -10,12 +10,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError, RouterError
+from zooter_lite.files.messages import Context, prompt_of
 from zooter_lite.router.decision import (
     Decision,
     Doubt,
@@ -189,7 +190,8 @@ class Router:
         Parameters
         ----------
         queries
-            Prompts; longer ones are truncated at the encoder's max_length.
+            Prompts: texts, or chats as files/messages.py reads them; longer ones are truncated
+            at the encoder's max_length.
         progress
             Called with the number of queries done since the last call.
 
@@ -237,9 +239,8 @@ class Router:
     ) -> list[FloatArray]:
         if isinstance(queries, str):
             raise DataError("expected a list of prompts, found one text; put it in a list")
-        for place, query in enumerate(queries if set(map(type, queries)) != {str} else ()):
-            if not isinstance(query, str):
-                raise DataError(f"prompt {place}: expected text, found {type(query).__name__}")
+        if set(map(type, queries)) - {str}:
+            queries = self._texts(queries)
         if not len(queries):
             return [np.zeros((0, self.head.widths[name]), dtype=np.float32) for name in names]
         return self._runtime.run(queries, names, progress)
@@ -383,6 +384,18 @@ class Router:
             raise DataError(f"fallback {name}: no such expert; expected {', '.join(self.experts)}")
         place = self.config.experts.index(name)
         return Doubt(place, min_reward, max_novelty, min_probability)
+
+    def _texts(self, queries: Sequence[Any]) -> list[str]:
+        """Return what is routed of each prompt, text or chat."""
+        if all(isinstance(one, Mapping) and ("role" in one or "from" in one) for one in queries):
+            raise DataError("expected a list of prompts, found messages; a chat is one prompt")
+        texts = []
+        for place, query in enumerate(queries):
+            try:
+                texts.append(prompt_of(query, cast(Context, self.config.training.context)).text)
+            except ValueError as error:
+                raise DataError(f"prompt {place}: {error}") from error
+        return texts
 
     def tags(
         self, queries: Sequence[str], k: int = 16, top: int = 4

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
+from zooter_lite.files.messages import Context, prompt_of
 from zooter_lite.files.rows import listed, no_column
 from zooter_lite.table.columns import Column, Columns, Where
 from zooter_lite.table.keys import id_of
@@ -142,6 +143,26 @@ def check_texts(name: str, cells: Column, where: Where, *, empty: bool) -> None:
             )
         if not empty and (cell is None or not cell.strip()):
             raise DataError(f"{where(row)}, column {name!r}: empty; expected text")
+
+
+def prompts(name: str, cells: Column, where: Where, context: Context) -> list[str]:
+    """Return what is routed of each prompt, text or chat.
+
+    Raises
+    ------
+    DataError
+        A cell is neither, or there is no text in it.
+    """
+    texts = []
+    for row, cell in enumerate(cells):
+        try:
+            text = prompt_of(cell, context).text
+        except ValueError as error:
+            raise DataError(f"{where(row)}, column {name!r}: {error}") from error
+        if not text.strip():
+            raise DataError(f"{where(row)}, column {name!r}: empty; expected text")
+        texts.append(text)
+    return texts
 
 
 def tag_lists(cells: Column, where: Where) -> list[list[str]]:

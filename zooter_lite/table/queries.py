@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooter_lite.files.dialect import check_separator
+from zooter_lite.files.messages import Context
 from zooter_lite.files.rows import no_column
-from zooter_lite.table.cells import check_texts, row_ids, tag_lists
+from zooter_lite.table.cells import prompts, row_ids, tag_lists
 from zooter_lite.table.columns import Column, objects
 from zooter_lite.table.storage import check_cells, read_columns, write_columns
 
@@ -68,6 +69,7 @@ def read_queries(
     others: Container[str] | None = None,
     *,
     separator: str = "",
+    context: Context = "last",
 ) -> Queries:
     """Read queries from whatever holds a table (`read_columns`).
 
@@ -79,6 +81,8 @@ def read_queries(
         Columns to read beside it and query_id; None reads all.
     separator
         Between the cells of CSV; empty where the file tells.
+    context
+        Which turns of a chat are the prompt (files/messages.py).
 
     Raises
     ------
@@ -93,8 +97,7 @@ def read_queries(
     )
     if column not in columns.names:
         raise no_column(path, column, columns.names, " (--column names another)")
-    check_texts(column, columns.cells[column], columns.where, empty=False)
-    texts = columns.cells[column]
+    texts = prompts(column, columns.cells[column], columns.where, context)
     ids = row_ids(columns, texts, lambda row: query_id(texts[row]))
     cells = {
         name: objects(cells)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
 from zooter_lite.files.dialect import check_separator
+from zooter_lite.files.messages import Context
 from zooter_lite.table import cells
 from zooter_lite.table.arrow import read_frame
 from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
@@ -85,6 +86,7 @@ class RewardTable:
         long: Sequence[str] = (),
         separator: str = "",
         fewest: int = 2,
+        context: Context = "last",
     ) -> RewardTable:
         """Read and validate a reward table.
 
@@ -107,6 +109,8 @@ class RewardTable:
             Between the cells of CSV; empty where the file tells.
         fewest
             Experts that there have to be; 1 for a file that adds one to another table.
+        context
+            Which turns of a chat are the query (files/messages.py).
 
         Raises
         ------
@@ -125,10 +129,10 @@ class RewardTable:
             check_separator(separator),
         )
         wide = widened(columns, long) if is_long(columns.names, long) else columns
-        return build_table(wide, fewest)
+        return build_table(wide, fewest, context)
 
     @classmethod
-    def of(cls, frame: Any, name: str = "table") -> RewardTable:
+    def of(cls, frame: Any, name: str = "table", context: Context = "last") -> RewardTable:
         """Validate a frame in memory, with the columns that a file has.
 
         Parameters
@@ -138,6 +142,8 @@ class RewardTable:
             anything else that Arrow takes over.
         name
             What messages call it.
+        context
+            As for `read`.
 
         Raises
         ------
@@ -147,7 +153,8 @@ class RewardTable:
             pyarrow, of the `[fit]` extra, is not installed.
         """
         columns = read_frame(frame, name, _is_used)
-        return build_table(widened(columns) if is_long(columns.names) else columns)
+        wide = widened(columns) if is_long(columns.names) else columns
+        return build_table(wide, context=context)
 
     @property
     def has_costs(self) -> bool:
@@ -194,7 +201,7 @@ def as_table(source: Any, **options: Any) -> RewardTable:
         return source
     if isinstance(source, (str, os.PathLike)):
         return RewardTable.read(source, **{"responses": False, "scores": False, **options})
-    return RewardTable.of(source)
+    return RewardTable.of(source, context=options.get("context", "last"))
 
 
 def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
@@ -273,7 +280,7 @@ def write_table(table: RewardTable, path: str) -> None:
     write_columns({name: column for name, column in columns.items() if column is not None}, path)
 
 
-def build_table(columns: Columns, fewest: int = 2) -> RewardTable:
+def build_table(columns: Columns, fewest: int = 2, context: Context = "last") -> RewardTable:
     """Validate columns and make the reward table of them.
 
     Raises
@@ -292,9 +299,11 @@ def build_table(columns: Columns, fewest: int = 2) -> RewardTable:
             f"{where(int(unrewarded[0]))}: no reward at all; "
             "expected a number in at least one 'reward:' column"
         )
-    for name, empty in (("query", False), ("subset", True), ("split", False)):
+    for name, empty in (("subset", True), ("split", False)):
         cells.check_texts(name, read.get(name, ()), where, empty=empty)
-    queries = read["query"] if isinstance(read["query"], ArrowTexts) else list(read["query"])
+    queries: Sequence[str] = cells.prompts("query", read["query"], where, context)
+    if isinstance(read["query"], ArrowTexts) and queries == read["query"][:]:
+        queries = read["query"]
     return RewardTable(
         queries=queries,
         experts=experts,

@@ -74,6 +74,7 @@ class Training:
     observed: tuple[int, ...] | None = None  # rewards of each expert; None: on every row
     folds: int = 0
     seed: int = 0
+    context: str = "last"  # which turns of a chat are the query: "last", "user" or "all"
 
 
 @dataclass(frozen=True)
@@ -278,6 +279,8 @@ def _check(config: RouterConfig) -> None:
     for key, size in (("dim", encoder.dim), ("max_length", encoder.max_length)):
         if not 0 < size <= MAX_LENGTH:
             raise ValueError(f"encoder {key!r} is {shown(size)}, expected 1 to {MAX_LENGTH}")
+    if training.context not in ("last", "user", "all"):
+        raise ValueError(f"training 'context' is {shown(training.context)}, expected last")
     for key in ("mean_rewards", "mean_costs", "observed", "tokens_in", "tokens_out"):
         values = getattr(training, key)
         if values is not None and len(values) != n_experts:

@@ -1,0 +1,1 @@
+"""Which turns of a chat should be routed."""
