@@ -1,4 +1,4 @@
-"""Costs from prices: what every response of a reward table would cost by a pool file."""
+"""What a pool file says of a router's experts: prices, and so costs; context windows; models."""
 
 from __future__ import annotations
 
@@ -88,6 +88,15 @@ def windows_of(file: str, experts: Sequence[str]) -> dict[str, int]:
     """Context windows by expert, of those whose window a pool file knows."""
     pool = _named(file, experts)
     return {name: pool[name].context_window for name in experts if pool[name].context_window}
+
+
+def models_of(file: str, experts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Name and model of each expert in a pool file; DataError for one that has no model."""
+    pool = _named(file, experts)
+    for name in experts:
+        if not pool[name].model:
+            raise DataError(f"{file}: expert {name!r} has no model")
+    return tuple((name, pool[name].model) for name in experts)
 
 
 def _named(file: str, experts: Sequence[str]) -> Mapping[str, Expert]:

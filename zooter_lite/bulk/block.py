@@ -35,6 +35,8 @@ class Task:
         Between the cells of CSV; empty where the file tells.
     context
         Which turns of a chat are the prompt (files/messages.py).
+    models
+        Expert and model, where a batch file of a vendor's API is made ready to submit.
     """
 
     source: Source
@@ -47,6 +49,7 @@ class Task:
     alone: bool = True
     separator: str = ""
     context: Context = "last"
+    models: tuple[tuple[str, str], ...] = ()
 
     @property
     def packing(self) -> str:

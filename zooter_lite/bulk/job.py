@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from zooter_lite.ask.prices import models_of
 from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.engine import run_local
 from zooter_lite.bulk.inputs import plan
@@ -29,8 +30,10 @@ from zooter_lite.files.rows import STANDARD
 _DECIDING = (  # options that an output depends on, apart from the router itself
     "precision", "threads", "column", "context", "separator", "all_probabilities", "point",
     "budget", "floor", "cost_weight", "allowed", "pool", "min_reward", "max_novelty", "fallback",
-    "min_probability", "costs", "prices", "block",
+    "min_probability", "costs", "prices", "models", "block",
 )  # fmt: skip
+
+MESSAGES = "body.messages"  # where a batch file of a vendor's API has the prompts
 
 
 def route_files(options: Options, progress: Callable[[int], object]) -> Done:
@@ -59,13 +62,21 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
     if not worker.predicts_costs:  # then the means tell what the job costs
         read = read_costs(options.costs, worker.experts) if options.costs else None
         costs = read or table_costs(config)
+    models: tuple[tuple[str, str], ...] = ()
+    column, added = options.column, worker.added
+    if options.models is not None:
+        models, added = models_of(options.models, worker.experts), ()
+        column = MESSAGES if column == "query" else column
+        if any(task.source.kind != "jsonl" for task in tasks):
+            raise DataError("--models: expected batch files, which are JSON lines")
     tasks = [
         replace(
             task,
-            column=options.column,
+            column=column,
             separator=check_separator(options.separator),
+            models=models,
             context=cast(Context, options.context or config.training.context),
-            added=worker.added,
+            added=added,
             size=options.block * 1024,
             end=output.state.end,
             last=output.state.last,

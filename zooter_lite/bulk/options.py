@@ -76,6 +76,13 @@ class Options:
     allowed: Optional[str] = option(
         None, help="experts that may be chosen (default: all)", kind=str, metavar="EXPERT,EXPERT"
     )
+    models: Optional[str] = option(
+        None,
+        help="pool file: the input is a batch file of a vendor's API (.jsonl, prompts in "
+        "body.messages), and so is the output, with body.model set to the chosen expert's model",
+        kind=str,
+        metavar="FILE",
+    )
     pool: Optional[str] = option(
         None,
         help="pool file with context_window of the experts: a prompt goes to none that is too "

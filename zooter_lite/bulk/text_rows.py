@@ -144,7 +144,7 @@ class JsonRows:
 
     def __init__(self, block: Block, refused: Mapping[str, str]) -> None:
         self._column, self._added, self._refused = block.task.column, block.task.added, refused
-        self._context = block.task.context
+        self._context, self._models = block.task.context, dict(block.task.models)
         self._rows = [
             row for row in map(self._row, block.piece.records(quotes=False)) if row is not None
         ]

@@ -14,6 +14,7 @@ import onnxruntime
 
 from zooter_lite import __version__
 from zooter_lite.ask.prices import mean_costs, windows_of
+from zooter_lite.bulk.batch_file import BatchRows
 from zooter_lite.bulk.block import Bad, Block, Cells, Result
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.parquet import ParquetRows
@@ -36,6 +37,11 @@ _ROWS: dict[str, Callable[[Block, Mapping[str, str]], CsvRows | JsonRows | Parqu
     "jsonl": JsonRows,
     "parquet": ParquetRows,
 }
+
+
+def rows_of(block: Block, refused: Mapping[str, str]) -> CsvRows | JsonRows | ParquetRows:
+    """Read the rows of a block; some prompts are refused, each for a reason."""
+    return (BatchRows if block.task.models else _ROWS[block.task.source.kind])(block, refused)
 
 
 def _reject(source: Source, row: Bad) -> str:
@@ -156,11 +162,11 @@ class Worker:
         """
         piece, task, mode = block.piece, block.task, self._options.on_error
         before, cut = self.router.repeats, self.router.cut
-        rows = _ROWS[task.source.kind](block, {})
+        rows = rows_of(block, {})
         some = dict.fromkeys(p for p in rows.prompts if p and not p.isspace())
         choices, refused = self._chosen(list(some))
         if refused:
-            rows = _ROWS[task.source.kind](block, refused)
+            rows = rows_of(block, refused)
         if rows.bad and mode == "fail":
             row = rows.bad[0]
             raise DataError(f"{task.source.name}, {task.source.unit} {row.line}: {row.reason}")
@@ -205,7 +211,7 @@ class Worker:
 
     def weight_within(self, budget: float, block: Block) -> float:
         """Find the cost weight at which the prompts of a block keep to a mean cost."""
-        rows = _ROWS[block.task.source.kind](block, {})
+        rows = rows_of(block, {})
         prompts = list(dict.fromkeys(p for p in rows.prompts if p and not p.isspace()))
         routed = list(self._chosen(prompts)[0])
         point = self.router.point_for(budget=budget, queries=routed, allowed=self._allowed)
