@@ -2,9 +2,11 @@
 
   python -m zooter_lite.route --router exports/mine --input prompts.csv --output routed.csv
   python -m zooter_lite.route --router R --input 'logs/*.jsonl.gz' --output routed/
+  python -m zooter_lite.route --router R --input p.csv --output o.csv --point match
   cat p.jsonl | python -m zooter_lite.route --router R --input - --output - --format jsonl
 
-Appends the columns 'expert' and 'probability'. A row whose prompt is empty is kept and
+Appends the columns 'expert' and 'probability', and 'expected_reward' and 'expected_cost'
+where the router predicts costs. A row whose prompt is empty is kept and
 gets neither. Rows are streamed: memory does not grow with the file. An output appears
 when it is complete; a run that was killed goes on where it stopped when the same command
 is given again. A prompt gets the same answer whatever rows stand around it, and however

@@ -101,8 +101,8 @@ class Options:
     )
     min_probability: float = option(
         0.0,
-        help="least probability that the choice is the best expert; it says little of the reward, "
-        "so --min-reward is mostly the better rule",
+        help="least probability that the choice is the best expert, which says little of the "
+        "reward; below it the fallback decides",
     )
     fallback: Optional[str] = option(
         None,
