@@ -24,7 +24,7 @@ OTHER: dict[str, Any] = {  # for every field of Recipe a value that is not the d
     "temperature": 0.5, "beta": 0.3, "l2": 0.1, "folds": 3, "hold_out": 0.4, "drop_leaks": True,
     "keep_queries": True, "long": "m,r", "separator": ";", "seed": 7, "jobs": 1,
     "cache": "somewhere", "add": "new.csv", "without": "ant", "rename": "ant=bee", "tune": True,
-    "point": "match", "give": 3.5, "prices": "pool.toml",
+    "point": "match", "give": 3.5, "prices": "pool.toml", "context": "user",
 }  # fmt: skip
 
 

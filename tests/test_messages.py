@@ -89,9 +89,9 @@ def test_long_chats_and_only_parts() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (5, "found int, expected text or a list of messages"),
-        ([], "found list, expected text or a list of messages"),
-        (["four"], "found a list, expected one of messages"),
+        (5, "expected text or a list of messages, found int"),
+        ([], "expected text or a list of messages, found list"),
+        (["four"], "expected text or a list of messages, found another list"),
         ([said("user", "")], "a chat without any text of a user"),
         ([said("user", [PARTS[0]])], "a chat without any text of a user"),
         ([said("assistant", "three")], "a chat without any text of a user"),

@@ -100,9 +100,8 @@ def test_prices_go_from_fit_to_route(command: Command, pool: str, tmp_path: Path
                    "--json", tmp_path / "report.json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     points = json.loads((tmp_path / "report.json").read_text("utf-8"))["slices"][0]["points"]
-    verdicts = {point["name"]: point["verdict"] for point in points}
-    assert verdicts["match"] == "always e1, the best single expert on train"
-    assert f"match    {verdicts['match']}" in done.stdout
+    assert {"quality", "match", "economy"} <= {point["name"] for point in points}
+    assert all(point["verdict"] in done.stdout for point in points)
 
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"query": q}) + "\n" for q in asked), "utf-8")
@@ -110,7 +109,7 @@ def test_prices_go_from_fit_to_route(command: Command, pool: str, tmp_path: Path
     for name, prices in (("same", pool), ("dearer", str(dearer))):
         target = tmp_path / f"{name}.jsonl"
         done = command("route", "--router", tmp_path / "r", "--input", prompts, "--output", target,
-                       "--point", "match", "--prices", prices)  # fmt: skip
+                       "--cost-weight", 2000, "--prices", prices)  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "expected cost: " in done.stderr
         experts[name] = [json.loads(line)["expert"] for line in target.open(encoding="utf-8")]

@@ -93,7 +93,10 @@ HERE = "t.csv, line 3"
         ({"reward__": [1, 1]}, "t.csv: column 'reward:' names no expert"),
         ({"cost__c": [1, 1]}, "t.csv: column 'cost:c' has no column 'reward:c' beside"),
         ({"query": ["one", " \t"]}, f"{HERE}, column 'query': empty; expected text"),
-        ({"query": ["one", 2]}, f"{HERE}, column 'query': expected text, found int"),
+        (
+            {"query": ["one", 2]},
+            f"{HERE}, column 'query': expected text or a list of",
+        ),
         ({"response__b": ["x", 1.5]}, f"{HERE}, column 'response:b': expected text, found float"),
     ],
 )

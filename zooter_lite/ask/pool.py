@@ -43,8 +43,6 @@ class Expert:
         What else the request holds, such as temperature, max_tokens, seed, stop.
     price_input, price_output
         Price of a million input and output tokens, in one currency for the whole pool.
-    context_window
-        Tokens of a prompt that the model takes at most; 0 where not known.
     requests_per_minute
         Calls that are begun in a minute at most, evenly spread; 0 is no limit.
     concurrency
@@ -56,6 +54,8 @@ class Expert:
     query, headers
         What every request to the server carries besides, such as query = { api-version =
         "2024-06-01" }; "${NAME}" in a value stands for an environment variable that holds a key.
+    context_window
+        Tokens of a prompt that the model takes at most; 0 where not known.
     """
 
     name: str
@@ -67,13 +67,13 @@ class Expert:
     sampling: dict[str, Any] = field(default_factory=dict)
     price_input: float = number(0.0, 0, 1e9)
     price_output: float = number(0.0, 0, 1e9)
-    context_window: int = number(0, 0, 10**9)
     requests_per_minute: float = number(0.0, 0, 1e9)
     concurrency: int = number(8, 1, 1000)
     timeout: float = number(120.0, 1e-3, 1e6)
     attempts: int = number(6, 1, 1000)
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    context_window: int = number(0, 0, 10**9)
 
     @property
     def fingerprint(self) -> str:

@@ -63,8 +63,8 @@ def parquet_columns(file: Any, source: Source, column: str) -> tuple[str, ...]:
     if column in schema.names:
         kind = schema.field(column).type
         inner = kind.value_type if _arrow().types.is_dictionary(kind) else kind
-        chat = _arrow().types.is_nested(inner)
-        if str(inner) not in _TEXTS and not chat:
+        each = inner.value_type if _arrow().types.is_list(inner) else inner
+        if str(inner) not in _TEXTS and not _arrow().types.is_struct(each):
             raise DataError(f"{source.name}: column {column!r} holds {kind}, expected text")
     return tuple(schema.names)
 

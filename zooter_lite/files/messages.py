@@ -129,9 +129,9 @@ def _turns(value: Any) -> list[_Turn]:
                 return _turns(value[key])
         value = [value]
     if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not len(value):
-        raise ValueError(f"found {type(value).__name__}, expected text or a list of messages")
+        raise ValueError(f"expected text or a list of messages, found {type(value).__name__}")
     if not all(isinstance(one, Mapping) for one in value):
-        raise ValueError("found a list, expected one of messages (with 'role' and 'content')")
+        raise ValueError("expected text or a list of messages, found another list")
     if all("role" not in one and "from" not in one and "type" in one for one in value):
         return [_turn("user", value)]
     return [_message(one) for one in value]

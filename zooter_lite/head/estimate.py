@@ -60,7 +60,7 @@ def learn_estimates(
     selection
         Logits and rewards of the same rows, NaN where a fold is not judged.
     tags
-        Of the same rows, or None.
+        Of the same rows, where the head has a tag prior; else None.
     costs
         (n_queries, n_experts), NaN where not observed; None without. An expert whose cost
         was never observed leaves the router without costs.

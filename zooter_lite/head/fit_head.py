@@ -246,7 +246,8 @@ def _fit_in_memory(
     head = fit_setting(inputs, known, tags, domains, chosen, recipe)
     unseen = ~np.isnan(selection.logits).any(axis=1)
     temperature = calibration_temperature(selection.logits[unseen], rewards[unseen])
-    found = learn_estimates(inputs, selection, tags, train.costs, tokens)
+    near = None if head.prior is None else tags
+    found = learn_estimates(inputs, selection, near, train.costs, tokens)
     head = replace(_stored(head, temperature), estimates=_rounded(found.estimates))
     decided = _decisions(found, selection, train, recipe)
     return Fitted(head, tags, domains, recipe, selection, decided)
