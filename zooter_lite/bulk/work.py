@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from zooter_lite import __version__
 from zooter_lite.ask.prices import mean_costs, windows_of
@@ -31,7 +32,7 @@ from zooter_lite.router.router import Router
 
 REMEMBERED = 2**16  # prompts whose choices are kept, and characters of them all
 REMEMBERED_CHARACTERS = 2**24
-DIGITS = 6
+DIGITS = 6  # behind the point; of a cost, which may be tiny, in all
 _ROWS: dict[str, Callable[[Block, Mapping[str, str]], CsvRows | JsonRows | ParquetRows]] = {
     "csv": CsvRows,
     "jsonl": JsonRows,
@@ -267,14 +268,14 @@ class Worker:
         predicted = self.router.predict(prompts)
         made, refusals = self.decide(predicted, prompts)
         rows, best = np.arange(len(prompts)), made.experts
-        columns = [predicted.probs[rows, best]]
+        numbers = [_rounded(predicted.probs[rows, best])]
         costs = np.zeros((len(prompts), 3))
         if predicted.costs is not None and predicted.rewards is not None:
             each = predicted.costs.astype(np.float64)
-            columns += [predicted.rewards[rows, best], each[rows, best]]
+            paid = [float(f"{cost:.{DIGITS}g}") for cost in each[rows, best].tolist()]
+            numbers += [_rounded(predicted.rewards[rows, best]), paid]
             costs = np.stack([each[rows, best], each[:, self._single], each.min(axis=1)], axis=1)
-        columns += [*(predicted.probs.T if self._options.all_probabilities else ())]
-        numbers = [np.round(column.astype(np.float64), DIGITS).tolist() for column in columns]
+        numbers += map(_rounded, predicted.probs.T if self._options.all_probabilities else ())
         cells = zip(map(self.experts.__getitem__, best.tolist()), *numbers, strict=True)
         odd = np.zeros(len(prompts)) if predicted.novelty is None else predicted.novelty
         flags = zip((made.doubts >= 0).tolist(), (odd > ODD).tolist(), refusals, strict=True)
@@ -284,3 +285,8 @@ class Worker:
                 cells, flags, costs.tolist(), strict=True
             )
         ]
+
+
+def _rounded(column: NDArray[np.floating]) -> list[float]:
+    numbers: list[float] = np.round(column.astype(np.float64), DIGITS).tolist()
+    return numbers
