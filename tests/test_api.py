@@ -125,7 +125,7 @@ def test_bad_frames_and_options_are_one_line(fitting: Fit, frame: pd.DataFrame) 
     with pytest.raises(DataError, match="--folds 1: expected a number from 2 to 100"):
         fitting(frame, folds=1)
     for point in ("match", "economy"):
-        with pytest.raises(DataError, match=f"--point {point}: some expert has no"):
+        with pytest.raises(DataError, match=f"--point {point}: the table has no columns"):
             fitting(frame, point=point)
     with pytest.raises(TypeError, match="fold"):
         fitting(frame, fold=5)

@@ -41,7 +41,8 @@ def test_what_the_router_expects() -> None:
     lines = Done(tally, 0, 2.0, [], None, "bee").summary()[2:]
     assert lines == [
         "2 prompts (5.0%) are unlike anything in training",
-        "expected cost: 1.25; with bee, the best single expert on train, alone: 5; "
+        "expected cost of all: 1.25 (0.03125 a prompt); with bee, the best single expert on "
+        "train, alone: 5; "
         "with the cheapest for each: 0.5",
     ]
     twice = Done(tally.plus(tally), 0, 2.0, [], {"ant": 1.0, "bee": 2.0}, "bee").summary()[2:]

@@ -124,7 +124,8 @@ def test_decisions_in_words() -> None:
     weighed = "point cheap: highest reward - 0.05 * cost"
     # utilities 0.40 and 0.50; 0.05, 0.15, 0.15; 0.15, 0.35, 0.50
     probs = {"a": 0.6, "b": 0.3, "c": 0.1}
-    assert first == Decision("c", 0.1, probs, 0.5, 0.0, ("c", "a"), weighed, 0.2)
+    among = f"{weighed}, of those eligible"
+    assert first == Decision("c", 0.1, probs, 0.5, 0.0, ("c", "a"), among, 0.2)
     assert (second.expert, second.ranking) == ("a", ("a", "b", "c"))
     assert second.reason == "fallback: max_novelty 0.99"
     assert (second.expected_reward, second.expected_cost, second.novelty) == (0.1, 1.0, 0.995)

@@ -46,7 +46,9 @@ def test_gain_cost_and_words_by_hand() -> None:
     assert [point.gap.value for point in found] == [0.0, -0.5, 0.0]
     shares = [point.cost_share.value for point in found if point.cost_share]
     assert shares == pytest.approx([0.55, 0.1, 1.0])
-    assert found[0].verdict.startswith("55% of the cost, no loss is shown: +0.00 points")
+    assert found[0].verdict.startswith(
+        "55% of the cost, no loss is shown, nor a gain: +0.00 points"
+    )
     assert found[1].verdict.startswith("10% of the cost, a LOSS is shown: -50.00 points [-6")
     assert found[2].verdict == "always e1, the best single expert on train"
     assert found[1].shares == {"e0": 1.0, "e1": 0.0}

@@ -111,7 +111,7 @@ def test_prices_go_from_fit_to_route(command: Command, pool: str, tmp_path: Path
         done = command("route", "--router", tmp_path / "r", "--input", prompts, "--output", target,
                        "--cost-weight", 2000, "--prices", prices)  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert "expected cost: " in done.stderr
+        assert "expected cost of all: " in done.stderr
         experts[name] = [json.loads(line)["expert"] for line in target.open(encoding="utf-8")]
     assert experts == {"same": ["e0", "e1"], "dearer": ["e1", "e1"]}
 

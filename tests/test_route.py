@@ -192,7 +192,7 @@ def test_other_precisions_are_those_of_the_library(
         f"({repeated / max(computed, 1):.1%})"
     )
     assert closing[:-1] == ([told] if precision == "auto" else [])
-    assert closing[-1].startswith("expected cost: ")
+    assert closing[-1].startswith("expected cost of all: ")
     assert computed == len(set(prompts))
     assert 0 < repeated < computed if precision == "auto" else not repeated
 
@@ -348,7 +348,7 @@ def test_options_of_a_decision_are_those_of_the_library(
     costs = library.predict(VARIED).costs
     assert costs is not None
     cost = sum(row["expected_cost"] for row in rows)
-    told = re.search(r"expected cost: (\S+); with ant, the best .*: (\S+); with .*: (\S+)\n", err)
+    told = re.search(r"expected cost of all: (\S+) .*; with ant, .*: (\S+); with .*: (\S+)\n", err)
     assert told is not None
     sums = [cost, costs[:, 0].sum(), costs.min(axis=1).sum()]
     assert [float(number) for number in told.groups()] == pytest.approx(sums, rel=1e-3)
@@ -541,3 +541,14 @@ def test_a_graph_that_fails_on_every_prompt_is_no_fault_of_a_row(
     code = run(Options, main, "route", "", [*map(str, argv), "--on-error", "skip"])
     assert code == 2
     assert "the graph cannot be run" in capsys.readouterr().err
+
+
+def test_a_fallback_must_be_allowed_and_a_floor_is_of_all(routed: Callable[..., Any]) -> None:
+    doubtful = ("--min-reward", 9, "--allowed", "ant,bee")
+    code, _, err = routed(VARIED, *doubtful, "--fallback", "cat")
+    check_error(code, err, "--fallback cat: is not among those of --allowed")
+    code, _, err = routed(VARIED, "--floor", 0.7, "--allowed", "ant")
+    check_error(code, err, "--floor with --allowed")
+    code, rows, err = routed(VARIED, *doubtful)  # the best single expert of the two
+    assert code == 0, err
+    assert {row["expert"] for row in rows} == {"ant"}

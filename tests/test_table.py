@@ -197,3 +197,8 @@ def test_hold_out_depends_on_each_query_alone() -> None:
     assert table_of(["alpha", "beta"]).hold_out(0.55).splits == ["train", "train"]
     assert table_of(["alpha", "\ud800"]).hold_out(0.56).splits is not None
     assert table_of(["alpha", "beta"]).hold_out(0.56).splits == ["test", "train"]
+
+
+def test_a_cost_below_nothing_is_refused() -> None:
+    with pytest.raises(DataError, match=r"line 3, column 'cost:a': -0\.1 is no cost; expected"):
+        build(cost__a=[0, -0.1])

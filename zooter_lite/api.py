@@ -106,7 +106,9 @@ def fit_router(
     rows = rewards.rows("train")
     train = rewards.take(rows)
     if recipe.point in ("match", "economy") and not train.has_costs:
-        raise DataError(f"--point {recipe.point}: some expert has no observed cost in train")
+        raise DataError(f"--point {recipe.point}: {_no_costs(train)}")
+    if train.costs is not None and not train.has_costs:
+        notes.append(f"costs are left out: {_no_costs(train)}")
     for line in [*changes, *notes, *_described(path or name, rewards, train)]:
         say(line)
     clock.append(time.perf_counter())
@@ -176,6 +178,15 @@ def fit_router(
     ]
     say(f"time: {', '.join(one for one in spent if recipe.finetune or 'fine' not in one)}")
     return Router.load(folder)
+
+
+def _no_costs(train: RewardTable) -> str:
+    """Say why costs cannot be predicted; "" where they can."""
+    if train.costs is None:
+        return "the table has no columns 'cost:<expert>'"
+    missing = np.flatnonzero(np.isnan(train.costs).all(axis=0))
+    names = [train.experts[place] for place in missing.tolist()]
+    return f"no cost of {', '.join(names)} was observed in train" if names else ""
 
 
 def _with_experts(

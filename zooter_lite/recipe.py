@@ -12,6 +12,7 @@ from zooter_lite.errors import DataError
 from zooter_lite.files.dialect import check_separator
 
 MAX_EPOCHS = 20
+POINTS = ("quality", "match", "economy", "recommended")
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,8 @@ def check_recipe(recipe: Recipe) -> None:
     check_range("--beta", recipe.beta, 0.0, 1.0)
     check_range("--l2", recipe.l2, 0.0, 1e6)
     check_range("--hold-out", recipe.hold_out, 0.01, 0.9)
+    if recipe.point not in POINTS:
+        raise DataError(f"--point {recipe.point!r}: expected {', '.join(POINTS)}")
     check_range("--give", recipe.give, 0.0, 100.0)
     check_range("--folds", recipe.folds, 2, 100)
     check_range("--seed", recipe.seed, 0, 2**32 - 1)

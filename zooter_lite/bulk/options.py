@@ -106,7 +106,8 @@ class Options:
     )
     fallback: Optional[str] = option(
         None,
-        help="expert that then gets a prompt (default: the best single expert on train)",
+        help="expert that then gets a prompt (default: the best single expert on train, of those "
+        "allowed)",
         kind=str,
     )
     costs: Optional[str] = option(
@@ -188,6 +189,8 @@ class Options:
             for name in ("point", "budget", "floor", "cost_weight")
             if getattr(self, name) is not None
         ]
+        if self.floor is not None and self.allowed is not None:
+            raise DataError("--floor with --allowed: the curve of train has every expert")
         if self.costs is not None and self.prices is not None:
             raise DataError("--costs and --prices: expected one of them")
         if len(given) > 1:

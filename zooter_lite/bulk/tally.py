@@ -143,9 +143,9 @@ class Done:
             lines.append(self._costs(self.costs))
         elif tally.cost and tally.routed:
             lines.append(
-                f"expected cost: {tally.cost:.6g}; with {self.single}, the best single expert on "
-                f"train, alone: {tally.cost_single:.6g}; with the cheapest for each: "
-                f"{tally.cost_cheapest:.6g}"
+                f"expected cost of all: {tally.cost:.6g} ({tally.cost / tally.routed:.4g} a "
+                f"prompt); with {self.single}, the best single expert on train, alone: "
+                f"{tally.cost_single:.6g}; with the cheapest for each: {tally.cost_cheapest:.6g}"
             )
         return lines
 

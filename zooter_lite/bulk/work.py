@@ -142,12 +142,15 @@ class Worker:
         self.predicts_costs = estimates is not None and estimates.costs is not None
         self.added = options.added(self.experts, costs=self.predicts_costs)
         self._point = self._operating_point()
+        allowed = options.allowed
+        self._allowed = None if allowed is None else [n.strip() for n in allowed.split(",")]
         doubts = options.doubts
         self._doubt = None
         if any(limit is not None for limit in doubts.values()):
-            self._doubt = self.router.doubt_for(options.fallback, **doubts)
-        allowed = options.allowed
-        self._allowed = None if allowed is None else [n.strip() for n in allowed.split(",")]
+            fallback = options.fallback or self._best_allowed()
+            self._doubt = self.router.doubt_for(fallback, **doubts)
+            if self._allowed is not None and fallback not in self._allowed:
+                raise DataError(f"--fallback {fallback}: is not among those of --allowed")
         self._windows = windows_of(options.pool, self.experts) if options.pool else None
         self._single = self.experts.index(self.router.config.best_single)
         self.decide(self.router.predict([]), [])  # refuses what the router cannot do
@@ -188,6 +191,12 @@ class Worker:
             piece.last,
             block.final,
         )
+
+    def _best_allowed(self) -> str:
+        """Return the best single expert on train of those that are allowed."""
+        means = zip(self.router.config.training.mean_rewards, self.experts, strict=True)
+        known = [pair for pair in means if self._allowed is None or pair[1] in self._allowed]
+        return max(known, key=lambda pair: pair[0], default=(0.0, self.experts[0]))[1]
 
     def _operating_point(self) -> Point:
         options = self._options

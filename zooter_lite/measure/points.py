@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zooter_lite.measure.metrics import Array, Draws, Estimate, estimate, measured, reward_of
+from zooter_lite.measure.metrics import (
+    Array,
+    Draws,
+    Estimate,
+    estimate,
+    measured,
+    micro_mean,
+    reward_of,
+)
 from zooter_lite.measure.system import System
 from zooter_lite.table.reward_table import RewardTable
 
@@ -93,7 +101,8 @@ def _costs(systems: Sequence[System], table: RewardTable, draws: Draws) -> Array
     columns = np.stack(
         [reward_of(one.choices, table.costs) for one in systems if one.choices is not None], axis=1
     )
-    return np.concatenate([np.nanmean(columns, axis=0)[None], draws.means(columns)])
+    whole = np.asarray([micro_mean(column) for column in columns.T])
+    return np.concatenate([whole[None], draws.means(columns)])
 
 
 def _verdict(gap: Estimate, share: Estimate | None, best: str) -> str:
@@ -102,5 +111,6 @@ def _verdict(gap: Estimate, share: Estimate | None, best: str) -> str:
     points = f"{100 * gap.value:+.2f} points [{100 * gap.low:.2f}, {100 * gap.high:.2f}]"
     if np.isnan(gap.value):
         return f"cannot be compared with always {best}"
-    words = "a LOSS is shown" if gap.high < 0 else "no loss is shown"
+    words = "no loss is shown" + (", nor a gain" if gap.low <= 0 else "")
+    words = "a LOSS is shown" if gap.high < 0 else words
     return f"{at}{words}: {points} against always {best}"

@@ -174,8 +174,9 @@ def _series(one: Series, x: Scale, y: Scale) -> str:
     for place, (at, dot) in enumerate(one.known):
         body += svg.line(one.look, [(x(at), y(end)) for end in dot.ends], 2)
         body += svg.marker(one.look, (x(at), y(dot.value)))
-        if one.labels:
-            body += svg.text(one.labels[place], (x(at), y(dot.value) - 7), anchor="middle")
+        if one.labels:  # every other one below, since neighbours are often near
+            shift = 16 if place % 2 and not one.labels[place].isdigit() else -7
+            body += svg.text(one.labels[place], (x(at), y(dot.value) + shift), anchor="middle")
     return body
 
 

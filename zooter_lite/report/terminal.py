@@ -69,7 +69,24 @@ def trade_table(decisions: Decisions, experts: Sequence[str]) -> str:
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     advice = f"recommended: {decisions.recommended}: {decisions.why}"
     default = f"default: {decisions.default}"
-    return "\n".join(["operating points, out of fold on train:", *lines, advice, default])
+    return "\n".join(
+        ["operating points, out of fold on train:", *lines, *_as_dear(decisions), advice, default]
+    )
+
+
+def _as_dear(decisions: Decisions) -> list[str]:
+    """Say what the curve earns for what the best single expert costs."""
+    single = decisions.single
+    if single is None or single.cost is None:
+        return []
+    near = [knot for knot in decisions.curve if knot.cost <= single.cost]
+    if not near:
+        return []
+    best = max(near, key=lambda knot: knot.reward)
+    return [
+        f"for no more than always {single.expert} costs, the curve earns {100 * best.reward:.2f} "
+        f"(route --budget {single.cost:.4g})"
+    ]
 
 
 def _cost(cost: float | None, single: Point | None) -> str:

@@ -225,12 +225,14 @@ def decisions(
             strict=True,
         )
     ):
+        barred = ""
         order = sorted(range(len(utilities)), key=utilities.__getitem__, reverse=True)
         if utilities[order[-1]] == -math.inf:
             order = [one for one in order if utilities[one] > -math.inf]
+            barred = "" if point.expert else ", of those eligible"
         if order[0] != best:
             order = [best, *(one for one in order if one != best)]
-        why = reason
+        why = reason + barred
         if rule >= 0:
             why = f"fallback: {DOUBTS[rule]} {getattr(doubt, DOUBTS[rule])}"
         elif point.expert is not None and experts[best] != point.expert:
@@ -287,6 +289,8 @@ def within_budget(
 ) -> Point:
     """Find the least cost weight at which these n prompts cost no more than the budget.
 
+    The point has the mean reward and cost that are expected of these prompts.
+
     Parameters
     ----------
     predicted
@@ -320,15 +324,20 @@ def within_budget(
     if not budget >= least:
         raise DataError(f"budget {budget:g}: the cheapest choices cost {least:.6g} a prompt")
     low, high = 0.0, 1.0 / max(float(costs.mean()), 1e-29)
-    name = f"budget {budget:g}"
+
+    def found(weight: float) -> Point:
+        choices = (rewards - weight * costs).argmax(axis=1)
+        earned = float(rewards[rows, choices].mean())
+        return Point(f"budget {budget:g}", weight, None, earned, spent(weight))
+
     if spent(low) <= budget:
-        return Point(name)
+        return found(low)
     while spent(high) > budget and high < MOST_WEIGHT / 4:
         high *= 4.0
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (low, middle) if spent(middle) <= budget else (middle, high)
-    return Point(name, high)
+    return found(high)
 
 
 def _reason(point: Point) -> str:

@@ -350,6 +350,8 @@ class Router:
         if allowed is None and max_cost is None and not windows:
             return None
         experts = self.config.experts
+        if isinstance(allowed, str):
+            raise DataError("allowed: expected a list of names, found one text; put it in a list")
         wanted = set(experts if allowed is None else allowed)
         unknown = sorted({*wanted, *(windows or ())} - set(experts))
         if unknown:
@@ -391,6 +393,8 @@ class Router:
             raise DataError("expected a list of prompts, found messages; a chat is one prompt")
         texts = []
         for place, query in enumerate(queries):
+            if query is None:
+                raise DataError(f"prompt {place}: expected text or a list of messages, found None")
             try:
                 texts.append(prompt_of(query, cast(Context, self.config.training.context)).text)
             except ValueError as error:
@@ -553,10 +557,15 @@ def _cost_factors(config: RouterConfig, costs: Mapping[str, float]) -> FloatArra
     before = config.training.mean_costs
     if before is None or not all(before):
         raise DataError("costs: the router does not know a mean cost above 0 of every expert")
+    unknown = sorted(set(costs) - set(config.experts))
+    if unknown:
+        raise DataError(f"costs: no expert {unknown[0]!r}; expected {', '.join(config.experts)}")
     factors = []
     for expert, old in zip(config.experts, before, strict=True):
         new = costs.get(expert)
-        if new is None or not 0 <= new < 1e30:
+        if new is None:
+            raise DataError(f"costs: none of {expert!r}; expected the mean cost of every expert")
+        if not 0 <= new < 1e30:
             raise DataError(f"costs: {expert!r} has {new!r}; expected a number from 0")
         factors.append(new / (old or 1.0))
     return np.asarray(factors, dtype=np.float32)

@@ -46,6 +46,13 @@ def matrix(columns: Columns, prefix: str, experts: Sequence[str]) -> NDArray[np.
         name = prefix + expert
         if name in columns.cells:
             values[:, place] = numbers(name, columns.cells[name], columns.where)
+            below = np.flatnonzero(values[:, place] < 0).tolist() if prefix == "cost:" else []
+            if below:
+                cell = columns.cells[name][below[0]]
+                raise DataError(
+                    f"{columns.where(below[0])}, column {name!r}: {cell} is no cost; "
+                    "expected a number from 0"
+                )
     return values
 
 
