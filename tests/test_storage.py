@@ -246,7 +246,7 @@ def tables(draw: st.DrawFn) -> RewardTable:
 
     rewards = matrix()
     rewards[np.isnan(rewards).all(axis=1), 0] = 0.5
-    costs = matrix() if draw(st.booleans()) else None
+    costs = np.abs(matrix()) if draw(st.booleans()) else None
     optional = st.lists(st.none() | text.filter(bool), min_size=len(experts), max_size=len(experts))
     return RewardTable(
         queries=some(word),
