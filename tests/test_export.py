@@ -140,6 +140,7 @@ def test_router_config_by_hand() -> None:
         },
         "parity": {},
         "training": {
-                "folds": 5, "context": "last", "mean_rewards": [0.5, 0.5], "observed": [3, 2], "rows": 3, "seed": 4,
+                "context": "last", "folds": 5, "mean_rewards": [0.5, 0.5], "observed": [3, 2],
+                "rows": 3, "seed": 4,
             },
     }  # fmt: skip
