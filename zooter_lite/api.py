@@ -195,7 +195,8 @@ def _with_experts(
     """Rename, leave out and add the experts that the recipe names, and say what was done."""
     table, notes = without(renamed(table, new_names(recipe.rename)), names_of(recipe.without))
     for file in names_of(recipe.add):
-        more = RewardTable.read(file, responses=False, scores=False, fewest=1, **reading)
+        options = {"responses": False, "scores": False, "fewest": 1} | reading
+        more = RewardTable.read(file, **options)
         table, told = added(table, more, file)
         notes += told
     return table, notes
