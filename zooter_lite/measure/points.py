@@ -76,7 +76,7 @@ def point_results(
         if paid is not None:
             own = paid[:, place]
             cost = estimate(float(own[0]), own[1:])
-            ratio = own / paid[:, -1]
+            ratio = own / np.where(paid[:, -1] > 0, paid[:, -1], np.nan)
             share = estimate(float(ratio[0]), ratio[1:])
         found.append(
             PointResult(
