@@ -133,6 +133,8 @@ def test_a_router_takes_chats(toy: Path) -> None:
     plain = router.predict_proba(["four", "one"])
     assert (router.predict_proba([TALK, "one"]) == plain).all()  # type: ignore[list-item]
     assert router.route([TALK])[0] == router.route(["four"])[0]  # type: ignore[list-item]
+    (decision,) = router.route([TALK], windows={"ant": 1})  # type: ignore[list-item]
+    assert "ant" not in decision.ranking
     with pytest.raises(DataError, match="a chat is one prompt"):
         router.route(TALK)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="prompt 1: a chat without any text of a user"):

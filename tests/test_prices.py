@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Command
 from tests.helpers import table, toy_tokenizer
-from zooter_lite import Router
+from zooter_lite import Router, evaluate_router
 from zooter_lite.ask.prices import mean_costs, priced, windows_of
 from zooter_lite.errors import DataError
 
@@ -72,7 +72,9 @@ def test_what_cannot_be_priced_is_refused(pool: str, tmp_path: Path) -> None:
         mean_costs(str(free), ["e0", "e1"], [1.0, 1.0], [1.0, 1.0])
 
 
-def test_prices_go_from_fit_to_route(command: Command, pool: str, tmp_path: Path) -> None:
+def test_prices_go_from_fit_to_route(
+    command: Command, cache: Path, pool: str, tmp_path: Path
+) -> None:
     """Expert e1 is right on poems; e0 is as good on sums, and a tenth of the price."""
     data = tmp_path / "table.csv"
     with data.open("w", newline="", encoding="utf-8") as stream:
@@ -102,6 +104,12 @@ def test_prices_go_from_fit_to_route(command: Command, pool: str, tmp_path: Path
     points = json.loads((tmp_path / "report.json").read_text("utf-8"))["slices"][0]["points"]
     assert {"quality", "match", "economy"} <= {point["name"] for point in points}
     assert all(point["verdict"] in done.stdout for point in points)
+    costs = []  # of the router's curve, with the embeddings that the fit left, and without
+    for where in (str(cache), "none"):
+        one = evaluate_router(tmp_path / "r", data, prices=str(dearer), cache=where).slices["test"]
+        assert one.costs is not None
+        costs.append([point.cost for point in one.costs.systems[0].points])
+    assert costs[0] == pytest.approx(costs[1])
 
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"query": q}) + "\n" for q in asked), "utf-8")

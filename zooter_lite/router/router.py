@@ -64,7 +64,8 @@ class Router:
         self._files = files
         self._started: Runtime | None = runtime
         self._options = options
-        self._cost_factors: FloatArray | None = None
+        costs = options.get("costs")
+        self._cost_factors = None if costs is None else _cost_factors(files.config, costs)
         self._starting = Lock()
         tell_after_fork(self)
 
@@ -125,10 +126,7 @@ class Router:
             "at_once": at_once,
         }
         slim = replace(files, tokenizer="")  # the sessions have their own copies
-        factors = None if costs is None else _cost_factors(files.config, costs)
-        router = cls(slim, _start(files, **options), options | {"costs": costs})
-        router._cost_factors = factors
-        return router
+        return cls(slim, _start(files, **options), options | {"costs": costs})
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the folder and the options, from which it is loaded again."""
@@ -212,7 +210,7 @@ class Router:
         order of `experts`, and `.novelty` (n_queries,); None for what the router lacks.
         """
         names = [name for name in self._runtime.outputs if name != "embedding"]
-        return self._repriced(_named(names, self._outputs(queries, names, progress)))
+        return self.repriced(_named(names, self._outputs(queries, names, progress)))
 
     def predict_and_embed(
         self, queries: Sequence[str], progress: Callable[[int], object] = _silent
@@ -220,9 +218,10 @@ class Router:
         """Return `predict` and the unit embeddings (n_queries, dim), in one pass."""
         names = self._runtime.outputs
         outputs = self._outputs(queries, names, progress)
-        return self._repriced(_named(names, outputs)), outputs[names.index("embedding")]
+        return self.repriced(_named(names, outputs)), outputs[names.index("embedding")]
 
-    def _repriced(self, predicted: Predictions) -> Predictions:
+    def repriced(self, predicted: Predictions) -> Predictions:
+        """Return what the head predicts at the costs that the router was loaded with."""
         if self._cost_factors is None or predicted.costs is None:
             return predicted
         return replace(predicted, costs=predicted.costs * self._cost_factors)
@@ -239,8 +238,7 @@ class Router:
     ) -> list[FloatArray]:
         if isinstance(queries, str):
             raise DataError("expected a list of prompts, found one text; put it in a list")
-        if set(map(type, queries)) - {str}:
-            queries = self._texts(queries)
+        queries = self._texts(queries)
         if not len(queries):
             return [np.zeros((0, self.head.widths[name]), dtype=np.float32) for name in names]
         return self._runtime.run(queries, names, progress)
@@ -362,7 +360,7 @@ class Router:
                 raise DataError("max_cost: this router predicts no costs")
             mask &= predicted.costs <= max_cost
         if windows:
-            tokens = self._runtime.whole_lengths(queries)[:, None]
+            tokens = self._runtime.whole_lengths(self._texts(queries))[:, None]
             mask &= tokens <= [windows.get(expert, np.inf) for expert in experts]
         return mask
 
@@ -389,6 +387,8 @@ class Router:
 
     def _texts(self, queries: Sequence[Any]) -> list[str]:
         """Return what is routed of each prompt, text or chat."""
+        if not set(map(type, queries)) - {str}:
+            return list(queries)
         if all(isinstance(one, Mapping) and ("role" in one or "from" in one) for one in queries):
             raise DataError("expected a list of prompts, found messages; a chat is one prompt")
         texts = []
