@@ -21,7 +21,6 @@ from zooter_lite.onnx import graphs as assemble
 from zooter_lite.onnx import parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.parity import ParityError, graph_probs
-from zooter_lite.onnx.router_graph import int8_encoder
 from zooter_lite.router.directory.config import Parity
 from zooter_lite.router.head import Head
 from zooter_lite.router.session import TextSession
@@ -107,7 +106,7 @@ def test_int8_figures_by_an_independent_computation(
     assert figures.repeats == pytest.approx(np.mean(two[:, 1] - two[:, 0] <= figures.margin))
 
 
-def test_int8_keeps_its_last_layer_in_fp32_where_it_would_lose_too_much(
+def test_int8_keeps_the_costliest_product_in_fp32_where_it_would_lose_too_much(
     folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[int] = []
@@ -140,10 +139,11 @@ def test_int8_is_compared_on_other_queries_than_it_is_calibrated_on(
     monkeypatch.setattr(assemble, "INT8_ROWS", 300)
     calibrated: list[str] = []
     compared: list[list[str]] = []
+    feeds = TextSession.feeds
 
-    def calibrating(encoder: Encoder, queries: Sequence[str], spared: int) -> Encoder:
+    def calibrating(session: TextSession, queries: Sequence[str]) -> Any:
         calibrated.extend(queries)
-        return int8_encoder(encoder, queries, spared)
+        return feeds(session, queries)
 
     def comparing(graph: bytes, encoder: Encoder, queries: Sequence[str], progress: Any) -> Any:
         compared.append(list(queries))
@@ -156,7 +156,7 @@ def test_int8_is_compared_on_other_queries_than_it_is_calibrated_on(
             compared.append(list(queries))
         return embed(own, queries, *rest)
 
-    monkeypatch.setattr(assemble, "int8_encoder", calibrating)
+    monkeypatch.setattr(TextSession, "feeds", calibrating)
     monkeypatch.setattr(assemble, "graph_probs", comparing)
     monkeypatch.setattr(Encoder, "embed", embedding)
     train = rows(n)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tests.helpers import DIM, NAN, toy_head, units
 from zooter_lite.onnx.parity import ParityError, check_fp32, check_int8
+from zooter_lite.router.decision import Predictions
 
 EXPECTED = np.asarray([[0.6, 0.3, 0.1], [0.4, 0.5, 0.1], [0.34, 0.33, 0.33], [0.2, 0.2, 0.6]])
 REWARDS = np.asarray([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.5, NAN], [0.0, 0.0, 1.0]])
@@ -44,24 +45,59 @@ def test_another_head_than_the_graphs_is_refused(other: object) -> None:
         check_fp32(head.probs(embeddings), changed, embeddings, np.ones((8, 3)))
 
 
+def known(probs: NDArray[np.floating]) -> Predictions:
+    """What fp32 expects: ten points for ten percent."""
+    return Predictions(probs, rewards=probs)
+
+
 def test_int8_figures_by_hand() -> None:
-    # row 2 goes to expert 1 for 0.5 instead of 1: 0.5 of a range of 1 over four rows
-    with pytest.raises(ParityError, match=r"loses 12\.50 points .* on 4 .* 25\.00% of the decis"):
-        check_int8(moved(2, [0.33, 0.35, 0.32]), EXPECTED, REWARDS)
     better = REWARDS.copy()
     better[2] = [0.5, 1.0, NAN]
-    parity = check_int8(moved(2, [0.33, 0.35, 0.32]), EXPECTED, better)
+    parity = check_int8(moved(2, [0.33, 0.35, 0.32]), Predictions(EXPECTED), better)
     assert parity.changed_decisions == 0.25
     assert parity.lost == pytest.approx(-12.5)
+    assert parity.expected_loss == parity.expected_loss_bound == 0  # nothing is expected
+    assert parity.lost_error == pytest.approx(np.std([0, 0, -50, 0], ddof=1) / 2)
     assert parity.max_difference == pytest.approx(0.02)
+    before, after = np.asarray([0.34, 0.33, 0.33]), np.asarray([0.33, 0.35, 0.32])
+    assert parity.divergence == pytest.approx((before * np.log(before / after)).sum() / 4)
     # error of the gap: 0.03 in row 2 (0.02 found, -0.01 expected), none in the others
     assert parity.margin == pytest.approx(np.quantile([0, 0, 0.03, 0], 0.99))
     assert parity.repeats == 0.25  # only row 2 is closer than that
     assert parity.changed_after_repeats == 0.0
 
 
+def test_one_decision_that_happens_to_lose_is_below_what_the_queries_can_tell() -> None:
+    # row 2 goes to expert 1 for 0.5 instead of 1, where a hundredth was expected to be lost
+    parity = check_int8(np.tile(moved(2, [0.33, 0.35, 0.32]), (9, 1)), *many(9, EXPECTED / 10))
+    assert parity.lost == pytest.approx(100 * 0.5 / 4)
+    assert parity.expected_loss == pytest.approx(100 * 0.001 / 4)
+
+
+def many(times: int, rewards: NDArray[np.floating]) -> tuple[Predictions, NDArray[np.floating]]:
+    """As often as told, with a reward that is seen once only."""
+    observed = np.tile(REWARDS, (times, 1))
+    observed[4:] = NAN
+    return Predictions(np.tile(EXPECTED, (times, 1)), np.tile(rewards, (times, 1))), observed
+
+
+def test_a_loss_that_is_shown_is_refused() -> None:
+    found = np.tile(moved(2, [0.33, 0.35, 0.32]), (9, 1))
+    expected, _ = many(9, EXPECTED)
+    with pytest.raises(ParityError, match=r"0\.25 points of expected reward on 36 .* 25\.00% of"):
+        check_int8(found, expected, np.tile(REWARDS, (9, 1)))
+    likely = replace(expected, rewards=expected.probs / 1000)
+    with pytest.raises(ParityError, match=r"12\.50 points of observed reward on 36"):
+        check_int8(found, likely, np.tile(REWARDS, (9, 1)))
+
+
+def test_probabilities_that_are_far_apart_are_refused_though_no_decision_changes() -> None:
+    with pytest.raises(ParityError, match=r"moves the probabilities by 0\.\d+ nats .* 4 training"):
+        check_int8(moved(3, [0.05, 0.05, 0.9]), known(EXPECTED), REWARDS)
+
+
 def test_a_change_to_an_expert_without_reward_counts_as_changed_and_loses_nothing() -> None:
-    parity = check_int8(moved(2, [0.33, 0.33, 0.34]), EXPECTED, REWARDS)
+    parity = check_int8(moved(2, [0.33, 0.33, 0.34]), Predictions(EXPECTED), REWARDS)
     assert parity.changed_decisions == 0.25
     assert parity.lost == 0.0
 
@@ -70,11 +106,12 @@ def test_a_tie_is_no_change() -> None:
     tied = moved(0, [0.45, 0.45, 0.1])
     other = tied.copy()
     other[0, 1] += 1e-7
-    assert check_int8(other, tied, REWARDS).changed_decisions == 0.0
+    assert check_int8(other, known(tied), REWARDS).changed_decisions == 0.0
 
 
 def test_the_range_of_the_rewards_is_the_unit() -> None:
-    found = moved(2, [0.33, 0.35, 0.32])
+    found = np.tile(moved(2, [0.33, 0.35, 0.32]), (9, 1))
     for scale in (1.0, 100.0):
+        expected = Predictions(np.tile(EXPECTED, (9, 1)))
         with pytest.raises(ParityError, match=r"loses 12\.50 points"):
-            check_int8(found, EXPECTED, REWARDS * scale)
+            check_int8(found, expected, np.tile(REWARDS, (9, 1)) * scale)

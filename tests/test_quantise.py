@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from zooter_lite.graph.quantise import to_int8
+from zooter_lite.graph import quantise
+from zooter_lite.graph.quantise import activation_ranges, to_int8
 
 WORDS, DIM = 600, 16
 Float = NDArray[np.float32]
@@ -59,12 +60,13 @@ def feed(*rows: list[int]) -> dict[str, NDArray[np.int64]]:
 
 
 IDS = st.lists(st.integers(0, WORDS - 1), min_size=1, max_size=9)
-CALIBRATION = feed(*np.random.default_rng(4).integers(0, WORDS, (40, 9)).tolist())
+IDS_OF_ROWS = np.random.default_rng(4).integers(0, WORDS, (40, 9)).tolist()
+CALIBRATION = feed(*IDS_OF_ROWS)
 
 
 @pytest.fixture(scope="module")
 def quantised() -> bytes:
-    return to_int8(graph(), [CALIBRATION])
+    return to_int8(graph(), activation_ranges(graph(), [CALIBRATION]))
 
 
 def run(model: bytes, inputs: dict[str, NDArray[np.int64]]) -> Float:
@@ -113,5 +115,60 @@ def test_an_all_zero_row_is_no_nan() -> None:
     model = onnx.load_model_from_string(graph())
     table[0] = 0
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(table, "table"))
-    small = to_int8(model.SerializeToString(), [CALIBRATION])
+    content = model.SerializeToString()
+    small = to_int8(content, activation_ranges(content, [CALIBRATION]))
     np.testing.assert_array_equal(run(small, feed([0, 0])), np.zeros((1, DIM)))
+
+
+def bounded_graph() -> bytes:
+    """The same with a layer norm before the product and a bias after it."""
+    model = onnx.load_model_from_string(graph())
+    scale, shift = np.linspace(0.5, 2, DIM), np.linspace(-1, 1, DIM)
+    for name, value in (("norm", scale), ("shift", shift), ("bias", shift[::-1])):
+        model.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+    lookup, product, *rest = model.graph.node
+    product.input[0], product.output[0] = "normal", "bare"
+    nodes = [
+        lookup,
+        helper.make_node("LayerNormalization", ["words", "norm", "shift"], ["normal"], axis=-1),
+        product,
+        helper.make_node("Add", ["bare", "bias"], ["product"]),
+        *rest,
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return bytes(model.SerializeToString())
+
+
+def test_after_a_layer_norm_one_scale_holds_for_all_rows() -> None:
+    ranges = activation_ranges(bounded_graph(), [CALIBRATION])
+    small = onnx.load_model_from_string(to_int8(bounded_graph(), ranges))
+    operators = [node.op_type for node in small.graph.node]
+    assert operators[3:8] == [
+        "Mul", "LayerNormalization", "Mul", "QuantizeLinear", "MatMulIntegerToFloat",
+    ]  # fmt: skip
+    assert "Add" not in operators  # the product adds the bias itself
+    assert "ReduceMax" not in operators
+    exact = run(bounded_graph(), CALIBRATION)
+    found = run(small.SerializeToString(), CALIBRATION)
+    assert 1e-4 < np.abs(found - exact).max() / np.abs(exact).max() < 0.03
+    single = np.stack([run(small.SerializeToString(), feed(row))[0] for row in IDS_OF_ROWS])
+    np.testing.assert_allclose(single, found, rtol=1e-5, atol=1e-4)
+
+
+def test_a_spared_product_stays_as_it_is() -> None:
+    ranges = activation_ranges(bounded_graph(), [CALIBRATION])
+    small = onnx.load_model_from_string(to_int8(bounded_graph(), ranges, [0]))
+    operators = [node.op_type for node in small.graph.node]
+    assert "MatMul" in operators
+    assert "Add" in operators
+    assert "MatMulIntegerToFloat" not in operators
+
+
+def test_values_beyond_the_calibration_are_cut_not_wrapped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quantise, "HEADROOM", 0.5)  # as if half of the values were beyond
+    small = to_int8(bounded_graph(), activation_ranges(bounded_graph(), [CALIBRATION]))
+    exact, found = run(bounded_graph(), CALIBRATION), run(small, CALIBRATION)
+    assert np.corrcoef(exact.ravel(), found.ravel())[0, 1] > 0.9

@@ -15,6 +15,7 @@ from zooter_lite.encode.find import EncoderError
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.reference import load_torch, torch_embeddings
 from zooter_lite.graph.bert import read_bert
+from zooter_lite.graph.quantise import activation_ranges
 from zooter_lite.onnx.router_graph import int8_encoder
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,8 @@ def test_the_export_equals_sentence_transformers(folder: Path, exported: Encoder
 
 
 def test_int8_works_on_a_graph_of_torchs_making(exported: Encoder) -> None:
-    small = int8_encoder(exported, TEXTS)
+    ranges = activation_ranges(exported.graph, exported.session().feeds(TEXTS))
+    small = int8_encoder(exported, ranges)
     assert b"MatMulIntegerToFloat" in small.graph
     (expected,) = exported.session().run(TEXTS, ["unit"])
     session = small.session()

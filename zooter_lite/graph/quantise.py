@@ -1,31 +1,35 @@
 """An int8 copy of an encoder's graph whose answers do not depend on the batch.
 
-Every product of tokens with a constant matrix runs in integers: one scale per row of the
-activations (a token), one per column of the weights (an output channel). Before that,
+Every product of tokens with a constant matrix runs in integers: one scale per column of the
+weights (an output channel), and for the activations one scale per row (a token), or one for
+all tokens where the values are bounded: after a layer norm and after attention. Before that,
 SmoothQuant (Xiao et al. 2022, arXiv 2211.10438, equation 4) moves the outliers of the
 activations into the weights. Rows of the word table have a scale each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from zooter_lite.graph.builder import MICROSOFT, GraphBuilder, serialise
 
 FloatArray = NDArray[np.float32]
 Feed = Mapping[str, NDArray[np.int64]]
+Ranges = dict[str, tuple[FloatArray, FloatArray]]  # least and largest of each channel, by name
 
 ALPHA = 0.5  # SmoothQuant's migration strength
 # Two products of 8 by 7 bits fit the 16 bits in which AVX2 adds them; 8 by 8 would saturate,
 # and the answers would depend on the processor.
 WEIGHT_MAX = 64
+BOUNDED = ("LayerNormalization", "MultiHeadAttention")  # what they return has one scale for all
+HEADROOM = 1.1  # of that scale, beyond the calibration's range
 _ACTIVATION_MAX = 127.0
 _ZERO_POINT = 128
 _TABLE_ROWS = 512  # smaller tables, such as positions, stay in float
@@ -34,36 +38,43 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class _Linear:
-    """A product of activations (name) with a constant matrix (n_in, n_out)."""
+    """A product of activations (name) with a constant matrix (n_in, n_out).
+
+    `bounded` where the activations come from one of `BOUNDED`. `bias` and `sum` are the constant
+    that is added to the product and the name of that sum; "" where there is none.
+    """
 
     output: str
     inputs: str
     weight: str
     matrix: FloatArray
+    bounded: bool
+    bias: str
+    sum: str
 
 
-def to_int8(graph: bytes, feeds: Iterable[Feed], spared: int = 0) -> bytes:
+def to_int8(graph: bytes, ranges: Ranges, spared: Collection[int] = ()) -> bytes:
     """Return the graph with integer products and an integer word table.
 
     Parameters
     ----------
     graph
         Encoder: input_ids, attention_mask to `unit`.
-    feeds
-        Batches of calibration queries, a few hundred in all.
+    ranges
+        What `activation_ranges` found on calibration queries.
     spared
-        So many products, counted from the last, stay in float32; fewer than `n_products`.
+        Positions of products that stay in float32, from 0 to below `n_products`.
     """
     model = onnx.load_model_from_string(graph)
-    linears = _linears(model)
-    linears = linears[: len(linears) - spared]
-    largest = _channel_maxima(model, sorted({linear.inputs for linear in linears}), feeds)
+    linears = [one for place, one in enumerate(_linears(model)) if place not in spared]
     builder = GraphBuilder("int8")
-    quantised = _quantised(builder, linears, largest)
+    quantised = _quantised(builder, linears, ranges)
+    added = {linear.sum for linear in linears if linear.bounded and linear.bias}
     # A rewritten node takes the place of its original, so the order stays topological.
     nodes = []
     for node in model.graph.node:
-        nodes += quantised.get(node.output[0]) or _table_nodes(builder, model, node) or [node]
+        if node.output[0] not in added:
+            nodes += quantised.get(node.output[0]) or _table_nodes(builder, model, node) or [node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(builder.constants)
@@ -78,36 +89,28 @@ def n_products(graph: bytes) -> int:
     return len(_linears(onnx.load_model_from_string(graph)))
 
 
-def _constants(model: ModelProto) -> dict[str, TensorProto]:
-    return {tensor.name: tensor for tensor in model.graph.initializer}
+def activation_ranges(graph: bytes, feeds: Iterable[Feed]) -> Ranges:
+    """Least and largest value of each channel of the products' inputs, over the feeds.
 
-
-def _linears(model: ModelProto) -> list[_Linear]:
-    constants = _constants(model)
-    found = []
-    for node in model.graph.node:
-        tensor = constants.get(node.input[1]) if node.op_type == "MatMul" else None
-        if tensor is None or len(tensor.dims) != 2 or tensor.data_type != TensorProto.FLOAT:
-            continue
-        matrix = numpy_helper.to_array(tensor)
-        found.append(_Linear(node.output[0], node.input[0], tensor.name, matrix))
-    return found
-
-
-def _channel_maxima(
-    model: ModelProto, names: list[str], feeds: Iterable[Feed]
-) -> dict[str, FloatArray]:
-    """Largest |activation| of each channel over the feeds, by activation."""
-    probe = ModelProto()
-    probe.CopyFrom(model)
-    # the last axis is the channel, whatever the rank
+    Parameters
+    ----------
+    graph
+        Encoder: input_ids, attention_mask to `unit`.
+    feeds
+        Batches of calibration queries, a few hundred in all.
+    """
+    probe = onnx.load_model_from_string(graph)
+    names = sorted({linear.inputs for linear in _linears(probe)})
     builder = GraphBuilder("calibration")
-    for name in names:
-        flat = builder.add("Flatten", builder.add("Abs", name), axis=-1)
-        builder.place("ReduceMax", [flat, builder.integers(0)], [f"largest.{name}"], keepdims=0)
-        probe.graph.output.append(
-            helper.make_tensor_value_info(f"largest.{name}", TensorProto.FLOAT, None)
-        )
+    wanted = []
+    for name in names:  # the last axis is the channel, whatever the rank
+        flat = builder.add("Flatten", name, axis=-1)
+        for operator in ("ReduceMin", "ReduceMax"):
+            wanted.append(f"{operator}.{name}")
+            builder.place(operator, [flat, builder.integers(0)], wanted[-1:], keepdims=0)
+    probe.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted
+    )
     probe.graph.node.extend(builder.nodes)
     probe.graph.initializer.extend(builder.constants)
     options = onnxruntime.SessionOptions()
@@ -115,9 +118,40 @@ def _channel_maxima(
     session = onnxruntime.InferenceSession(
         probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    wanted = [f"largest.{name}" for name in names]
-    maxima = zip(*(session.run(wanted, dict(feed)) for feed in feeds), strict=True)
-    return {name: np.max(rows, axis=0) for name, rows in zip(names, maxima, strict=True)}
+    seen = list(zip(*(session.run(wanted, dict(feed)) for feed in feeds), strict=True))
+    least = [np.min(rows, axis=0) for rows in seen[::2]]
+    largest = [np.max(rows, axis=0) for rows in seen[1::2]]
+    return dict(zip(names, zip(least, largest, strict=True), strict=True))
+
+
+def _constants(model: ModelProto) -> dict[str, TensorProto]:
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def _linears(model: ModelProto) -> list[_Linear]:
+    constants = _constants(model)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    takers: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            takers.setdefault(name, []).append(node)
+    linears = []
+    for node in model.graph.node:
+        tensor = constants.get(node.input[1]) if node.op_type == "MatMul" else None
+        if tensor is None or len(tensor.dims) != 2 or tensor.data_type != TensorProto.FLOAT:
+            continue
+        maker, (taker, *others) = makers.get(node.input[0]), takers.get(node.output[0], [node])
+        bias = constants.get(taker.input[1]) if taker.op_type == "Add" and not others else None
+        fits = bias is not None and bias.dims == tensor.dims[1:]
+        linears.append(
+            _Linear(
+                *(node.output[0], node.input[0], tensor.name, numpy_helper.to_array(tensor)),
+                bounded=maker is not None and maker.op_type in BOUNDED,
+                bias=taker.input[1] if fits else "",
+                sum=taker.output[0] if fits else "",
+            )
+        )
+    return linears
 
 
 def _smoothing(activations: FloatArray, matrices: list[FloatArray]) -> FloatArray:
@@ -135,41 +169,67 @@ def _quantise_columns(matrix: FloatArray, largest: int) -> tuple[NDArray[np.int8
 
 
 def _quantised(
-    builder: GraphBuilder, linears: list[_Linear], largest: dict[str, FloatArray]
-) -> dict[str, list[onnx.NodeProto]]:
-    """Nodes that replace each product, by the name of its output.
-
-    Activations become unsigned bytes around 128, as shares of the largest |value| of their row.
-    """
-    replaced: dict[str, list[onnx.NodeProto]] = {}
+    builder: GraphBuilder, linears: list[_Linear], ranges: Ranges
+) -> dict[str, list[NodeProto]]:
+    """Nodes that replace each product, by the name of its output."""
+    replaced: dict[str, list[NodeProto]] = {}
     for name in dict.fromkeys(linear.inputs for linear in linears):
         takers = [linear for linear in linears if linear.inputs == name]
-        divisor = _smoothing(largest[name], [linear.matrix for linear in takers])
+        least, largest = ranges[name]
+        divisor = _smoothing(np.maximum(-least, largest), [linear.matrix for linear in takers])
         start = len(builder.nodes)
-        even = builder.add("Mul", name, builder.constant(f"smooth.{name}", 1 / divisor))
-        row_max = builder.add(
-            "ReduceMax", builder.add("Abs", even), builder.integers(-1), keepdims=1
-        )
-        row_max = builder.add("Max", row_max, builder.scalar("epsilon", _EPSILON))
-        share = builder.add("Div", even, row_max)
-        step = builder.scalar("step", 1 / _ACTIVATION_MAX)
-        zero_point = builder.constant("zero_point", np.asarray(_ZERO_POINT, dtype=np.uint8))
-        levels = builder.add("QuantizeLinear", share, step, zero_point)
+        if takers[0].bounded:
+            factors = _bounded_levels(builder, name, divisor, ranges[name])
+            row_max = ""
+        else:
+            factors, row_max = _row_levels(builder, name, divisor)
         for linear in takers:  # the first taker brings the nodes that all share
             integers, scales = _quantise_columns(linear.matrix * divisor[:, None], WEIGHT_MAX)
             weight = builder.constant(f"weight.{linear.weight}", integers)
             scale = builder.constant(f"scale.{linear.weight}", scales)
-            factors = [levels, weight, step, scale, zero_point]
-            product = builder.add("MatMulIntegerToFloat", *factors, domain=MICROSOFT)
-            builder.place("Mul", [product, row_max], [linear.output])
+            levels, step, zero_point = factors
+            inputs = [levels, weight, step, scale, zero_point]
+            if row_max:
+                product = builder.add("MatMulIntegerToFloat", *inputs, domain=MICROSOFT)
+                builder.place("Mul", [product, row_max], [linear.output])
+            else:
+                inputs += ["", linear.bias] if linear.bias else []
+                output = linear.sum or linear.output
+                builder.place("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT)
             replaced[linear.output] = builder.nodes[start:]
             start = len(builder.nodes)
     return replaced
 
 
-def _table_nodes(
-    builder: GraphBuilder, model: ModelProto, node: onnx.NodeProto
-) -> list[onnx.NodeProto]:
+def _bounded_levels(
+    builder: GraphBuilder, name: str, divisor: FloatArray, found: tuple[FloatArray, FloatArray]
+) -> list[str]:
+    """Quantise activations as shares of the calibration's range: bytes, scale, zero point."""
+    low = min(0.0, HEADROOM * float((found[0] / divisor).min()))
+    high = max(0.0, HEADROOM * float((found[1] / divisor).max()))
+    scale = max(high - low, _EPSILON) / 255
+    even = builder.add("Mul", name, builder.constant(f"smooth.{name}", 1 / divisor / scale))
+    middle = np.asarray(round(-low / scale), dtype=np.uint8)
+    zero_point = builder.constant(f"zero_point.{name}", middle)
+    levels = builder.add("QuantizeLinear", even, builder.scalar("one", 1.0), zero_point)
+    return [levels, builder.scalar(f"step.{name}", scale), zero_point]
+
+
+def _row_levels(builder: GraphBuilder, name: str, divisor: FloatArray) -> tuple[list[str], str]:
+    """Quantise activations around 128, as shares of the largest |value| of their row.
+
+    Bytes, scale and zero point; then the largest of each row.
+    """
+    even = builder.add("Mul", name, builder.constant(f"smooth.{name}", 1 / divisor))
+    row_max = builder.add("ReduceMax", builder.add("Abs", even), builder.integers(-1), keepdims=1)
+    row_max = builder.add("Max", row_max, builder.scalar("epsilon", _EPSILON))
+    share = builder.add("Div", even, row_max)
+    step = builder.scalar("step", 1 / _ACTIVATION_MAX)
+    zero_point = builder.constant("zero_point", np.asarray(_ZERO_POINT, dtype=np.uint8))
+    return [builder.add("QuantizeLinear", share, step, zero_point), step, zero_point], row_max
+
+
+def _table_nodes(builder: GraphBuilder, model: ModelProto, node: onnx.NodeProto) -> list[NodeProto]:
     """Nodes that look up a large float table in integers; none for any other node."""
     tensor = _constants(model).get(node.input[0]) if node.op_type == "Gather" else None
     axis = next((a.i for a in node.attribute if a.name == "axis"), 0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import is_static
-from zooter_lite.graph.quantise import n_products
+from zooter_lite.graph.quantise import Ranges, activation_ranges, n_products
 from zooter_lite.onnx.parity import (
     ParityError,
     check_fp32,
@@ -27,9 +27,10 @@ from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
 EXACT_ROWS = 256  # training queries on which the fp32 graph is compared with torch
-INT8_ROWS = 4096  # ... on which int8 is compared with fp32
+INT8_ROWS = 2048  # ... on which int8 is compared with fp32
 CALIBRATION_ROWS = 256  # ... on which the ranges of int8's activations are taken
-SPARED = (4, 8)  # last products left in fp32 where int8 loses too much: a layer's, two layers'
+SENSED_ROWS = 64  # ... on which one product at a time is tried in int8, where all lose too much
+SPARED = (4, 8)  # products left in fp32 then: those whose int8 moves the embedding furthest
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,15 @@ def export_graphs(
     calibration, compared = order[:CALIBRATION_ROWS], order[CALIBRATION_ROWS:][:INT8_ROWS]
     compared = compared if len(compared) >= CALIBRATION_ROWS else order
     rows = train.take(np.sort(compared))
-    expected = head.probs(encoder.embed(rows.queries, cache))
-    refused = ""
+    expected = head.predict(encoder.embed(rows.queries, cache))
+    queries = train.take(np.sort(calibration)).queries
+    ranges = activation_ranges(encoder.graph, encoder.session().feeds(queries))
+    refused, costliest = "", np.zeros(0, dtype=np.intp)
     most = n_products(encoder.graph)
     for spared in [0, *(n for n in SPARED if n < most)]:
-        small = int8_encoder(encoder, train.take(np.sort(calibration)).queries, spared)
+        if spared and not len(costliest):
+            costliest = _costliest(encoder, ranges, queries[:SENSED_ROWS], progress)
+        small = int8_encoder(encoder, ranges, costliest[:spared].tolist())
         found = head.probs(small.embed(rows.queries, cache, progress))
         try:
             measured = check_int8(found, expected, rows.rewards)
@@ -110,3 +115,17 @@ def export_graphs(
         graph = router_graph(replace(small, spec=encoder.spec), head, train.experts, points)
         return Exports(files | {GRAPHS["int8"]: graph}, parity)
     return Exports(files, parity, refused)
+
+
+def _costliest(
+    encoder: Encoder, ranges: Ranges, queries: Sequence[str], progress: Callable[[int], object]
+) -> NDArray[np.intp]:
+    """(n_products,) positions, first the product that alone moves the embeddings furthest."""
+    exact = encoder.session().run(queries, ["unit"])[0]
+    products = range(n_products(encoder.graph))
+    moved = []
+    for place in products:
+        small = int8_encoder(encoder, ranges, [one for one in products if one != place])
+        moved.append(-(small.session().run(queries, ["unit"])[0] * exact).sum())
+        progress(len(queries))
+    return np.argsort(moved, kind="stable")[::-1]

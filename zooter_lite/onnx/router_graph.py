@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.graph.builder import GraphBuilder, serialise
-from zooter_lite.graph.quantise import to_int8
+from zooter_lite.graph.quantise import Ranges, to_int8
 from zooter_lite.router.directory.config import FORMAT_VERSION, QUALITY, Point
 from zooter_lite.router.estimates import Estimates
 from zooter_lite.router.head import SHARPNESS, Array, Head, TagPrior
@@ -173,12 +173,11 @@ def _prior(graph: GraphBuilder, head: Head, prior: TagPrior, near: str, nearest:
     return graph.add("Add", by_tags, graph.add("Mul", trust, apart))
 
 
-def int8_encoder(encoder: Encoder, queries: Sequence[str], spared: int = 0) -> Encoder:
-    """Return the encoder with an int8 graph, calibrated on these queries.
+def int8_encoder(encoder: Encoder, ranges: Ranges, spared: Collection[int] = ()) -> Encoder:
+    """Return the encoder with an int8 graph, but for the products that are spared.
 
-    The last `spared` products stay in float32. Its sha256 is that of the graph, so that the
-    cache keeps its embeddings apart.
+    Its sha256 is that of the graph, so that the cache keeps its embeddings apart.
     """
-    graph = to_int8(encoder.graph, encoder.session().feeds(queries), spared)
+    graph = to_int8(encoder.graph, ranges, spared)
     spec = replace(encoder.spec, sha256=hashlib.sha256(graph).hexdigest())
     return replace(encoder, spec=spec, graph=graph)

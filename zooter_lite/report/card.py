@@ -131,14 +131,16 @@ def parity_lines(config: RouterConfig) -> list[str]:
         line = (
             f"{name} against {against} on {one.queries} training queries: largest difference "
             f"of a probability {one.max_difference:.1e}, {one.changed_decisions:.2%} of "
-            f"the decisions changed, {one.lost:.3f} points of mean reward lost"
+            f"the decisions changed, {one.expected_loss:.3f} points of mean reward lost as "
+            f"expected (at most {one.expected_loss_bound:.3f}, one-sided at 95%), {one.lost:.3f} ± "
+            f"{one.lost_error:.3f} as observed, probabilities {one.divergence:.1e} nats apart"
         )
         if name == "int8":
             line += (
                 f"; auto asks fp32 again for {one.repeats:.1%} of them, which leaves "
                 f"{one.changed_after_repeats:.2%} changed"
             )
-            line += f"; its last {one.spared} products stay in fp32" if one.spared else ""
+            line += f"; {one.spared} of its products stay in fp32" if one.spared else ""
         lines.append(line)
     if parity.text is not None:
         text = parity.text

@@ -84,13 +84,19 @@ class Parity:
     queries: int = 0  # compared
     max_difference: float = 0.0  # largest |difference| of a probability
     changed_decisions: float = 0.0  # share of queries that go to another expert, ties apart
-    lost: float = 0.0  # mean reward, in hundredths of the rewards' range; negative is a gain
+    # Mean reward, in hundredths of the rewards' range, negative for a gain: observed with its
+    # standard error, and by the expected rewards with its one-sided upper bound at 95%.
+    lost: float = 0.0
+    lost_error: float = 0.0
+    expected_loss: float = 0.0
+    expected_loss_bound: float = 0.0
+    divergence: float = 0.0  # mean Kullback-Leibler divergence of the probabilities, nats
     # Of `--precision auto`: where int8's two best are closer than `margin`, fp32 decides; the
     # share of queries for which it does, and of decisions changed then. 0 for fp32.
     margin: float = 0.0
     repeats: float = 0.0
     changed_after_repeats: float = 0.0
-    spared: int = 0  # last products of the int8 graph in float32, since it lost too much without
+    spared: int = 0  # products of the int8 graph in float32, since it lost too much without
 
     def rounded(self) -> Parity:
         """Return the figures as config.json keeps them, to nine decimals."""
