@@ -20,6 +20,7 @@ from tests.helpers import (
 )
 from zooter_lite import Router
 from zooter_lite.errors import DataError
+from zooter_lite.router.budget import point_on, within_budget
 from zooter_lite.router.decision import (
     DOUBTS,
     Decision,
@@ -27,8 +28,6 @@ from zooter_lite.router.decision import (
     Predictions,
     choose,
     decisions,
-    point_on,
-    within_budget,
 )
 from zooter_lite.router.directory.config import QUALITY, Knot, Point
 from zooter_lite.router.directory.store import write_router

@@ -174,7 +174,7 @@ def test_the_graph_predicts_what_the_head_does(kind: str, costs: bool) -> None:
     head = toy_estimates(toy_head(kind), costs=costs)
     session = session_of(head)
     found, embeddings = predicted_by(session, QUERIES)
-    lengths = session.lengths(QUERIES)
+    lengths = session.tokens.lengths(QUERIES)
     assert lengths.tolist() == [2, 3, 5, 5, 16, 16, 16]
     expected = head.predict(embeddings, lengths)
     assert (expected.costs is None, expected.novelty is None) == (not costs, head.prior is None)
@@ -187,11 +187,11 @@ def test_the_graph_predicts_what_the_head_does(kind: str, costs: bool) -> None:
 def test_a_prompt_without_tokens_costs_what_one_token_does(kind: str) -> None:
     head = toy_estimates(toy_head(kind))
     session = session_of(head, without_special_tokens())
-    assert session.lengths(["", "one"]).tolist() == [0, 1]
+    assert session.tokens.lengths(["", "one"]).tolist() == [0, 1]
     for queries in ([""], ["one two", ""]):
         found, embeddings = predicted_by(session, queries)
         assert np.isfinite(embeddings).all()
-        same(found, head.predict(embeddings, session.lengths(queries)), 1e-5)
+        same(found, head.predict(embeddings, session.tokens.lengths(queries)), 1e-5)
 
 
 @pytest.mark.parametrize("n_experts", [3, 11])

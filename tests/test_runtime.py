@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from tests.helpers import edit_config, toy_router
 from zooter_lite import Router, RouterError
 from zooter_lite.errors import DataError
-from zooter_lite.router.recent import Recent
-from zooter_lite.router.runtime import Runtime
+from zooter_lite.router.runtime import Recent, Runtime
 from zooter_lite.router.session import TextSession
 
 Float = NDArray[np.float32]
