@@ -99,9 +99,9 @@ class Runtime:
         known = self._recent.get(different)
         unknown = [query for query in different if query not in known] if known else different
         progress(len(queries) - len(unknown))
+        # what is remembered answers every later question; else only this one is answered
+        names = self.outputs if self._recent.prompts else outputs
         if unknown:
-            # what is remembered answers every later question; else only this one is answered
-            names = self.outputs if self._recent.prompts else outputs
             arrays = self._compute(unknown, progress, names)
             if self._recent.prompts:
                 last = range(len(unknown))[-self._recent.prompts :]  # as many as are remembered
@@ -110,7 +110,6 @@ class Runtime:
             if len(unknown) == len(queries):
                 return [arrays[names.index(name)] for name in outputs]
             known |= zip(unknown, zip(*arrays, strict=True), strict=True)
-        names = self.outputs if self._recent.prompts else outputs
         places = map(names.index, outputs)
         return [np.stack([known[query][place] for query in queries]) for place in places]
 
