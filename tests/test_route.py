@@ -21,8 +21,6 @@ from tests.helpers import (
     TOY_DECISIONS,
     edit_config,
     replace_file,
-    toy_config,
-    toy_encoder,
     toy_estimates,
     toy_head,
     toy_router,
@@ -31,11 +29,9 @@ from tests.hostile import base_router
 from tests.hostile_files import check_error
 from zooter_lite.bulk.options import Options
 from zooter_lite.cli import run
-from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.route import main
 from zooter_lite.router.decision import Decision
 from zooter_lite.router.directory.config import Point
-from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.router import Router
 
 Route = Callable[..., tuple[int, str]]
@@ -255,10 +251,7 @@ def priced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def priced_router(path: Path) -> Path:
-    head, encoder = toy_estimates(toy_head("prior")), toy_encoder()
-    graph = router_graph(encoder, head, EXPERTS, TOY_DECISIONS.points)
-    files = {"router.onnx": graph, "tokenizer.json": encoder.tokenizer.encode()}
-    write_router(path, toy_config(head, decisions=TOY_DECISIONS), files, head)
+    toy_router(path, toy_estimates(toy_head("prior")), decisions=TOY_DECISIONS)
     return path
 
 
