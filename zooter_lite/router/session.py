@@ -133,8 +133,10 @@ class TextSession:
             progress(len(batch))
         if self._exact and time.perf_counter() - started < QUICK * len(together):
             self._budget = MORE_TOKENS
-        order = np.concatenate(together) if together else np.zeros(0, dtype=np.int64)
-        return [_in_order([part[i] for part in done], order) for i in range(len(names))]
+        if not done:
+            return [np.zeros((0, 0), dtype=np.float32) for _ in names]
+        places = np.argsort(np.concatenate(together))
+        return [np.concatenate(parts)[places] for parts in zip(*done, strict=True)]
 
     def feeds(self, texts: Sequence[str]) -> Iterator[Feed]:
         """Yield the inputs of the graph, batch by batch, shortest texts first."""
@@ -197,15 +199,6 @@ def _start(model: bytes | str, threads: int, *, trusted: bool) -> Any:
         if isinstance(model, str):  # a path of ours, which tells the user nothing
             reason = reason.replace(model, "it")
         raise RouterError(f"onnxruntime cannot load the graph ({reason[:300]})") from error
-
-
-def _in_order(parts: Outputs, order: Ids) -> NDArray[np.float32]:
-    if not parts:
-        return np.zeros((0, 0), dtype=np.float32)
-    stacked = np.concatenate(parts)
-    result = np.empty_like(stacked)
-    result[order] = stacked
-    return result
 
 
 def batches(
