@@ -1,4 +1,4 @@
-"""Router: load a directory, then prompts in, decisions out."""
+"""Router: prompts in, decisions out."""
 
 from __future__ import annotations
 
