@@ -101,6 +101,15 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def own_toy(tmp_path: Path) -> Path:
+    """The same as `toy`, for a test to change: `router` in its own folder."""
+    from tests.helpers import toy_router
+
+    toy_router(tmp_path / "router")
+    return tmp_path / "router"
+
+
+@pytest.fixture
 def route_toy(toy: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Run `route` with the toy router in this process; returns exit code and standard error."""
     from zooter_lite.bulk.options import Options

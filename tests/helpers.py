@@ -221,10 +221,21 @@ def toy_config(head: Head, experts: Sequence[str] = EXPERTS, **sections: Any) ->
     )
 
 
-def toy_router(path: Path, kind: str = "prior", experts: Sequence[str] = EXPERTS) -> Head:
-    """Write a whole, valid router directory of a few kilobytes and return its head."""
-    head = toy_head(kind, n_experts=len(experts))
-    write_router(path, toy_config(head, experts), toy_files(head, experts), head)
+def toy_router(
+    path: Path,
+    kind: str | Head = "prior",
+    experts: Sequence[str] = EXPERTS,
+    *,
+    tagged: bool = True,
+    **sections: Any,
+) -> Head:
+    """Write a whole, valid router directory of a few kilobytes and return its head.
+
+    `kind` names the head, or is one; `sections` are those of `toy_config`.
+    """
+    head = kind if isinstance(kind, Head) else toy_head(kind, n_experts=len(experts))
+    files = toy_files(head, experts, tagged=tagged)
+    write_router(path, toy_config(head, experts, **sections), files, head)
     return head
 
 

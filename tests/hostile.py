@@ -22,15 +22,13 @@ from tests.helpers import (
     TOY_DECISIONS,
     edit_config,
     replace_file,
-    toy_config,
     toy_estimates,
-    toy_files,
     toy_head,
+    toy_router,
 )
 from tests.hostile_graphs import GRAPHS
 from tests.hostile_tokenizers import TOKENIZERS
 from zooter_lite.router.directory.config import Parities, Parity
-from zooter_lite.router.directory.store import write_router
 
 FILES = (
     "estimates.safetensors",
@@ -113,12 +111,11 @@ class Case:
 
 def base_router(path: Path) -> None:
     """Write the valid router that every case starts from: all files, two graphs."""
+    parity = Parities(int8=Parity(margin=0.1))
     head = toy_estimates(toy_head("prior"))
-    files = toy_files(head)
-    files["router.int8.onnx"] = files["router.onnx"]
-    files["queries.json"] = json.dumps([f"query {i}" for i in range(12)]).encode()
-    config = toy_config(head, parity=Parities(int8=Parity(margin=0.1)), decisions=TOY_DECISIONS)
-    write_router(path, config, files, head)
+    toy_router(path, head, parity=parity, decisions=TOY_DECISIONS)
+    replace_file(path, "queries.json", json.dumps([f"query {i}" for i in range(12)]).encode())
+    replace_file(path, "router.int8.onnx", (path / "router.onnx").read_bytes())
 
 
 def cases() -> list[Case]:
@@ -147,12 +144,8 @@ def _both(edit: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     return apply
 
 
-def _tokenizer(edit: Callable[[dict[str, Any]], bytes]) -> Callable[[Path], None]:
-    def apply(path: Path) -> None:
-        content = json.loads((path / "tokenizer.json").read_text("utf-8"))
-        replace_file(path, "tokenizer.json", edit(content))
-
-    return apply
+def _tokenizer(edit: Callable[[dict[str, Any]], bytes]) -> Any:
+    return _edited("tokenizer.json", lambda content: edit(json.loads(content)))
 
 
 def _edited(name: str, edit: Callable[[bytes], bytes], *, promised: bool = True) -> Any:

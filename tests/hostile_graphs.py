@@ -16,7 +16,9 @@ Edit = Callable[[bytes], bytes]
 MOVED = "moved"  # what the output `probs` is renamed to, where a case makes its own
 
 
-def _model(edit: Callable[[ModelProto], object]) -> Edit:
+def edited(edit: Callable[[ModelProto], object]) -> Edit:
+    """Change the parsed graph."""
+
     def apply(content: bytes) -> bytes:
         model = onnx.load_model_from_string(content)
         edit(model)
@@ -33,7 +35,7 @@ def _integers(name: str, *values: int) -> TensorProto:
     return _constant(name, np.asarray(values, dtype=np.int64))
 
 
-def _ending(*nodes: NodeProto, constants: tuple[TensorProto, ...] = ()) -> Edit:
+def ending(*nodes: NodeProto, constants: tuple[TensorProto, ...] = ()) -> Edit:
     """Compute `probs` of what it was (MOVED) by these nodes."""
 
     def edit(model: ModelProto) -> None:
@@ -44,7 +46,7 @@ def _ending(*nodes: NodeProto, constants: tuple[TensorProto, ...] = ()) -> Edit:
         model.graph.node.extend(nodes)
         model.graph.initializer.extend(constants)
 
-    return _model(edit)
+    return edited(edit)
 
 
 def _bomb(*nodes: NodeProto, constants: tuple[TensorProto, ...] = ()) -> Edit:
@@ -53,7 +55,7 @@ def _bomb(*nodes: NodeProto, constants: tuple[TensorProto, ...] = ()) -> Edit:
         helper.make_node("ReduceMax", ["big"], ["largest"], keepdims=0),
         helper.make_node("Add", [MOVED, "largest"], ["probs"]),
     ]
-    return _ending(*nodes, *end, constants=constants)
+    return ending(*nodes, *end, constants=constants)
 
 
 def node(operator: str, inputs: str, output: str = "big", **attributes: Any) -> NodeProto:
@@ -220,8 +222,8 @@ GRAPHS: dict[str, Edit] = {
         constants=(VECTOR, _integers("all", 50_000)),
     ),
     "a hundred thousand nodes": _bomb(*_chain("Neg", "vector", 100_000), constants=(VECTOR,)),
-    "a loop": _ending(_loop(1), constants=(_constant("count", np.asarray(10**12, np.int64)),)),
-    "no number": _ending(
+    "a loop": ending(_loop(1), constants=(_constant("count", np.asarray(10**12, np.int64)),)),
+    "no number": ending(
         node("Log", "below", "never"),
         node("Div", "zero zero", "nan"),
         node("Add", f"{MOVED} nan", "probs"),
@@ -230,26 +232,26 @@ GRAPHS: dict[str, Edit] = {
             _constant("below", -np.ones(1, np.float32)),
         ),
     ),
-    "one row": _ending(
+    "one row": ending(
         node("ReduceMean", f"{MOVED} zero", "probs"), constants=(_integers("zero", 0),)
     ),
-    "more rows": _ending(helper.make_node("Concat", [MOVED, MOVED], ["probs"], axis=0)),
-    "more columns": _ending(helper.make_node("Concat", [MOVED, MOVED], ["probs"], axis=1)),
-    "float64": _ending(node("Cast", MOVED, "probs", to=TensorProto.DOUBLE)),
-    "one number": _ending(node("ReduceMax", MOVED, "probs", keepdims=0)),
-    "three axes": _ending(
+    "more rows": ending(helper.make_node("Concat", [MOVED, MOVED], ["probs"], axis=0)),
+    "more columns": ending(helper.make_node("Concat", [MOVED, MOVED], ["probs"], axis=1)),
+    "float64": ending(node("Cast", MOVED, "probs", to=TensorProto.DOUBLE)),
+    "one number": ending(node("ReduceMax", MOVED, "probs", keepdims=0)),
+    "three axes": ending(
         node("Unsqueeze", f"{MOVED} zero", "probs"), constants=(_integers("zero", 0),)
     ),
-    "text": _ending(node("Cast", MOVED, "probs", to=TensorProto.STRING)),
-    "a function that calls itself": _model(_function),
+    "text": ending(node("Cast", MOVED, "probs", to=TensorProto.STRING)),
+    "a function that calls itself": edited(_function),
     "deep": _deep,
     "empty": lambda _: b"",
-    "long metadata": _model(_metadata("zooter.evil", "x" * 3_000_000)),
-    "experts twice": _model(_metadata("zooter.experts", "[]")),
-    "ir of tomorrow": _model(lambda m: setattr(m, "ir_version", 10**6)),
-    "a circle": _model(lambda m: m.graph.node[0].input.append("probs")),
+    "long metadata": edited(_metadata("zooter.evil", "x" * 3_000_000)),
+    "experts twice": edited(_metadata("zooter.experts", "[]")),
+    "ir of tomorrow": edited(lambda m: setattr(m, "ir_version", 10**6)),
+    "a circle": edited(lambda m: m.graph.node[0].input.append("probs")),
     **{
-        f"external {place}": _model(_external(location))
+        f"external {place}": edited(_external(location))
         for place, location in enumerate(
             (
                 "/etc/passwd",
@@ -260,7 +262,7 @@ GRAPHS: dict[str, Edit] = {
         )
     },
     **{
-        f"operator {domain} {name}": _ending(
+        f"operator {domain} {name}": ending(
             helper.make_node(name, [MOVED], ["probs"], domain=domain)
         )
         for domain, name in (
@@ -275,7 +277,7 @@ GRAPHS: dict[str, Edit] = {
         )
     },
     **{
-        f"shape {number} {dims}": _model(_shape(number, dims))
+        f"shape {number} {dims}": edited(_shape(number, dims))
         for number in (0, 3)
         for dims in (
             (2**62, 4),
@@ -287,7 +289,7 @@ GRAPHS: dict[str, Edit] = {
         )
     },
     **{
-        f"attribute {number} {name}": _model(_attribute(number, name, value))
+        f"attribute {number} {name}": edited(_attribute(number, name, value))
         for number in (0, 5)
         for name, value in (
             ("axis", 2**62),
@@ -298,5 +300,5 @@ GRAPHS: dict[str, Edit] = {
             ("body", b"x"),
         )
     },
-    **{f"shuffled {seed}": _model(_shuffled(seed)) for seed in range(16)},
+    **{f"shuffled {seed}": edited(_shuffled(seed)) for seed in range(16)},
 }

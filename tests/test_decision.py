@@ -10,16 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers import (
-    EXPERTS,
-    TOY_DECISIONS,
-    toy_config,
-    toy_estimates,
-    toy_files,
-    toy_head,
-)
+from tests.helpers import EXPERTS, TOY_DECISIONS, toy_estimates, toy_head, toy_router
 from zooter_lite import Router
 from zooter_lite.errors import DataError
+from zooter_lite.router.budget import point_on, within_budget
 from zooter_lite.router.decision import (
     DOUBTS,
     Decision,
@@ -27,11 +21,8 @@ from zooter_lite.router.decision import (
     Predictions,
     choose,
     decisions,
-    point_on,
-    within_budget,
 )
 from zooter_lite.router.directory.config import QUALITY, Knot, Point
-from zooter_lite.router.directory.store import write_router
 
 NAMES = ["a", "b", "c"]
 PREDICTED = Predictions(
@@ -256,8 +247,8 @@ def test_a_budget_that_the_corrected_costs_cannot_meet_is_out_of_reach() -> None
 @pytest.fixture(scope="module")
 def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
     """A toy router with estimates and `TOY_DECISIONS`."""
-    path, head = tmp_path_factory.mktemp("decisions") / "r", toy_estimates(toy_head("prior"))
-    write_router(path, toy_config(head, decisions=TOY_DECISIONS), toy_files(head), head)
+    path = tmp_path_factory.mktemp("decisions") / "r"
+    toy_router(path, toy_estimates(toy_head("prior")), decisions=TOY_DECISIONS)
     return Router.load(path)
 
 
@@ -307,6 +298,7 @@ def test_route_with_options(router: Router) -> None:
     ("options", "message"),
     [
         ({"allowed": ["ant", "dog"]}, "no expert 'dog'; expected ant, bee, cat"),
+        ({"point": Point("mine", expert="dog")}, "point 'mine': no expert 'dog'; expected ant, b"),
         ({"allowed": []}, "prompt 0: no expert is eligible"),
         ({"max_cost": 0.0}, "prompt 0: no expert is eligible"),
         ({"max_cost": float("nan")}, "prompt 0: no expert is eligible"),
@@ -316,16 +308,6 @@ def test_route_with_options(router: Router) -> None:
 def test_options_that_cannot_be(router: Router, options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         router.route(QUERIES, **options)
-
-
-def test_a_fallback_that_is_no_expert(router: Router) -> None:
-    with pytest.raises(DataError, match="fallback dog: no such expert; expected ant, bee, cat"):
-        router.doubt_for("dog")
-
-
-def test_a_point_of_an_expert_that_is_none(router: Router) -> None:
-    with pytest.raises(DataError, match="dog"):
-        router.route(QUERIES, point=Point("mine", expert="dog"))
 
 
 def test_a_router_without_estimates_has_the_point_quality_alone(toy: Path) -> None:

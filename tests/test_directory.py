@@ -24,7 +24,6 @@ from tests.helpers import (
     edit_config,
     open_files,
     replace_file,
-    toy_config,
     toy_files,
     toy_head,
     toy_router,
@@ -46,7 +45,7 @@ from zooter_lite.router.directory.config import (
     TextParity,
     Training,
 )
-from zooter_lite.router.directory.store import read_router, write_router
+from zooter_lite.router.directory.store import read_router
 from zooter_lite.router.router import Router
 from zooter_lite.untrusted.verified import Promise
 
@@ -58,9 +57,8 @@ def content_of(path: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def router(tmp_path: Path) -> Path:
-    toy_router(tmp_path / "router")
-    return tmp_path / "router"
+def router(own_toy: Path) -> Path:
+    return own_toy
 
 
 @pytest.mark.parametrize("kind", ["prior", "linear", "mlp"])
@@ -312,9 +310,9 @@ def test_a_router_is_replaced_whole(router: Path) -> None:
     head = toy_head("linear", temperature=2.0)
     (router / "notes.txt").write_text("the user's own")
     with pytest.raises(DataError, match="a folder with other files in it; not overwritten"):
-        write_router(router, toy_config(head), toy_files(head, tagged=False), head)
+        toy_router(router, head, tagged=False)
     (router / "notes.txt").unlink()
-    write_router(router, toy_config(head), toy_files(head, tagged=False), head)
+    toy_router(router, head, tagged=False)
     assert read_router(router).head.temperature == 2.0
     assert set(content_of(router)) == set(old) - {"tags.json", "tags.faiss"}
     assert [p.name for p in router.parent.iterdir()] == ["router"]
@@ -335,12 +333,12 @@ def test_a_kill_between_two_renames_leaves_the_old_router(
         patch.setattr(sys, "platform", "win32")
         patch.setattr(Path, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
-            write_router(router, toy_config(head), toy_files(head), head)
+            toy_router(router, head)
     assert not router.exists()
     assert read_router(router).config == old
     assert Router.load(router).route(["one two"])
     # and the next one is written as if nothing had been
-    write_router(router, toy_config(head), toy_files(head), head)
+    toy_router(router, head)
     assert read_router(router).head.temperature == 2.0
     assert [p.name for p in router.parent.iterdir()] == ["router"]
 
@@ -357,7 +355,7 @@ def test_a_failure_while_writing_leaves_the_old_router_and_nothing_else(
     monkeypatch.setattr(os, "fsync", failing)
     head = toy_head("linear")
     with pytest.raises(DataError, match=r"router: cannot write \(No space left on device\)"):
-        write_router(router, toy_config(head), toy_files(head), head)
+        toy_router(router, head)
     assert next(calls) == 4  # it did fail in the middle
     assert content_of(router) == old
     assert [p.name for p in router.parent.iterdir()] == ["router"]

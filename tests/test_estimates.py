@@ -23,6 +23,7 @@ from tests.helpers import (
     toy_estimates,
     toy_files,
     toy_head,
+    toy_router,
 )
 from zooter_lite import Router
 from zooter_lite.errors import RouterError
@@ -174,7 +175,7 @@ def test_the_graph_predicts_what_the_head_does(kind: str, costs: bool) -> None:
     head = toy_estimates(toy_head(kind), costs=costs)
     session = session_of(head)
     found, embeddings = predicted_by(session, QUERIES)
-    lengths = session.lengths(QUERIES)
+    lengths = session.tokens.lengths(QUERIES)
     assert lengths.tolist() == [2, 3, 5, 5, 16, 16, 16]
     expected = head.predict(embeddings, lengths)
     assert (expected.costs is None, expected.novelty is None) == (not costs, head.prior is None)
@@ -187,11 +188,11 @@ def test_the_graph_predicts_what_the_head_does(kind: str, costs: bool) -> None:
 def test_a_prompt_without_tokens_costs_what_one_token_does(kind: str) -> None:
     head = toy_estimates(toy_head(kind))
     session = session_of(head, without_special_tokens())
-    assert session.lengths(["", "one"]).tolist() == [0, 1]
+    assert session.tokens.lengths(["", "one"]).tolist() == [0, 1]
     for queries in ([""], ["one two", ""]):
         found, embeddings = predicted_by(session, queries)
         assert np.isfinite(embeddings).all()
-        same(found, head.predict(embeddings, session.lengths(queries)), 1e-5)
+        same(found, head.predict(embeddings, session.tokens.lengths(queries)), 1e-5)
 
 
 @pytest.mark.parametrize("n_experts", [3, 11])
@@ -215,7 +216,7 @@ def test_what_is_predicted_of_a_prompt_does_not_depend_on_its_batch(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_router_predicts_what_its_files_say(tmp_path: Path, kind: str) -> None:
     head = toy_estimates(toy_head(kind))
-    write_router(tmp_path / "r", toy_config(head), toy_files(head), head)
+    toy_router(tmp_path / "r", head)
     again = read_router(tmp_path / "r").head
     assert again.estimates is not None
     assert again.estimates.tensors().keys() == head.estimates.tensors().keys()  # type: ignore[union-attr]
@@ -266,7 +267,7 @@ def test_damaged_or_foreign_estimates_are_one_clear_error(
     tmp_path: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     head, name = toy_estimates(toy_head("linear")), "estimates.safetensors"
-    write_router(tmp_path / "r", toy_config(head), toy_files(head), head)
+    toy_router(tmp_path / "r", head)
     content = damage(tmp_path / "r" / name)
     if isinstance(content, bytes):
         replace_file(tmp_path / "r", name, content)

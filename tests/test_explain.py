@@ -16,22 +16,12 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from tests.conftest import Command
-from tests.helpers import (
-    EXPERTS,
-    NAN,
-    replace_file,
-    toy_config,
-    toy_embedding,
-    toy_files,
-    toy_head,
-    toy_router,
-)
+from tests.helpers import EXPERTS, NAN, replace_file, toy_embedding, toy_router
 from zooter_lite import Router
 from zooter_lite import explain as explain_command
 from zooter_lite.cli import run
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import Decision, Predictions
-from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.explanation import (
     NO_TAGS,
     NO_TEXTS,
@@ -47,15 +37,9 @@ TEXTS = [f"training query {i}" for i in range(12)]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    toy_router(tmp_path / "router")
-    return tmp_path / "router"
-
-
-@pytest.fixture
-def keeping(folder: Path) -> Path:
-    replace_file(folder, "queries.json", json.dumps(TEXTS).encode())
-    return folder
+def keeping(own_toy: Path) -> Path:
+    replace_file(own_toy, "queries.json", json.dumps(TEXTS).encode())
+    return own_toy
 
 
 def example(texts: list[str] | None = None) -> Explanation:
@@ -164,8 +148,8 @@ def test_router_explains_as_it_routes(keeping: Path) -> None:
     assert json.loads(json.dumps(found.to_json()))["tags"][0]["tag"] == found.tags[0].tag
 
 
-def test_router_tags(folder: Path) -> None:
-    router = Router.load(folder)
+def test_router_tags(toy: Path) -> None:
+    router = Router.load(toy)
     both = router.tags(["one two", "three"], k=4, top=1)
     assert [len(found) for found in both] == [1, 1]
     assert both[1] == router.tags(["three"], k=4)[0][:1]
@@ -178,8 +162,7 @@ def test_router_tags(folder: Path) -> None:
 
 
 def test_a_router_without_tags_says_so(tmp_path: Path) -> None:
-    head = toy_head("linear")
-    write_router(tmp_path / "r", toy_config(head), toy_files(head, tagged=False), head)
+    toy_router(tmp_path / "r", "linear", tagged=False)
     router = Router.load(tmp_path / "r")
     found = router.explain("one two")
     assert found.missing == [NO_TAGS]
@@ -198,14 +181,16 @@ def test_a_router_without_tags_says_so(tmp_path: Path) -> None:
         ("[", "queries.json is not what a router holds"),
     ],
 )
-def test_kept_queries_that_do_not_fit_are_refused(folder: Path, content: str, message: str) -> None:
-    replace_file(folder, "queries.json", content.encode())
-    router = Router.load(folder)
+def test_kept_queries_that_do_not_fit_are_refused(
+    own_toy: Path, content: str, message: str
+) -> None:
+    replace_file(own_toy, "queries.json", content.encode())
+    router = Router.load(own_toy)
     assert router.route(["one"])
     with pytest.raises(RouterError) as caught:
         router.explain("one")
     assert message in str(caught.value)
-    assert str(caught.value).startswith(str(folder))
+    assert str(caught.value).startswith(str(own_toy))
 
 
 @pytest.fixture
@@ -247,9 +232,9 @@ def test_the_command_prints_text_json_and_lines(explain: Any, keeping: Path) -> 
     ],
 )
 def test_the_command_refuses_in_one_line(
-    explain: Any, folder: Path, arguments: tuple[str, ...], stdin: bytes, message: str
+    explain: Any, toy: Path, arguments: tuple[str, ...], stdin: bytes, message: str
 ) -> None:
-    given = [folder if word == "ROUTER" else word for word in arguments]
+    given = [toy if word == "ROUTER" else word for word in arguments]
     code, _, err = explain(*given, stdin=stdin)
     assert code == 2
     assert err.startswith(message)

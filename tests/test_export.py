@@ -13,9 +13,7 @@ import pytest
 from tests.helpers import (
     DIM,
     EXPERTS,
-    WORDS,
     table,
-    toy_embedding,
     toy_encoder,
     toy_estimates,
     toy_head,
@@ -29,41 +27,7 @@ from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.directory.config import Decisions, Point
 from zooter_lite.router.head import Head, TagPrior
-from zooter_lite.router.session import TextSession
 from zooter_lite.tags.tagging import Tags
-
-KINDS = ["linear", "prior", "mlp", "domain"]
-QUERIES = ["one two three", "", "eight", "four five " * 40, "nine unknown words", "one two three"]
-
-
-def embeddings() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    return np.stack([toy_embedding(query) for query in QUERIES]).astype(np.float32)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 7.0])
-def test_the_graph_computes_head_probs(kind: str, temperature: float) -> None:
-    head = toy_head(kind, temperature=temperature)
-    session = TextSession(router_graph(toy_encoder(), head, EXPERTS), toy_encoder().tokenizer, 16)
-    probs, embedding = session.run(QUERIES, ["probs", "embedding"])
-    np.testing.assert_allclose(embedding, embeddings(), atol=1e-6)
-    expected = head.probs(embeddings().astype(np.float64))
-    np.testing.assert_allclose(probs, expected, atol=1e-5)
-    np.testing.assert_allclose(probs.sum(axis=1), 1.0, atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1.0, atol=1e-6)
-    assert np.ptp(probs, axis=0).max() > 0.02  # it does tell the queries apart
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_querys_probs_do_not_depend_on_its_batch(kind: str) -> None:
-    graph = router_graph(toy_encoder(), toy_head(kind), EXPERTS)
-    session = TextSession(graph, toy_encoder().tokenizer, 16)
-    others = [f"{word} " * length for word in WORDS[4:] for length in (1, 5, 12, 40)][:31]
-    assert len(others) == 31
-    for query in QUERIES:
-        (alone,) = session.run([query], ["probs"])
-        (among,) = session.run([*others[:16], query, *others[16:]], ["probs"])
-        np.testing.assert_allclose(among[16], alone[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(

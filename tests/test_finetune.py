@@ -274,7 +274,7 @@ def task(encoder: Encoder) -> Task:
     random = np.random.default_rng(3)
     labels = random.dirichlet(np.ones(3), 8)
     return Task(
-        tokens=encoder.session().tokenise(hidden(of_side, 8).queries),
+        tokens=encoder.session().tokens.many(hidden(of_side, 8).queries),
         offset=random.normal(size=(8, 3)),
         labels=labels,
         rewards=labels,

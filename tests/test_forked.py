@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.helpers import toy_router
 from zooter_lite import Router
 
 SCRIPT = """
@@ -87,12 +86,10 @@ def test_a_child_routes_as_its_parent_and_ends_cleanly(
 
 
 @forking
-def test_a_child_says_that_the_router_was_replaced(tmp_path: Path) -> None:
-    folder = tmp_path / "router"
-    toy_router(folder)
+def test_a_child_says_that_the_router_was_replaced(own_toy: Path) -> None:
     script = (
         "import os\nfrom tests.helpers import edit_config\nfrom zooter_lite import Router\n"
-        f"from pathlib import Path\nfolder = Path({str(folder)!r})\n"
+        f"from pathlib import Path\nfolder = Path({str(own_toy)!r})\n"
         "router = Router.load(folder)\n"
         "edit_config(folder, lambda config: config['encoder'].update(name='other'))\n"
         "child = os.fork()\n"
@@ -130,11 +127,3 @@ def test_a_router_goes_to_spawned_workers(toy: Path) -> None:
     router = Router.load(toy, threads=1)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         assert pool.submit(probabilities, router).result(60) == probabilities(router)
-
-
-def test_a_router_goes_to_workers_of_joblib(toy: Path) -> None:
-    from joblib import Parallel, delayed
-
-    router = Router.load(toy, threads=1)
-    results = Parallel(n_jobs=2)(delayed(probabilities)(router) for _ in range(2))
-    assert results == [probabilities(router)] * 2

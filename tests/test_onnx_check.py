@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -11,44 +10,14 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from tests.helpers import EXPERTS, toy_encoder, toy_head
+from tests.hostile_graphs import GRAPHS, MOVED, Edit, edited, ending, node
 from zooter_lite.errors import RouterError
 from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.untrusted.onnx_check import check_graph
 
-Edit = Callable[[ModelProto], object]
-
 
 def toy_model() -> ModelProto:
     return onnx.load_model_from_string(router_graph(toy_encoder(), toy_head("prior"), EXPERTS))
-
-
-def external(model: ModelProto) -> None:
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    entry = tensor.external_data.add()
-    entry.key, entry.value = "location", "/etc/passwd"
-
-
-def subgraph(model: ModelProto) -> None:
-    loop = helper.make_node("Loop", ["n", ""], ["x"], body=onnx.GraphProto())
-    model.graph.node.insert(0, loop)
-
-
-def hidden_subgraph(model: ModelProto) -> None:
-    model.graph.node[0].attribute.append(helper.make_attribute("body", onnx.GraphProto()))
-
-
-def operator(name: str, domain: str = "") -> Edit:
-    return lambda model: model.graph.node.append(helper.make_node(name, [], ["y"], domain=domain))
-
-
-def dims(*sizes: int) -> Edit:
-    def edit(model: ModelProto) -> None:
-        del model.graph.initializer[0].dims[:]
-        model.graph.initializer[0].dims.extend(sizes)
-
-    return edit
 
 
 def strings(model: ModelProto) -> None:
@@ -56,29 +25,28 @@ def strings(model: ModelProto) -> None:
 
 
 REFUSED: dict[str, tuple[Edit, str]] = {
-    "external data": (external, "data is in another file"),
-    "a loop": (subgraph, "the operator 'Loop'|field 6"),
-    "a subgraph in a known operator": (hidden_subgraph, "field 6 of an attribute"),
-    "a foreign operator": (operator("Evil", "my.domain"), "the operator 'Evil' of 'my.domain'"),
-    "random numbers": (operator("RandomNormal"), "the operator 'RandomNormal'"),
-    "functions": (lambda m: m.functions.add(), "field 25 of the model"),
-    "training": (lambda m: m.training_info.add(), "field 20 of the model"),
-    "sparse weights": (lambda m: m.graph.sparse_initializer.add(), "field 15 of the graph"),
-    "strings": (strings, "field 6 of a tensor"),
-    "shapes beyond the data": (dims(2**31, 2**31), "a tensor of shape"),
-    "negative shapes": (dims(-1, -1), "a tensor of shape"),
-    "many axes": (dims(*[1] * 9), "more than 8 axes"),
-    "no graph": (lambda m: m.ClearField("graph"), "not one of each"),
+    "external data": (GRAPHS["external 0"], "data is in another file"),
+    "a loop": (GRAPHS["a loop"], "the operator 'Loop'|field 6"),
+    "a subgraph in a known operator": (GRAPHS["attribute 0 evil"], "field 6 of an attribute"),
+    "a foreign operator": (GRAPHS["operator evil Run"], "the operator 'Run' of 'evil'"),
+    "random numbers": (ending(node("RandomNormal", MOVED, "probs")), "operator 'RandomNormal'"),
+    "functions": (edited(lambda m: m.functions.add()), "field 25 of the model"),
+    "training": (edited(lambda m: m.training_info.add()), "field 20 of the model"),
+    "sparse weights": (edited(lambda m: m.graph.sparse_initializer.add()), "field 15 of the graph"),
+    "strings": (edited(strings), "field 6 of a tensor"),
+    "shapes beyond the data": (GRAPHS[f"shape 0 {(2**62, 4)}"], "a tensor of shape"),
+    "negative shapes": (GRAPHS["shape 0 (-1, -1)"], "a tensor of shape"),
+    "many axes": (GRAPHS[f"shape 0 {(1,) * 200}"], "more than 8 axes"),
+    "no graph": (edited(lambda m: m.ClearField("graph")), "not one of each"),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_no_exporter_writes_is_refused(kind: str) -> None:
     edit, message = REFUSED[kind]
-    model = toy_model()
-    edit(model)
+    content = edit(toy_model().SerializeToString())
     with pytest.raises(RouterError, match=message) as caught:
-        check_graph(model.SerializeToString())
+        check_graph(content)
     assert "\n" not in str(caught.value)
 
 

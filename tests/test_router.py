@@ -6,7 +6,9 @@ import base64
 import html
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,18 +33,12 @@ REAL = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    toy_router(tmp_path / "router")
-    return tmp_path / "router"
-
-
 @pytest.fixture(scope="module")
 def real(router_path: Path) -> Router:
     return Router.load(router_path)
 
 
-@pytest.mark.parametrize("kind", ["prior", "linear", "mlp"])
+@pytest.mark.parametrize("kind", ["prior", "linear", "mlp", "domain"])
 def test_probs_embeddings_and_decisions_are_the_twins(tmp_path: Path, kind: str) -> None:
     head = toy_router(tmp_path / "r", kind)
     router = Router.load(str(tmp_path / "r"))
@@ -61,8 +57,8 @@ def test_probs_embeddings_and_decisions_are_the_twins(tmp_path: Path, kind: str)
         assert list(decision.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
 
 
-def test_properties(path: Path) -> None:
-    router = Router.load(path)
+def test_properties(toy: Path) -> None:
+    router = Router.load(toy)
     assert router.experts == EXPERTS
     router.experts.append("x")
     assert router.experts == EXPERTS  # a copy
@@ -72,8 +68,8 @@ def test_properties(path: Path) -> None:
     assert router.tag_index.names == ["a", "b", "c", "d"]
 
 
-def test_no_queries_give_no_rows_and_one_text_is_no_list(path: Path) -> None:
-    router = Router.load(path)
+def test_no_queries_give_no_rows_and_one_text_is_no_list(toy: Path) -> None:
+    router = Router.load(toy)
     assert router.predict_proba([]).shape == (0, 3)
     assert router.embed([])[1].shape == (0, DIM)
     assert router.route([]) == []
@@ -81,22 +77,27 @@ def test_no_queries_give_no_rows_and_one_text_is_no_list(path: Path) -> None:
         router.route("one two")
 
 
-def test_the_graph_must_name_the_experts_of_config(path: Path) -> None:
-    edit_config(path, lambda config: config["experts"].reverse())
-    with pytest.raises(RouterError, match=r"router\.onnx and config\.json name different experts"):
-        Router.load(path)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config["experts"].reverse(), "experts"),
+        (lambda config: config["encoder"].update(max_length=15), "max_lengths"),
+    ],
+)
+def test_the_graph_must_name_what_config_does(
+    own_toy: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    edit_config(own_toy, change)
+    with pytest.raises(
+        RouterError, match=rf"router\.onnx and config\.json name different {message}"
+    ):
+        Router.load(own_toy)
 
 
-def test_the_graph_must_name_the_max_length_of_config(path: Path) -> None:
-    edit_config(path, lambda config: config["encoder"].update(max_length=15))
-    with pytest.raises(RouterError, match="name different max_lengths"):
-        Router.load(path)
-
-
-def test_a_graph_without_the_contracts_outputs_is_refused(path: Path) -> None:
-    replace_file(path, "router.onnx", toy_encoder().graph)
+def test_a_graph_without_the_contracts_outputs_is_refused(own_toy: Path) -> None:
+    replace_file(own_toy, "router.onnx", toy_encoder().graph)
     with pytest.raises(RouterError, match=r"has the outputs .'unit': 6., expected .'probs': 3"):
-        Router.load(path)
+        Router.load(own_toy)
 
 
 EVIL = '<script>alert("x")</script>'
@@ -118,14 +119,14 @@ def test_a_notebook_shows_picture_and_verdict_and_runs_no_script(tmp_path: Path)
 
 
 @pytest.mark.parametrize("report", [b"[]", b"[" * 100_000, b'{"slices": [{"split": 1}]}'])
-def test_a_notebook_shows_a_router_without_figures_too(path: Path, report: bytes) -> None:
-    assert Router.load(path)._repr_html_().count("<div>") == 2
-    replace_file(path, "report.json", report)
-    router = Router.load(path)
-    (path / "report.svg").write_bytes(b"unlisted")
+def test_a_notebook_shows_a_router_without_figures_too(own_toy: Path, report: bytes) -> None:
+    assert Router.load(own_toy)._repr_html_().count("<div>") == 2
+    replace_file(own_toy, "report.json", report)
+    router = Router.load(own_toy)
+    (own_toy / "report.svg").write_bytes(b"unlisted")
     assert router._repr_html_().count("<div>") == 2
     assert "<img" not in router._repr_html_()
-    assert repr(router) == f"<Router {path}: ant, bee, cat; encoder toy>"
+    assert repr(router) == f"<Router {own_toy}: ant, bee, cat; encoder toy>"
 
 
 @pytest.mark.slow

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers import edit_config, toy_router
+from tests.helpers import edit_config
 from zooter_lite import Router, RouterError
 from zooter_lite.errors import DataError
-from zooter_lite.router.recent import Recent
-from zooter_lite.router.runtime import Runtime
+from zooter_lite.router.runtime import Recent, Runtime
 from zooter_lite.router.session import TextSession
 
 Float = NDArray[np.float32]
@@ -109,12 +108,11 @@ def test_what_is_remembered_is_not_the_callers_to_change() -> None:
     np.testing.assert_allclose(runtime.run(["a"], BOTH, silent)[0], [[0.9, 0.1]], rtol=1e-6)
 
 
-def test_one_router_shared_by_many_threads(tmp_path: Path) -> None:
-    toy_router(tmp_path / "router")
+def test_one_router_shared_by_many_threads(toy: Path) -> None:
     words = ["one", "two", "three", "four five", "six", "seven eight", "zero", ""]
     queries = [f"{a} {b}" for a in words for b in words]
-    expected = Router.load(tmp_path / "router", remember=0).predict_proba(queries)
-    router = Router.load(tmp_path / "router", remember=16)
+    expected = Router.load(toy, remember=0).predict_proba(queries)
+    router = Router.load(toy, remember=16)
     random = np.random.default_rng(0)
     orders = [random.permutation(len(queries)) for _ in range(40)]
 
@@ -126,13 +124,12 @@ def test_one_router_shared_by_many_threads(tmp_path: Path) -> None:
             np.testing.assert_allclose(found, expected[order], atol=1e-6)
 
 
-def test_a_precision_that_is_not_there(tmp_path: Path) -> None:
-    toy_router(tmp_path / "router")
+def test_a_precision_that_is_not_there(toy: Path) -> None:
     for precision in ("int8", "auto"):
         with pytest.raises(RouterError, match=r"no router\.int8\.onnx; python -m zooter_lite\.ex"):
-            Router.load(tmp_path / "router", precision=cast(Any, precision))
+            Router.load(toy, precision=cast(Any, precision))
     with pytest.raises(RouterError, match="precision 'fp16': expected fp32, int8 or auto"):
-        Router.load(tmp_path / "router", precision=cast(Any, "fp16"))
+        Router.load(toy, precision=cast(Any, "fp16"))
 
 
 @pytest.mark.parametrize(
@@ -143,10 +140,9 @@ def test_a_precision_that_is_not_there(tmp_path: Path) -> None:
         ("remember", -1, "remember -1: expected a number from 0"),
     ],
 )
-def test_numbers_out_of_range(tmp_path: Path, option: str, value: int, expected: str) -> None:
-    toy_router(tmp_path / "router")
+def test_numbers_out_of_range(toy: Path, option: str, value: int, expected: str) -> None:
     with pytest.raises(DataError, match=expected):
-        Router.load(tmp_path / "router", **cast(Any, {option: value}))
+        Router.load(toy, **cast(Any, {option: value}))
 
 
 @pytest.mark.parametrize("margin", ["x", 1.5, float("nan")])

@@ -17,9 +17,8 @@ from tests.tiny_encoders import MAX_LENGTH, save_tiny
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.errors import RouterError
 from zooter_lite.router import session as session_module
-from zooter_lite.router.batches import TOKENS_PER_BATCH
 from zooter_lite.router.router import Router
-from zooter_lite.router.session import TextSession
+from zooter_lite.router.session import TOKENS_PER_BATCH, TextSession
 
 
 def texts(n: int, seed: int = 0) -> list[str]:
@@ -100,7 +99,7 @@ def test_a_tokenizer_without_special_tokens_makes_nothing_of_the_empty_text(
     encoder = load_encoder(str(tmp_path / "tiny"), tmp_path / "cache")
     content = json.loads(encoder.tokenizer) | {"post_processor": None}
     session = TextSession(encoder.graph, json.dumps(content), MAX_LENGTH)
-    assert len(session.tokenise([""])[0]) == 0
+    assert len(session.tokens.many([""])[0]) == 0
     (alone,) = session.run([""], ["unit"])
     (among,) = session.run(["a cab", "", "face dab"], ["unit"])
     assert np.isfinite(alone).all()

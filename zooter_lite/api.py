@@ -114,13 +114,13 @@ def fit_router(
     clock.append(time.perf_counter())
     with bar(len(np.unique(query_hashes(rewards.queries))), "embedding") as progress:
         embeddings = encoder.embed(rewards.queries, cache, progress.update)
-    if n_cut := encoder.session().longer(rewards.queries):
+    if n_cut := encoder.session().tokens.longer(rewards.queries):
         say(cut_prompts(n_cut, len(rewards), encoder.spec.max_length))
     clock.append(time.perf_counter())
     with bar(None, "fitting") as progress:
         part = part_of(embeddings, rows)
         most_choosing = None if recipe.finetune else MOST_CHOOSING
-        tokens = encoder.session().lengths(rewards.queries) if train.has_costs else None
+        tokens = encoder.session().tokens.lengths(rewards.queries) if train.has_costs else None
         fitted = fit_head(
             *(train, part, recipe, progress.update, progress.reset),
             most_choosing=most_choosing,

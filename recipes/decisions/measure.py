@@ -28,7 +28,8 @@ from zooter_lite.measure.costs import cost_quality
 from zooter_lite.measure.metrics import draw, reward_of
 from zooter_lite.measure.system import KNN, RIDGE, THRESHOLD, TrainedOn, chooser
 from zooter_lite.recipe import Recipe
-from zooter_lite.router.decision import Predictions, choose, within_budget
+from zooter_lite.router.budget import within_budget
+from zooter_lite.router.decision import Predictions, choose
 from zooter_lite.router.directory.config import Point
 from zooter_lite.table import RewardTable
 
@@ -82,7 +83,7 @@ class Bench:
         self.table = RewardTable.read(f"{folder}/{name}.parquet", responses=False)
         encoder = load_encoder(DEFAULT, default_cache())
         self.embeddings = encoder.embed(self.table.queries, default_cache())
-        self.tokens = encoder.session().lengths(self.table.queries)
+        self.tokens = encoder.session().tokens.lengths(self.table.queries)
         self.train, self.test = self.table.rows("train"), self.table.rows("test")
 
     def fitted(self, rows: Rows) -> Fitted:

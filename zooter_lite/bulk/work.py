@@ -27,8 +27,8 @@ from zooter_lite.files.records import SHOWN
 from zooter_lite.router.decision import Choices, Predictions, choose
 from zooter_lite.router.directory.config import Point, RouterConfig
 from zooter_lite.router.directory.store import ESTIMATES
-from zooter_lite.router.recent import Recent
 from zooter_lite.router.router import Router
+from zooter_lite.router.runtime import Recent
 
 REMEMBERED = 2**16  # prompts whose choices are kept, and characters of them all
 REMEMBERED_CHARACTERS = 2**24
@@ -165,7 +165,7 @@ class Worker:
             A row cannot be routed, and the job is to fail then; with file, line and reason.
         """
         piece, task, mode = block.piece, block.task, self._options.on_error
-        before, cut = self.router.repeats, self.router.cut
+        before, cut = self.router.repeats, self.router.tokens.cut
         rows = rows_of(block, {})
         some = dict.fromkeys(p for p in rows.prompts if p and not p.isspace())
         choices, refused = self._chosen(list(some))
@@ -181,7 +181,7 @@ class Worker:
         tally.repeated, tally.computed = (
             now - then for now, then in zip(self.router.repeats, before, strict=True)
         )
-        tally.cut = self.router.cut - cut
+        tally.cut = self.router.tokens.cut - cut
         rejects = "".join(_reject(task.source, row) for row in rows.bad)
         return Result(
             packer(task.packing)(data) if data else b"",

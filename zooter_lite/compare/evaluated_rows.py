@@ -161,7 +161,7 @@ def outputs_of(
         rows = left[known]
         tokens = None
         if predicted.costs is not None:
-            tokens = router.lengths([table.queries[row] for row in rows])
+            tokens = router.tokens.lengths([table.queries[row] for row in rows])
         likely = router.repriced(router.head.predict(kept, tokens))
         part = np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(np.int64))
         if len(rows) and _agrees(router, table, rows[part], (likely.take(part), kept[part])):

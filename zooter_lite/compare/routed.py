@@ -99,7 +99,7 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     evaluated = np.concatenate([*chosen.values()])
     needed = [table.rows("train"), evaluated]
     predicted, embeddings = told or outputs_of(router, table, needed, remembered)
-    if n_cut := router.longer(table.take(evaluated).queries):
+    if n_cut := router.tokens.longer(table.take(evaluated).queries):
         notes.append(cut_prompts(n_cut, len(evaluated), router.config.encoder.max_length))
     known = _known(table, router, embeddings)
     scored = _rival_scores(known, embeddings[evaluated], plan)

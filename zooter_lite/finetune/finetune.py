@@ -166,7 +166,7 @@ def finetune(
         tagging=tagging.name if tagging else None,
         judged=JUDGING,
         most_choosing=None,
-        tokens=encoder.session().lengths(learned.queries) if learned.has_costs else None,
+        tokens=encoder.session().tokens.lengths(learned.queries) if learned.has_costs else None,
     )
     judged = fitted.selection.folds == JUDGING
     before, after = (
@@ -228,7 +228,7 @@ def _task_of(
         hard=fitted.recipe.labels == "hard",
     )
     return Task(
-        tokens=encoder.session().tokenise(train.queries),
+        tokens=encoder.session().tokens.many(train.queries),
         offset=logits - replace(head, prior=None, domain=None).logits(inputs),
         labels=labels,
         rewards=rewards,

@@ -31,11 +31,13 @@ class GraphBuilder:
         self._known: set[str] = set()
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Add a constant once per name and return its full name."""
+        """Add a constant once per name and return its full name; float64 becomes float32."""
         full = f"{self._prefix}.{name}"
         if full not in self._known:
             self._known.add(full)
-            self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), full))
+            dtype = np.float32 if value.dtype == np.float64 else value.dtype
+            array = np.asarray(value, dtype=dtype, order="C")
+            self.constants.append(numpy_helper.from_array(array, full))
         return full
 
     def integers(self, *values: int) -> str:

@@ -6,11 +6,9 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from zooter_lite.encode.encoder import Encoder
@@ -64,7 +62,7 @@ def _head_nodes(head: Head) -> GraphBuilder:
     embedding is one product, and what follows is written with few of them.
     """
     graph = GraphBuilder("head")
-    constant = partial(_constant, graph)
+    constant = graph.constant
     graph.place("Identity", ["unit"], ["embedding"])
     linear = _linear(graph, head)
     if head.hidden is None:
@@ -102,8 +100,8 @@ def _linear(graph: GraphBuilder, head: Head) -> dict[str, str]:
     if not parts:
         return {}
     weight, bias = map(np.concatenate, zip(*parts.values(), strict=True))
-    product = graph.add("MatMul", "unit", _constant(graph, "weights", weight.T))
-    whole = graph.add("Add", product, _constant(graph, "biases", bias))
+    product = graph.add("MatMul", "unit", graph.constant("weights", weight.T))
+    whole = graph.add("Add", product, graph.constant("biases", bias))
     if len(parts) == 1:
         return dict.fromkeys(parts, whole)
     sizes = graph.integers(*(len(bias) for _, bias in parts.values()))
@@ -119,7 +117,7 @@ def _estimates(
     Means are products with a constant: onnxruntime's own adds up a row in an order that the
     row's place in the batch decides.
     """
-    constant = partial(_constant, graph)
+    constant = graph.constant
     centre = estimates.slope * (np.eye(n_experts) - 1 / n_experts)
     apart = graph.add("MatMul", logits, constant("centre", centre))
     graph.place("Add", [apart, linear["level"]], ["rewards"])
@@ -143,16 +141,12 @@ def _estimates(
         graph.place("MatMul", [steps, shares], ["novelty"])
 
 
-def _constant(graph: GraphBuilder, name: str, value: NDArray[np.floating]) -> str:
-    return graph.constant(name, np.asarray(value, dtype=np.float32))
-
-
 def _prior(graph: GraphBuilder, head: Head, prior: TagPrior, near: str, nearest: str) -> str:
     """Nodes from `unit` to the logits of tags and domain, as `prior_logits` computes them.
 
     `near` is `SHARPNESS` times the cosine similarities to the tags, `nearest` the largest.
     """
-    constant = partial(_constant, graph)
+    constant = graph.constant
     tags = graph.add("Softmax", near, axis=-1)
     mean_label = graph.add("MatMul", tags, constant("table", prior.table))
     by_tags = graph.add("Log", mean_label)

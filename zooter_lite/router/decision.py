@@ -9,7 +9,7 @@ reward for a unit of cost; named operating points carry theirs (head/operating.p
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
-from zooter_lite.router.directory.config import Knot, Point
+from zooter_lite.router.directory.config import Point
 
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -171,10 +171,7 @@ def choose(
     rows = np.arange(len(probs))
     chosen = utilities.argmax(axis=1)
     if point.expert is not None:
-        if point.expert not in experts:
-            raise DataError(
-                f"point {point.name!r}: no expert {point.expert!r}; expected {', '.join(experts)}"
-            )
+        check_names([point.expert], experts, f"point {point.name!r}: ")
         always = list(experts).index(point.expert)
         chosen = np.where(np.isneginf(utilities[:, always]), chosen, always)
     doubts = np.full(len(probs), -1, dtype=np.intp)
@@ -183,6 +180,42 @@ def choose(
             doubts[wrong & ~np.isneginf(utilities[rows, doubt.fallback])] = place
         chosen = np.where(doubts >= 0, doubt.fallback, chosen)
     return Choices(chosen, utilities, doubts)
+
+
+def check_names(names: Iterable[str], experts: Sequence[str], where: str = "") -> None:
+    """Raise DataError where a name is none of the experts'."""
+    unknown = sorted(set(names) - set(experts))
+    if unknown:
+        raise DataError(f"{where}no expert {unknown[0]!r}; expected {', '.join(experts)}")
+
+
+def eligible_experts(
+    predicted: Predictions,
+    experts: Sequence[str],
+    tokens: Callable[[], NDArray[np.int64]],
+    *,
+    allowed: Collection[str] | None = None,
+    max_cost: float | None = None,
+    windows: Mapping[str, int] | None = None,
+) -> Mask | None:
+    """(n, n_experts) who may be chosen, by the options of `Router.route`; None for everybody.
+
+    `tokens` counts those of each prompt, where there are windows.
+    """
+    if allowed is None and max_cost is None and not windows:
+        return None
+    if isinstance(allowed, str):
+        raise DataError("allowed: expected a list of names, found one text; put it in a list")
+    wanted = set(experts if allowed is None else allowed)
+    check_names({*wanted, *(windows or ())}, experts)
+    mask = np.tile([expert in wanted for expert in experts], (len(predicted.probs), 1))
+    if max_cost is not None:
+        if predicted.costs is None:
+            raise DataError("max_cost: this router predicts no costs")
+        mask &= predicted.costs <= max_cost
+    if windows:
+        mask &= tokens()[:, None] <= [windows.get(expert, np.inf) for expert in experts]
+    return mask
 
 
 def _doubtful(predicted: Predictions, chosen: NDArray[np.intp], doubt: Doubt) -> list[Mask]:
@@ -250,94 +283,6 @@ def decisions(
             )
         )
     return found
-
-
-def point_on(
-    curve: Sequence[Knot], *, budget: float | None = None, floor: float | None = None
-) -> Point:
-    """Find a point on a curve: the best within a mean cost, or the cheapest above a mean reward.
-
-    Raises
-    ------
-    DataError
-        Not exactly one of budget and floor, no curve, or a figure out of reach.
-    """
-    if (budget is None) == (floor is None):
-        raise DataError("expected either a budget or a floor")
-    if not curve:
-        raise DataError("this router knows no costs, so it has no budget and no floor")
-    if budget is not None:
-        good = [knot for knot in curve if knot.cost <= budget]
-        least = min(knot.cost for knot in curve)
-        if not good:
-            raise DataError(f"budget {budget:g}: the cheapest choices cost {least:.6g} a prompt")
-        best = max(good, key=lambda knot: (knot.reward, -knot.cost))
-        return Point(f"budget {budget:g}", best.cost_weight, None, best.reward, best.cost)
-    good = [knot for knot in curve if floor is not None and knot.reward >= floor]
-    if not good:
-        most = max(knot.reward for knot in curve)
-        raise DataError(f"floor {floor:g}: the best choices earn {most:.6g} a prompt")
-    cheapest = min(good, key=lambda knot: (knot.cost, -knot.reward))
-    return Point(f"floor {floor:g}", cheapest.cost_weight, None, cheapest.reward, cheapest.cost)
-
-
-def within_budget(
-    predicted: Predictions,
-    budget: float,
-    curve: Sequence[Knot] = (),
-    eligible: Mask | None = None,
-) -> Point:
-    """Find the least cost weight at which these n prompts cost no more than the budget.
-
-    The point has the mean reward and cost that are expected of these prompts.
-
-    Parameters
-    ----------
-    predicted
-        Of prompts like those that will come.
-    budget
-        Mean cost of a prompt, in the unit of the table.
-    curve
-        Of the router: expected costs are corrected by what choices turned out to cost on train.
-    eligible
-        (n, n_experts) who may be chosen, somebody for each prompt; None for everybody.
-
-    Raises
-    ------
-    DataError
-        The router predicts no costs, or even the cheapest expert costs more.
-    """
-    if predicted.rewards is None or predicted.costs is None:
-        raise DataError("this router knows no costs, so it has no budget and no floor")
-    rewards, costs = predicted.rewards.astype(np.float64), predicted.costs.astype(np.float64)
-    if eligible is not None:
-        rewards = np.where(eligible, rewards, -np.inf)
-    rows = np.arange(len(costs))
-    weights = [knot.cost_weight for knot in curve] or [0.0]
-    ratios = [knot.cost / max(knot.expected_cost, 1e-30) for knot in curve] or [1.0]
-
-    def spent(weight: float) -> float:
-        choices = (rewards - weight * costs).argmax(axis=1)
-        return float(costs[rows, choices].mean() * np.interp(weight, weights, ratios))
-
-    least = float(np.where(np.isneginf(rewards), np.inf, costs).min(axis=1).mean() * ratios[-1])
-    if not budget >= least:
-        raise DataError(f"budget {budget:g}: the cheapest choices cost {least:.6g} a prompt")
-    low, high = 0.0, 1.0 / max(float(costs.mean()), 1e-29)
-
-    def found(weight: float) -> Point:
-        choices = (rewards - weight * costs).argmax(axis=1)
-        earned = float(rewards[rows, choices].mean())
-        return Point(f"budget {budget:g}", weight, None, earned, spent(weight))
-
-    if spent(low) <= budget:
-        return found(low)
-    while spent(high) > budget and high < MOST_WEIGHT / 4:
-        high *= 4.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if spent(middle) <= budget else (middle, high)
-    return found(high)
 
 
 def _reason(point: Point) -> str:

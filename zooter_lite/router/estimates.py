@@ -17,6 +17,26 @@ COSTS = ("cost.weight", "cost.length", "cost.bias", "cost.low", "cost.high")
 MAX_LOG = 60.0  # of a cost, either way; float32 holds its exponential
 
 
+def as_written(named: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
+    """Return arrays as safetensors takes them: C-contiguous float32."""
+    return {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in named.items()}
+
+
+def check_arrays(
+    tensors: Mapping[str, NDArray[np.float32]], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise ValueError unless a file holds these arrays alone, finite float32 of these shapes."""
+    if set(tensors) != set(shapes):
+        raise ValueError(f"expected the arrays {sorted(shapes)}, found {sorted(tensors)}")
+    for name, array in tensors.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError(f"array {name!r} is not finite float32")
+    for name, shape in shapes.items():
+        if tensors[name].shape != shape or 0 in shape:
+            found = tensors[name].shape
+            raise ValueError(f"array {name!r} has shape {found}, expected {shape}")
+
+
 @dataclass(frozen=True)
 class CostModel:
     """Log-linear costs: log cost = weight @ embedding + length * log(tokens) + bias.
@@ -94,7 +114,7 @@ class Estimates:
             named |= {name: getattr(self.costs, name.split(".")[1]) for name in COSTS}
         if self.nearness is not None:
             named["nearness"] = self.nearness
-        return {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in named.items()}
+        return as_written(named)
 
     @classmethod
     def from_tensors(
@@ -113,13 +133,7 @@ class Estimates:
             shapes |= {COSTS[0]: (n_experts, dim)} | dict.fromkeys(COSTS[1:], each)
         if "nearness" in tensors:
             shapes["nearness"] = (max(2, tensors["nearness"].size),)
-        if set(tensors) != set(shapes):
-            raise ValueError(f"expected the arrays {sorted(shapes)}, found {sorted(tensors)}")
-        for name, array in tensors.items():
-            if array.dtype != np.float32 or not np.isfinite(array).all():
-                raise ValueError(f"array {name!r} is not finite float32")
-            if array.shape != shapes[name]:
-                raise ValueError(f"array {name!r} has shape {array.shape}, expected {shapes[name]}")
+        check_arrays(tensors, shapes)
         costs = CostModel(*(tensors[name] for name in COSTS)) if COSTS[0] in tensors else None
         if costs and not (costs.low.min() >= -MAX_LOG and costs.high.max() <= MAX_LOG):
             raise ValueError(f"log costs go beyond {MAX_LOG:g}")

@@ -100,14 +100,16 @@ class Explanation:
 
     def to_text(self) -> str:
         """Return at most about forty lines to read in a terminal; `to_json` leaves nothing out."""
-        expert, probability = self.decision.expert, self.decision.probability
+        decision = self.decision
+        first = [
+            f"query     {shown(self.query, 2 * TEXT)}",
+            f"decision  {shown(decision.expert, NAME)}, probability {decision.probability:.2f} "
+            f"({shown(decision.reason, TEXT)})",
+        ]
+        if decision.novelty is not None:
+            first.append(f"novelty   odder than {decision.novelty:.0%} of the training queries")
         blocks = [
-            [
-                f"query     {shown(self.query, 2 * TEXT)}",
-                f"decision  {shown(expert, NAME)}, probability {probability:.2f} "
-                f"({shown(self.decision.reason, TEXT)})",
-                *_novelty_lines(self.decision.novelty),
-            ],
+            first,
             _expert_lines(self),
             _tag_lines(self.tags),
             _neighbour_lines(self.neighbours),
@@ -140,9 +142,12 @@ def explain_decision(
         Training queries in the order of the index, or None where they were not kept.
     """
     experts = list(decision.probabilities)
-    further = (_by_expert(predicted.rewards, experts), _by_expert(predicted.costs, experts))
+    reward, cost = (
+        None if values is None else dict(zip(experts, values[0].tolist(), strict=True))
+        for values in (predicted.rewards, predicted.costs)
+    )
     if index is None:
-        return Explanation(query, decision, *further, [], [], {}, Agreement(), [NO_TAGS])
+        return Explanation(query, decision, reward, cost, [], [], {}, Agreement(), [NO_TAGS])
     similarities, positions = (rows[0] for rows in index.search(embedding[None], k))
     neighbours = [
         Neighbour(
@@ -167,13 +172,7 @@ def explain_decision(
         rewards[expert] = sum(w * mean for w, mean in known) / total if total > 0 else None
     agreed = agreement(decision.probabilities, rewards)
     missing = [NO_TEXTS] if texts is None else []
-    return Explanation(query, decision, *further, neighbours, tags, rewards, agreed, missing)
-
-
-def _by_expert(
-    values: NDArray[np.floating] | None, experts: Sequence[str]
-) -> dict[str, float] | None:
-    return None if values is None else dict(zip(experts, values[0].tolist(), strict=True))
+    return Explanation(query, decision, reward, cost, neighbours, tags, rewards, agreed, missing)
 
 
 def agreement(probabilities: Mapping[str, float], rewards: Mapping[str, float | None]) -> Agreement:
@@ -246,12 +245,6 @@ def _expert_lines(explanation: Explanation) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _novelty_lines(novelty: float | None) -> list[str]:
-    if novelty is None:
-        return []
-    return [f"novelty   odder than {novelty:.0%} of the training queries"]
 
 
 def _tag_lines(tags: Sequence[TagEvidence]) -> list[str]:

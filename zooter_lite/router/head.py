@@ -5,13 +5,14 @@ The same arithmetic stands in `router.onnx`; `onnx/router_graph.py` builds it fr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.router.decision import Predictions
-from zooter_lite.router.estimates import Estimates
+from zooter_lite.router.estimates import Estimates, as_written, check_arrays
 
 Array = NDArray[np.floating]
 
@@ -153,7 +154,7 @@ class Head:
             named |= {name: getattr(self.domain, name.split(".")[1]) for name in DOMAIN}
         if self.hidden is not None:
             named |= {"hidden.weight": self.hidden.weight, "hidden.bias": self.hidden.bias}
-        return {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in named.items()}
+        return as_written(named)
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, NDArray[np.float32]], temperature: float) -> Head:
@@ -164,16 +165,7 @@ class Head:
         ValueError
             An array is missing, unexpected, not finite, or does not fit the others.
         """
-        expected = {"weight", "bias"}
-        prior_names = {"centroids", "table"}
-        for needed in (prior_names, {"hidden.weight", "hidden.bias"}, {*DOMAIN, *prior_names}):
-            apart = needed - prior_names or needed
-            expected |= needed if apart & set(tensors) else set()
-        if set(tensors) != expected:
-            raise ValueError(f"expected the arrays {sorted(expected)}, found {sorted(tensors)}")
-        for name, array in tensors.items():
-            if array.dtype != np.float32 or not np.isfinite(array).all():
-                raise ValueError(f"array {name!r} is not finite float32")
+        check_arrays(tensors, _shapes(tensors))
         prior = hidden = domain = None
         if "table" in tensors:
             prior = TagPrior(tensors["centroids"], tensors["table"])
@@ -181,29 +173,7 @@ class Head:
             hidden = Hidden(tensors["hidden.weight"], tensors["hidden.bias"])
         if DOMAIN[0] in tensors:
             domain = DomainPrior(*(tensors[name] for name in DOMAIN))
-        head = cls(tensors["weight"], tensors["bias"], prior, hidden, temperature, domain)
-        head.check_shapes()
-        return head
-
-    def check_shapes(self) -> None:
-        """Raise ValueError where the arrays do not fit together."""
-        n_experts, width = self.weight.shape if self.weight.ndim == 2 else (-1, -1)
-        shapes = {"weight": (n_experts, width), "bias": (n_experts,)}
-        dim = width
-        if self.hidden is not None:
-            dim = np.atleast_1d(self.hidden.weight).shape[-1]
-            shapes |= {"hidden.weight": (width, dim), "hidden.bias": (width,)}
-        if self.prior is not None:
-            n_tags = len(np.atleast_1d(self.prior.table))
-            shapes |= {"centroids": (n_tags, dim), "table": (n_tags, n_experts)}
-            shapes |= {"domain.residual": (n_tags, n_experts), "domain.gate": (2,)}
-        if self.domain is not None:
-            n_domains = len(np.atleast_1d(self.domain.bias))
-            shapes |= {"domain.weight": (n_domains, dim), "domain.bias": (n_domains,)}
-            shapes["domain.table"] = (n_domains, n_experts)
-        for name, array in self.tensors().items():
-            if array.shape != shapes[name] or 0 in array.shape:
-                raise ValueError(f"array {name!r} has shape {array.shape}, expected {shapes[name]}")
+        return cls(tensors["weight"], tensors["bias"], prior, hidden, temperature, domain)
 
     @property
     def widths(self) -> dict[str, int]:
@@ -220,6 +190,29 @@ class Head:
     def dim(self) -> int:
         """Length of the embedding that the head takes."""
         return int((self.weight if self.hidden is None else self.hidden.weight).shape[1])
+
+
+def _shapes(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[int, ...]]:
+    """Names of the arrays that go with those in a file, and the shapes that fit together."""
+
+    def size(name: str, axis: int) -> int:
+        shape = tensors[name].shape if name in tensors else ()
+        return shape[axis] if axis < len(shape) else -1
+
+    n_experts, width = size("weight", 0), size("weight", 1)
+    shapes: dict[str, tuple[int, ...]] = {"weight": (n_experts, width), "bias": (n_experts,)}
+    dim = width
+    if tensors.keys() & {"hidden.weight", "hidden.bias"}:
+        dim = size("hidden.weight", 1)
+        shapes |= {"hidden.weight": (width, dim), "hidden.bias": (width,)}
+    n_tags, n_domains = size("table", 0), size("domain.bias", 0)
+    if tensors.keys() & {"centroids", "table", *DOMAIN}:
+        shapes |= {"centroids": (n_tags, dim), "table": (n_tags, n_experts)}
+    if tensors.keys() & {*DOMAIN}:
+        shapes |= {"domain.weight": (n_domains, dim), "domain.bias": (n_domains,)}
+        shapes |= {"domain.table": (n_domains, n_experts), "domain.gate": (2,)}
+        shapes["domain.residual"] = (n_tags, n_experts)
+    return shapes
 
 
 def prior_logits(

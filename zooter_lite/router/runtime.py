@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
-from zooter_lite.router.recent import Recent
 from zooter_lite.router.session import TextSession
 
+Value = TypeVar("Value")
 FloatArray = NDArray[np.float32]
 Precision = Literal["fp32", "int8", "auto"]
 Row = tuple[FloatArray, ...]  # of each output
 OUTPUTS = ("probs", "embedding", "rewards", "costs", "novelty")  # the last three not always
 _TOLERANCE = 1e-3  # of the sum of the probabilities
+
+
+class Recent(Generic[Value]):
+    """A value for each of the most recent different prompts; safe to share between threads.
+
+    Parameters
+    ----------
+    prompts, characters
+        How many are remembered at most, and how long they may be together; 0 prompts
+        remember nothing.
+    """
+
+    def __init__(self, prompts: int, characters: float = float("inf")) -> None:
+        self.prompts = prompts
+        self._characters = characters
+        self._held = 0  # characters
+        self._values: OrderedDict[str, Value] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, prompts: Iterable[str]) -> dict[str, Value]:
+        """Return the values of those prompts that are remembered."""
+        if not self.prompts:
+            return {}
+        with self._lock:
+            known = {prompt: self._values[prompt] for prompt in prompts if prompt in self._values}
+            for prompt in known:
+                self._values.move_to_end(prompt)
+        return known
+
+    def put(self, values: Mapping[str, Value]) -> None:
+        """Remember these, and forget the oldest beyond the bounds."""
+        with self._lock:
+            for prompt, value in values.items():
+                self._held += 0 if prompt in self._values else len(prompt)
+                self._values[prompt] = value
+            while len(self._values) > self.prompts or self._held > self._characters:
+                self._held -= len(self._values.popitem(last=False)[0])
 
 
 class Runtime:
@@ -39,7 +77,7 @@ class Runtime:
     def __init__(
         self, first: TextSession, exact: TextSession | None, margin: float, remember: int
     ) -> None:
-        self._first = first
+        self.first = first
         self.outputs = [name for name in OUTPUTS if name in first.widths]
         self._exact = exact
         self._margin = margin
@@ -48,32 +86,10 @@ class Runtime:
         self._computed = self._repeated = 0
 
     @property
-    def provider(self) -> str:
-        """What runs the graph, as onnxruntime names it."""
-        return self._first.provider
-
-    @property
-    def cut(self) -> int:
-        """Number of computed queries that were longer than the encoder's max_length."""
-        return self._first.cut
-
-    @property
     def repeats(self) -> tuple[int, int]:
         """Number of queries that the exact graph answered again, and of all that were computed."""
         with self._lock:
             return self._repeated, self._computed
-
-    def longer(self, queries: Sequence[str]) -> int:
-        """Count the queries that are longer than the encoder's max_length."""
-        return self._first.longer(queries)
-
-    def lengths(self, queries: Sequence[str]) -> NDArray[np.int64]:
-        """(n,) tokens of each query, cut at the encoder's max_length."""
-        return self._first.lengths(queries)
-
-    def whole_lengths(self, queries: Sequence[str]) -> NDArray[np.int64]:
-        """(n,) tokens of each query, not cut."""
-        return self._first.whole_lengths(queries)
 
     def run(
         self, queries: Sequence[str], outputs: list[str], progress: Callable[[int], object]
@@ -83,9 +99,9 @@ class Runtime:
         known = self._recent.get(different)
         unknown = [query for query in different if query not in known] if known else different
         progress(len(queries) - len(unknown))
+        # what is remembered answers every later question; else only this one is answered
+        names = self.outputs if self._recent.prompts else outputs
         if unknown:
-            # what is remembered answers every later question; else only this one is answered
-            names = self.outputs if self._recent.prompts else outputs
             arrays = self._compute(unknown, progress, names)
             if self._recent.prompts:
                 last = range(len(unknown))[-self._recent.prompts :]  # as many as are remembered
@@ -94,14 +110,13 @@ class Runtime:
             if len(unknown) == len(queries):
                 return [arrays[names.index(name)] for name in outputs]
             known |= zip(unknown, zip(*arrays, strict=True), strict=True)
-        names = self.outputs if self._recent.prompts else outputs
         places = map(names.index, outputs)
         return [np.stack([known[query][place] for query in queries]) for place in places]
 
     def _compute(
         self, queries: Sequence[str], progress: Callable[[int], object], outputs: list[str]
     ) -> list[FloatArray]:
-        arrays = self._first.run(queries, outputs, progress)
+        arrays = self.first.run(queries, outputs, progress)
         probs = arrays[0]
         _check(probs)
         close = np.zeros(0, dtype=np.int64)

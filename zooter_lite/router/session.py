@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from zooter_lite.cores import cores
 from zooter_lite.errors import RouterError
-from zooter_lite.router.batches import TOKENS_PER_BATCH, Feed, Ids, batches, feed
 from zooter_lite.router.forked import leak, tell_after_fork
-from zooter_lite.router.tokens import TextTokens
+from zooter_lite.router.tokens import Ids, TextTokens
 from zooter_lite.untrusted.limits import bound_memory, run_bounded, run_trusted
 
+TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
+ROWS = 8  # of an exact batch, or a multiple: no operator then treats its last rows apart
+_STEPS = ((32, 2), (64, 4), (128, 8))  # up to this many tokens, exact lengths are multiples of
+_LAST_STEP = 16
 QUICK = 2e-3  # seconds: a batch that takes less is mostly the way there and back
 MORE_TOKENS = 2048  # of an exact batch of such a graph, where its size changes no result
 THREADS = 4  # a judgement: one query's products are too small to divide among many cores
@@ -28,6 +31,7 @@ _FOLDING = ["ConstantFolding", "ConstantFoldingDQ"]
 _SLOW_FUSIONS = ["SkipLayerNormFusion"]
 
 Outputs = list[NDArray[np.float32]]
+Feed = dict[str, NDArray[np.int64]]
 
 
 class TextSession:
@@ -84,7 +88,7 @@ class TextSession:
             raise RouterError(
                 f"the graph has the inputs {inputs}, expected attention_mask and input_ids"
             )
-        self._tokens = TextTokens(tokenizer, max_length)
+        self.tokens = TextTokens(tokenizer, max_length)
         side_by_side = at_once or max(2 if threads is None else 1, available // together)
         self._workers = ThreadPoolExecutor(side_by_side, thread_name_prefix="zooter")
         self._side_by_side: bool | None = None if threads is None else side_by_side > 1
@@ -93,16 +97,7 @@ class TextSession:
     def after_fork(self) -> None:
         """Keep the parent's session from being ended in a child."""
         leak(self._session)
-        self._tokens.after_fork()
-
-    @property
-    def cut(self) -> int:
-        """Number of texts so far that were longer than the graph takes."""
-        return self._tokens.cut
-
-    def longer(self, texts: Sequence[str]) -> int:
-        """Count the texts that are longer than the graph takes; nothing else may run."""
-        return self._tokens.longer(texts)
+        self.tokens.after_fork()
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -126,10 +121,10 @@ class TextSession:
         """
         names = list(outputs)
         if len(texts) == 1 and not self._exact:  # what a request path pays for
-            rows = self._run(names, feed([self._tokens.one(texts[0])]))
+            rows = self._run(names, feed([self.tokens.one(texts[0])]))
             progress(1)
             return rows
-        tokens = self.tokenise(texts)
+        tokens = self.tokens.many(texts)
         together = batches(tokens, self._budget, exact=self._exact)
         done: list[Outputs] = []
         started = time.perf_counter()
@@ -138,24 +133,14 @@ class TextSession:
             progress(len(batch))
         if self._exact and time.perf_counter() - started < QUICK * len(together):
             self._budget = MORE_TOKENS
-        order = np.concatenate(together) if together else np.zeros(0, dtype=np.int64)
-        return [_in_order([part[i] for part in done], order) for i in range(len(names))]
-
-    def tokenise(self, texts: Sequence[str]) -> list[Ids]:
-        """Token ids of each text, with special tokens, truncated."""
-        return self._tokens.many(texts)
-
-    def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """(n,) number of tokens of each text, as the graph counts them."""
-        return np.asarray([len(ids) for ids in self.tokenise(texts)], dtype=np.int64)
-
-    def whole_lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """(n,) number of tokens of each text, not cut."""
-        return self._tokens.whole(texts)
+        if not done:
+            return [np.zeros((0, 0), dtype=np.float32) for _ in names]
+        places = np.argsort(np.concatenate(together))
+        return [np.concatenate(parts)[places] for parts in zip(*done, strict=True)]
 
     def feeds(self, texts: Sequence[str]) -> Iterator[Feed]:
         """Yield the inputs of the graph, batch by batch, shortest texts first."""
-        tokens = self.tokenise(texts)
+        tokens = self.tokens.many(texts)
         for batch in batches(tokens):
             yield feed([tokens[i] for i in batch])
 
@@ -216,10 +201,57 @@ def _start(model: bytes | str, threads: int, *, trusted: bool) -> Any:
         raise RouterError(f"onnxruntime cannot load the graph ({reason[:300]})") from error
 
 
-def _in_order(parts: Outputs, order: Ids) -> NDArray[np.float32]:
-    if not parts:
-        return np.zeros((0, 0), dtype=np.float32)
-    stacked = np.concatenate(parts)
-    result = np.empty_like(stacked)
-    result[order] = stacked
-    return result
+def batches(
+    tokens: Sequence[Ids], budget: int = TOKENS_PER_BATCH, *, exact: bool = False
+) -> list[Ids]:
+    """Positions of the texts of each batch, by ascending length; at most `budget` padded tokens.
+
+    An exact batch holds texts of one exact length, in multiples of `ROWS`.
+    """
+    lengths = [_exact_length(len(ids)) if exact else len(ids) for ids in tokens]
+    together: list[list[int]] = []
+    for position in np.argsort(lengths, kind="stable").tolist():
+        length = lengths[position]
+        rows = _rows(length) if exact else 1
+        most = max(1, budget // max(1, length) // rows) * rows
+        last = together[-1] if together else None
+        if last is None or len(last) >= most or (exact and lengths[last[0]] != length):
+            together.append([position])
+        else:
+            last.append(position)
+    return [np.asarray(batch) for batch in together]
+
+
+def feed(tokens: Sequence[Ids], *, exact: bool = False) -> Feed:
+    """Pad the texts of a batch, to the longest or the exact length; at least one column.
+
+    An exact batch is filled up to whole multiples of its rows.
+    """
+    if len(tokens) == 1 and len(tokens[0]) and not exact:  # a request, which needs no padding
+        return {"input_ids": tokens[0][None], "attention_mask": np.ones_like(tokens[0][None])}
+    length, n_rows = max(1, *map(len, tokens)), len(tokens)
+    if exact:
+        length = _exact_length(length)
+        n_rows = -(-n_rows // _rows(length)) * _rows(length)
+    lengths = np.zeros(n_rows, dtype=np.int64)
+    lengths[: len(tokens)] = [len(ids) for ids in tokens]
+    mask = np.arange(length) < lengths[:, None]
+    input_ids = np.zeros(mask.shape, dtype=np.int64)
+    input_ids[mask] = np.concatenate(tokens)
+    mask[len(tokens) :, 0] = True  # a row without tokens would be divided by zero
+    return {"input_ids": input_ids, "attention_mask": mask.astype(np.int64)}
+
+
+def _exact_length(length: int) -> int:
+    """Return the padded length of a text in an exact batch.
+
+    >>> [_exact_length(n) for n in (0, 3, 32, 33, 65, 129)]
+    [2, 4, 32, 36, 72, 144]
+    """
+    step = next((step for most, step in _STEPS if length <= most), _LAST_STEP)
+    return max(1, -(-length // step)) * step
+
+
+def _rows(length: int) -> int:
+    """Rows of an exact batch of this length, or a multiple: a long text stands alone."""
+    return ROWS if length <= TOKENS_PER_BATCH else 1

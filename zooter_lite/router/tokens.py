@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 from threading import Lock
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.errors import DataError
+from zooter_lite.files.messages import Context, prompt_of
 from zooter_lite.untrusted.tokenizer_check import checked_tokenizer, clean_error
 
 Ids = NDArray[np.int64]
@@ -49,6 +51,10 @@ class TextTokens:
         """Number of texts so far that were longer than `max_length` tokens."""
         return self._cut
 
+    def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """(n,) tokens of each text, cut at `max_length`."""
+        return np.asarray([len(ids) for ids in self.many(texts)], dtype=np.int64)
+
     def longer(self, texts: Sequence[str]) -> int:
         """Count the texts that are longer than `max_length` tokens; no other thread may read."""
         before = self._cut
@@ -75,7 +81,7 @@ class TextTokens:
 
     def whole(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """(n,) tokens of each text, not cut; beyond `LAST_CHARACTERS` as many as they suggest."""
-        lengths = np.asarray([len(ids) for ids in self.many(texts)], dtype=np.int64)
+        lengths = self.lengths(texts)
         long = np.flatnonzero(lengths >= self._max_length).tolist()
         if not long:
             return lengths
@@ -131,6 +137,25 @@ class TextTokens:
                 return np.asarray(ids, dtype=np.int64)
             if normalizer is not None and len(normalizer.normalize_str(part)) > 4 * len(part):
                 return np.asarray(ids, dtype=np.int64)  # a text that grows is read no further
+
+
+def texts_of(prompts: Sequence[Any], context: Context) -> list[str]:
+    """Return what is routed of each prompt, text or chat; DataError for anything else."""
+    if isinstance(prompts, str):
+        raise DataError("expected a list of prompts, found one text; put it in a list")
+    if not set(map(type, prompts)) - {str}:
+        return list(prompts)
+    if all(isinstance(one, Mapping) and ("role" in one or "from" in one) for one in prompts):
+        raise DataError("expected a list of prompts, found messages; a chat is one prompt")
+    texts = []
+    for place, prompt in enumerate(prompts):
+        if prompt is None:
+            raise DataError(f"prompt {place}: expected text or a list of messages, found None")
+        try:
+            texts.append(prompt_of(prompt, context).text)
+        except ValueError as error:
+            raise DataError(f"prompt {place}: {error}") from error
+    return texts
 
 
 def cut_prompts(n_cut: int, n_prompts: int, max_length: int) -> str:

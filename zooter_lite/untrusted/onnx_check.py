@@ -63,7 +63,9 @@ def check_graph(model: Content) -> None:
         With what was found.
     """
     try:
-        _walk("the model", _MODEL, model, 0, len(model), once=(7,))
+        _walk("the model", _MODEL, model, 0, len(model))
+        if sum(number == 7 for number, _ in _fields(model, 0, len(model))) != 1:
+            raise _RefusedError("the model has not one of each of the fields [7]")
     except _RefusedError as error:
         raise RouterError(f"the graph is not one that a router holds ({error})") from error
 
@@ -106,28 +108,16 @@ def _varint(data: Content, at: int, end: int) -> tuple[int, int]:
     raise _RefusedError(f"no number at byte {at}")
 
 
-def _walk(
-    name: str,
-    known: dict[int, Rule],
-    data: Content,
-    start: int,
-    end: int,
-    once: tuple[int, ...] = (),
-) -> None:
+def _walk(name: str, known: dict[int, Rule], data: Content, start: int, end: int) -> None:
     """Check that a message has known fields only, and these by their rules."""
-    seen = dict.fromkeys(once, 0)
     for number, value in _fields(data, start, end):
         if number not in known:
             raise _RefusedError(f"field {number} of {name}: expected none such")
-        if number in seen:
-            seen[number] += 1
         rule = known[number]
         if rule is not None:
             if isinstance(value, int):
                 raise _RefusedError(f"field {number} of {name} is a number")
             rule(data, *value)
-    if any(count != 1 for count in seen.values()):
-        raise _RefusedError(f"{name} has not one of each of the fields {list(once)}")
 
 
 def _graph(data: Content, start: int, end: int) -> None:

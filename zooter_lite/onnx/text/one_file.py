@@ -21,11 +21,11 @@ from zooter_lite.onnx.text.tables import tables
 from zooter_lite.onnx.text.token_nodes import token_nodes
 from zooter_lite.onnx.text.wordpiece import TextExportError, WordPiece, read_wordpiece
 from zooter_lite.router.directory.config import TextParity
+from zooter_lite.router.runtime import OUTPUTS
 from zooter_lite.router.session import TextSession
 
 _OPSETS = {"": 18, "ai.onnx.ml": 2, "com.microsoft": 1}  # the oldest that have the operators
 _INPUTS = ["input_ids", "attention_mask"]
-_OUTPUTS = ["probs", "embedding", "rewards", "costs", "novelty"]  # all that a router may have
 _PREFIX = "router."
 
 
@@ -163,11 +163,11 @@ def _renamed(router: ModelProto) -> ModelProto:
     """Put every name of the router's graph behind a prefix, away from those of the tokenizer."""
     inputs = sorted(value.name for value in router.graph.input)
     outputs = sorted(value.name for value in router.graph.output)
-    needed = _OUTPUTS[:2]
-    if inputs != sorted(_INPUTS) or not {*needed} <= {*outputs} <= {*_OUTPUTS}:
+    needed = [*OUTPUTS[:2]]
+    if inputs != sorted(_INPUTS) or not {*needed} <= {*outputs} <= {*OUTPUTS}:
         raise TextExportError(
             f"the graph has the inputs {inputs} and the outputs {outputs}, "
-            f"expected {sorted(_INPUTS)} and {needed}, perhaps {_OUTPUTS[2:]}"
+            f"expected {sorted(_INPUTS)} and {needed}, perhaps {[*OUTPUTS[2:]]}"
         )
     return compose.add_prefix(router, _PREFIX, rename_functions=False)
 
@@ -202,7 +202,7 @@ def _body(router: GraphProto, wordpiece: WordPiece, room: int, outer: GraphBuild
 def _sizes(router: GraphProto) -> list[tuple[str, int]]:
     """Length of a row of each output, in the order of the contract."""
     sizes = {value.name: value.type.tensor_type.shape.dim[1].dim_value for value in router.output}
-    return [(name, sizes[_PREFIX + name]) for name in _OUTPUTS if _PREFIX + name in sizes]
+    return [(name, sizes[_PREFIX + name]) for name in OUTPUTS if _PREFIX + name in sizes]
 
 
 def _float(name: str, shape: Sequence[str | int]) -> ValueInfoProto:

@@ -17,8 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.onnx.text.characters import Characters, Normaliser, characters
-from zooter_lite.onnx.text.wordpiece import WordPiece, unsupported
+from zooter_lite.onnx.text.wordpiece import (
+    Characters,
+    Normaliser,
+    WordPiece,
+    characters,
+    unsupported,
+)
 
 IntArray = NDArray[np.int64]
 

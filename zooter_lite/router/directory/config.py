@@ -166,19 +166,9 @@ class Decisions:
 
 @dataclass(frozen=True)
 class RouterConfig:
-    """The content of config.json, format version 1.
+    """The content of config.json, format version 1."""
 
-    Attributes
-    ----------
-    experts
-        Names in the order of the graph's columns.
-    encoder, calibration, training, head, labels, parity, decisions
-        How the router was made, what it is, and how it decides.
-    files
-        Size and hash of every other file of the directory, by bare name.
-    """
-
-    experts: tuple[str, ...]
+    experts: tuple[str, ...]  # names in the order of the graph's columns
     encoder: EncoderSpec
     calibration: Calibration
     training: Training
@@ -186,7 +176,7 @@ class RouterConfig:
     labels: LabelSpec = LabelSpec()
     parity: Parities = Parities()
     decisions: Decisions = Decisions()
-    files: Mapping[str, Promise] = field(default_factory=dict)
+    files: Mapping[str, Promise] = field(default_factory=dict)  # every other file, by bare name
 
     @property
     def best_single(self) -> str:
@@ -209,11 +199,9 @@ class RouterConfig:
             raise RouterError(f"{CONFIG} cannot be read ({error})") from error
         if not isinstance(content, dict) or "format_version" not in content:
             raise RouterError(f"{CONFIG} names no format_version")
-        if content["format_version"] != FORMAT_VERSION:
-            raise RouterError(
-                f"format_version {shown(content['format_version'])}, "
-                f"but this release reads {FORMAT_VERSION}"
-            )
+        if (version := content["format_version"]) != FORMAT_VERSION:
+            found = f"format_version {shown(version)}"
+            raise RouterError(f"{found}, but this release reads {FORMAT_VERSION}")
         try:
             config = cls(**_sections(content))
             _check(config)
@@ -228,13 +216,11 @@ class RouterConfig:
             raise RouterError(f"{path}: no such router directory")
         try:
             with open_plain(path / CONFIG) as stream:
-                text = stream.read().decode("utf-8")
+                return cls.from_json(stream.read().decode("utf-8"))
         except FileNotFoundError as error:
             raise RouterError(f"{path}: no {CONFIG}; expected a router directory") from error
         except (OSError, ValueError) as error:
             raise RouterError(f"{path}: {CONFIG} cannot be read ({error})") from error
-        try:
-            return cls.from_json(text)
         except RouterError as error:
             raise RouterError(f"{path}: {error}") from error
 
@@ -256,8 +242,6 @@ def _sections(content: dict[str, Any]) -> dict[str, Any]:
     for name in ("experts", "encoder", "training", "calibration", "files"):
         if name not in content:
             raise ValueError(f"{name!r} is missing")
-    names = [name for name in kinds if name in content and name != "files"]
-    sections = {name: typed(kinds[name], content[name], name) for name in names}
     files = content["files"]
     if not isinstance(files, dict):
         raise ValueError(f"files is {shown(files)}, expected an object")
@@ -266,13 +250,14 @@ def _sections(content: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"lists {shown(name)}, which is no bare file name")
         if not isinstance(promise, dict) or not {"bytes", "sha256"} <= promise.keys():
             raise ValueError(f"gives no size and sha256 for {name}")
+    names = [name for name in kinds if name in content and name != "files"]
+    sections = {name: typed(kinds[name], content[name], name) for name in names}
     return sections | {"files": {name: typed(Promise, files[name], name) for name in files}}
 
 
 def _is_name(name: str) -> bool:
     """Tell whether the name of an expert can be printed and written anywhere."""
-    odd = any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
-    return len(name) <= MAX_NAME and not odd
+    return len(name) <= MAX_NAME and not {"Cc", "Cs"} & {*map(unicodedata.category, name)}
 
 
 def _check(config: RouterConfig) -> None:
@@ -293,11 +278,9 @@ def _check(config: RouterConfig) -> None:
             raise ValueError(f"training {key!r} has {len(values)} numbers for {n_experts} experts")
     if not all(cost is None or 0 <= cost < 1e30 for cost in training.mean_costs or ()):
         raise ValueError("training 'mean_costs' are not costs, which are numbers from 0")
-    temperature = config.calibration.temperature
-    if not 0 < temperature < 1e6:
-        raise ValueError(
-            f"calibration 'temperature' is {shown(temperature)}, expected a positive number"
-        )
+    if not 0 < (temperature := config.calibration.temperature) < 1e6:
+        found = shown(temperature)
+        raise ValueError(f"calibration 'temperature' is {found}, expected a positive number")
     _check_decisions(config)
     margin = config.parity.int8.margin if config.parity.int8 else 0.0
     if not 0 <= margin <= 1:
@@ -306,8 +289,7 @@ def _check(config: RouterConfig) -> None:
 
 def _check_decisions(config: RouterConfig) -> None:
     """Raise ValueError where an operating point is none of these experts', or out of range."""
-    decisions = config.decisions
-    names = [point.name for point in decisions.points]
+    decisions, names = config.decisions, [point.name for point in config.decisions.points]
     if len(set(names)) != len(names) or not all(map(_is_name, names)):
         raise ValueError("the names of 'decisions' points are not all different")
     for name in (decisions.default, decisions.recommended):
@@ -316,8 +298,7 @@ def _check_decisions(config: RouterConfig) -> None:
     for point in (*decisions.points, decisions.single or QUALITY):
         if point.expert is not None and point.expert not in config.experts:
             raise ValueError(f"point {point.name!r} names no expert of the router")
-    weights = [point.cost_weight for point in decisions.points]
-    weights += [knot.cost_weight for knot in decisions.curve]
+    weights = [p.cost_weight for p in decisions.points] + [k.cost_weight for k in decisions.curve]
     if not all(0 <= weight < 1e30 for weight in weights):
         raise ValueError("decisions has a 'cost_weight' that is no number from 0")
     if list(decisions.curve) != sorted(decisions.curve, key=lambda knot: knot.cost_weight):

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
@@ -147,14 +148,9 @@ def read_router(path: Path) -> RouterFiles:
 
 
 def _read_head(folder: Path, config: RouterConfig) -> Head:
-    content = read_verified(folder / HEAD, config.files.get(HEAD))
-    try:
-        head = Head.from_tensors(load_tensors(content[:]), config.calibration.temperature)
-    except KeyError as error:  # a number type that numpy lacks, such as BF16
-        raise RouterError(f"{folder}: head.safetensors: {error} is not float32") from error
-    except (SafetensorError, ValueError, AttributeError) as error:
-        raise RouterError(f"{folder}: head.safetensors: {error}") from error
     experts, dim = len(config.experts), config.encoder.dim
+    with _arrays(folder, config, HEAD) as tensors:
+        head = Head.from_tensors(tensors, config.calibration.temperature)
     if (len(head.bias), head.dim) != (experts, dim):
         raise RouterError(
             f"{folder}: the head takes {head.dim} numbers to {len(head.bias)} experts, "
@@ -162,14 +158,23 @@ def _read_head(folder: Path, config: RouterConfig) -> Head:
         )
     if ESTIMATES not in config.files:
         return head
-    content = read_verified(folder / ESTIMATES, config.files.get(ESTIMATES))
-    try:
-        estimates = Estimates.from_tensors(load_tensors(content[:]), experts, dim)
+    with _arrays(folder, config, ESTIMATES) as tensors:
+        estimates = Estimates.from_tensors(tensors, experts, dim)
         if estimates.nearness is not None and head.prior is None:
             raise ValueError("nearness to tags of a head without tags")
-    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
-        raise RouterError(f"{folder}: {ESTIMATES}: {error}") from error
     return replace(head, estimates=estimates)
+
+
+@contextmanager
+def _arrays(folder: Path, config: RouterConfig, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the arrays of a file; what they cannot be is told as a RouterError that names it."""
+    content = read_verified(folder / name, config.files.get(name))
+    try:
+        yield load_tensors(content[:])
+    except KeyError as error:  # a number type that numpy lacks, such as BF16
+        raise RouterError(f"{folder}: {name}: {error} is not float32") from error
+    except (SafetensorError, ValueError, AttributeError) as error:
+        raise RouterError(f"{folder}: {name}: {error}") from error
 
 
 def write_router(
