@@ -173,8 +173,7 @@ class Options:
         """
         check_range("--block", self.block, 1, MAX_RECORD // 1024)
         check_range("--min-probability", self.min_probability, 0, 1)
-        if self.workers is not None:
-            check_range("--workers", self.workers, 1, MAX_WORKERS)
+        check_range("--workers", self.workers, 1, MAX_WORKERS)
         if self.ray_address is not None and self.engine != "ray":
             raise DataError("--ray-address is for --engine ray")
         check_range("--max-novelty", self.max_novelty, 0, 1)

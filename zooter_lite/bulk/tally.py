@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from zooter_lite.errors import DataError
@@ -63,12 +64,14 @@ class Tally:
 
     def plus(self, other: Tally) -> Tally:
         """Return the sum of both."""
-        experts = dict(self.experts)
-        for expert, count in other.experts.items():
-            experts[expert] = experts.get(expert, 0) + count
-        names = [each.name for each in fields(self) if each.name != "experts"]
-        counts = {name: getattr(self, name) + getattr(other, name) for name in names}
-        return Tally(**counts, experts=experts)
+        counts = {
+            name: count + getattr(other, name)
+            for name, count in vars(self).items()
+            if name != "experts"
+        }
+        experts = Counter(self.experts)
+        experts.update(other.experts)
+        return Tally(**counts, experts=dict(experts))
 
 
 @dataclass(frozen=True)

@@ -204,42 +204,6 @@ def as_table(source: Any, **options: Any) -> RewardTable:
     return RewardTable.of(source, context=options.get("context", "last"))
 
 
-def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
-    """Return the table with the router's experts, in its order.
-
-    Raises
-    ------
-    DataError
-        The table has no rewards for one of the router's experts, or some of its
-        rows have none for any of them.
-    """
-    missing = [expert for expert in experts if expert not in table.experts]
-    if missing:
-        raise DataError(
-            f"{source}: no column 'reward:{missing[0]}'; the router chooses among "
-            + ", ".join(repr(expert) for expert in experts)
-            + " (--data names another table)"
-        )
-    order = [table.experts.index(expert) for expert in experts]
-    rewards = table.rewards[:, order]
-    empty = np.flatnonzero(np.isnan(rewards).all(axis=1))
-    if len(empty):
-        raise DataError(
-            f"{source}: query {table.query_ids[int(empty[0])]!r} has no reward for any expert "
-            "of the router"
-        )
-    return replace(
-        table,
-        experts=list(experts),
-        rewards=rewards,
-        costs=None if table.costs is None else table.costs[:, order],
-        responses=None
-        if table.responses is None
-        else [[texts[i] for i in order] for texts in table.responses],
-        scores={name: values[:, order] for name, values in table.scores.items()},
-    )
-
-
 def _is_used(column: str) -> bool:
     return column in _PLAIN or column in NAMES or column.startswith(_PREFIXES)
 
