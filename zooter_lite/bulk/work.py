@@ -167,8 +167,7 @@ class Worker:
         piece, task, mode = block.piece, block.task, self._options.on_error
         before, cut = self.router.repeats, self.router.cut
         rows = rows_of(block, {})
-        some = dict.fromkeys(p for p in rows.prompts if p and not p.isspace())
-        choices, refused = self._chosen(list(some))
+        choices, refused = self._chosen(_different(rows.prompts))
         if refused:
             rows = rows_of(block, refused)
         if rows.bad and mode == "fail":
@@ -216,14 +215,11 @@ class Worker:
             for row in np.flatnonzero(~eligible.any(axis=1)).tolist():
                 refusals[row] = "no expert is eligible: the prompt is longer than any takes"
                 eligible[row] = True
-        choices = choose(predicted, self._point, self.experts, eligible, self._doubt)
-        return choices, refusals
+        return choose(predicted, self._point, self.experts, eligible, self._doubt), refusals
 
     def weight_within(self, budget: float, block: Block) -> float:
         """Find the cost weight at which the prompts of a block keep to a mean cost."""
-        rows = rows_of(block, {})
-        prompts = list(dict.fromkeys(p for p in rows.prompts if p and not p.isspace()))
-        routed = list(self._chosen(prompts)[0])
+        routed = list(self._chosen(_different(rows_of(block, {}).prompts))[0])
         point = self.router.point_for(budget=budget, queries=routed, allowed=self._allowed)
         return point.cost_weight
 
@@ -262,11 +258,10 @@ class Worker:
         refused = {prompt: one.refusal for prompt, one in made.items() if one.refusal}
         return {p: one for p, one in made.items() if p not in refused}, refused
 
-    def choose(self, prompts: Iterable[str]) -> dict[str, Choice]:
-        """Return the choice of each different prompt, computed where it is not remembered."""
-        different = list(dict.fromkeys(prompts))
-        known = self._recent.get(different)
-        unknown = [prompt for prompt in different if prompt not in known]
+    def choose(self, prompts: Sequence[str]) -> dict[str, Choice]:
+        """Return the choice of each of different prompts, computed where it is not remembered."""
+        known = self._recent.get(prompts)
+        unknown = [prompt for prompt in prompts if prompt not in known]
         computed = dict(zip(unknown, self._compute(unknown), strict=True))
         self._recent.put(computed)
         return known | computed
@@ -294,6 +289,11 @@ class Worker:
                 cells, flags, costs.tolist(), strict=True
             )
         ]
+
+
+def _different(prompts: Iterable[str]) -> list[str]:
+    """Return each prompt once, in order, without those that are empty."""
+    return [prompt for prompt in dict.fromkeys(prompts) if prompt.strip()]
 
 
 def _rounded(column: NDArray[np.floating]) -> list[float]:
