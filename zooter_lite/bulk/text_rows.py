@@ -72,10 +72,7 @@ class CsvRows:
         return _bad(record, reason, _fitted(cells, width))
 
     def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
-        """Return the rows with the added cells of each, after the header where it is due.
-
-        With `keep` also those that are bad.
-        """
+        """Return the rows, with `keep` also the bad ones, with their added cells and header."""
         rows: list[Sequence[object]] = [*self._header]
         for row, added in zip(self._rows, cells, strict=True):
             if not isinstance(row, Bad):
@@ -103,13 +100,7 @@ def _together(content: bytes | list[Record], width: int, dialect: Dialect) -> li
 
 
 def csv_cells(text: str, separator: str = ",") -> list[str]:
-    """Cells of one record; a blank line has one.
-
-    Raises
-    ------
-    ValueError
-        It is broken.
-    """
+    """Cells of one record, of a blank line one; ValueError where it is broken."""
     try:
         stream = io.StringIO(text, newline="\n")
         return next(csv.reader(stream, delimiter=separator, strict=True), None) or [""]

@@ -62,27 +62,13 @@ ODD = 0.99  # novelty beyond which a prompt is unlike anything in training
 
 
 class Choice(NamedTuple):
-    """What is decided of a prompt.
-
-    Attributes
-    ----------
-    cells
-        The added cells.
-    fallback
-        Whether the fallback got it.
-    odd
-        Whether it is odder than nearly all training queries.
-    costs
-        Expected: of the choice, of the best single expert, and of the cheapest.
-    refusal
-        Why it cannot be routed; "" where it is.
-    """
+    """What is decided of a prompt."""
 
     cells: Cells
-    fallback: bool
-    odd: bool
-    costs: tuple[float, float, float]
-    refusal: str = ""
+    fallback: bool  # whether the fallback got it
+    odd: bool  # odder than nearly all training queries
+    costs: tuple[float, float, float]  # of the choice, the best single expert, the cheapest
+    refusal: str = ""  # why it cannot be routed
 
 
 def costs_of(options: Options) -> dict[str, float] | None:
@@ -239,10 +225,7 @@ class Worker:
     def _chosen(self, prompts: list[str]) -> tuple[dict[str, Choice], dict[str, str]]:
         """Return the choices of prompts, and of those that cannot be routed the reasons.
 
-        Raises
-        ------
-        RouterError
-            It fails on each of several.
+        RouterError where it fails on each of several.
         """
         try:
             made = self.choose(prompts)

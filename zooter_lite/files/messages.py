@@ -33,18 +33,10 @@ MAX_CHAT = 10**7  # characters of a text that is looked at as JSON
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is routed of a prompt.
+    """What is routed of a prompt."""
 
-    Attributes
-    ----------
-    text
-        The text; "" where there is none.
-    unread
-        Parts that are no text, such as images, in the turns that were taken.
-    """
-
-    text: str
-    unread: int = 0
+    text: str  # "" where there is none
+    unread: int = 0  # parts that are no text, such as images, in the turns that were taken
 
 
 @dataclass(frozen=True)

@@ -38,24 +38,12 @@ DAMAGED = "truncated or damaged data"
 
 @dataclass(frozen=True)
 class Source:
-    """One file to read.
+    """One file to read."""
 
-    Attributes
-    ----------
-    path
-        A local path, a URL, or `-` for standard input.
-    kind
-        What it holds.
-    packing
-        Suffix of its compression; "" for none.
-    stamp
-        Changes when its content does: size and time, or what the store gives.
-    """
-
-    path: str
+    path: str  # local, a URL, or `-` for standard input
     kind: Kind
-    packing: str
-    stamp: str
+    packing: str  # suffix of its compression; "" for none
+    stamp: str  # changes when the content does: size and time, or what the store gives
 
     @property
     def name(self) -> str:

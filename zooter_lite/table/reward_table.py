@@ -128,8 +128,7 @@ class RewardTable:
             ),
             check_separator(separator),
         )
-        wide = widened(columns, long) if is_long(columns.names, long) else columns
-        return build_table(wide, fewest, context)
+        return build_table(columns, fewest, context, long)
 
     @classmethod
     def of(cls, frame: Any, name: str = "table", context: Context = "last") -> RewardTable:
@@ -152,9 +151,7 @@ class RewardTable:
         MissingPackageError
             pyarrow, of the `[fit]` extra, is not installed.
         """
-        columns = read_frame(frame, name, _is_used)
-        wide = widened(columns) if is_long(columns.names) else columns
-        return build_table(wide, context=context)
+        return build_table(read_frame(frame, name, _is_used), context=context)
 
     @property
     def has_costs(self) -> bool:
@@ -244,14 +241,18 @@ def write_table(table: RewardTable, path: str) -> None:
     write_columns({name: column for name, column in columns.items() if column is not None}, path)
 
 
-def build_table(columns: Columns, fewest: int = 2, context: Context = "last") -> RewardTable:
-    """Validate columns and make the reward table of them.
+def build_table(
+    columns: Columns, fewest: int = 2, context: Context = "last", long: Sequence[str] = ()
+) -> RewardTable:
+    """Validate columns, wide or long, and make the reward table of them.
 
     Raises
     ------
     DataError
         A missing or unusable column, or a cell that is not what its column needs.
     """
+    if is_long(columns.names, long):
+        columns = widened(columns, long)
     source, where, read = columns.source, columns.where, columns.cells
     experts = cells.experts_of(columns, fewest)
     if len(columns) == 0:

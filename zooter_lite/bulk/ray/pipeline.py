@@ -151,13 +151,7 @@ def _loaded(options: Options, files: list[Any], expected: dict[str, str]) -> Wor
 
 
 def router_files(folder: Path) -> dict[str, bytes]:
-    """Content by name of the files that `Router.load` looks at.
-
-    Raises
-    ------
-    RouterError
-        One cannot be read.
-    """
+    """Content by name of the files that `Router.load` looks at, each of them readable."""
     try:
         return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     except OSError as error:
