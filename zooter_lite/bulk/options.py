@@ -164,13 +164,7 @@ class Options:
         }
 
     def check(self) -> None:
-        """Refuse what no job can be done with.
-
-        Raises
-        ------
-        DataError
-            A number outside of its range, or an option without the one that it belongs to.
-        """
+        """Refuse what no job can be done with: a DataError that names the options."""
         check_range("--block", self.block, 1, MAX_RECORD // 1024)
         check_range("--min-probability", self.min_probability, 0, 1)
         check_range("--workers", self.workers, 1, MAX_WORKERS)

@@ -194,10 +194,7 @@ class Output:
     def append(self, result: Result) -> None:
         """Add the rows of a block; once it returns, no kill takes them back.
 
-        Raises
-        ------
-        DataError
-            The disk is full, or refuses otherwise; what was added before stays.
+        DataError where the disk is full, or refuses otherwise; what was added before stays.
         """
         try:
             for stream, content in ((self._data, result.data), (self._lines, result.rejects)):

@@ -124,13 +124,7 @@ def _share(count: int, total: int) -> str:
 
 
 def read_costs(path: str, experts: Sequence[str]) -> dict[str, float]:
-    """Cost of one prompt by expert, from a JSON object.
-
-    Raises
-    ------
-    DataError
-        The file is no such object, or lacks an expert.
-    """
+    """Cost of one prompt by expert, from a JSON object; DataError where one is missing."""
     try:
         costs = json_object(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -18,21 +18,9 @@ from zooter_lite.files.records import MAX_RECORD, Record
 class CsvRows:
     """The rows of a CSV block; blank lines are rows where there is one column.
 
-    Parameters
-    ----------
-    block
-        The block.
-    refused
-        Prompts that the router cannot route, and why.
-
-    Attributes
-    ----------
-    prompts
-        Text of each row; "" where there is none, and for a row that cannot be routed.
-    unread
-        Parts of chats that are no text, such as images.
-    bad
-        Rows that cannot be routed.
+    `prompts` holds the text of each row, "" where there is none or the row is `bad`, as are
+    those with a prompt that the router has `refused`; `unread` counts parts of chats that are
+    no text, such as images.
     """
 
     def __init__(self, block: Block, refused: Mapping[str, str]) -> None:

@@ -74,10 +74,7 @@ class Choice(NamedTuple):
 def costs_of(options: Options) -> dict[str, float] | None:
     """Mean costs of now by expert, for a router that weighs costs; None where it keeps its own.
 
-    Raises
-    ------
-    DataError
-        The file lacks an expert, or the router cannot follow prices.
+    DataError where the file lacks an expert, or the router cannot follow prices.
     """
     if options.costs is None and options.prices is None:
         return None

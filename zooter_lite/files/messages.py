@@ -86,13 +86,7 @@ def prompt_of(value: Any, context: Context = "last") -> Prompt:
 
 
 def nested(values: Mapping[str, Any], path: str) -> Any:
-    """Return what stands in an object under a key, or under a dotted path of keys.
-
-    Raises
-    ------
-    KeyError
-        Nothing does.
-    """
+    """Return what an object has under a key, or a dotted path of keys; KeyError for nothing."""
     if path in values:
         return values[path]
     found: Any = values

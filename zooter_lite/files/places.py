@@ -85,13 +85,7 @@ def is_url(path: str) -> bool:
 
 
 def filesystem_of(path: str) -> tuple[Any, str]:
-    """Return the fsspec filesystem of a URL, and the path in it.
-
-    Raises
-    ------
-    DataError, MissingPackageError
-        No such protocol, or a package is missing.
-    """
+    """Return the fsspec filesystem of a URL, and the path in it; DataError for an unknown one."""
     with needs("batch", f"{path}: reading a URL"):
         import fsspec
     try:
@@ -181,10 +175,7 @@ def _unpacked(raw: IO[bytes], packing: str) -> object:
 def go_to(stream: IO[bytes], source: Source, place: int, target: int) -> None:
     """Move a stream that `open_source` opened from byte `place` on to byte `target`.
 
-    Raises
-    ------
-    DataError
-        It ends before, or cannot be read.
+    DataError where it ends before, or cannot be read.
     """
     with refusals(source.name, DAMAGED):
         if not source.packing:

@@ -95,10 +95,7 @@ class Lines:
     def read(self, most: int = MAX_RECORD + 1, *, new: bool = True) -> bytes:
         """Next line, or its first `most` bytes; empty at the end. Not `new`: one goes on.
 
-        Raises
-        ------
-        DataError
-            The stream cannot be read on: a damaged disk, or compressed data cut short.
+        DataError where the stream is damaged, or cut short.
         """
         raw = self._ahead.readline(most)
         if not raw.endswith(b"\n") and len(raw) < most:

@@ -82,13 +82,7 @@ def scores_of(columns: Columns, experts: Sequence[str]) -> dict[str, NDArray[np.
 
 
 def numbers(name: str, cells: Column, where: Where) -> NDArray[np.float64]:
-    """(n_rows,) numbers, NaN where a cell is empty.
-
-    Raises
-    ------
-    DataError
-        A cell is no number, or is not finite in 32 bits.
-    """
+    """(n_rows,) numbers, NaN where a cell is empty; DataError for what is not finite in 32 bits."""
     values = np.empty(len(cells), dtype=np.float64)
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiu":
         values[:] = cells
@@ -110,10 +104,7 @@ def numbers(name: str, cells: Column, where: Where) -> NDArray[np.float64]:
 def propensities(columns: Columns, rewards: NDArray[np.floating]) -> NDArray[np.float64]:
     """(n_queries,) chances of the choices, NaN where unknown or beside several rewards.
 
-    Raises
-    ------
-    DataError
-        A cell is no number from above 0 to 1.
+    DataError for a cell that is no number from above 0 to 1.
     """
     values = numbers("propensity", columns.cells["propensity"], columns.where)
     wrong = np.flatnonzero((values <= 0) | (values > 1)).tolist()
@@ -147,13 +138,7 @@ def check_texts(name: str, cells: Column, where: Where, *, empty: bool) -> None:
 
 
 def prompts(name: str, cells: Column, where: Where, context: Context) -> list[str]:
-    """Return what is routed of each prompt, text or chat.
-
-    Raises
-    ------
-    DataError
-        A cell is neither, or there is no text in it.
-    """
+    """Return what is routed of each prompt; DataError for one without text, or no chat."""
     texts = []
     for row, cell in enumerate(cells):
         try:
@@ -167,13 +152,7 @@ def prompts(name: str, cells: Column, where: Where, context: Context) -> list[st
 
 
 def tag_lists(cells: Column, where: Where) -> list[list[str]]:
-    """Tags of each row, whose cell is a list of texts, or a text with ; between them.
-
-    Raises
-    ------
-    DataError
-        A cell is neither.
-    """
+    """Tags of each row, whose cell is a list of texts, or a text with ; between them."""
     lists = []
     for row, cell in enumerate(cells):
         parts = [] if cell is None else cell.split(TAG_SIGN) if isinstance(cell, str) else cell
@@ -186,10 +165,7 @@ def tag_lists(cells: Column, where: Where) -> list[list[str]]:
 def row_ids(columns: Columns, queries: Column, unnamed: Callable[[int], str]) -> list[str]:
     """Names of the rows: the column query_id, and `unnamed` of the row where a cell is empty.
 
-    Raises
-    ------
-    DataError
-        A name is no text or number, or stands at two different queries.
+    DataError for a name that is no text or number, or stands at two different queries.
     """
     if "query_id" not in columns.cells:
         return [unnamed(row) for row in range(len(queries))]

@@ -188,10 +188,7 @@ def json_cell(cell: object) -> object:
 def csv_cell(cell: object) -> object:
     """Return a cell as CSV can hold it: of a list of texts, the texts with ; between them.
 
-    Raises
-    ------
-    ValueError
-        It holds bytes, or a list of something else, or one with ; in a text.
+    ValueError for bytes, a list of something else, or one with ; in a text.
     """
     plain = json_cell(cell)
     if isinstance(plain, dict):
