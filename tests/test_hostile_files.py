@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import hostile_parquet
 from tests.conftest import Decide
 from tests.hostile_files import (
     UNPACKERS,
@@ -27,7 +28,7 @@ from tests.hostile_files import (
 Route = Callable[..., tuple[int, str]]
 MODES = ("fail", "skip", "keep")
 TEXTS = list(texts())
-BROKENS = list(brokens())
+BROKENS = [*brokens(), *hostile_parquet.refused()]
 FLIPPED = list(flipped())
 
 

@@ -12,11 +12,10 @@ import pytest
 
 from tests.conftest import Decide
 from tests.hostile_files import check_error, visible
-from tests.hostile_parquet import flipped, plain, refused, sound, unsound, written
+from tests.hostile_parquet import flipped, plain, sound, unsound, written
 
 Route = Callable[..., tuple[int, str]]
 SOUND = sound()
-REFUSED = refused()
 FLIPPED = list(flipped(8))
 
 
@@ -47,15 +46,6 @@ def as_values(column: pa.ChunkedArray) -> str:
     if column.type == pa.string():
         column = column.cast(pa.binary())
     return repr(column.to_pylist())
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_routed_is_one_line(tmp_path: Path, route_toy: Route, name: str) -> None:
-    content, message = REFUSED[name]
-    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
-    source.write_bytes(content)
-    check_error(*route_toy(source, target, "--on-error", "skip"), f"{source}{message}")
-    assert visible(tmp_path) == ["in.parquet"]
 
 
 @pytest.mark.parametrize("content", FLIPPED, ids=[str(i) for i in range(len(FLIPPED))])
