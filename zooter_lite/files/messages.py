@@ -74,9 +74,8 @@ def prompt_of(value: Any, context: Context = "last") -> Prompt:
         if chat is None:
             return Prompt(value)
         value = chat
-    turns = [turn for turn in _turns(value) if turn.role in ("user", "assistant")]
-    wanted = [turn for turn in turns if turn.role == "user" or context == "all"]
-    spoken = [turn for turn in wanted if turn.text]
+    roles = ("user", "assistant") if context == "all" else ("user",)
+    spoken = [turn for turn in _turns(value) if turn.role in roles and turn.text]
     if not any(turn.role == "user" for turn in spoken):
         raise ValueError("a chat without any text of a user")
     if context == "last":

@@ -82,7 +82,10 @@ def scores_of(columns: Columns, experts: Sequence[str]) -> dict[str, NDArray[np.
 
 
 def numbers(name: str, cells: Column, where: Where) -> NDArray[np.float64]:
-    """(n_rows,) numbers, NaN where a cell is empty; DataError for what is not finite in 32 bits."""
+    """(n_rows,) numbers, NaN where a cell is empty.
+
+    DataError for a cell that is none, or is not finite in 32 bits.
+    """
     values = np.empty(len(cells), dtype=np.float64)
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiu":
         values[:] = cells

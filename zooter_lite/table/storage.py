@@ -43,18 +43,7 @@ def table_name(source: str) -> str:
 
 
 def read_columns(source: str, wanted: Wanted, separator: str = "") -> Columns:
-    """Read the wanted columns of a table.
-
-    Large Parquet files, and what `datasets` reads, are mapped from disk: their queries stay
-    there. Text files are read into memory whole.
-
-    Parameters
-    ----------
-    source
-        A file with one of the `SUFFIXES`, a folder saved by `datasets`, or a folder or hub
-        name (owner/name) that `datasets.load_dataset` reads.
-    separator
-        Between the cells of CSV; empty where the file tells.
+    """Read the wanted columns of a table, from whatever `RewardTable.read` takes.
 
     Raises
     ------
