@@ -20,6 +20,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("ZOOTER_CACHE", None)
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Decide = Callable[[object], list[object]]
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +99,22 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("toy") / "router"
     toy_router(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def decide(toy: Path) -> Decide:
+    """Expert and probability of a prompt as the library alone decides with the toy router."""
+    from zooter_lite.router.router import Router
+
+    router = Router.load(toy, exact=True)
+
+    def cells(prompt: object) -> list[object]:
+        if not isinstance(prompt, str) or not prompt.strip():
+            return [None, None]
+        (probs,) = router.predict_proba([prompt])
+        return [router.experts[int(probs.argmax())], round(float(probs.max()), 6)]
+
+    return cells
 
 
 @pytest.fixture

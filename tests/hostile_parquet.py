@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.hostile_files import Broken
+
 PROMPTS = ["one two", None, "", "three", "four five six", " \t", "one two", "é🙂"]
 N = len(PROMPTS)
 DAY = datetime.datetime(2024, 2, 29, 12, 30, 59, 123456)
@@ -94,35 +96,35 @@ def _others() -> Iterator[tuple[str, Any]]:
     yield "uuids", pa.array([b"0123456789abcdef", None] * (N // 2), pa.uuid())
 
 
-def refused() -> dict[str, tuple[bytes, str]]:
-    """Return Parquet files that no run can route, and what the message says of them."""
+def refused() -> Iterator[Broken]:
+    """Yield every Parquet file that ends the run."""
     queries = pa.array(PROMPTS)
-    wrong = {
-        "int64": pa.array(range(N)),
-        "binary": pa.array([b"one"] * N),
-        "list<": pa.array([["one"]] * N),
+    whole = written(plain(3000), row_group_size=500)
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    unreadable = {
+        "cut": whole[: len(whole) // 2],
+        "without its last byte": whole[:-1],
+        "beginning gone": whole[100:],
+        # pages, not the footer
+        "zeros in the middle": whole[:4] + bytes(len(whole) - 4 - footer) + whole[-footer:],
     }
     found = {
-        f"prompts are {name}": (
-            written(pa.table({"query": array})),
-            f": column 'query' holds {name}",
-        )
-        for name, array in wrong.items()
+        name: (content, ": not a readable Parquet file (") for name, content in unreadable.items()
     }
+    for name, array in (
+        ("int64", pa.array(range(N))),
+        ("binary", pa.array([b"one"] * N)),
+        ("list<", pa.array([["one"]] * N)),
+    ):
+        content = written(pa.table({"query": array}))
+        found[f"prompts are {name}"] = content, f": column 'query' holds {name}"
     twice = pa.Table.from_arrays([queries] * 3, names=["query", "x", "x"])
     found["x twice"] = written(twice), ": column 'x' appears more than once"
     found["no prompts"] = written(pa.table({"q": queries})), ": no column 'query'; found 'q' ("
     taken = pa.table({"query": queries, "expert": queries})
     found["expert taken"] = written(taken), ": already has a column 'expert', which the output"
-    whole = written(plain(3000), row_group_size=500)
-    unreadable = ": not a readable Parquet file ("
-    found["cut"] = whole[: len(whole) // 2], unreadable
-    found["without its last byte"] = whole[:-1], unreadable
-    found["beginning gone"] = whole[100:], unreadable
-    footer = int.from_bytes(whole[-8:-4], "little") + 8
-    zeroed = whole[:4] + bytes(len(whole) - 4 - footer) + whole[-footer:]  # pages, not the footer
-    found["zeros in the middle"] = zeroed, unreadable
-    return found
+    for name, (content, message) in found.items():
+        yield Broken(f"Parquet: {name}", "in.parquet", content, message)
 
 
 def flipped(count: int) -> Iterator[bytes]:

@@ -81,33 +81,28 @@ def test_files_of_no_known_format_are_told(capsys: pytest.CaptureFixture[str]) -
 
 
 REFUSED = [
-    ("none.csv", "o.csv", None, "none.csv: No such file or directory"),
-    ("none", "o", None, "none: unknown format; expected a name ending in .csv, .tsv, .jsonl"),
-    (
-        "alone.csv",
-        "o.jsonl",
-        None,
-        "o.jsonl: the input is csv and the output jsonl; expected the s",
-    ),
-    ("in/sub/c.parquet", "-", None, "in/sub/c.parquet: Parquet cannot be written to standard out"),
-    ("-", "-", None, "--format csv or --format jsonl is needed with - for both files"),
-    ("-", "o.parquet", None, "o.parquet: Parquet cannot be read from standard input"),
-    ("in", "o.csv", None, "o.csv: expected a folder, since in may name several files"),
-    ("in", "in/o", None, "in/o: expected a folder outside in"),
-    ("in/**/*", "in/sub/o", None, "in/sub/o: expected a folder outside in"),
-    ("in/*", "in/sub/..", None, "in/sub/..: expected a folder outside in"),
-    ("in/*.gz.csv", "o", None, "in/*.gz.csv: no file ending in .csv, .csv.gz, .csv.bz2"),
-    ("in/s*/../../alone.csv", "o", None, "in/sub/../../alone.csv: expected a file below in"),
-    ("what://x/a.csv", "o.csv", None, "what://x/a.csv: Protocol not known: what"),
-    ("memory://none/a.csv", "o.csv", None, "memory://none/a.csv: no such file"),
+    ("none.csv", "o.csv", "none.csv: No such file or directory"),
+    ("none", "o", "none: unknown format; expected a name ending in .csv, .tsv, .jsonl"),
+    ("alone.csv", "o.jsonl", "o.jsonl: the input is csv and the output jsonl; expected the s"),
+    ("in/sub/c.parquet", "-", "in/sub/c.parquet: Parquet cannot be written to standard out"),
+    ("-", "-", "--format csv or --format jsonl is needed with - for both files"),
+    ("-", "o.parquet", "o.parquet: Parquet cannot be read from standard input"),
+    ("in", "o.csv", "o.csv: expected a folder, since in may name several files"),
+    ("in", "in/o", "in/o: expected a folder outside in"),
+    ("in/**/*", "in/sub/o", "in/sub/o: expected a folder outside in"),
+    ("in/*", "in/sub/..", "in/sub/..: expected a folder outside in"),
+    ("in/*.gz.csv", "o", "in/*.gz.csv: no file ending in .csv, .csv.gz, .csv.bz2"),
+    ("in/s*/../../alone.csv", "o", "in/sub/../../alone.csv: expected a file below in"),
+    ("what://x/a.csv", "o.csv", "what://x/a.csv: Protocol not known: what"),
+    ("memory://none/a.csv", "o.csv", "memory://none/a.csv: no such file"),
 ]
 
 
-@pytest.mark.parametrize(("source", "target", "kind", "message"), REFUSED)
+@pytest.mark.parametrize(("source", "target", "message"), REFUSED)
 @pytest.mark.usefixtures("folder")
-def test_what_does_not_fit(source: str, target: str, kind: str | None, message: str) -> None:
+def test_what_does_not_fit(source: str, target: str, message: str) -> None:
     with pytest.raises(DataError) as caught:
-        plan(source, target, kind)
+        plan(source, target)
     assert str(caught.value).startswith(message)
 
 

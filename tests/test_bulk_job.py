@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,7 @@ import pytest
 
 from tests.helpers import WORDS
 from tests.hostile_files import PACKERS, UNPACKERS, check_error
-from zooter_lite.bulk import engine, job
-from zooter_lite.bulk.options import Options
+from zooter_lite.bulk import engine
 
 ROOT = Path(__file__).resolve().parent.parent
 Route = Callable[..., tuple[int, str]]
@@ -184,14 +182,6 @@ def test_another_version_never_goes_on(
     code, err = route_toy(source, target, *args, "--force")
     assert code == 0
     assert " of an earlier run" not in err
-
-
-def test_a_job_goes_on_with_the_options_that_decide_alone() -> None:
-    """Every option is one on which the output depends, or one of these."""
-    others = {"router", "input", "output", "format", "on_error", "force"}
-    others |= {"workers", "engine", "ray_address"}
-    assert {field.name for field in fields(Options)} == {*job._DECIDING} | others
-    assert not {*job._DECIDING} & others
 
 
 @pytest.mark.parametrize("kind", ["csv.gz", "jsonl", "parquet"])

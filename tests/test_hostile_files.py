@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests import hostile_parquet
+from tests.conftest import Decide
 from tests.hostile_files import (
     UNPACKERS,
     Broken,
@@ -22,27 +24,12 @@ from tests.hostile_files import (
     texts,
     visible,
 )
-from zooter_lite.router.router import Router
 
 Route = Callable[..., tuple[int, str]]
 MODES = ("fail", "skip", "keep")
 TEXTS = list(texts())
-BROKENS = list(brokens())
+BROKENS = [*brokens(), *hostile_parquet.refused()]
 FLIPPED = list(flipped())
-
-
-@pytest.fixture(scope="module")
-def cells(toy: Path) -> Callable[[object], list[object]]:
-    """Expert and probability of a prompt as the library alone decides."""
-    router = Router.load(toy, exact=True)
-
-    def decide(prompt: object) -> list[object]:
-        if not isinstance(prompt, str) or not prompt.strip():
-            return [None, None]
-        (probs,) = router.predict_proba([prompt])
-        return [router.experts[int(probs.argmax())], round(float(probs.max()), 6)]
-
-    return decide
 
 
 def parse(content: bytes, kind: str) -> list[Any]:
@@ -56,9 +43,7 @@ def as_text(cells: Sequence[object]) -> list[str]:
     return ["" if cell is None else str(cell) for cell in cells]
 
 
-def check_rows(
-    text: Text, found: list[Any], mode: str, decide: Callable[[object], list[object]]
-) -> None:
+def check_rows(text: Text, found: list[Any], mode: str, decide: Decide) -> None:
     """Every sound row is there, in order; the others only with `keep`, without an expert."""
     wanted = [row for row in text.rows if row.values is not None or (row.reason and mode == "keep")]
     if text.kind == "csv":
@@ -72,9 +57,7 @@ def check_rows(
             check_json_row(row, got, decide)
 
 
-def check_csv_row(
-    row: Row, got: list[str], width: int, decide: Callable[[object], list[object]]
-) -> None:
+def check_csv_row(row: Row, got: list[str], width: int, decide: Decide) -> None:
     assert len(got) == width
     if row.reason:
         assert got[-2:] == ["", ""]
@@ -84,7 +67,7 @@ def check_csv_row(
     assert got[-2:] == as_text(decide(row.values[1 if width > 3 else 0]))
 
 
-def check_json_row(row: Row, got: dict[str, Any], decide: Callable[[object], list[object]]) -> None:
+def check_json_row(row: Row, got: dict[str, Any], decide: Decide) -> None:
     added = [got.pop("expert"), got.pop("probability")]
     if row.reason:
         assert added == [None, None]
@@ -113,7 +96,7 @@ def check_rejects(text: Text, folder: Path, source: Path) -> None:
 
 @pytest.mark.parametrize("text", TEXTS, ids=[text.name for text in TEXTS])
 def test_rows_sound_and_unsound(
-    tmp_path: Path, route_toy: Route, cells: Callable[[object], list[object]], text: Text
+    tmp_path: Path, route_toy: Route, decide: Decide, text: Text
 ) -> None:
     source, target = tmp_path / f"in.{text.kind}", tmp_path / f"out.{text.kind}"
     source.write_bytes(text.content)
@@ -129,7 +112,7 @@ def test_rows_sound_and_unsound(
                 path.unlink()
             continue
         assert code == 0, err
-        check_rows(text, parse(target.read_bytes(), text.kind), mode, cells)
+        check_rows(text, parse(target.read_bytes(), text.kind), mode, decide)
         check_rejects(text, tmp_path, source)
         left = [*done, f"{done[1]}.rejects.jsonl"] if text.bad else done
         assert sorted(path.name for path in tmp_path.iterdir()) == left

@@ -12,10 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.conftest import Command
 from tests.hostile_files import check_error, visible
 from tests.hostile_parquet import plain, written
 from zooter_lite.bulk.output import Output
@@ -37,13 +37,6 @@ def routed(path: Path) -> list[str]:
     rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
     assert all(len(row) == 4 and row[2] for row in rows)
     return [row[0] for row in rows]
-
-
-def process(toy: Path, source: object, target: object, *args: object, **options: Any) -> Any:
-    """Run the command in a process of its own."""
-    files = ("--router", toy, "--input", source, "--output", target, "--workers", 1, *args)
-    command = [sys.executable, "-m", "zooter_lite.route", *map(str, files)]
-    return subprocess.run(command, capture_output=True, text=True, **options)
 
 
 IDS = [str(i) for i in range(600)]
@@ -149,12 +142,13 @@ class TestNames:
         assert "File name too long" in err
         assert visible(tmp_path) == ["in.csv"]
 
-    def test_no_utf8(self, tmp_path: Path, toy: Path) -> None:
+    def test_no_utf8(self, tmp_path: Path, toy: Path, command: Command) -> None:
         folder = os.fsdecode(bytes(tmp_path) + b"/caf\xe9")
         Path(folder).mkdir()
         source, target = Path(folder, "in.csv"), Path(folder, "out.csv")
         source.write_text("query,n\none,1\nragged\n")
-        done = process(toy, source, target, "--on-error", "skip")
+        files = ("--router", toy, "--input", source, "--output", target)
+        done = command("route", *files, "--on-error", "skip")
         assert done.returncode == 0, done.stderr
         reject = json.loads(Path(f"{target}.rejects.jsonl").read_text())
         assert reject["file"] == str(source)

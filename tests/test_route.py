@@ -35,6 +35,7 @@ from zooter_lite.router.directory.config import Point
 from zooter_lite.router.router import Router
 
 Route = Callable[..., tuple[int, str]]
+Factory = pytest.TempPathFactory
 
 COLUMNS = ["id", "query", "note, with comma", ""]
 PROMPTS = [
@@ -106,7 +107,7 @@ def test_csv_keeps_every_cell_and_adds_what_the_library_decides(
     assert re.fullmatch(
         r"7 rows routed \(.*%\); 2 rows with an empty prompt left unrouted\n"
         r"9 rows in \d+\.\d s \(\d+ rows/s\)\n"
-        r"2 of \d prompts are longer than 16 tokens; what is beyond is not read\n",
+        r"2 of 7 prompts are longer than 16 tokens; what is beyond is not read\n",
         err,
     )
     header, *rows = from_csv((tmp_path / "out.csv").read_bytes())
@@ -161,87 +162,50 @@ def test_json_lines_keep_every_value(tmp_path: Path, route_toy: Route, router: R
         assert rest == pytest.approx(list(decision.probabilities.values()), abs=2e-5)
 
 
-@pytest.mark.parametrize("precision", ["int8", "auto"])
-def test_other_precisions_are_those_of_the_library(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], precision: Any
-) -> None:
-    base_router(tmp_path / "router")
-    edit_config(tmp_path / "router", lambda config: config["parity"]["int8"].update(margin=0.9))
-    words = ("one", "two", "three", "four", "five", "six", "seven")
-    prompts = [f"{a} {b} {c}" for a in words for b in words for c in words]
-    prompts += prompts[:50]  # repeated prompts are computed once
-    (tmp_path / "in.csv").write_bytes(as_csv([["query"], *([prompt] for prompt in prompts)]))
-    files = ["--router", tmp_path / "router", "--input", tmp_path / "in.csv", "--output"]
-    arguments = [*map(str, files), str(tmp_path / "out.csv"), "--precision", precision]
-    assert run(Options, main, "route", "", [*arguments, "--workers", "1"]) == 0
-    library = Router.load(tmp_path / "router", precision)
-    expected = library.route(prompts)
-    _, *rows = from_csv((tmp_path / "out.csv").read_bytes())
-    assert [row[1] for row in rows] == [decision.expert for decision in expected]
-    for row, decision in zip(rows, expected, strict=True):
-        assert float(row[2]) == pytest.approx(decision.probability, abs=2e-5)
-    summary, _, *closing = capsys.readouterr().err.splitlines()
-    assert summary.startswith(f"{len(prompts)} rows routed (")
-    repeated, computed = library.repeats
-    told = (
-        f"close calls answered again in fp32: {repeated} of {computed} prompts computed "
-        f"({repeated / max(computed, 1):.1%})"
-    )
-    assert closing[:-1] == ([told] if precision == "auto" else [])
-    assert closing[-1].startswith("expected cost of all: ")
-    assert computed == len(set(prompts))
-    assert 0 < repeated < computed if precision == "auto" else not repeated
-
-
 CSV = "query,n\none two,1\n"
-REFUSED: list[tuple[str, str, str, list[str], str]] = [
-    ("in.csv", CSV, "out.csv", ["--column", "q"], "{in}: no column 'q'; found 'query', "),
-    ("in.csv", "query,p:bee\n", "out.csv", ["--all-probabilities"], "{in}: already has a column"),
-    ("in.csv", CSV, "none/out.csv", [], "{out}: expected a file name in an existing"),
-    ("in.csv", CSV, "out.csv", ["--threads", "-1"], "threads -1: expected a number from 1 to 256"),
-    ("in.csv", CSV, "out.csv", ["--workers", "0"], "--workers 0: expected a number from 1 to 1024"),
-    ("in.csv", CSV, "out.csv", ["--block", "0"], "--block 0: expected a number from 1 to 16384"),
-    ("in.csv", CSV, "out.csv", ["--min-probability", "1.5"], "--min-probability 1.5: expected a"),
-    ("in.csv", CSV, "out.csv", ["--fallback", "ant"], "--fallback: expected with --min-reward, "),
-    ("in.csv", CSV, "out.csv", ["--max-novelty", "-1"], "--max-novelty -1.0: expected a number f"),
-    ("in.csv", CSV, "out.csv", ["--cost-weight", "nan"], "--cost-weight nan: expected a number "),
-    ("in.csv", CSV, "out.csv", ["--floor", "inf"], "--floor inf: expected a number"),
-    ("in.csv", CSV, "out.csv", ["--min-reward", "nan"], "--min-reward nan: expected a number"),
-    ("in.csv", CSV, "out.csv", ["--allowed", "ant, dog"], "no expert 'dog'; expected ant, bee, "),
-    ("in.csv", CSV, "out.csv", ["--allowed", ""], "no expert ''; expected ant, bee, cat"),
+REFUSED: list[tuple[str, str, list[str], str]] = [
+    (CSV, "out.csv", ["--column", "q"], "{in}: no column 'q'; found 'query', "),
+    ("query,p:bee\n", "out.csv", ["--all-probabilities"], "{in}: already has a column"),
+    (CSV, "none/out.csv", [], "{out}: expected a file name in an existing"),
+    (CSV, "out.csv", ["--threads", "-1"], "threads -1: expected a number from 1 to 256"),
+    (CSV, "out.csv", ["--workers", "0"], "--workers 0: expected a number from 1 to 1024"),
+    (CSV, "out.csv", ["--block", "0"], "--block 0: expected a number from 1 to 16384"),
+    (CSV, "out.csv", ["--min-probability", "1.5"], "--min-probability 1.5: expected a"),
+    (CSV, "out.csv", ["--fallback", "ant"], "--fallback: expected with --min-reward, "),
+    (CSV, "out.csv", ["--max-novelty", "-1"], "--max-novelty -1.0: expected a number f"),
+    (CSV, "out.csv", ["--cost-weight", "nan"], "--cost-weight nan: expected a number "),
+    (CSV, "out.csv", ["--floor", "inf"], "--floor inf: expected a number"),
+    (CSV, "out.csv", ["--min-reward", "nan"], "--min-reward nan: expected a number"),
+    (CSV, "out.csv", ["--allowed", "ant, dog"], "no expert 'dog'; expected ant, bee, "),
+    (CSV, "out.csv", ["--allowed", ""], "no expert ''; expected ant, bee, cat"),
     # of a router without costs and tags
-    ("in.csv", CSV, "out.csv", ["--budget", "1"], "this router knows no costs, so it has no bud"),
-    ("in.csv", CSV, "out.csv", ["--floor", "1"], "this router knows no costs, so it has no bud"),
-    ("in.csv", CSV, "out.csv", ["--cost-weight", "1"], "point 'cost weight': the router predicts "),
-    ("in.csv", CSV, "out.csv", ["--point", "economy"], "point 'economy': expected quality, recom"),
-    ("in.csv", CSV, "out.csv", ["--min-reward", "1"], "min_reward: this router does not predict "),
-    ("in.csv", CSV, "out.csv", ["--max-novelty", "1"], "max_novelty: this router does not predic"),
-    ("in.csv", CSV, "out.csv", ["--ray-address", "auto"], "--ray-address is for --engine ray\n"),
-    ("in.csv", CSV, "out.csv", ["--precision", "int8"], "{router}: no router.int8.onnx; python -m"),
-    ("in.csv", CSV, "out.csv", ["--costs", "{in}"], "{in}: not a JSON object ("),
+    (CSV, "out.csv", ["--budget", "1"], "this router knows no costs, so it has no bud"),
+    (CSV, "out.csv", ["--floor", "1"], "this router knows no costs, so it has no bud"),
+    (CSV, "out.csv", ["--cost-weight", "1"], "point 'cost weight': the router predicts "),
+    (CSV, "out.csv", ["--point", "economy"], "point 'economy': expected quality, recom"),
+    (CSV, "out.csv", ["--min-reward", "1"], "min_reward: this router does not predict "),
+    (CSV, "out.csv", ["--max-novelty", "1"], "max_novelty: this router does not predic"),
+    (CSV, "out.csv", ["--ray-address", "auto"], "--ray-address is for --engine ray\n"),
+    (CSV, "out.csv", ["--precision", "int8"], "{router}: no router.int8.onnx; python -m"),
+    (CSV, "out.csv", ["--costs", "{in}"], "{in}: not a JSON object ("),
 ]
 
 
-@pytest.mark.parametrize(("source", "content", "target", "args", "message"), REFUSED)
+@pytest.mark.parametrize(("content", "target", "args", "message"), REFUSED)
 def test_what_cannot_be_routed_is_one_line_and_no_output(
     tmp_path: Path,
     toy: Path,
     route_toy: Route,
-    source: str,
     content: str,
     target: str,
     args: list[str],
     message: str,
 ) -> None:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (tmp_path / "folder.csv").mkdir()
-    (folder / source).write_text(content)
-    names = {"in": folder / source, "out": folder / target, "router": toy}
-    code, err = route_toy(folder / source, folder / target, *(a.format_map(names) for a in args))
+    (tmp_path / "in.csv").write_text(content)
+    names = {"in": tmp_path / "in.csv", "out": tmp_path / target, "router": toy}
+    code, err = route_toy(names["in"], names["out"], *(a.format_map(names) for a in args))
     check_error(code, err, message.format_map(names))
-    assert only(folder) == [source]
-    assert only(tmp_path) == ["folder.csv", "work"]
+    assert only(tmp_path) == ["in.csv"]
 
 
 @pytest.fixture(scope="module")
@@ -346,6 +310,36 @@ def test_options_of_a_decision_are_those_of_the_library(
     assert [float(number) for number in told.groups()] == pytest.approx(sums, rel=1e-3)
 
 
+@pytest.mark.parametrize("precision", ["int8", "auto"])
+def test_other_precisions_are_those_of_the_library(
+    tmp_path_factory: Factory, routed: Callable[..., Any], precision: Any
+) -> None:
+    router = tmp_path_factory.mktemp("base") / "router"
+    base_router(router)
+    edit_config(router, lambda config: config["parity"]["int8"].update(margin=0.9))
+    words = ("one", "two", "three", "four", "five", "six", "seven")
+    prompts = [f"{a} {b} {c}" for a in words for b in words for c in words]
+    prompts += prompts[:50]  # repeated prompts are computed once
+    code, rows, err = routed(prompts, "--precision", precision, router=router)
+    assert code == 0, err
+    library = Router.load(router, precision)
+    expected = library.route(prompts)
+    assert [row["expert"] for row in rows] == [decision.expert for decision in expected]
+    for row, decision in zip(rows, expected, strict=True):
+        assert row["probability"] == pytest.approx(decision.probability, abs=2e-5)
+    summary, _, *closing = err.splitlines()
+    assert summary.startswith(f"{len(prompts)} rows routed (")
+    repeated, computed = library.repeats
+    told = (
+        f"close calls answered again in fp32: {repeated} of {computed} prompts computed "
+        f"({repeated / max(computed, 1):.1%})"
+    )
+    assert closing[:-1] == ([told] if precision == "auto" else [])
+    assert closing[-1].startswith("expected cost of all: ")
+    assert computed == len(set(prompts))
+    assert 0 < repeated < computed if precision == "auto" else not repeated
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
 def test_columns_of_what_is_expected(routed: Callable[..., Any], ending: str) -> None:
     code, (row, empty), err = routed(["one two", " "], "--all-probabilities", ending=ending)
@@ -398,18 +392,6 @@ def test_a_budget_holds_for_the_experts_that_are_allowed(routed: Callable[..., A
         assert sum(row["expected_cost"] for row in rows) / len(rows) <= 2
 
 
-def test_a_budget_does_not_end_at_a_prompt_on_which_the_graph_fails(
-    tmp_path_factory: pytest.TempPathFactory, routed: Callable[..., Any]
-) -> None:
-    router = priced_router(tmp_path_factory.mktemp("poisoned") / "router")
-    poison(router)
-    prompts = [*VARIED, "poison one"]
-    code, rows, err = routed(prompts, "--budget", 2, "--on-error", "skip", router=router)
-    assert code == 0, err
-    assert [row["query"] for row in rows] == VARIED
-    assert "rejected: 1 rows, left out" in err
-
-
 def test_costs_and_low_probabilities(tmp_path: Path, route_toy: Route, router: Router) -> None:
     prompts = [prompt for prompt in PROMPTS if prompt.strip()]
     decisions = router.route(prompts)
@@ -431,95 +413,60 @@ def test_costs_and_low_probabilities(tmp_path: Path, route_toy: Route, router: R
 
 
 def test_costs_that_the_router_knows(
-    tmp_path: Path, toy: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path_factory: Factory, routed: Callable[..., Any], toy: Path
 ) -> None:
-    shutil.copytree(toy, tmp_path / "router")
+    router = tmp_path_factory.mktemp("known") / "router"
+    shutil.copytree(toy, router)
     known = {"mean_costs": [1.0, 0.5, 100.0], "mean_rewards": [0.1, 0.9, 0.5]}
-    edit_config(tmp_path / "router", lambda config: config["training"].update(known))
-    (tmp_path / "in.csv").write_text("query\none\ntwo\n")
-    files = {"--router": "router", "--input": "in.csv", "--output": "out.csv"}
-    arguments = [text for name, path in files.items() for text in (name, str(tmp_path / path))]
-    assert run(Options, main, "route", "", arguments) == 0
-    rows = from_csv((tmp_path / "out.csv").read_bytes())[1:]
-    total = sum({"ant": 1, "bee": 0.5, "cat": 100}[row[1]] for row in rows)
-    line = capsys.readouterr().err.splitlines()[-1]
+    edit_config(router, lambda config: config["training"].update(known))
+    _, rows, err = routed(["one", "two"], router=router)
+    total = sum({"ant": 1, "bee": 0.5, "cat": 100}[row["expert"]] for row in rows)
+    line = err.splitlines()[-1]
     assert line.startswith(f"estimated cost: {total:.6g} (")
     assert line.endswith("with bee, the best single expert on train, alone: 1")
 
 
-def poisoned_router(path: Path) -> Path:
+def poisoned_router(factory: Factory) -> Path:
     """A router whose graph has no vector for one word of its tokenizer."""
-    toy_router(path, "linear")
-    poison(path)
-    return path
-
-
-def poison(path: Path) -> None:
+    path = priced_router(factory.mktemp("poisoned") / "router")
     tokenizer = json.loads((path / "tokenizer.json").read_text("utf-8"))
     tokenizer["model"]["vocab"]["poison"] = len(tokenizer["model"]["vocab"])
     replace_file(path, "tokenizer.json", json.dumps(tokenizer).encode())
-
-
-def poisoned_rows(path: Path, ending: str) -> Path:
-    rows: list[dict[str, object]] = [
-        {"id": i, "query": f"one two {'poison' if i in (3, 40) else 'three'} {i}"}
-        for i in range(50)
-    ]
-    file = path / f"prompts.{ending}"
-    if ending == "parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        pq.write_table(pa.Table.from_pylist(rows), file)
-    elif ending == "csv":
-        text = "".join(f"{row['id']},{row['query']}\n" for row in rows)
-        file.write_text(f"id,query\n{text}", "utf-8")
-    else:
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return file
+    return path
 
 
 @pytest.mark.parametrize(("ending", "first"), [("csv", 5), ("jsonl", 4), ("parquet", 4)])
 def test_a_prompt_on_which_the_graph_fails_is_a_row_error(
-    tmp_path: Path, ending: str, first: int, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    tmp_path_factory: Factory,
+    routed: Callable[..., Any],
+    ending: str,
+    first: int,
 ) -> None:
-    router = poisoned_router(tmp_path / "router")
-    source, target = poisoned_rows(tmp_path, ending), tmp_path / f"out.{ending}"
-    argv = ["--router", router, "--input", source, "--output", target, "--workers", 1]
-
-    def route(mode: str) -> tuple[int, str]:
-        code = run(Options, main, "route", "", [*map(str, argv), "--on-error", mode, "--force"])
-        return code, capsys.readouterr().err
-
-    code, errors = route("fail")
+    router = poisoned_router(tmp_path_factory)
+    prompts = [f"one two {'poison' if i in (3, 40) else 'three'} {i}" for i in range(50)]
+    code, _, err = routed(prompts, ending=ending, router=router)
     assert code == 2
-    assert re.search(rf"prompts\.{ending}, (line|row) {first}: the graph cannot be run", errors)
-    for mode, n_rows in (("skip", 48), ("keep", 50)):
-        code, errors = route(mode)
-        assert code == 0, errors
-        rejects = Path(f"{target}.rejects.jsonl").read_text("utf-8").splitlines()
+    assert re.search(rf"in\.{ending}, (line|row) {first}: the graph cannot be run", err)
+    for mode in ("skip", "keep"):
+        args = ("--on-error", mode, "--budget", 2)
+        code, rows, err = routed(prompts, *args, ending=ending, router=router)
+        assert code == 0, err
+        rejects = (tmp_path / f"out.{ending}.rejects.jsonl").read_text("utf-8").splitlines()
         assert len(rejects) == 2
         assert all("the graph cannot be run" in json.loads(line)["reason"] for line in rejects)
-        assert n_written(target, ending) == n_rows
-
-
-def n_written(target: Path, ending: str) -> int:
-    if ending == "parquet":
-        import pyarrow.parquet as pq
-
-        return int(pq.read_table(target).num_rows)
-    return len(target.read_text("utf-8").splitlines()) - (ending == "csv")
+        sound = [prompt for prompt in prompts if "poison" not in prompt]
+        assert [row["query"] for row in rows] == (prompts if mode == "keep" else sound)
+        assert "rejected: 2 rows" in err
 
 
 def test_a_graph_that_fails_on_every_prompt_is_no_fault_of_a_row(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path_factory: Factory, routed: Callable[..., Any]
 ) -> None:
-    router = poisoned_router(tmp_path / "router")
-    (tmp_path / "p.csv").write_text("query\npoison\npoison one\n")
-    argv = ["--router", router, "--input", tmp_path / "p.csv", "--output", tmp_path / "o.csv"]
-    code = run(Options, main, "route", "", [*map(str, argv), "--on-error", "skip"])
+    router = poisoned_router(tmp_path_factory)
+    code, _, err = routed(["poison", "poison one"], "--on-error", "skip", router=router)
     assert code == 2
-    assert "the graph cannot be run" in capsys.readouterr().err
+    assert "the graph cannot be run" in err
 
 
 def test_a_fallback_must_be_allowed_and_a_floor_is_of_all(routed: Callable[..., Any]) -> None:

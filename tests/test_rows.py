@@ -19,30 +19,36 @@ def read(path: Path) -> list[Any]:
     return list(rows(str(path)))
 
 
-def test_csv_rows_carry_the_line_they_start_on(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    text = '\ufeffq,"b ""x"""\r\n\r\n"two\r\nlines, ""quoted""",\n\n\n é , 2 \n"",""'
-    path.write_bytes(text.encode())
-    assert read(path) == [
-        (1, ["q", 'b "x"']),
-        (3, ['two\r\nlines, "quoted"', ""]),
-        (7, [" é ", " 2 "]),
-    ]  # a row of empty cells is none
-
-
-def test_a_blank_line_of_a_one_column_file_is_an_empty_cell(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("\nquery\na\n\nb\n", "utf-8")
-    assert read(tmp_path / "a.csv") == [(2, ["query"]), (3, ["a"]), (4, [""]), (5, ["b"])]
-
-
-def test_json_rows_carry_their_line(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    text = '\ufeff{"q": "\u2028\\n\ufeff", "n": 1.50}\r\n \n{"t": [true, null, {"a": -0.0}]}'
-    path.write_bytes(text.encode())
-    assert read(path) == [
-        (1, {"q": "\u2028\n\ufeff", "n": 1.5}),
-        (3, {"t": [True, None, {"a": -0.0}]}),
-    ]
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "a.csv",
+            '\ufeffq,"b ""x"""\r\n\r\n"two\r\nlines, ""quoted""",\n\n\n é , 2 \n"",""',
+            [  # a row of empty cells is none
+                (1, ["q", 'b "x"']),
+                (3, ['two\r\nlines, "quoted"', ""]),
+                (7, [" é ", " 2 "]),
+            ],
+        ),
+        # a blank line of a file with one column is an empty cell
+        ("a.csv", "\nquery\na\n\nb\n", [(2, ["query"]), (3, ["a"]), (4, [""]), (5, ["b"])]),
+        (
+            "a.jsonl",
+            '\ufeff{"q": "\u2028\\n\ufeff", "n": 1.50}\r\n \n{"t": [true, null, {"a": -0.0}]}',
+            [
+                (1, {"q": "\u2028\n\ufeff", "n": 1.5}),
+                (3, {"t": [True, None, {"a": -0.0}]}),
+            ],
+        ),
+    ],
+    ids=range(3),
+)
+def test_rows_carry_the_line_they_start_on(
+    tmp_path: Path, name: str, text: str, expected: list[Any]
+) -> None:
+    (tmp_path / name).write_bytes(text.encode())
+    assert read(tmp_path / name) == expected
 
 
 def test_a_long_cell_is_read(tmp_path: Path) -> None:

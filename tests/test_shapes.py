@@ -369,14 +369,6 @@ def test_columns_that_nobody_uses_are_not_looked_at(tmp_path: Path) -> None:
     assert called(collect, "collect", *words) == 0
 
 
-def test_route_tells_how_many_prompts_were_cut(tmp_path: Path, route_toy: Route) -> None:
-    long = "one two three " * 50
-    (tmp_path / "in.csv").write_text(f"query\none\n{long}\n{long}four\n{long}\ntwo\n")
-    code, errors = route_toy(tmp_path / "in.csv", tmp_path / "out.csv")
-    assert code == 0
-    assert "2 of 4 prompts are longer than 16 tokens; what is beyond is not read" in errors
-
-
 def test_a_separator_can_be_given(
     tmp_path: Path, route_toy: Route, capsys: pytest.CaptureFixture[str]
 ) -> None:

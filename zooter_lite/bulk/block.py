@@ -17,39 +17,19 @@ Cells = tuple[Any, ...]  # that routing adds to a row
 
 @dataclass(frozen=True)
 class Task:
-    """One file to read and the file to write from it.
-
-    Attributes
-    ----------
-    source, target
-        The file to read, and the path or URL of the other.
-    column, added
-        Column that holds the prompt, and those that the output adds.
-    size
-        Bytes of a block.
-    end, last
-        Bytes and lines (rows of Parquet) that are done.
-    alone
-        Whether it is the only file, which is then not expected to be empty.
-    separator
-        Between the cells of CSV; empty where the file tells.
-    context
-        Which turns of a chat are the prompt (files/messages.py).
-    models
-        Expert and model, where a batch file of a vendor's API is made ready to submit.
-    """
+    """One file to read and the file to write from it."""
 
     source: Source
-    target: str
-    column: str = ""
-    added: tuple[str, ...] = ()
-    size: int = 0
-    end: int = 0
-    last: int = 0
-    alone: bool = True
-    separator: str = ""
-    context: Context = "last"
-    models: tuple[tuple[str, str], ...] = ()
+    target: str  # path or URL
+    column: str = ""  # that holds the prompt
+    added: tuple[str, ...] = ()  # columns of the output alone
+    size: int = 0  # bytes of a block
+    end: int = 0  # bytes that are done
+    last: int = 0  # lines (rows of Parquet) that are done
+    alone: bool = True  # the only file, which is then not expected to be empty
+    separator: str = ""  # between the cells of CSV; empty where the file tells
+    context: Context = "last"  # which turns of a chat are the prompt (files/messages.py)
+    models: tuple[tuple[str, str], ...] = ()  # of each expert, for a vendor's batch file
 
     @property
     def packing(self) -> str:
@@ -59,26 +39,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of one file.
-
-    Attributes
-    ----------
-    task
-        What is read, and how.
-    columns
-        Names in the order of the header; None for JSON lines.
-    piece
-        The records, or for Parquet an Arrow stream with them.
-    first, final
-        Whether it is the first of its file, and the last.
-    dialect
-        How the cells of CSV are divided.
-    """
+    """A piece of one file."""
 
     task: Task
-    columns: tuple[str, ...] | None
+    columns: tuple[str, ...] | None  # in the order of the header; None for JSON lines
     piece: Piece
-    first: bool
+    first: bool  # of its file
     final: bool
     dialect: Dialect = COMMAS
 
@@ -90,50 +56,22 @@ class Block:
 
 @dataclass(frozen=True)
 class Bad:
-    """A row that cannot be routed.
+    """A row that cannot be routed."""
 
-    Attributes
-    ----------
-    line
-        Where it starts.
-    reason
-        Why, as a message says it.
-    raw
-        Its bytes, or their beginning; empty for a row of Parquet.
-    size
-        Its bytes in the file.
-    values
-        What could be read of it: cells, or a JSON object; None for nothing.
-    """
-
-    line: int
-    reason: str
-    raw: bytes
-    size: int
-    values: Any = None
+    line: int  # where it starts
+    reason: str  # as a message says it
+    raw: bytes  # or their beginning; empty for a row of Parquet
+    size: int  # bytes in the file
+    values: Any = None  # what could be read of it: cells, or a JSON object; None for nothing
 
 
 @dataclass(frozen=True)
 class Result:
-    """A block routed.
+    """A block routed."""
 
-    Attributes
-    ----------
-    data
-        What is to be appended to the output, packed.
-    rejects
-        Lines for the file of rejected rows.
-    tally
-        Its counts.
-    end, last
-        Bytes and lines (rows of Parquet) of the input up to the end of the block.
-    final
-        Whether the block is the last of its file.
-    """
-
-    data: bytes
-    rejects: bytes
+    data: bytes  # to be appended to the output, packed
+    rejects: bytes  # lines for the file of rejected rows
     tally: Tally
-    end: int
-    last: int
-    final: bool
+    end: int  # bytes of the input up to the end of the block
+    last: int  # and lines (rows of Parquet)
+    final: bool  # the last of its file

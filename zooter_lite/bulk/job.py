@@ -27,12 +27,9 @@ from zooter_lite.files.messages import Context
 from zooter_lite.files.places import is_url
 from zooter_lite.files.rows import STANDARD
 
-_DECIDING = (  # options that an output depends on, apart from the router itself
-    "precision", "threads", "column", "context", "separator", "all_probabilities", "point",
-    "budget", "floor", "cost_weight", "allowed", "pool", "min_reward", "max_novelty", "fallback",
-    "min_probability", "costs", "prices", "models", "block",
+_DECIDING_NOTHING = (  # options on which no byte of an output depends; the files count apart
+    "router", "input", "output", "format", "on_error", "force", "workers", "engine", "ray_address",
 )  # fmt: skip
-
 MESSAGES = "body.messages"  # where a batch file of a vendor's API has the prompts
 
 
@@ -141,7 +138,8 @@ def _fingerprint(task: Task, options: Options) -> str | None:
     if path == STANDARD:
         return None
     config = Path(options.router) / "config.json"
-    values = {name: getattr(options, name) for name in _DECIDING} | {
+    given = {name: value for name, value in vars(options).items() if name not in _DECIDING_NOTHING}
+    values = given | {
         "router": hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else "",
         "versions": versions(),
         "input": [path if is_url(path) else str(Path(path).absolute()), task.source.stamp],

@@ -164,17 +164,10 @@ class Options:
         }
 
     def check(self) -> None:
-        """Refuse what no job can be done with.
-
-        Raises
-        ------
-        DataError
-            A number outside of its range, or an option without the one that it belongs to.
-        """
+        """Refuse what no job can be done with: a DataError that names the options."""
         check_range("--block", self.block, 1, MAX_RECORD // 1024)
         check_range("--min-probability", self.min_probability, 0, 1)
-        if self.workers is not None:
-            check_range("--workers", self.workers, 1, MAX_WORKERS)
+        check_range("--workers", self.workers, 1, MAX_WORKERS)
         if self.ray_address is not None and self.engine != "ray":
             raise DataError("--ray-address is for --engine ray")
         check_range("--max-novelty", self.max_novelty, 0, 1)

@@ -23,30 +23,16 @@ REJECTS = ".rejects.jsonl"  # follows the name of the output
 
 @dataclass(frozen=True)
 class State:
-    """How far an output has come.
+    """How far an output has come."""
 
-    Attributes
-    ----------
-    end, last
-        Bytes and lines of the input that are done.
-    size, rejects
-        Bytes of the output and of the rejected rows.
-    tally
-        Counts so far.
-    begun, done
-        Whether any block is there, and whether every one is.
-    whole
-        Bytes of the target from the moment on that it may be there; -1 before.
-    """
-
-    end: int = 0
-    last: int = 0
-    size: int = 0
-    rejects: int = 0
+    end: int = 0  # bytes of the input that are done
+    last: int = 0  # and lines
+    size: int = 0  # bytes of the output
+    rejects: int = 0  # and of the rejected rows
     tally: Tally = field(default_factory=Tally)
-    begun: bool = False
-    done: bool = False
-    whole: int = -1
+    begun: bool = False  # any block is there
+    done: bool = False  # every block is
+    whole: int = -1  # bytes of the target from the moment on that it may be there
 
     def after(self, result: Result) -> State:
         """Return the state when the rows of a block are added."""
@@ -208,10 +194,7 @@ class Output:
     def append(self, result: Result) -> None:
         """Add the rows of a block; once it returns, no kill takes them back.
 
-        Raises
-        ------
-        DataError
-            The disk is full, or refuses otherwise; what was added before stays.
+        DataError where the disk is full, or refuses otherwise; what was added before stays.
         """
         try:
             for stream, content in ((self._data, result.data), (self._lines, result.rejects)):

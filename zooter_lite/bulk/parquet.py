@@ -30,13 +30,7 @@ def _arrow() -> Any:
 
 @contextmanager
 def open_parquet(source: Source) -> Iterator[Any]:
-    """Open a Parquet file without reading its rows.
-
-    Raises
-    ------
-    DataError, MissingPackageError
-        It is none, or cut short; or pyarrow is not installed.
-    """
+    """Open a Parquet file without reading its rows; DataError for none, or one cut short."""
     pa = _arrow()
     with open_source(source) as stream:
         with refusals(source.name, _UNREADABLE):
@@ -49,13 +43,7 @@ def open_parquet(source: Source) -> Iterator[Any]:
 
 
 def parquet_columns(file: Any, source: Source, column: str) -> tuple[str, ...]:
-    """Names of the columns; the one that holds the prompts must hold text.
-
-    Raises
-    ------
-    DataError
-        It does not, or a name stands twice.
-    """
+    """Names of the columns; DataError where one stands twice, or `column` holds no text."""
     schema = file.schema_arrow
     repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if repeated:

@@ -83,13 +83,7 @@ def _parquet_pieces(task: Task) -> _Pieces:
 
 
 def _by_line(array: bytes, source: Source) -> IO[bytes]:
-    """Return the elements of a JSON array as JSON lines.
-
-    Raises
-    ------
-    DataError
-        It is damaged, or no UTF-8.
-    """
+    """Return the elements of a JSON array as JSON lines; DataError where it is damaged."""
     try:
         texts = [text for _, text in json_array(decode_line(array, first=True))]
     except ValueError as error:
@@ -108,13 +102,7 @@ def _rest(
 
 
 def _header(lines: Lines, task: Task) -> tuple[tuple[str, ...], Dialect]:
-    """Read the names of the columns, and how the file divides its cells.
-
-    Raises
-    ------
-    DataError
-        There are none, one stands twice, or they do not fit the job.
-    """
+    """Read the names of the columns, which have to fit the job, and how cells are divided."""
     raw = b""
     while not raw.removeprefix(MARK).strip():
         raw = lines.look(1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from zooter_lite.errors import DataError
@@ -15,46 +16,22 @@ from zooter_lite.router.tokens import cut_prompts
 
 @dataclass
 class Tally:
-    """Counts of a block, a file or a job.
+    """Counts of a block, a file or a job."""
 
-    Attributes
-    ----------
-    rows
-        Rows read.
-    empty
-        Of them, those without a prompt.
-    rejected, kept
-        Those that could not be routed, and how many of these are in the output.
-    fallbacks
-        Prompts that went to the fallback.
-    computed, repeated
-        Prompts whose probabilities were computed, and again in fp32 as close calls.
-    cut
-        Of the computed ones, those of which only the first tokens were read.
-    unread
-        Parts of chats that are no text, such as images.
-    odd
-        Prompts that are odder than nearly all training queries.
-    cost, cost_single, cost_cheapest
-        Expected of the choices, of the best single expert, and of each prompt's cheapest.
-    experts
-        Prompts that each expert gets.
-    """
-
-    rows: int = 0
-    empty: int = 0
-    rejected: int = 0
-    kept: int = 0
-    fallbacks: int = 0
-    computed: int = 0
-    repeated: int = 0
-    cut: int = 0
-    unread: int = 0
-    odd: int = 0
-    cost: float = 0.0
-    cost_single: float = 0.0
-    cost_cheapest: float = 0.0
-    experts: dict[str, int] = field(default_factory=dict)
+    rows: int = 0  # read
+    empty: int = 0  # of them, those without a prompt
+    rejected: int = 0  # those that could not be routed
+    kept: int = 0  # of these, those in the output
+    fallbacks: int = 0  # prompts that went to the fallback
+    computed: int = 0  # prompts whose probabilities were computed
+    repeated: int = 0  # and again in fp32, as close calls
+    cut: int = 0  # computed ones of which only the first tokens were read
+    unread: int = 0  # parts of chats that are no text, such as images
+    odd: int = 0  # prompts odder than nearly all training queries
+    cost: float = 0.0  # expected of the choices
+    cost_single: float = 0.0  # of the best single expert
+    cost_cheapest: float = 0.0  # of each prompt's cheapest
+    experts: dict[str, int] = field(default_factory=dict)  # prompts that each gets
 
     @property
     def routed(self) -> int:
@@ -63,46 +40,28 @@ class Tally:
 
     def plus(self, other: Tally) -> Tally:
         """Return the sum of both."""
-        experts = dict(self.experts)
-        for expert, count in other.experts.items():
-            experts[expert] = experts.get(expert, 0) + count
-        names = [each.name for each in fields(self) if each.name != "experts"]
-        counts = {name: getattr(self, name) + getattr(other, name) for name in names}
-        return Tally(**counts, experts=experts)
+        counts = {
+            name: count + getattr(other, name)
+            for name, count in vars(self).items()
+            if name != "experts"
+        }
+        experts = Counter(self.experts)
+        experts.update(other.experts)
+        return Tally(**counts, experts=dict(experts))
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a job did.
+    """What a job did."""
 
-    Attributes
-    ----------
-    tally
-        Counts of every file, also of what earlier runs of the job did.
-    earlier
-        Rows that those had done.
-    seconds
-        Of this run, without the loading of the router.
-    rejects
-        Files that hold rejected rows.
-    costs
-        Of one prompt by expert; None where they are not known.
-    single
-        The best single expert on the training rows.
-    repeats
-        Whether close calls were answered again in fp32.
-    max_length
-        Tokens of a prompt that the encoder reads.
-    """
-
-    tally: Tally
-    earlier: int
-    seconds: float
-    rejects: Sequence[str]
-    costs: Mapping[str, float] | None
-    single: str
-    repeats: bool = False
-    max_length: int = 0
+    tally: Tally  # of every file, also of what earlier runs of the job did
+    earlier: int  # rows that those had done
+    seconds: float  # of this run, without the loading of the router
+    rejects: Sequence[str]  # files that hold rejected rows
+    costs: Mapping[str, float] | None  # of one prompt by expert; None where they are not known
+    single: str  # the best single expert on the training rows
+    repeats: bool = False  # whether close calls were answered again in fp32
+    max_length: int = 0  # tokens of a prompt that the encoder reads
 
     def summary(self) -> list[str]:
         """Lines about rows, speed, experts, what was not routed, and costs."""
@@ -165,13 +124,7 @@ def _share(count: int, total: int) -> str:
 
 
 def read_costs(path: str, experts: Sequence[str]) -> dict[str, float]:
-    """Cost of one prompt by expert, from a JSON object.
-
-    Raises
-    ------
-    DataError
-        The file is no such object, or lacks an expert.
-    """
+    """Cost of one prompt by expert, from a JSON object; DataError where one is missing."""
     try:
         costs = json_object(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

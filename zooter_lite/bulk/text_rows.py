@@ -18,21 +18,9 @@ from zooter_lite.files.records import MAX_RECORD, Record
 class CsvRows:
     """The rows of a CSV block; blank lines are rows where there is one column.
 
-    Parameters
-    ----------
-    block
-        The block.
-    refused
-        Prompts that the router cannot route, and why.
-
-    Attributes
-    ----------
-    prompts
-        Text of each row; "" where there is none, and for a row that cannot be routed.
-    unread
-        Parts of chats that are no text, such as images.
-    bad
-        Rows that cannot be routed.
+    `prompts` holds the text of each row, "" where there is none or the row is `bad`, as are
+    those with a prompt that the router has `refused`; `unread` counts parts of chats that are
+    no text, such as images.
     """
 
     def __init__(self, block: Block, refused: Mapping[str, str]) -> None:
@@ -72,10 +60,7 @@ class CsvRows:
         return _bad(record, reason, _fitted(cells, width))
 
     def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
-        """Return the rows with the added cells of each, after the header where it is due.
-
-        With `keep` also those that are bad.
-        """
+        """Return the rows, with `keep` also the bad ones, with their added cells and header."""
         rows: list[Sequence[object]] = [*self._header]
         for row, added in zip(self._rows, cells, strict=True):
             if not isinstance(row, Bad):
@@ -103,13 +88,7 @@ def _together(content: bytes | list[Record], width: int, dialect: Dialect) -> li
 
 
 def csv_cells(text: str, separator: str = ",") -> list[str]:
-    """Cells of one record; a blank line has one.
-
-    Raises
-    ------
-    ValueError
-        It is broken.
-    """
+    """Cells of one record, of a blank line one; ValueError where it is broken."""
     try:
         stream = io.StringIO(text, newline="\n")
         return next(csv.reader(stream, delimiter=separator, strict=True), None) or [""]

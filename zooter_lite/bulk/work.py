@@ -62,36 +62,19 @@ ODD = 0.99  # novelty beyond which a prompt is unlike anything in training
 
 
 class Choice(NamedTuple):
-    """What is decided of a prompt.
-
-    Attributes
-    ----------
-    cells
-        The added cells.
-    fallback
-        Whether the fallback got it.
-    odd
-        Whether it is odder than nearly all training queries.
-    costs
-        Expected: of the choice, of the best single expert, and of the cheapest.
-    refusal
-        Why it cannot be routed; "" where it is.
-    """
+    """What is decided of a prompt."""
 
     cells: Cells
-    fallback: bool
-    odd: bool
-    costs: tuple[float, float, float]
-    refusal: str = ""
+    fallback: bool  # whether the fallback got it
+    odd: bool  # odder than nearly all training queries
+    costs: tuple[float, float, float]  # of the choice, the best single expert, the cheapest
+    refusal: str = ""  # why it cannot be routed
 
 
 def costs_of(options: Options) -> dict[str, float] | None:
     """Mean costs of now by expert, for a router that weighs costs; None where it keeps its own.
 
-    Raises
-    ------
-    DataError
-        The file lacks an expert, or the router cannot follow prices.
+    DataError where the file lacks an expert, or the router cannot follow prices.
     """
     if options.costs is None and options.prices is None:
         return None
@@ -167,8 +150,7 @@ class Worker:
         piece, task, mode = block.piece, block.task, self._options.on_error
         before, cut = self.router.repeats, self.router.tokens.cut
         rows = rows_of(block, {})
-        some = dict.fromkeys(p for p in rows.prompts if p and not p.isspace())
-        choices, refused = self._chosen(list(some))
+        choices, refused = self._chosen(_different(rows.prompts))
         if refused:
             rows = rows_of(block, refused)
         if rows.bad and mode == "fail":
@@ -216,14 +198,11 @@ class Worker:
             for row in np.flatnonzero(~eligible.any(axis=1)).tolist():
                 refusals[row] = "no expert is eligible: the prompt is longer than any takes"
                 eligible[row] = True
-        choices = choose(predicted, self._point, self.experts, eligible, self._doubt)
-        return choices, refusals
+        return choose(predicted, self._point, self.experts, eligible, self._doubt), refusals
 
     def weight_within(self, budget: float, block: Block) -> float:
         """Find the cost weight at which the prompts of a block keep to a mean cost."""
-        rows = rows_of(block, {})
-        prompts = list(dict.fromkeys(p for p in rows.prompts if p and not p.isspace()))
-        routed = list(self._chosen(prompts)[0])
+        routed = list(self._chosen(_different(rows_of(block, {}).prompts))[0])
         point = self.router.point_for(budget=budget, queries=routed, allowed=self._allowed)
         return point.cost_weight
 
@@ -243,10 +222,7 @@ class Worker:
     def _chosen(self, prompts: list[str]) -> tuple[dict[str, Choice], dict[str, str]]:
         """Return the choices of prompts, and of those that cannot be routed the reasons.
 
-        Raises
-        ------
-        RouterError
-            It fails on each of several.
+        RouterError where it fails on each of several.
         """
         try:
             made = self.choose(prompts)
@@ -262,11 +238,10 @@ class Worker:
         refused = {prompt: one.refusal for prompt, one in made.items() if one.refusal}
         return {p: one for p, one in made.items() if p not in refused}, refused
 
-    def choose(self, prompts: Iterable[str]) -> dict[str, Choice]:
-        """Return the choice of each different prompt, computed where it is not remembered."""
-        different = list(dict.fromkeys(prompts))
-        known = self._recent.get(different)
-        unknown = [prompt for prompt in different if prompt not in known]
+    def choose(self, prompts: Sequence[str]) -> dict[str, Choice]:
+        """Return the choice of each of different prompts, computed where it is not remembered."""
+        known = self._recent.get(prompts)
+        unknown = [prompt for prompt in prompts if prompt not in known]
         computed = dict(zip(unknown, self._compute(unknown), strict=True))
         self._recent.put(computed)
         return known | computed
@@ -294,6 +269,11 @@ class Worker:
                 cells, flags, costs.tolist(), strict=True
             )
         ]
+
+
+def _different(prompts: Iterable[str]) -> list[str]:
+    """Return each prompt once, in order, without those that are empty."""
+    return [prompt for prompt in dict.fromkeys(prompts) if prompt.strip()]
 
 
 def _rounded(column: NDArray[np.floating]) -> list[float]:

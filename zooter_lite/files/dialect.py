@@ -13,21 +13,11 @@ SEPARATORS = (",", ";", "\t", "|")
 
 @dataclass(frozen=True)
 class Dialect:
-    """How cells are divided.
-
-    Attributes
-    ----------
-    separator
-        The character between two cells.
-    told
-        Whether a line such as "sep=;" before the header says so.
-    surplus
-        Unnamed columns at the end of the header, from two on: left out, with their empty cells.
-    """
+    """How cells are divided."""
 
     separator: str = ","
-    told: bool = False
-    surplus: int = 0
+    told: bool = False  # a line such as "sep=;" before the header says so
+    surplus: int = 0  # unnamed columns at the end, from two on: left out, with their empty cells
 
     def fitted(self, cells: list[str], width: int) -> list[str]:
         """Return a row without the empty cells of the surplus columns."""

@@ -17,10 +17,7 @@ MAX_DEPTH = 400  # of JSON; the json module refuses somewhere below a thousand
 def decode_line(raw: bytes, *, first: bool = False) -> str:
     """Text of a line, or of several; without the byte order mark where it is the `first`.
 
-    Raises
-    ------
-    ValueError
-        It is no UTF-8, or holds a NUL byte; the message says which.
+    ValueError says what is wrong: no UTF-8, or a NUL byte.
     """
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(f"UTF-16; {_SAVE}")
@@ -34,14 +31,9 @@ def decode_line(raw: bytes, *, first: bool = False) -> str:
 
 
 def json_object(text: str) -> dict[str, object]:
-    """Parse a JSON object whose keys are different and whose numbers are JSON's.
+    """Parse a JSON object of different keys, JSON's numbers, and a depth of `MAX_DEPTH` at most.
 
-    It is nested at most `MAX_DEPTH` deep.
-
-    Raises
-    ------
-    ValueError
-        It is none; the message says why.
+    ValueError says why it is none.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique_object, parse_constant=_refuse_constant)
@@ -97,10 +89,7 @@ def is_array(line: str, *, alone: bool) -> bool:
 def json_array(text: str) -> Iterator[tuple[int, str]]:
     """Yield the line on which each element of a JSON array starts, and its text.
 
-    Raises
-    ------
-    ValueError
-        It is no array; the message says why.
+    ValueError says why it is none, and on which line.
     """
     place, line = text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
     while True:
@@ -137,13 +126,7 @@ def _csv_row(separator: str) -> Callable[[Sequence[object]], Any]:
 
 
 def csv_line(cells: Sequence[object], separator: str = ",") -> str:
-    """One line of CSV.
-
-    Raises
-    ------
-    ValueError
-        A cell holds a NUL character.
-    """
+    """One line of CSV; ValueError where a cell holds a NUL character."""
     line: str = _csv_row(separator)(cells)
     if "\0" in line:
         raise ValueError("CSV cannot hold a NUL character")
@@ -153,10 +136,7 @@ def csv_line(cells: Sequence[object], separator: str = ",") -> str:
 def json_line(row: Mapping[str, object]) -> str:
     """One line of JSON in UTF-8; a lone surrogate, which UTF-8 cannot hold, stays escaped.
 
-    Raises
-    ------
-    ValueError, RecursionError
-        JSON cannot hold a value.
+    ValueError or RecursionError where JSON cannot hold a value.
     """
     text = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

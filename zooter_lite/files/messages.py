@@ -33,18 +33,10 @@ MAX_CHAT = 10**7  # characters of a text that is looked at as JSON
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is routed of a prompt.
+    """What is routed of a prompt."""
 
-    Attributes
-    ----------
-    text
-        The text; "" where there is none.
-    unread
-        Parts that are no text, such as images, in the turns that were taken.
-    """
-
-    text: str
-    unread: int = 0
+    text: str  # "" where there is none
+    unread: int = 0  # parts that are no text, such as images, in the turns that were taken
 
 
 @dataclass(frozen=True)
@@ -82,9 +74,8 @@ def prompt_of(value: Any, context: Context = "last") -> Prompt:
         if chat is None:
             return Prompt(value)
         value = chat
-    turns = [turn for turn in _turns(value) if turn.role in ("user", "assistant")]
-    wanted = [turn for turn in turns if turn.role == "user" or context == "all"]
-    spoken = [turn for turn in wanted if turn.text]
+    roles = ("user", "assistant") if context == "all" else ("user",)
+    spoken = [turn for turn in _turns(value) if turn.role in roles and turn.text]
     if not any(turn.role == "user" for turn in spoken):
         raise ValueError("a chat without any text of a user")
     if context == "last":
@@ -94,13 +85,7 @@ def prompt_of(value: Any, context: Context = "last") -> Prompt:
 
 
 def nested(values: Mapping[str, Any], path: str) -> Any:
-    """Return what stands in an object under a key, or under a dotted path of keys.
-
-    Raises
-    ------
-    KeyError
-        Nothing does.
-    """
+    """Return what an object has under a key, or a dotted path of keys; KeyError for nothing."""
     if path in values:
         return values[path]
     found: Any = values

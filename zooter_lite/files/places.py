@@ -38,24 +38,12 @@ DAMAGED = "truncated or damaged data"
 
 @dataclass(frozen=True)
 class Source:
-    """One file to read.
+    """One file to read."""
 
-    Attributes
-    ----------
-    path
-        A local path, a URL, or `-` for standard input.
-    kind
-        What it holds.
-    packing
-        Suffix of its compression; "" for none.
-    stamp
-        Changes when its content does: size and time, or what the store gives.
-    """
-
-    path: str
+    path: str  # local, a URL, or `-` for standard input
     kind: Kind
-    packing: str
-    stamp: str
+    packing: str  # suffix of its compression; "" for none
+    stamp: str  # changes when the content does: size and time, or what the store gives
 
     @property
     def name(self) -> str:
@@ -97,13 +85,7 @@ def is_url(path: str) -> bool:
 
 
 def filesystem_of(path: str) -> tuple[Any, str]:
-    """Return the fsspec filesystem of a URL, and the path in it.
-
-    Raises
-    ------
-    DataError, MissingPackageError
-        No such protocol, or a package is missing.
-    """
+    """Return the fsspec filesystem of a URL, and the path in it; DataError for an unknown one."""
     with needs("batch", f"{path}: reading a URL"):
         import fsspec
     try:
@@ -193,10 +175,7 @@ def _unpacked(raw: IO[bytes], packing: str) -> object:
 def go_to(stream: IO[bytes], source: Source, place: int, target: int) -> None:
     """Move a stream that `open_source` opened from byte `place` on to byte `target`.
 
-    Raises
-    ------
-    DataError
-        It ends before, or cannot be read.
+    DataError where it ends before, or cannot be read.
     """
     with refusals(source.name, DAMAGED):
         if not source.packing:

@@ -22,21 +22,11 @@ MARK = "\ufeff".encode()
 
 
 class Record(NamedTuple):
-    """One record of a text file.
+    """One record of a text file."""
 
-    Attributes
-    ----------
-    raw
-        Its bytes with the end of the line; of one longer than `MAX_RECORD` its beginning.
-    line
-        Line on which it starts, from 1.
-    size
-        Its bytes in the file.
-    """
-
-    raw: bytes
-    line: int
-    size: int
+    raw: bytes  # with the end of the line; of one longer than `MAX_RECORD` the beginning
+    line: int  # on which it starts, from 1
+    size: int  # bytes in the file
 
     @property
     def whole(self) -> bool:
@@ -45,22 +35,12 @@ class Record(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Records that stand one after another, or rows of Parquet as an Arrow stream.
+    """Records that stand one after another, or rows of Parquet as an Arrow stream."""
 
-    Attributes
-    ----------
-    content
-        The bytes; or the records, where one is too long or hard to find again.
-    line
-        Line (row of Parquet) with which it begins, from 1.
-    end, last
-        Bytes and lines (rows of Parquet) of the file up to the end of the piece.
-    """
-
-    content: bytes | list[Record]
-    line: int
-    end: int
-    last: int
+    content: bytes | list[Record]  # the records where one is too long or hard to find again
+    line: int  # line (row of Parquet) with which it begins, from 1
+    end: int  # bytes of the file up to the end of the piece
+    last: int  # and lines (rows of Parquet)
 
     def records(self, *, quotes: bool, separator: str = ",") -> list[Record]:
         """Return the records of a piece of text, of CSV with `quotes`."""
@@ -115,10 +95,7 @@ class Lines:
     def read(self, most: int = MAX_RECORD + 1, *, new: bool = True) -> bytes:
         """Next line, or its first `most` bytes; empty at the end. Not `new`: one goes on.
 
-        Raises
-        ------
-        DataError
-            The stream cannot be read on: a damaged disk, or compressed data cut short.
+        DataError where the stream is damaged, or cut short.
         """
         raw = self._ahead.readline(most)
         if not raw.endswith(b"\n") and len(raw) < most:

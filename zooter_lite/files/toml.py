@@ -20,13 +20,7 @@ Settings = TypeVar("Settings")
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """Read and parse a file.
-
-    Raises
-    ------
-    DataError
-        It cannot be read, or is no TOML in UTF-8.
-    """
+    """Read and parse a file; DataError where it cannot be read, or is no TOML in UTF-8."""
     try:
         return tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:

@@ -14,6 +14,7 @@ import numpy as np
 
 from zooter_lite.errors import DataError, needs
 from zooter_lite.files.atomic import atomic_file
+from zooter_lite.files.places import flat
 from zooter_lite.files.rows import check_different
 from zooter_lite.table.columns import NUMBERS, ArrowTexts, Column, Columns, Wanted, objects
 
@@ -43,7 +44,7 @@ def read_parquet(source: str, wanted: Wanted) -> Columns:
             else:
                 table = file.read(kept).select(kept)  # "a" alone would bring "a.b", too
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{source}: not a readable Parquet file ({_flat(error)})") from error
+        raise DataError(f"{source}: not a readable Parquet file ({flat(error)})") from error
     return _columns(table, names, source)
 
 
@@ -54,7 +55,7 @@ def _mapped(source: str, names: list[str]) -> Any:
     try:
         loaded = datasets.Dataset.from_parquet(source, columns=names)
     except Exception as error:  # its builder raises many unrelated classes
-        raise DataError(f"{source}: not a readable Parquet file ({_flat(error)})") from error
+        raise DataError(f"{source}: not a readable Parquet file ({flat(error)})") from error
     return loaded.with_format("arrow")[:]
 
 
@@ -67,7 +68,7 @@ def read_datasets(source: str, wanted: Wanted) -> Columns:
         loaded = datasets.load_from_disk(source) if saved else datasets.load_dataset(source)
     except Exception as error:  # the hub client raises many unrelated classes
         kind = "not a saved datasets folder" if saved else "no such file, folder or hub dataset"
-        raise DataError(f"{source}: {kind} ({_flat(error)})") from error
+        raise DataError(f"{source}: {kind} ({flat(error)})") from error
     return read_frame(loaded, source, wanted)
 
 
@@ -119,7 +120,7 @@ def _joined(parts: Mapping[str, Any], source: str, wanted: Wanted) -> Columns:
     try:
         table = pa.concat_tables(tables, promote_options="permissive")  # int beside float is float
     except pa.ArrowException as error:
-        raise DataError(f"{source}: the splits do not fit together ({_flat(error)})") from error
+        raise DataError(f"{source}: the splits do not fit together ({flat(error)})") from error
     return _columns(table, list(names), source)
 
 
@@ -225,9 +226,7 @@ def check_parquet(columns: Mapping[str, Column], path: str) -> dict[str, Any]:
             array = pa.array(objects(column), kind)
             arrays[name] = array.cast(_named(array.type))
         except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
-            raise DataError(
-                f"{path}: column {name!r} cannot be written ({_flat(error)})"
-            ) from error
+            raise DataError(f"{path}: column {name!r} cannot be written ({flat(error)})") from error
     return arrays
 
 
@@ -238,7 +237,3 @@ def _named(kind: Any) -> Any:
     if pa.types.is_list(kind):
         return pa.list_(_named(kind.value_type))
     return pa.string() if pa.types.is_null(kind) else kind
-
-
-def _flat(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -18,6 +18,11 @@ TAG_SIGN = ";"  # between the tags of a text
 _NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf|infinity)\s*", re.I)
 
 
+def unfit(where: Where, row: int, name: str, what: str) -> DataError:
+    """Make the error for a cell that is not what its column needs."""
+    return DataError(f"{where(row)}, column {name!r}: {what}")
+
+
 def experts_of(columns: Columns, fewest: int = 2) -> list[str]:
     """Experts that the columns name; an error where columns are missing or do not fit."""
     source, names = columns.source, columns.names
@@ -48,11 +53,8 @@ def matrix(columns: Columns, prefix: str, experts: Sequence[str]) -> NDArray[np.
             values[:, place] = numbers(name, columns.cells[name], columns.where)
             below = np.flatnonzero(values[:, place] < 0).tolist() if prefix == "cost:" else []
             if below:
-                cell = columns.cells[name][below[0]]
-                raise DataError(
-                    f"{columns.where(below[0])}, column {name!r}: {cell} is no cost; "
-                    "expected a number from 0"
-                )
+                what = f"{columns.cells[name][below[0]]} is no cost; expected a number from 0"
+                raise unfit(columns.where, below[0], name, what)
     return values
 
 
@@ -82,10 +84,7 @@ def scores_of(columns: Columns, experts: Sequence[str]) -> dict[str, NDArray[np.
 def numbers(name: str, cells: Column, where: Where) -> NDArray[np.float64]:
     """(n_rows,) numbers, NaN where a cell is empty.
 
-    Raises
-    ------
-    DataError
-        A cell is no number, or is not finite in 32 bits.
+    DataError for a cell that is none, or is not finite in 32 bits.
     """
     values = np.empty(len(cells), dtype=np.float64)
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiu":
@@ -95,35 +94,26 @@ def numbers(name: str, cells: Column, where: Where) -> NDArray[np.float64]:
             try:
                 values[row] = _number(cell)
             except ValueError as error:
-                raise DataError(
-                    f"{where(row)}, column {name!r}: {cell!r} is not a number "
-                    "(leave the cell empty if it was not observed)"
-                ) from error
+                what = f"{cell!r} is not a number (leave the cell empty if it was not observed)"
+                raise unfit(where, row, name, what) from error
     with np.errstate(over="ignore"):
         infinite = np.flatnonzero(np.isinf(values.astype(np.float32))).tolist()
     if infinite:
-        raise DataError(
-            f"{where(infinite[0])}, column {name!r}: {cells[infinite[0]]} is not finite in 32 "
-            "bits; expected a number"
-        )
+        what = f"{cells[infinite[0]]} is not finite in 32 bits; expected a number"
+        raise unfit(where, infinite[0], name, what)
     return values
 
 
 def propensities(columns: Columns, rewards: NDArray[np.floating]) -> NDArray[np.float64]:
     """(n_queries,) chances of the choices, NaN where unknown or beside several rewards.
 
-    Raises
-    ------
-    DataError
-        A cell is no number from above 0 to 1.
+    DataError for a cell that is no number from above 0 to 1.
     """
     values = numbers("propensity", columns.cells["propensity"], columns.where)
     wrong = np.flatnonzero((values <= 0) | (values > 1)).tolist()
     if wrong:
-        raise DataError(
-            f"{columns.where(wrong[0])}, column 'propensity': {values[wrong[0]]:g}; expected the "
-            "chance of the choice, above 0 and at most 1"
-        )
+        what = f"{values[wrong[0]]:g}; expected the chance of the choice, above 0 and at most 1"
+        raise unfit(columns.where, wrong[0], "propensity", what)
     return np.where((~np.isnan(rewards)).sum(axis=1) == 1, values, np.nan)
 
 
@@ -131,9 +121,9 @@ def _number(cell: object) -> float:
     """Return the cell's value, NaN for an empty cell; raise ValueError for what is no number."""
     if cell is None or cell == "":
         return float("nan")
-    if isinstance(cell, str) and not _NUMBER.fullmatch(cell):
-        raise ValueError(cell)
     if isinstance(cell, bool) or not isinstance(cell, (str, int, float)):
+        raise ValueError(cell)
+    if isinstance(cell, str) and not _NUMBER.fullmatch(cell):
         raise ValueError(cell)
     try:
         return float(cell)
@@ -145,48 +135,32 @@ def check_texts(name: str, cells: Column, where: Where, *, empty: bool) -> None:
     """Raise DataError where a cell is no text, or, unless `empty` is right, has none."""
     for row, cell in enumerate(cells):
         if cell is not None and not isinstance(cell, str):
-            raise DataError(
-                f"{where(row)}, column {name!r}: expected text, found {type(cell).__name__}"
-            )
+            raise unfit(where, row, name, f"expected text, found {type(cell).__name__}")
         if not empty and (cell is None or not cell.strip()):
-            raise DataError(f"{where(row)}, column {name!r}: empty; expected text")
+            raise unfit(where, row, name, "empty; expected text")
 
 
 def prompts(name: str, cells: Column, where: Where, context: Context) -> list[str]:
-    """Return what is routed of each prompt, text or chat.
-
-    Raises
-    ------
-    DataError
-        A cell is neither, or there is no text in it.
-    """
+    """Return what is routed of each prompt; DataError for one without text, or no chat."""
     texts = []
     for row, cell in enumerate(cells):
         try:
             text = prompt_of(cell, context).text
         except ValueError as error:
-            raise DataError(f"{where(row)}, column {name!r}: {error}") from error
+            raise unfit(where, row, name, str(error)) from error
         if not text.strip():
-            raise DataError(f"{where(row)}, column {name!r}: empty; expected text")
+            raise unfit(where, row, name, "empty; expected text")
         texts.append(text)
     return texts
 
 
 def tag_lists(cells: Column, where: Where) -> list[list[str]]:
-    """Tags of each row, whose cell is a list of texts, or a text with ; between them.
-
-    Raises
-    ------
-    DataError
-        A cell is neither.
-    """
+    """Tags of each row, whose cell is a list of texts, or a text with ; between them."""
     lists = []
     for row, cell in enumerate(cells):
         parts = [] if cell is None else cell.split(TAG_SIGN) if isinstance(cell, str) else cell
         if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            raise DataError(
-                f"{where(row)}, column 'tags': expected a list of texts, found {cell!r}"
-            )
+            raise unfit(where, row, "tags", f"expected a list of texts, found {cell!r}")
         lists.append(list(dict.fromkeys(part.strip() for part in parts if part.strip())))
     return lists
 
@@ -194,10 +168,7 @@ def tag_lists(cells: Column, where: Where) -> list[list[str]]:
 def row_ids(columns: Columns, queries: Column, unnamed: Callable[[int], str]) -> list[str]:
     """Names of the rows: the column query_id, and `unnamed` of the row where a cell is empty.
 
-    Raises
-    ------
-    DataError
-        A name is no text or number, or stands at two different queries.
+    DataError for a name that is no text or number, or stands at two different queries.
     """
     if "query_id" not in columns.cells:
         return [unnamed(row) for row in range(len(queries))]

@@ -18,25 +18,12 @@ NUMBERS = ("reward:", "cost:", "score:")  # names of columns of numbers begin so
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a file or frame.
+    """Columns of a file or frame; numbers may be arrays, with NaN where they are empty."""
 
-    Attributes
-    ----------
-    source
-        What messages call it.
-    cells
-        Cells of the wanted columns by name, all of one length; None where a cell is empty.
-        Numbers may be arrays, with NaN where they are empty.
-    names
-        Names of all columns.
-    where
-        Words that locate a row, such as "prompts.csv, line 14".
-    """
-
-    source: str
-    cells: dict[str, Column]
-    names: Sequence[str]
-    where: Where
+    source: str  # what messages call it
+    cells: dict[str, Column]  # of the wanted columns, all of one length; None where empty
+    names: Sequence[str]  # of all columns
+    where: Where  # words that locate a row, such as "prompts.csv, line 14"
 
     def __len__(self) -> int:
         return len(next(iter(self.cells.values()), ()))

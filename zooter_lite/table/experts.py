@@ -44,15 +44,7 @@ def without(table: RewardTable, names: Sequence[str]) -> tuple[RewardTable, list
     kept = [place for place, expert in enumerate(table.experts) if expert not in names]
     if len(kept) < 2:
         raise DataError(f"--without: {len(kept)} experts would be left; expected at least two")
-    responses = table.responses and [[row[place] for place in kept] for row in table.responses]
-    table = replace(
-        table,
-        experts=[table.experts[place] for place in kept],
-        rewards=table.rewards[:, kept],
-        costs=None if table.costs is None else table.costs[:, kept],
-        responses=responses,
-        scores={scorer: values[:, kept] for scorer, values in table.scores.items()},
-    )
+    table = _picked(table, kept)
     rows = np.flatnonzero(~np.isnan(table.rewards).all(axis=1))
     if len(rows) == len(table):
         return table, []
@@ -119,6 +111,44 @@ def added(table: RewardTable, more: RewardTable, source: str) -> tuple[RewardTab
         scores={} if blanks else table.scores,
         propensities=chances,
     ), notes
+
+
+def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
+    """Return the table with the router's experts, in its order.
+
+    Raises
+    ------
+    DataError
+        The table has no rewards for one of the router's experts, or some of its
+        rows have none for any of them.
+    """
+    missing = [expert for expert in experts if expert not in table.experts]
+    if missing:
+        raise DataError(
+            f"{source}: no column 'reward:{missing[0]}'; the router chooses among "
+            + ", ".join(repr(expert) for expert in experts)
+            + " (--data names another table)"
+        )
+    table = _picked(table, [table.experts.index(expert) for expert in experts])
+    empty = np.flatnonzero(np.isnan(table.rewards).all(axis=1))
+    if len(empty):
+        raise DataError(
+            f"{source}: query {table.query_ids[int(empty[0])]!r} has no reward for any expert "
+            "of the router"
+        )
+    return table
+
+
+def _picked(table: RewardTable, places: Sequence[int]) -> RewardTable:
+    """Return the table with the experts at these places, in the given order."""
+    return replace(
+        table,
+        experts=[table.experts[place] for place in places],
+        rewards=table.rewards[:, places],
+        costs=None if table.costs is None else table.costs[:, places],
+        responses=table.responses and [[row[place] for place in places] for row in table.responses],
+        scores={scorer: values[:, places] for scorer, values in table.scores.items()},
+    )
 
 
 def _check_known(table: RewardTable, names: Sequence[str], option: str) -> None:

@@ -17,24 +17,12 @@ from zooter_lite.table.storage import check_cells, read_columns, write_columns
 
 @dataclass(frozen=True)
 class Queries:
-    """Queries in the order of their file, each once.
+    """Queries in the order of their file, each once."""
 
-    Attributes
-    ----------
-    ids
-        The column query_id, or a hash of the text where the file has none.
-    texts
-        The prompts.
-    rows
-        Every other column of each row; None for an empty cell.
-    repeated
-        Rows of the file that were left out because their id had been met.
-    """
-
-    ids: list[str]
+    ids: list[str]  # the column query_id, or a hash of the text where the file has none
     texts: list[str]
-    rows: list[dict[str, Any]]
-    repeated: int = 0
+    rows: list[dict[str, Any]]  # every other column of each row; None for an empty cell
+    repeated: int = 0  # rows of the file that were left out because their id had been met
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -119,7 +107,7 @@ def read_queries(
 
 def check_writable(queries: Queries, path: str) -> None:
     """Raise DataError where a column of the queries cannot be written to `path`."""
-    check_cells({name: [row.get(name) for row in queries.rows] for name in queries.columns}, path)
+    check_cells(_others(queries), path)
 
 
 def write_queries(queries: Queries, path: str, column: str = "query") -> None:
@@ -130,7 +118,8 @@ def write_queries(queries: Queries, path: str, column: str = "query") -> None:
     DataError
         The format is unknown, the file cannot be written, or it cannot hold a cell.
     """
-    others: dict[str, Column] = {
-        name: [row.get(name) for row in queries.rows] for name in queries.columns
-    }
-    write_columns({"query_id": queries.ids, column: queries.texts} | others, path)
+    write_columns({"query_id": queries.ids, column: queries.texts} | _others(queries), path)
+
+
+def _others(queries: Queries) -> dict[str, Column]:
+    return {name: [row.get(name) for row in queries.rows] for name in queries.columns}

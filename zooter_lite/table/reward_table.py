@@ -128,8 +128,7 @@ class RewardTable:
             ),
             check_separator(separator),
         )
-        wide = widened(columns, long) if is_long(columns.names, long) else columns
-        return build_table(wide, fewest, context)
+        return build_table(columns, fewest, context, long)
 
     @classmethod
     def of(cls, frame: Any, name: str = "table", context: Context = "last") -> RewardTable:
@@ -152,9 +151,7 @@ class RewardTable:
         MissingPackageError
             pyarrow, of the `[fit]` extra, is not installed.
         """
-        columns = read_frame(frame, name, _is_used)
-        wide = widened(columns) if is_long(columns.names) else columns
-        return build_table(wide, context=context)
+        return build_table(read_frame(frame, name, _is_used), context=context)
 
     @property
     def has_costs(self) -> bool:
@@ -204,42 +201,6 @@ def as_table(source: Any, **options: Any) -> RewardTable:
     return RewardTable.of(source, context=options.get("context", "last"))
 
 
-def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
-    """Return the table with the router's experts, in its order.
-
-    Raises
-    ------
-    DataError
-        The table has no rewards for one of the router's experts, or some of its
-        rows have none for any of them.
-    """
-    missing = [expert for expert in experts if expert not in table.experts]
-    if missing:
-        raise DataError(
-            f"{source}: no column 'reward:{missing[0]}'; the router chooses among "
-            + ", ".join(repr(expert) for expert in experts)
-            + " (--data names another table)"
-        )
-    order = [table.experts.index(expert) for expert in experts]
-    rewards = table.rewards[:, order]
-    empty = np.flatnonzero(np.isnan(rewards).all(axis=1))
-    if len(empty):
-        raise DataError(
-            f"{source}: query {table.query_ids[int(empty[0])]!r} has no reward for any expert "
-            "of the router"
-        )
-    return replace(
-        table,
-        experts=list(experts),
-        rewards=rewards,
-        costs=None if table.costs is None else table.costs[:, order],
-        responses=None
-        if table.responses is None
-        else [[texts[i] for i in order] for texts in table.responses],
-        scores={name: values[:, order] for name, values in table.scores.items()},
-    )
-
-
 def _is_used(column: str) -> bool:
     return column in _PLAIN or column in NAMES or column.startswith(_PREFIXES)
 
@@ -280,14 +241,18 @@ def write_table(table: RewardTable, path: str) -> None:
     write_columns({name: column for name, column in columns.items() if column is not None}, path)
 
 
-def build_table(columns: Columns, fewest: int = 2, context: Context = "last") -> RewardTable:
-    """Validate columns and make the reward table of them.
+def build_table(
+    columns: Columns, fewest: int = 2, context: Context = "last", long: Sequence[str] = ()
+) -> RewardTable:
+    """Validate columns, wide or long, and make the reward table of them.
 
     Raises
     ------
     DataError
         A missing or unusable column, or a cell that is not what its column needs.
     """
+    if is_long(columns.names, long):
+        columns = widened(columns, long)
     source, where, read = columns.source, columns.where, columns.cells
     experts = cells.experts_of(columns, fewest)
     if len(columns) == 0:

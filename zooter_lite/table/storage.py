@@ -5,11 +5,16 @@ The one reader and the one writer of reward tables and of files of queries.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from itertools import chain
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -19,8 +24,8 @@ from zooter_lite.files.dialect import written_with
 from zooter_lite.files.lines import csv_line, json_line
 from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv, json_rows
 from zooter_lite.table.arrow import check_parquet, read_datasets, read_parquet, write_parquet
+from zooter_lite.table.cells import TAG_SIGN
 from zooter_lite.table.columns import NUMBERS, Column, Columns, Wanted
-from zooter_lite.table.written import csv_cell, json_cell
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 _HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -38,18 +43,7 @@ def table_name(source: str) -> str:
 
 
 def read_columns(source: str, wanted: Wanted, separator: str = "") -> Columns:
-    """Read the wanted columns of a table.
-
-    Large Parquet files, and what `datasets` reads, are mapped from disk: their queries stay
-    there. Text files are read into memory whole.
-
-    Parameters
-    ----------
-    source
-        A file with one of the `SUFFIXES`, a folder saved by `datasets`, or a folder or hub
-        name (owner/name) that `datasets.load_dataset` reads.
-    separator
-        Between the cells of CSV; empty where the file tells.
+    """Read the wanted columns of a table, from whatever `RewardTable.read` takes.
 
     Raises
     ------
@@ -148,6 +142,53 @@ def check_cells(columns: Mapping[str, Column], path: str) -> None:
                     f"{path}: column {name!r} cannot be written ({error}); leave it out of the "
                     "input, or write .parquet"
                 ) from error
+
+
+def json_cell(cell: object) -> object:
+    """Return a cell as JSON can hold it; None for NaN and infinity.
+
+    Raises
+    ------
+    ValueError
+        It holds bytes, or something else that JSON has no form for.
+
+    Examples
+    --------
+    >>> json_cell([Decimal("0.10"), date(2024, 5, 1), math.nan])
+    ['0.10', '2024-05-01', None]
+    """
+    if cell is None or isinstance(cell, (str, bool)):
+        return cell
+    if isinstance(cell, (datetime, date, time)):
+        return None if cell != cell else cell.isoformat()  # pandas' NaT equals nothing
+    if isinstance(cell, (Decimal, UUID, timedelta)):
+        return str(cell)
+    if isinstance(cell, Integral):
+        return int(cell)
+    if isinstance(cell, Real):
+        return float(cell) if math.isfinite(cell) else None
+    if isinstance(cell, Mapping):
+        return {str(key): json_cell(value) for key, value in cell.items()}
+    if isinstance(cell, (list, tuple)):
+        return [json_cell(part) for part in cell]
+    raise ValueError(f"it holds {type(cell).__name__}, which this format has no form for")
+
+
+def csv_cell(cell: object) -> object:
+    """Return a cell as CSV can hold it: of a list of texts, the texts with ; between them.
+
+    ValueError for bytes, a list of something else, or one with ; in a text.
+    """
+    plain = json_cell(cell)
+    if isinstance(plain, dict):
+        raise ValueError("it holds objects, which CSV has no form for")
+    if not isinstance(plain, list):
+        return plain
+    if any(isinstance(part, (list, dict)) for part in plain):
+        raise ValueError("it holds lists of lists or of objects, which CSV has no form for")
+    if any(TAG_SIGN in str(part) for part in plain):
+        raise ValueError(f"a text of a list holds {TAG_SIGN!r}, which CSV cannot keep")
+    return TAG_SIGN.join("" if part is None else str(part) for part in plain)
 
 
 def _shortest(column: Column) -> Iterable[Any]:

@@ -95,7 +95,7 @@ def read_items(table: Any) -> Iterator[Any]:
         for block in read_blocks(unpacked(table)):
             yield packed(block)
     except ZooterError as error:
-        yield packed(_portable(error))
+        yield packed(error)
 
 
 class RayWorker:
@@ -115,7 +115,7 @@ class RayWorker:
         try:
             self._worker: Worker | ZooterError = _loaded(options, files, expected)
         except ZooterError as error:
-            self._worker = _portable(error)
+            self._worker = error
 
     def __call__(self, table: Any) -> Any:
         """Return a table with the result of the block in `table`."""
@@ -127,12 +127,7 @@ class RayWorker:
         try:
             return packed(self._worker.work(item))
         except ZooterError as error:
-            return packed(_portable(error))
-
-
-def _portable(error: ZooterError) -> ZooterError:
-    """Return an error of the same message that can be pickled, and tells no cause."""
-    return RouterError(str(error)) if isinstance(error, RouterError) else DataError(str(error))
+            return packed(error)
 
 
 def _loaded(options: Options, files: list[Any], expected: dict[str, str]) -> Worker:
@@ -151,19 +146,12 @@ def _loaded(options: Options, files: list[Any], expected: dict[str, str]) -> Wor
         try:
             return loaded(replace(options, router=folder))
         except ZooterError as error:
-            told = _portable(error)
-            told.args = (str(error).replace(folder, options.router),)
-            raise told from error
+            error.args = (str(error).replace(folder, options.router),)
+            raise
 
 
 def router_files(folder: Path) -> dict[str, bytes]:
-    """Content by name of the files that `Router.load` looks at.
-
-    Raises
-    ------
-    RouterError
-        One cannot be read.
-    """
+    """Content by name of the files that `Router.load` looks at, each of them readable."""
     try:
         return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     except OSError as error:
@@ -171,9 +159,11 @@ def router_files(folder: Path) -> dict[str, bytes]:
 
 
 def packed(item: object) -> Any:
-    """Return a table of one row that holds `item`."""
+    """Return a table of one row that holds `item`, or an error of the same message."""
     import pyarrow
 
+    if isinstance(item, ZooterError):  # some cannot be pickled as they are
+        item = (RouterError if isinstance(item, RouterError) else DataError)(str(item))
     values = pyarrow.array([pickle.dumps(item)], pyarrow.large_binary())
     return pyarrow.table({_COLUMN: values})
 
