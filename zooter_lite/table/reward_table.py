@@ -19,6 +19,7 @@ from zooter_lite.table.arrow import read_frame
 from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
 from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.long import NAMES, RESPONSE, is_long, widened
+from zooter_lite.table.published import columns_of, renamed
 from zooter_lite.table.storage import read_columns, write_columns
 
 FloatArray = NDArray[np.float32]
@@ -119,17 +120,12 @@ class RewardTable:
         MissingPackageError
             The format needs a package of the `[fit]` extra.
         """
-        left_out = ("response:",) * (not responses) + ("score:",) * (not scores)
-        used = (*_PLAIN, *long, *(NAMES - set(RESPONSE if not responses else ())))
         columns = read_columns(
             os.fspath(source),
-            lambda name: (
-                name in used or (name.startswith(_PREFIXES) and not name.startswith(left_out))
-            ),
+            lambda names: _used(names, long, responses=responses, scores=scores),
             check_separator(separator),
         )
-        wide = widened(columns, long) if is_long(columns.names, long) else columns
-        return build_table(wide, fewest, context)
+        return build_table(_wide(columns, long), fewest, context)
 
     @classmethod
     def of(cls, frame: Any, name: str = "table", context: Context = "last") -> RewardTable:
@@ -152,9 +148,7 @@ class RewardTable:
         MissingPackageError
             pyarrow, of the `[fit]` extra, is not installed.
         """
-        columns = read_frame(frame, name, _is_used)
-        wide = widened(columns) if is_long(columns.names) else columns
-        return build_table(wide, context=context)
+        return build_table(_wide(read_frame(frame, name, _used)), context=context)
 
     @property
     def has_costs(self) -> bool:
@@ -240,8 +234,24 @@ def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> 
     )
 
 
-def _is_used(column: str) -> bool:
-    return column in _PLAIN or column in NAMES or column.startswith(_PREFIXES)
+def _used(
+    names: Sequence[str], long: Sequence[str] = (), *, responses: bool = True, scores: bool = True
+) -> list[str]:
+    """Return those of these columns that a reward table is made of."""
+    left_out = ("response:",) * (not responses) + ("score:",) * (not scores)
+    used = {*_PLAIN, *long, *(NAMES - set(RESPONSE if not responses else ()))}
+    used |= set() if long else columns_of(names, responses=responses)
+    return [
+        name
+        for name in names
+        if name in used or (name.startswith(_PREFIXES) and not name.startswith(left_out))
+    ]
+
+
+def _wide(columns: Columns, long: Sequence[str] = ()) -> Columns:
+    """Return the columns of a table with one row for each query, whatever shape they have."""
+    columns = columns if long else renamed(columns)
+    return widened(columns, long) if is_long(columns.names, long) else columns
 
 
 def sample_path() -> str:
