@@ -98,7 +98,12 @@ def llmrouterbench(folder: Path, rows: Rows) -> Path:
                 for row in made
                 if (row["subset"], row["model"]) == (subset, model)
             ]
-            run = {"performance": 0.7, "time_taken": 1.0, "prompt_tokens": 8, "cost": 9.0}
+            run: dict[str, Any] = {
+                "performance": 0.7,
+                "time_taken": 1.0,
+                "prompt_tokens": 8,
+                "cost": 9.0,
+            }
             run |= {"counts": 1, "model_name": model, "dataset_name": subset, "split": "test"}
             place = folder / "bench" / subset / "test" / model.replace("/", "_")
             place.mkdir(parents=True)
@@ -234,13 +239,13 @@ def test_a_wrong_file_of_a_folder_is_named(tmp_path: Path) -> None:
     wrong.unlink()
     folder = llmrouterbench(tmp_path, ROWS)
     lines(folder / "a.json", [{"model_name": "x", "dataset_name": "y", "records": ["one"]}])
-    with pytest.raises(DataError, match=r"a\.json, line 1: expected records, found str"):
+    with pytest.raises(DataError, match=r"a\.json, line 1: expected objects as records"):
         RewardTable.read(folder)
 
 
 def test_predictions_that_nobody_evaluated_are_told(tmp_path: Path) -> None:
     path = routerarena_predictions(tmp_path, [row | {"rewards": (None, None)} for row in ROWS])
-    with pytest.raises(DataError, match=r"mine\.json: no row has 'accuracy'; expected a score"):
+    with pytest.raises(DataError, match=r"mine\.json: no row has a reward; expected one"):
         RewardTable.read(path)
 
 

@@ -19,7 +19,7 @@ from zooter_lite.table.arrow import read_frame
 from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
 from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.long import NAMES, RESPONSE, is_long, widened
-from zooter_lite.table.published import columns_of, renamed
+from zooter_lite.table.published import names_of, renamed
 from zooter_lite.table.storage import read_columns, write_columns
 
 FloatArray = NDArray[np.float32]
@@ -240,10 +240,10 @@ def _used(
     """Return those of these columns that a reward table is made of."""
     left_out = ("response:",) * (not responses) + ("score:",) * (not scores)
     used = {*_PLAIN, *long, *(NAMES - set(RESPONSE if not responses else ()))}
-    used |= set() if long else columns_of(names, responses=responses)
+    ours = dict(zip(names, names, strict=True)) | ({} if long else names_of(names))
     return [
-        name
-        for name in names
+        theirs
+        for theirs, name in ours.items()
         if name in used or (name.startswith(_PREFIXES) and not name.startswith(left_out))
     ]
 
