@@ -99,7 +99,8 @@ class RewardTable:
         source
             A .parquet, .jsonl, .json or .csv file (the text files also .gz), a folder saved by
             `datasets`, a folder or hub name (owner/name) that `datasets.load_dataset` reads.
-            One row for each query, or one for each query and model (table/long.py).
+            One row for each query, or one for each query and model (table/long.py); or what
+            another project publishes (table/published.py).
         responses, scores
             Whether the columns "response:<expert>", which outweigh all others, and
             "score:<scorer>:<expert>" are read.
