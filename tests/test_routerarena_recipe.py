@@ -48,10 +48,11 @@ def test_every_query_has_the_routers_choice(arena: Path, router: Router) -> None
     assert main([str(router.folder), str(arena), "mine", "--point", "economy"]) == 0
     entries = predicted(arena, "mine")
     wanted = router.route([row["prompt_formatted"] for row in DATA], point="economy")
-    empty = {"generated_result": None, "cost": None, "accuracy": None}
+    empty: dict[str, Any] = {"generated_result": None, "cost": None, "accuracy": None}
     assert entries[:3] == [
         {"global index": row["global index"], "prompt": row["prompt_formatted"]}
-        | {"prediction": decision.expert, **empty, "for_optimality": False}
+        | empty
+        | {"prediction": decision.expert, "for_optimality": False}
         for row, decision in zip(DATA, wanted, strict=True)
     ]
     others = [name for name in router.experts if name != wanted[1].expert]

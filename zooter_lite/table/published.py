@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -39,7 +40,7 @@ _ADDED = ("split", "tags", "propensity")  # ours, which someone may have added
 _INNER = ("evaluation_result", "generated_result")  # RouterArena: objects within a row
 _NUMBER = re.compile(r"_\d+$")  # RouterArena: behind the subset in an id
 _RUN = re.compile(r"-\d{8}_\d{6}(?=\.json$)")  # LLMRouterBench: the time of a run
-_PEEKED = 8  # files of a folder that are looked at
+_PEEKED = 64  # files of a folder, and rows of each, that tell what it holds
 
 
 def names_of(names: Sequence[str]) -> dict[str, str]:
@@ -118,16 +119,17 @@ def result_files(folder: Path) -> list[str]:
     """Return the JSON files under a folder if theirs is a known shape; of each run the latest."""
     ends = tuple(f".{kind}" for kind in JSON_KINDS)
     files = sorted(str(path) for path in folder.rglob("*.*") if path.name.lower().endswith(ends))
-    if any(names_of(list(row)) for file in files[:_PEEKED] for row in _peek(file)):
+    if any(names_of(_first_names(file)) for file in files[:_PEEKED]):
         return list({_RUN.sub("", file): file for file in files}.values())
     return []
 
 
-def _peek(file: str) -> list[dict[str, object]]:
-    try:
-        return [row for _, row in islice(records_of(file), 1)]
-    except DataError:
-        return []
+def _first_names(file: str) -> list[str]:
+    names: dict[str, None] = {}
+    with suppress(DataError):
+        for _, row in islice(records_of(file), _PEEKED):
+            names |= dict.fromkeys(row)
+    return list(names)
 
 
 def _joined(cell: object) -> object:
