@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -195,6 +196,14 @@ def test_a_decision_does_not_hold_up_the_others_and_a_bug_is_a_500() -> None:
     assert answers[0].json() == {"error": "internal error; the log says more"}
 
 
+def test_requests_side_by_side_get_their_own_answers(client: TestClient, router: Router) -> None:
+    asked = [PROMPTS[n : n + 5] for n in range(0, 100, 5)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda prompts: decisions(client, prompts=prompts), asked * 3))
+    for prompts, found in zip(asked * 3, answers, strict=True):
+        check_decisions(found, router, prompts)
+
+
 def serve(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, SERVE, *map(str, arguments)],
@@ -252,6 +261,13 @@ def test_it_loads_no_torch_and_is_short(router: Router) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
     assert len(Path(SERVE).read_text("utf-8").splitlines()) < 150
+
+
+def test_the_container_file_copies_what_exists() -> None:
+    lines = (EXPORTS / "http" / "Containerfile").read_text("utf-8").splitlines()
+    copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
+    assert "zooter_lite" in copied
+    assert [name for name in copied if not (ROOT / name).exists()] == []
 
 
 def test_the_requirements_are_the_tested_versions() -> None:
