@@ -90,6 +90,8 @@ def csv_rows(
 def json_rows(path: str) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield the line and the object of each line that is not blank, or of each of one array.
 
+    A file may also be one object over several lines.
+
     Raises
     ------
     DataError
@@ -110,15 +112,16 @@ def json_rows(path: str) -> Iterator[tuple[int, dict[str, object]]]:
 
 
 def _elements(lines: Iterator[tuple[int, str]], path: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines as they are, or what the one array that they are holds."""
+    """Yield the lines as they are, or what the one array or object that they are holds."""
     first, second = next(lines, None), next(lines, None)
-    if first is None or not is_array(first[1], alone=second is None):
+    one_object = first is not None and first[1].strip("\ufeff \t\r\n") == "{"
+    if first is None or not (one_object or is_array(first[1], alone=second is None)):
         yield from (line for line in chain([first, second], lines) if line is not None)
         return
     lines = chain([second] if second else [], lines)
-    before = "\n" * (first[0] - 1)
+    whole = "\n" * (first[0] - 1) + first[1] + "".join(text for _, text in lines)
     try:
-        yield from json_array(before + first[1] + "".join(text for _, text in lines))
+        yield from json_array(f"[{whole}]" if one_object else whole)
     except ValueError as error:
         raise DataError(f"{path}, {error}") from error
 

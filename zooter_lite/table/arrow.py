@@ -136,7 +136,8 @@ def _of_series(name: str, series: Any, source: str) -> Column:
 
 def _kept(names: Sequence[str], wanted: Wanted, source: str) -> list[str]:
     check_different(names, source)
-    return [name for name in names if wanted(name)]
+    kept = set(wanted(names))
+    return [name for name in names if name in kept]
 
 
 def _picked(frame: Any, wanted: Wanted, source: str) -> Any:

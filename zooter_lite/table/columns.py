@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Column = Sequence[Any] | NDArray[Any]
 Where = Callable[[int], str]  # words that locate a row
-Wanted = Callable[[str], bool]  # whether the column of a name is read
+Wanted = Callable[[Sequence[str]], Collection[str]]  # which columns of these names are read
 
 NUMBERS = ("reward:", "cost:", "score:")  # names of columns of numbers begin so
 

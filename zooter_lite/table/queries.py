@@ -80,7 +80,11 @@ def read_queries(
     """
     columns = read_columns(
         path,
-        lambda name: name in (column, "query_id") or others is None or name in others,
+        lambda names: [
+            name
+            for name in names
+            if name in (column, "query_id") or others is None or name in others
+        ],
         check_separator(separator),
     )
     if column not in columns.names:

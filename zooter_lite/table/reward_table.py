@@ -19,6 +19,7 @@ from zooter_lite.table.arrow import read_frame
 from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
 from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.long import NAMES, RESPONSE, is_long, widened
+from zooter_lite.table.published import names_of, renamed
 from zooter_lite.table.storage import read_columns, write_columns
 
 FloatArray = NDArray[np.float32]
@@ -98,7 +99,8 @@ class RewardTable:
         source
             A .parquet, .jsonl, .json or .csv file (the text files also .gz), a folder saved by
             `datasets`, a folder or hub name (owner/name) that `datasets.load_dataset` reads.
-            One row for each query, or one for each query and model (table/long.py).
+            One row for each query, or one for each query and model (table/long.py); or what
+            another project publishes (table/published.py).
         responses, scores
             Whether the columns "response:<expert>", which outweigh all others, and
             "score:<scorer>:<expert>" are read.
@@ -119,13 +121,9 @@ class RewardTable:
         MissingPackageError
             The format needs a package of the `[fit]` extra.
         """
-        left_out = ("response:",) * (not responses) + ("score:",) * (not scores)
-        used = (*_PLAIN, *long, *(NAMES - set(RESPONSE if not responses else ())))
         columns = read_columns(
             os.fspath(source),
-            lambda name: (
-                name in used or (name.startswith(_PREFIXES) and not name.startswith(left_out))
-            ),
+            lambda names: _used(names, long, responses=responses, scores=scores),
             check_separator(separator),
         )
         return build_table(columns, fewest, context, long)
@@ -151,7 +149,7 @@ class RewardTable:
         MissingPackageError
             pyarrow, of the `[fit]` extra, is not installed.
         """
-        return build_table(read_frame(frame, name, _is_used), context=context)
+        return build_table(read_frame(frame, name, _used), context=context)
 
     @property
     def has_costs(self) -> bool:
@@ -201,8 +199,18 @@ def as_table(source: Any, **options: Any) -> RewardTable:
     return RewardTable.of(source, context=options.get("context", "last"))
 
 
-def _is_used(column: str) -> bool:
-    return column in _PLAIN or column in NAMES or column.startswith(_PREFIXES)
+def _used(
+    names: Sequence[str], long: Sequence[str] = (), *, responses: bool = True, scores: bool = True
+) -> list[str]:
+    """Return those of these columns that a reward table is made of."""
+    left_out = ("response:",) * (not responses) + ("score:",) * (not scores)
+    used = {*_PLAIN, *long, *(NAMES - set(RESPONSE if not responses else ()))}
+    ours = dict(zip(names, names, strict=True)) | ({} if long else names_of(names))
+    return [
+        theirs
+        for theirs, name in ours.items()
+        if name in used or (name.startswith(_PREFIXES) and not name.startswith(left_out))
+    ]
 
 
 def sample_path() -> str:
@@ -244,13 +252,14 @@ def write_table(table: RewardTable, path: str) -> None:
 def build_table(
     columns: Columns, fewest: int = 2, context: Context = "last", long: Sequence[str] = ()
 ) -> RewardTable:
-    """Validate columns, wide or long, and make the reward table of them.
+    """Validate columns, wide, long or of a published shape, and make the reward table of them.
 
     Raises
     ------
     DataError
         A missing or unusable column, or a cell that is not what its column needs.
     """
+    columns = columns if long else renamed(columns)
     if is_long(columns.names, long):
         columns = widened(columns, long)
     source, where, read = columns.source, columns.where, columns.cells

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from bisect import bisect
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain
@@ -22,10 +23,11 @@ from zooter_lite.errors import DataError
 from zooter_lite.files.atomic import atomic_text
 from zooter_lite.files.dialect import written_with
 from zooter_lite.files.lines import csv_line, json_line
-from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv, json_rows
+from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv
 from zooter_lite.table.arrow import check_parquet, read_datasets, read_parquet, write_parquet
 from zooter_lite.table.cells import TAG_SIGN
 from zooter_lite.table.columns import NUMBERS, Column, Columns, Wanted
+from zooter_lite.table.published import records_of, result_files
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 _HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -55,7 +57,7 @@ def read_columns(source: str, wanted: Wanted, separator: str = "") -> Columns:
     if source.lower().endswith(TEXT_SUFFIXES):
         if is_csv(source):
             return _read_csv(source, wanted, separator)
-        return _read_json(source, wanted)
+        return _read_json(source, [source], wanted)
     if source.lower().endswith(".parquet"):
         return read_parquet(source, wanted)
     path = Path(source)
@@ -65,6 +67,9 @@ def read_columns(source: str, wanted: Wanted, separator: str = "") -> Columns:
         raise DataError(f"{source}: {error.strerror}") from error
     if exists and not is_folder:
         raise _unknown(source)
+    files = result_files(path) if is_folder else []
+    if files:
+        return _read_json(source, files, wanted)
     # data/rewards is a mistyped file, not a name of the hub, where there is a folder data
     if is_folder or (_HUB_NAME.fullmatch(source) and not path.parent.exists()):
         return read_datasets(source, wanted)
@@ -74,7 +79,7 @@ def read_columns(source: str, wanted: Wanted, separator: str = "") -> Columns:
 def _read_csv(source: str, wanted: Wanted, separator: str) -> Columns:
     rows = csv_rows(source, lambda name: name.startswith(NUMBERS), separator)
     _, names = next(rows)
-    cells: dict[str, list[Any]] = {name: [] for name in names if wanted(name)}
+    cells: dict[str, list[Any]] = {name: [] for name in wanted(names)}
     places = [(names.index(name), column) for name, column in cells.items()]
     lines = []
     for line, row in rows:
@@ -84,19 +89,28 @@ def _read_csv(source: str, wanted: Wanted, separator: str) -> Columns:
     return Columns(source, dict(cells), names, lambda row: f"{source}, line {lines[row]}")
 
 
-def _read_json(source: str, wanted: Wanted) -> Columns:
+def _read_json(source: str, files: Sequence[str], wanted: Wanted) -> Columns:
+    """Read the rows of JSON files, one file after another."""
     names: dict[str, None] = {}
     cells: dict[str, list[Any]] = {}
     lines: list[int] = []
-    for line, values in json_rows(source):
-        if not values.keys() <= names.keys():
-            new = [name for name in values if name not in names]
-            names |= dict.fromkeys(new)
-            cells |= {name: [None] * len(lines) for name in new if wanted(name)}
-        for name, column in cells.items():
-            column.append(values.get(name))
-        lines.append(line)
-    return Columns(source, dict(cells), list(names), lambda row: f"{source}, line {lines[row]}")
+    starts = []  # the first row of each file
+    for file in files:
+        starts.append(len(lines))
+        for line, values in records_of(file):
+            if not values.keys() <= names.keys():
+                names |= dict.fromkeys(values)
+                new = [name for name in wanted(list(names)) if name not in cells]
+                cells |= {name: [None] * len(lines) for name in new}
+            for name, column in cells.items():
+                column.append(values.get(name))
+            lines.append(line)
+    return Columns(
+        source,
+        dict(cells),
+        list(names),
+        lambda row: f"{files[bisect(starts, row) - 1]}, line {lines[row]}",
+    )
 
 
 def write_columns(columns: Mapping[str, Column], path: str) -> None:

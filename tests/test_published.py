@@ -1,0 +1,281 @@
+"""Small files of the shapes in which other projects publish rewards, made by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.tiny_encoders import save_tiny
+from zooter_lite import RewardTable, Router, fit_router
+from zooter_lite.errors import DataError
+
+Rows = list[dict[str, Any]]
+Write = Callable[[Path, Rows], Path]
+MODELS = ("lab/small-1.5", "big")
+ROWS: Rows = [
+    {"query": "What is 2+2?", "subset": "sums", "rewards": (1.0, 0.5), "costs": (0.001, 0.25)},
+    {"query": 'It\'s "so"\nor not?', "subset": "chat_x", "rewards": (0.0, 1.0), "costs": (0, 2)},
+    {"query": "[1, 2] as a set?", "subset": "sums", "rewards": (1.0, None), "costs": (0.5, 1)},
+]
+
+
+def lines(path: Path, rows: Rows) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def routerbench_frame(rows: Rows) -> pd.DataFrame:
+    wide: Rows = []
+    for number, row in enumerate(rows):
+        one = {"sample_id": f"{row['subset']}.val.{number}", "prompt": str([row["query"]])}
+        one["eval_name"] = row["subset"]
+        one |= dict(zip(MODELS, row["rewards"], strict=True))
+        one |= {f"{model}|model_response": str([f"{model} says"]) for model in MODELS}
+        one |= {f"{m}|total_cost": cost for m, cost in zip(MODELS, row["costs"], strict=True)}
+        wide.append(one | {"oracle_model_to_route_to": "no_model_correct"})
+    return pd.DataFrame(wide)
+
+
+def routerbench_csv(folder: Path, rows: Rows) -> Path:
+    routerbench_frame(rows).to_csv(folder / "routerbench_0shot.csv", index=False)
+    return folder / "routerbench_0shot.csv"
+
+
+def routerbench_parquet(folder: Path, rows: Rows) -> Path:
+    routerbench_frame(rows).to_parquet(folder / "routerbench_0shot.parquet")
+    return folder / "routerbench_0shot.parquet"
+
+
+def long(rows: Rows) -> Rows:
+    """One row for each query and model: number, query, subset, model, place, reward, cost."""
+    return [
+        {"number": n, "model": m, "place": p, "reward": row["rewards"][p], "cost": row["costs"][p]}
+        | {key: row[key] for key in ("query", "subset")}
+        for n, row in enumerate(rows)
+        for p, m in enumerate(MODELS)
+    ]
+
+
+def routerbench_raw(folder: Path, rows: Rows) -> Path:
+    made = [
+        {"sample_id": f"{row['subset']}.{row['number']}", "model_name": row["model"]}
+        | {"eval_name": row["subset"], "prompt": str([row["query"]]), "cost": row["cost"]}
+        | {"model_response": str([f"{row['model']} says"]), "performance": row["reward"]}
+        for row in long(rows)
+    ]
+    return lines(folder / "routerbench_raw.jsonl", made)
+
+
+def llmrouter(folder: Path, rows: Rows) -> Path:
+    made = [
+        {"task_name": row["subset"], "query": row["query"], "ground_truth": "4", "metric": "em"}
+        | {"choices": None, "task_id": None, "model_name": row["model"], "token_num": 12}
+        | {"response": f"{row['model']} says", "input_tokens": 8, "output_tokens": 4}
+        | {"response_time": 1.5, "api_key_used": "", "performance": row["reward"]}
+        | {"embedding_id": 40 + row["number"], "user_id": None, "fig_id": None}
+        for row in long(rows)
+    ]
+    return lines(folder / "default_routing_train_data.jsonl", made)
+
+
+def llmrouterbench(folder: Path, rows: Rows) -> Path:
+    """results/bench: a file for each data set, split, model and run; the last run counts."""
+    made = long(rows)
+    for subset in dict.fromkeys(row["subset"] for row in made):
+        for model in MODELS:
+            records = [
+                {"index": row["number"], "origin_query": "?", "prompt": row["query"]}
+                | {"prompt_tokens": 8, "completion_tokens": 4, "cost": row["cost"]}
+                | {"score": row["reward"], "prediction": "4", "ground_truth": "4"}
+                | {"raw_output": f"{row['model']} says", "extra_fields": {}}
+                for row in made
+                if (row["subset"], row["model"]) == (subset, model)
+            ]
+            run: dict[str, Any] = {
+                "performance": 0.7,
+                "time_taken": 1.0,
+                "prompt_tokens": 8,
+                "cost": 9.0,
+            }
+            run |= {"counts": 1, "model_name": model, "dataset_name": subset, "split": "test"}
+            place = folder / "bench" / subset / "test" / model.replace("/", "_")
+            place.mkdir(parents=True)
+            for stamp, more in (
+                ("20250101_000000", {"records": [record | {"score": 0.1} for record in records]}),
+                ("20250901_120000", {"records": records, "demo": False}),
+            ):
+                name = f"{subset}-test-{place.name}-{stamp}.json"
+                (place / name).write_text(json.dumps(run | more, indent=2), "utf-8")
+    lines(folder / "bench" / "zz-demo.json", [{"demo": True, "model_name": "x", "records": [{}]}])
+    return folder / "bench"
+
+
+def routerarena_cached(folder: Path, rows: Rows) -> Path:
+    for place, model in enumerate(MODELS):
+        made = [
+            {"global_index": f"{row['subset']}_{row['number']}", "question": row["query"]}
+            | {"llm_selected": model, "generated_answer": f"{model} says", "success": True}
+            | {"token_usage": {"input_tokens": 8}, "error": None, "run_number": run}
+            | {"evaluation_result": evaluated}
+            for row in long(rows)
+            if row["place"] == place
+            for run, evaluated in (
+                (3, None),
+                (1, {"score": row["reward"], "metric": "em", "inference_cost": row["cost"]}),
+                (2, {"score": 0.25, "metric": "em", "inference_cost": 7}),
+            )
+            if run == 1 or row["reward"] is not None
+        ]
+        lines(folder / "cached_results" / f"{model.replace('/', '_')}.jsonl", made)
+    return folder / "cached_results"
+
+
+def routerarena_predictions(folder: Path, rows: Rows) -> Path:
+    made = [
+        {"global index": f"{row['subset']}_{row['number']}", "prompt": row["query"]}
+        | {"prediction": row["model"], "cost": row["cost"], "accuracy": row["reward"]}
+        | {"generated_result": {"generated_answer": f"{row['model']} says", "success": True}}
+        | {"for_optimality": row["place"] > 0}
+        for row in long(rows)
+    ]
+    made.append(made[0] | {"accuracy": None, "generated_result": None})
+    (folder / "mine.json").write_text(json.dumps(made, indent=2), "utf-8")
+    return folder / "mine.json"
+
+
+WRITERS = (
+    routerbench_csv, routerbench_parquet, routerbench_raw, llmrouter, llmrouterbench,
+    routerarena_cached, routerarena_predictions,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_published_table_is_read(tmp_path: Path, write: Write) -> None:
+    path = write(tmp_path, ROWS)
+    table = RewardTable.read(path)
+    wanted = {row["query"]: row for row in ROWS}
+    assert sorted(table.queries) == sorted(wanted)
+    assert sorted(table.experts) == sorted(MODELS)
+    assert table.splits is None
+    assert table.responses is not None
+    places = [table.experts.index(model) for model in MODELS]
+    for n, query in enumerate(table.queries):
+        assert table.subsets[n] == wanted[query]["subset"]
+        rewards = np.array(wanted[query]["rewards"], dtype=np.float32)
+        np.testing.assert_array_equal(table.rewards[n, places], rewards)
+        if table.costs is not None:
+            paid = np.array(wanted[query]["costs"], dtype=np.float32)
+            known = ~np.isnan(rewards) if "routerbench_0shot" not in path.name else ...
+            np.testing.assert_array_equal(table.costs[n, places][known], paid[known])
+        assert table.responses[n][places[0]] == f"{MODELS[0]} says"
+    assert (table.costs is None) == (write is llmrouter)
+    assert RewardTable.read(path, responses=False).responses is None
+
+
+def test_a_frame_of_routerbench_and_the_ids_that_are_kept(tmp_path: Path) -> None:
+    table = RewardTable.of(routerbench_frame(ROWS), "routerbench")
+    assert list(table.queries) == [row["query"] for row in ROWS]
+    assert table.experts == list(MODELS)
+    assert RewardTable.read(llmrouter(tmp_path, ROWS)).query_ids == ["40", "41", "42"]
+    assert RewardTable.read(routerbench_raw(tmp_path, ROWS)).query_ids[0] == "sums.0"
+
+
+def test_the_turns_of_a_prompt_of_routerbench_are_joined() -> None:
+    frame = routerbench_frame(ROWS[:2])
+    frame["prompt"] = [str(["First?", "And then?"]), "[no list]"]
+    assert list(RewardTable.of(frame).queries) == ["First?\n\nAnd then?", "[no list]"]
+
+
+def test_columns_of_ones_own_stay(tmp_path: Path) -> None:
+    frame = routerbench_frame(ROWS)
+    frame["split"] = ["train", "train", "test"]
+    assert RewardTable.of(frame).splits == ["train", "train", "test"]
+    frame = frame.rename(columns={"prompt": "query", **{m: f"reward:{m}" for m in MODELS}})
+    assert RewardTable.of(frame).costs is None  # our own shape wins
+
+
+@pytest.mark.parametrize(
+    ("write", "change", "message"),
+    [
+        (llmrouter, ('"performance": 1.0', '"performance": "good"'), "line 1, column 'reward:lab/"),
+        (llmrouter, ('"model_name": "big"', '"model_name": ""'), "line 2, column 'model': empty"),
+        (llmrouter, ('"query"', '"text"'), "no column 'query'; found "),
+        (routerbench_csv, ("1.0,0.5", "1.0,half"), "column 'reward:big': 'half' is not a number"),
+        (routerbench_csv, ("prompt", "text"), "no column 'query'; found 'sample_id', 'text',"),
+        (
+            routerarena_predictions,
+            ('"accuracy"', '"acc"'),
+            "no column 'query'; found 'global index',",
+        ),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_line(
+    tmp_path: Path, write: Write, change: tuple[str, str], message: str
+) -> None:
+    path = write(tmp_path, ROWS)
+    text = path.read_text("utf-8")
+    assert change[0] in text
+    path.write_text(text.replace(*change), "utf-8")
+    with pytest.raises(DataError) as error:
+        RewardTable.read(path)
+    assert message in str(error.value)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_file_of_a_folder_is_named(tmp_path: Path) -> None:
+    folder = routerarena_cached(tmp_path, ROWS)
+    wrong = lines(folder / "z.jsonl", [{"global_index": "sums_1", "question": "?"}])
+    wrong.write_text(wrong.read_text() + "{\n")
+    with pytest.raises(DataError, match=r"z\.jsonl, line 2: not a JSON object"):
+        RewardTable.read(folder)
+    wrong.unlink()
+    folder = llmrouterbench(tmp_path, ROWS)
+    lines(folder / "a.json", [{"model_name": "x", "dataset_name": "y", "records": ["one"]}])
+    with pytest.raises(DataError, match=r"a\.json, line 1: expected objects as records"):
+        RewardTable.read(folder)
+
+
+def test_predictions_that_nobody_evaluated_are_told(tmp_path: Path) -> None:
+    path = routerarena_predictions(tmp_path, [row | {"rewards": (None, None)} for row in ROWS])
+    with pytest.raises(DataError, match=r"mine\.json: no row has a reward; expected one"):
+        RewardTable.read(path)
+
+
+def test_another_folder_of_json_goes_to_datasets(tmp_path: Path) -> None:
+    row = {"query": "one", "reward:a": 1.0, "reward:b": 0.0}
+    lines(tmp_path / "data" / "train.jsonl", [row, row | {"query": "two"}])
+    assert RewardTable.read(tmp_path / "data").splits == ["train", "train"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published") / "tiny"
+    save_tiny(folder, "mean")
+    return folder
+
+
+@pytest.mark.parametrize("write", [routerbench_csv, llmrouter, llmrouterbench, routerarena_cached])
+@pytest.mark.usefixtures("one_thread")
+def test_a_published_table_is_fitted(tmp_path: Path, tiny: Path, cache: Path, write: Write) -> None:
+    rows: Rows = [
+        {"query": f"{word} {chr(97 + n // 26)}{chr(97 + n % 26)}", "subset": word}
+        | {"rewards": rewards, "costs": (1, 2)}
+        for n in range(40)
+        for word, rewards in (("face face face", (1.0, 0.0)), ("1 2 3 4", (0.0, 1.0)))
+    ]
+    router = fit_router(
+        str(write(tmp_path, rows)), out=str(tmp_path / "r"), encoder=str(tiny), head="linear",
+        tags="none", precision="fp32", cache=str(cache),
+    )  # fmt: skip
+    assert isinstance(router, Router)
+    found = router.route(["face face face zz", "1 2 3 4 zz"])
+    assert [one.expert for one in found] == list(MODELS)
+    assert (found[0].expected_cost is None) == (write is llmrouter)
