@@ -10,8 +10,8 @@ import pytest
 from tests.helpers import table, units
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.routed import sliced
-from zooter_lite.measure.logged import logged_means
 from zooter_lite.measure.metrics import draw
+from zooter_lite.measure.partial import logged_means
 from zooter_lite.measure.system import TrainedOn
 from zooter_lite.router.decision import Predictions
 
@@ -33,14 +33,8 @@ def test_the_truth_lies_in_the_intervals_and_the_plain_mean_is_off() -> None:
         logged = np.array([random.choice(3, p=p) for p in chances])
         seen = np.where(logged[:, None] == np.arange(3), rewards, NAN)
         choices = np.full(N, 2)
-        subsets = ["all"] * N
-        found = logged_means(
-            seen,
-            chances[np.arange(N), logged],
-            choices,
-            np.full((N, 3), 0.5),
-            draw(subsets, 0, 200),
-        )
+        rows = replace(table(seen), propensities=chances[np.arange(N), logged])
+        found = logged_means(rows, choices, np.full((N, 3), 0.5), draw(rows.subsets, 0, 200))
         assert found is not None
         assert found.rows == N
         assert found.agreed == (logged == 2).sum()
@@ -58,8 +52,9 @@ def test_rows_without_a_propensity_do_not_count() -> None:
     rewards = np.array([[1.0, NAN], [NAN, 0.0], [1.0, 1.0]])
     draws = draw(["a"] * 3, 0, 20)
     choices, model = np.array([0, 0, 0]), np.full((3, 2), 0.25)
-    assert logged_means(rewards, np.full(3, NAN), choices, model, draws) is None
-    found = logged_means(rewards, np.array([0.5, 0.5, NAN]), choices, model, draws)
+    assert logged_means(table(rewards), choices, model, draws) is None
+    rows = replace(table(rewards), propensities=np.array([0.5, 0.5, NAN]))
+    found = logged_means(rows, choices, model, draws)
     assert found is not None
     assert (found.rows, found.agreed) == (2, 1)
     assert found.inverse_propensity.value == 1.0

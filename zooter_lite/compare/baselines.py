@@ -81,8 +81,14 @@ def usual_systems(
         *(fixed(ALWAYS + e, "single", always(i)) for i, e in enumerate(table.experts)),
         System(ORACLE, "bound", np.where(whole, rewards.max(axis=1), np.nan)),
     ]
-    if whole.all():
+    return _levelled(systems, table)
+
+
+def _levelled(systems: list[System], table: RewardTable) -> list[System]:
+    """Add the levels of the rows where some rewards were not observed."""
+    if not np.isnan(table.rewards).any():
         return systems
+    rewards = table.rewards.astype(np.float64)
     levels = levels_of(rewards, table.subsets, [system.choices for system in systems])
     return [replace(s, level=level) for s, level in zip(systems, levels, strict=True)]
 
@@ -102,10 +108,7 @@ def points_of(predicted: Predictions, points: Sequence[Point], table: RewardTabl
         if not point.cost_weight or predicted.costs is not None:
             chosen = choose(predicted, point, table.experts).experts
             systems.append(System(point.name, "router", reward_of(chosen, rewards), chosen))
-    if not np.isnan(rewards).any():
-        return systems
-    levels = levels_of(rewards, table.subsets, [system.choices for system in systems])
-    return [replace(s, level=level) for s, level in zip(systems, levels, strict=True)]
+    return _levelled(systems, table)
 
 
 def best_per_subset(train: RewardTable, subsets: Sequence[str], best_single: int) -> IntArray:

@@ -6,15 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zooter_lite.measure.metrics import (
-    UNKNOWN,
-    Array,
-    Draws,
-    Estimate,
-    IntArray,
-    estimate,
-    mean_estimates,
-)
+from zooter_lite.measure.metrics import Array, Draws, Estimate, IntArray, estimate, measure
 
 BINS = 10
 
@@ -83,26 +75,27 @@ def calibration(confidence: Array, events: Array, draws: Draws, n_bins: int = BI
     """
     known = ~np.isnan(events)
     if not known.any():
-        return Calibration(UNKNOWN, float("nan"), UNKNOWN, [])
+        unknown = Estimate(np.nan, np.nan, np.nan)
+        return Calibration(unknown, np.nan, unknown, [])
     confidence = confidence.astype(np.float64)
     places = equal_mass_bins(np.where(known, confidence, np.nan), n_bins)
     inside = places[:, None] == np.arange(places.max() + 1)
-    members = inside.astype(np.float64)
     gaps = confidence - events
-    off = members * np.nan_to_num(gaps)[:, None]
-    rows = draws.sums(known.astype(np.float64)[:, None]).sum(axis=(1, 2))
-    resampled = np.abs(draws.sums(off).sum(axis=1)).sum(axis=1) / np.maximum(rows, 1)
-    ece = float(np.abs(off.sum(axis=0)).sum() / known.sum())
-    around = estimate(ece, resampled)
+    off = draws.sums(inside * np.nan_to_num(gaps)[:, None]).sum(axis=1)
+    rows = draws.sums(known.astype(np.float64)[:, None]).sum(axis=1)
+    ece = estimate(np.abs(off).sum(axis=1) / np.maximum(rows[:, 0], 1))
     # if every event came with its probability: E|x| of a normal x in each bin
-    deviations = np.sqrt(members.T @ (confidence * (1 - confidence)))
-    accuracies = mean_estimates(np.where(inside, events[:, None], np.nan), draws)
+    deviations = np.sqrt(inside.T @ (confidence * (1 - confidence)))
+    found = measure(np.column_stack([gaps**2, np.where(inside, events[:, None], np.nan)]), draws)
+    brier, *accuracies = found.micro
     return Calibration(
         ece=Estimate(
-            ece, max(0.0, min(ece, 2 * ece - around.high)), max(ece, 2 * ece - around.low)
+            ece.value,
+            max(0.0, min(ece.value, 2 * ece.value - ece.high)),
+            max(ece.value, 2 * ece.value - ece.low),
         ),
         noise=float(np.sqrt(2 / np.pi) * deviations.sum() / known.sum()),
-        brier=mean_estimates((gaps**2)[:, None], draws)[0],
+        brier=brier,
         bins=[
             ReliabilityBin(int(held.sum()), float(confidence[held].mean()), accuracy)
             for held, accuracy in zip(inside.T, accuracies, strict=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from zooter_lite.measure.calibration import Calibration
 from zooter_lite.measure.costs import CostQuality
-from zooter_lite.measure.logged import Logged
 from zooter_lite.measure.metrics import Array, Estimate, plain
+from zooter_lite.measure.partial import Logged
 from zooter_lite.measure.points import PointResult
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.regret import Regret
@@ -142,10 +142,9 @@ class SliceReport:
         return self.systems[0]
 
     @property
-    def best_single(self) -> SystemResult | None:
+    def best_single(self) -> SystemResult:
         """Always asking the expert that was best on train."""
-        by_name = {system.name: system for system in self.systems}
-        return by_name.get(BEST_SINGLE)
+        return next(system for system in self.systems if system.name == BEST_SINGLE)
 
     @property
     def best_rival(self) -> SystemResult | None:

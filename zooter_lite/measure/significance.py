@@ -67,7 +67,7 @@ def paired_gaps(differences: Array, draws: Draws) -> list[Gap]:
         Resamples of the rows.
     """
     found = measured(np.where(np.abs(differences) < ROUNDING, 0.0, differences), draws)
-    p_values = [two_sided_p(resampled) for resampled in found.resampled.T]
+    p_values = [two_sided_p(resampled) for resampled in found.means[1:].T]
     return [
         Gap(micro.value, micro.low, micro.high, p, corrected, macro, subsets)
         for micro, macro, subsets, p, corrected in zip(

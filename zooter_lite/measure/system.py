@@ -74,6 +74,12 @@ def chooser(name: str, role: Role, rewards: NDArray[np.floating], scores: Array)
     return System(name, role, reward_of(choices, rewards), choices, scores)
 
 
+def expert_shares(choices: IntArray, experts: Sequence[str]) -> dict[str, float]:
+    """Share of the choices (n,) that each expert has."""
+    counts = np.bincount(choices, minlength=len(experts)) / len(choices)
+    return dict(zip(experts, counts.tolist(), strict=True))
+
+
 @dataclass(frozen=True)
 class TrainedOn:
     """What baselines and costs may know: the training rows.
