@@ -63,7 +63,7 @@ def test_the_slices_hold_the_routers_outputs_of_their_rows(folder: Path) -> None
     for one in found.slices:
         part = rows.take(rows.rows(one.split))
         probs, embeddings = router.embed(part.queries)
-        np.testing.assert_allclose(one.probs, probs, atol=1e-6)
+        np.testing.assert_allclose(one.predicted.probs, probs, atol=1e-6)
         np.testing.assert_allclose(one.embeddings, embeddings, atol=1e-6)
         np.testing.assert_array_equal(one.table.rewards, part.rewards)
         earned = [part.rewards[i, choice] for i, choice in enumerate(probs.argmax(axis=1))]

@@ -146,7 +146,7 @@ def reworded(one: Slice, predict: Callable[[list[str]], FloatArray]) -> Iterator
     """
     order = np.random.default_rng(0).permutation(len(one.table))
     rows = np.sort(order[:NOISY_ROWS])
-    table, before = one.table.take(rows), one.probs[rows].argmax(axis=1)
+    table, before = one.table.take(rows), one.predicted.probs[rows].argmax(axis=1)
     for name, noise in NOISES.items():
         texts = [noise(query, random.Random(f"{name} {query}")) for query in table.queries]
         after = predict(texts).argmax(axis=1)

@@ -128,7 +128,7 @@ class Slice:
     systems
         The router first, the oracle last.
     temperature
-        That of the calibration, which divided the logits of `probs`.
+        That of the calibration, which divided the logits of `predicted.probs`.
     groups
         Group of each subset; subsets without one are absent.
     points
@@ -145,11 +145,6 @@ class Slice:
     temperature: float = 1.0
     groups: Mapping[str, str] = field(default_factory=dict)
     points: Sequence[System] = ()
-
-    @property
-    def probs(self) -> NDArray[np.floating]:
-        """(n, n_experts) the router's calibrated probabilities."""
-        return self.predicted.probs
 
     @property
     def name(self) -> str:

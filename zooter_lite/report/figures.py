@@ -78,8 +78,7 @@ def _dot(estimate: Interval, look: str = "router", scale: float = 100.0) -> Dot:
 
 def _once(one: SliceReport) -> list[SystemResult]:
     """Return the systems without the best single expert's second name."""
-    twin = ALWAYS + one.best_expert if one.best_single else None
-    return [system for system in one.systems if system.name != twin]
+    return [system for system in one.systems if system.name != ALWAYS + one.best_expert]
 
 
 def _earned(title: str, one: SliceReport, width: float = WIDTH) -> Drawing:
@@ -135,15 +134,10 @@ def _calibration(one: SliceReport) -> Figure:
     places += [end for one in series for _, dot in one.points for end in dot.ends]
     title = "Are its probabilities right?"
     axes = ("probability that the router states", "share of choices that were best")
-    right = _guide([(end, end) for end in (min(places, default=0.0), max(places, default=1.0))])
+    ends = min(places, default=0.0), max(places, default=1.0)
+    right = Series([(end, Dot(end)) for end in ends], "muted", dashes="4 3")
     drawing = plane(title, [right, *series], axes, height=270)
     return Figure(title, drawing, "Right where they lie on the dashed line.")
-
-
-def _guide(points: Sequence[tuple[float, float]]) -> Series:
-    """Return a dashed line to compare with."""
-    dots = [(x, Dot(y)) for x, y in points]
-    return Series(dots, "muted", dashes="4 3")
 
 
 def _costs(one: SliceReport, costs: CostQuality, width: float = WIDTH) -> Figure:
