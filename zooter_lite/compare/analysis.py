@@ -38,12 +38,7 @@ from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, ORACLE, RANDOM, Slic
 def analyse(slices: Sequence[Slice], seed: int = 0, by_split: bool = True) -> Report:
     """Describe every slice and rank the systems over all their subsets.
 
-    Parameters
-    ----------
-    seed
-        Of the bootstrap.
-    by_split
-        Whether the report's slices are found by split alone, as those of one table are.
+    The report's slices are found by their split or, where there are several tables, by name.
     """
     # slices are drawn apart, so that equal subsets of two of them are not paired by chance
     draws = [draw(one.table.subsets, [seed, place]) for place, one in enumerate(slices)]
@@ -141,18 +136,7 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
     """Say whether the router beats the best single expert, and who is ahead of it.
 
     Everything is by the paired gaps: a difference is called one where its Holm-adjusted p
-    is below 0.05.
-
-    Parameters
-    ----------
-    systems
-        The router first.
-    split
-        Where they were measured.
-    best
-        The expert that was best on train.
-    closed
-        As `gap_closed` returns it.
+    is below 0.05. `best` names the expert that was best on train, and `closed` is the gap closed.
     """
     router, *others = systems
     gap = next(s.gap for s in others if s.name == BEST_SINGLE and s.gap)

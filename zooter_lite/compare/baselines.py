@@ -43,20 +43,16 @@ def usual_systems(
 ) -> list[System]:
     """Put the router beside the baselines, each single expert, and the bounds.
 
+    The router stands first, the oracle last.
+
     Parameters
     ----------
     table
-        The rows to evaluate on; experts in the router's order.
+        The n rows to evaluate on; experts in the router's order.
     predicted, embeddings
-        The router's outputs for these rows, of n prompts and (n, dim).
-    train
-        What the baselines may know.
+        The router's outputs for these rows; embeddings (n, dim).
     others
         Further systems on the same rows, such as rivals.
-
-    Returns
-    -------
-    The router first, the oracle last.
     """
     rewards = table.rewards.astype(np.float64)
 

@@ -27,17 +27,7 @@ EQUAL = 1e-4  # difference of a probability or an embedding up to which they are
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """One split to evaluate, and which of its subsets.
-
-    Attributes
-    ----------
-    split
-        Name of the split.
-    only
-        The subsets to evaluate; empty for all.
-    leave_out
-        Subsets that are not evaluated.
-    """
+    """One split to evaluate: the subsets in `only`, or all of them, but those to leave out."""
 
     split: str
     only: tuple[str, ...] = ()
@@ -50,8 +40,6 @@ class TableChoice:
 
     Attributes
     ----------
-    name
-        As the report shows it.
     data, router
         The reward table and the router, or where they are read from.
     splits
@@ -93,11 +81,7 @@ class TableChoice:
 def chosen_splits(table: RewardTable, wanted: TableChoice) -> dict[str, Rows]:
     """Rows of each split that is to be evaluated, by its name.
 
-    Raises
-    ------
-    DataError
-        A split, a subset or a subset of a group that the table does not have, or nothing
-        left to evaluate.
+    DataError for what the table does not have, and where nothing is left to evaluate.
     """
     present = sorted(set(table.splits or []))
     choices = wanted.splits or tuple(
@@ -185,16 +169,8 @@ def unseen_apart(
 ) -> tuple[RewardTable, list[str]]:
     """Split a table without splits: queries that the router was fitted on are `train`.
 
-    They are told by an embedding equal to one in the router's tag index.
-
-    Parameters
-    ----------
-    embeddings
-        (n, dim) of all queries, by the fp32 graph.
-
-    Returns
-    -------
-    The table with splits, and what is to be said about it.
+    They are told by an embedding (n, dim), of the fp32 graph, that equals one in the router's
+    tag index. Beside the table with splits stands what is to be said about it.
     """
     index = router.tag_index
     if index is None:

@@ -99,11 +99,6 @@ def evaluate_router(
 def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool = False) -> Report:
     """Evaluate several tables, each with its router, and rank over all their subsets at once.
 
-    Parameters
-    ----------
-    by_split
-        Whether the report's slices are found by split alone, as those of one table are.
-
     Raises
     ------
     DataError, RouterError

@@ -133,14 +133,10 @@ def sliced(
     ----------
     name
         Of the table and of the split.
-    part
-        The n rows.
     outputs
-        What the router predicts of the rows, and their embeddings (n, dim).
-    points
-        Operating points of the router.
-    temperature
-        Of its calibration.
+        What the router predicts of the n rows, and their embeddings (n, dim).
+    points, temperature
+        Operating points and calibration of the router.
     """
     systems = usual_systems(part, *outputs, known, others)
     at = points_of(outputs[0], points, part)

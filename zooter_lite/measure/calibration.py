@@ -13,15 +13,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Queries of similar confidence: what was promised and what came.
-
-    Attributes
-    ----------
-    count
-        Number of queries.
-    confidence, accuracy
-        Mean probability and mean of the event.
-    """
+    """Queries of similar confidence: mean probability, and mean of the event."""
 
     count: int
     confidence: float
@@ -68,8 +60,6 @@ def calibration(confidence: Array, events: Array, draws: Draws, n_bins: int = BI
         (n,) probability of the chosen expert.
     events
         (n,) in [0, 1]: is the chosen expert a best one, 1/k where k tie. NaN counts nowhere.
-    draws
-        Resamples of the n rows.
     n_bins
         Bins of equal mass; queries of one confidence are never parted, so fewer may result.
     """

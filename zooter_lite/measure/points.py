@@ -18,8 +18,6 @@ class PointResult:
 
     Attributes
     ----------
-    name
-        Of the point.
     reward
         Mean over the queries.
     gap
@@ -28,8 +26,6 @@ class PointResult:
         Mean cost of a query, and that divided by the best single expert's; None without costs.
     shares
         Share of the queries that each expert gets.
-    verdict
-        In words.
     """
 
     name: str

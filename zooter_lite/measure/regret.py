@@ -18,14 +18,7 @@ WORST = 20
 class Part:
     """Regret on the rows of one subset.
 
-    Attributes
-    ----------
-    rows
-        Its rows with a known regret.
-    regret
-        Mean over them.
-    share
-        Their part of the regret of all rows.
+    `regret` is the mean over its `rows` with a known regret, `share` their part of all regret.
     """
 
     name: str
@@ -64,13 +57,6 @@ def confusion(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Ar
     Experts that tie for the best observed reward share their query. The chosen expert counts
     whether its reward was observed or not.
 
-    Parameters
-    ----------
-    choices
-        (n,) chosen expert.
-    rewards
-        (n, n_experts), NaN where not observed.
-
     Returns
     -------
     (n_experts, n_experts), sums to 1.
@@ -84,16 +70,7 @@ def regret(
 ) -> Regret:
     """Describe where the choices lose reward; rows whose chosen reward is unknown count nowhere.
 
-    Parameters
-    ----------
-    table
-        The n evaluated rows.
-    choices
-        (n,) chosen expert.
-    probability
-        (n,) probability that the router gave it.
-    draws
-        Resamples of the n rows.
+    `choices` (n,) are the chosen experts, `probability` (n,) what the router gave each of them.
     """
     lost = np.nanmax(table.rewards, axis=1) - reward_of(choices, table.rewards)
     sums, counts = (values[..., 0] for values in draws.observed(lost[:, None]))

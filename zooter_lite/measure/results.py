@@ -28,8 +28,6 @@ class SystemResult:
 
     Attributes
     ----------
-    name, role
-        Of the system; `bound` is a limit rather than a rival (random, oracle, reward ranking).
     micro, macro
         Mean reward over the queries, and unweighted over the subsets; rewards that were not
         observed count as measure/partial.py estimates them.
@@ -94,8 +92,6 @@ class SliceReport:
     ----------
     name
         Of table and split, for instance `routerdc test`.
-    table, split, rows
-        Where the evaluated queries come from, and how many there are.
     experts
         In the router's order.
     best_expert
@@ -104,8 +100,6 @@ class SliceReport:
         Number of rows of each subset, and the group of those that have one.
     systems
         The router first, the oracle last.
-    verdict
-        Whether the router pays.
     gap_closed
         Share of the way from random to the oracle; NaN where the two are equal or unknown.
     shares
@@ -114,8 +108,6 @@ class SliceReport:
         (n_experts, n_experts) shares of all queries: best expert by row, chosen by column.
     costs
         None where slice or train have no costs.
-    points
-        The router's operating points.
     """
 
     name: str
@@ -199,15 +191,7 @@ class Report:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as one HTML page that needs nothing else.
-
-        Raises
-        ------
-        DataError
-            The path cannot be written.
-        MissingPackageError
-            A package of the extra `report` is not installed.
-        """
+        """Write the report as one HTML page that needs nothing else (extra `report`)."""
         from zooter_lite.files.atomic import atomic_text
         from zooter_lite.report.page import render
 

@@ -25,16 +25,12 @@ class Gap:
 
     Attributes
     ----------
-    value, low, high
-        Mean over the queries, with its 95% interval.
     p
         Two-sided bootstrap p-value; NaN where one of the two was never observed.
     p_holm
         The same after Holm's correction for all the comparisons made together.
     macro
         Unweighted mean of the subsets' differences.
-    subsets
-        Difference by subset.
     """
 
     value: float
@@ -63,8 +59,6 @@ def paired_gaps(differences: Array, draws: Draws) -> list[Gap]:
     differences
         (1 + n_resamples, n_subsets, k) its mean minus each of theirs, by subset, as
         `measure.partial.subset_means` measures them; Holm's family is these k.
-    draws
-        Resamples of the rows.
     """
     found = measured(np.where(np.abs(differences) < ROUNDING, 0.0, differences), draws)
     p_values = [two_sided_p(resampled) for resampled in found.means[1:].T]

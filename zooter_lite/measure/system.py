@@ -30,8 +30,6 @@ class System:
 
     Attributes
     ----------
-    name
-        As the tables show it.
     role
         `bound` is a limit rather than a rival (random, oracle, reward ranking): it is not
         ranked, and no gap to it is tested.
@@ -63,13 +61,7 @@ class System:
 
 
 def chooser(name: str, role: Role, rewards: NDArray[np.floating], scores: Array) -> System:
-    """Make the system that takes the best-scored expert of each row.
-
-    Parameters
-    ----------
-    rewards, scores
-        (n, n_experts) of the same rows.
-    """
+    """Make the system that takes the best-scored expert of each row; both (n, n_experts)."""
     choices = scores.argmax(axis=1)
     return System(name, role, reward_of(choices, rewards), choices, scores)
 
@@ -115,16 +107,10 @@ class Slice:
 
     Attributes
     ----------
-    table_name, split
-        Where the rows come from.
     table
         The n evaluated rows, experts in the router's order.
-    known
-        The training rows.
-    predicted
-        What the router predicts of the rows.
-    embeddings
-        (n, dim) unit embeddings of the queries.
+    predicted, embeddings
+        What the router predicts of the rows, and their unit embeddings (n, dim).
     systems
         The router first, the oracle last.
     temperature
