@@ -83,22 +83,6 @@ def test_the_interval_covers_the_truth_in_about_95_of_100_tables() -> None:
     assert 0.90 <= covered / 300 <= 0.98
 
 
-def test_draws_stay_within_each_subset() -> None:
-    # each subset is constant, so the macro mean cannot move; nor can the micro mean
-    values = np.array([0.0] * 5 + [1.0] * 15)
-    measured = measure(values[:, None], draw(["x"] * 5 + ["y"] * 15, 0, 50))
-    assert measured.micro == [Estimate(0.75, 0.75, 0.75)]
-    assert measured.macro == [Estimate(0.5, 0.5, 0.5)]
-
-
-def test_the_seed_decides_the_draws() -> None:
-    values = np.random.default_rng(0).random((30, 1))
-    runs = [measure(values, draw(["all"] * 30, seed)).means for seed in (1, 1, 2)]
-    np.testing.assert_array_equal(runs[0], runs[1])
-    assert (runs[0] != runs[2]).any()
-    assert runs[0].shape == (2001, 1)
-
-
 def test_estimate_by_hand() -> None:
     for more in ([], [NAN]):
         assert estimate(np.array([0.5, *range(101), *more])) == Estimate(0.5, 2.5, 97.5)

@@ -213,26 +213,14 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
         render(bare())
 
 
-@pytest.mark.parametrize(
-    ("value", "digits", "signed", "expected"),
-    [
-        (0.0123, 2, True, "+1.23"),
-        (-0.00001, 2, True, "0.00"),
-        (123.4, 0, False, "12,340"),
-        (math.nan, 1, True, "–"),
-    ],
-)
-def test_number(value: float, digits: int, signed: bool, expected: str) -> None:
-    assert readable.number(value, digits, signed=signed) == expected
-
-
-def test_shares_p_values_and_counts() -> None:
-    assert [readable.percent(p) for p in (0.5, 0.0951, 0.0996, math.nan)] == [
-        "50%", "9.5%", "10%", "–",
-    ]  # fmt: skip
+def test_numbers_shares_p_values_and_counts() -> None:
+    given = ((0.0123, 2, True), (-0.00001, 2, True), (123.4, 0, False), (math.nan, 1, True))
+    shown = [readable.number(value, digits, signed=signed) for value, digits, signed in given]
+    assert shown == ["+1.23", "0.00", "12,340", "–"]
+    shares = [readable.percent(p) for p in (0.5, 0.0951, 0.0996, math.nan)]
+    assert shares == ["50%", "9.5%", "10%", "–"]
     assert [readable.p_value(p) for p in (0.0009, 0.001, math.nan)] == ["<0.001", "0.001", "–"]
-    assert readable.counted(1, "query") == "1 query"
-    assert readable.counted(1200, "query") == "1,200 queries"
+    assert [readable.counted(n, "query") for n in (1, 1200)] == ["1 query", "1,200 queries"]
     assert readable.interval(around(math.nan)) == ""
 
 
