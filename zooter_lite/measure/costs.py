@@ -83,20 +83,15 @@ def cost_quality(
     """Measure the trade between cost and quality of every system that chooses experts.
 
     A row counts for a choice where both its reward and its cost were observed. Where some
-    were not, the points of two systems are means over different rows.
+    were not, the points of two systems are means over different rows. None where the rows or
+    train have no costs.
 
     Parameters
     ----------
     systems
         The router first, with scores. Those without choices (bounds) are left out.
-    table
-        The n evaluated rows.
     train
         Mean costs and rewards on train are all that a choice may know of an answer.
-
-    Returns
-    -------
-    None where the rows or train have no costs.
     """
     train_costs = train.mean_costs
     if table.costs is None or np.isnan(table.costs).all() or train_costs is None:
@@ -181,11 +176,6 @@ def pareto(points: Array) -> NDArray[np.bool_]:
     """(m,) which of the points (m, 2), cost and reward, no other dominates.
 
     One point dominates another if it is no worse in both and better in one. NaN never counts.
-
-    Examples
-    --------
-    >>> pareto(np.array([[1.0, 0.5], [2.0, 0.5], [2.0, 0.7], [3.0, 0.6]]))
-    array([ True, False,  True, False])
     """
     cost, reward = points.T
     no_worse = (cost <= cost[:, None]) & (reward >= reward[:, None])
@@ -223,11 +213,6 @@ def mean_height(outline: Array, low: float, high: float) -> float:
 
     The hull is level beyond its last point. NaN where it begins above `low` or the range
     is empty.
-
-    Examples
-    --------
-    >>> mean_height(np.array([[0.0, 0.0], [1.0, 1.0]]), 0.0, 2.0)
-    0.75
     """
     if not len(outline) or outline[0, 0] > low or not high > low:
         return float("nan")

@@ -33,7 +33,7 @@ class Estimate:
 def estimate(values: Array) -> Estimate:
     """Take the first of the values (1 + n_resamples,), and the percentile interval of the others.
 
-    NaN among the others counts nowhere.
+    NaN counts nowhere.
     """
     known = values[1:][~np.isnan(values[1:])]
     low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
@@ -52,13 +52,7 @@ def micro_mean(values: Array) -> float:
 
 
 def macro_mean(values: Array, subsets: Sequence[str]) -> float:
-    """Unweighted mean of the subset means.
-
-    Examples
-    --------
-    >>> macro_mean(np.array([1.0, 0.0, 0.5]), ["a", "a", "b"])
-    0.5
-    """
+    """Unweighted mean of the subset means."""
     names = np.asarray(subsets)
     return micro_mean(np.asarray([micro_mean(values[names == name]) for name in np.unique(names)]))
 
@@ -67,14 +61,9 @@ def paired_means(columns: Array) -> Array:
     """(k,) mean of each of the `columns` (n, k) over the rows where all of them were observed.
 
     NaN where there is no such row.
-
-    Examples
-    --------
-    >>> paired_means(np.array([[1.0, 0.0], [np.nan, 1.0], [0.0, 0.5]]))
-    array([0.5 , 0.25])
     """
-    complete = ~np.isnan(columns).any(axis=1)
-    return np.asarray([micro_mean(np.where(complete, column, np.nan)) for column in columns.T])
+    complete = columns[~np.isnan(columns).any(axis=1)]
+    return np.asarray([micro_mean(column) for column in complete.T])
 
 
 @dataclass(frozen=True)
@@ -85,14 +74,11 @@ class Draws:
 
     Attributes
     ----------
-    subsets
-        Names of the subsets, sorted.
-    rows
-        Per subset the positions of its rows.
+    subsets, rows
+        Names of the subsets, sorted, and per subset the positions of its rows.
     counts
-        Per subset (n_resamples, n_rows_of_subset): how often a resample holds each row.
-        They take n x n_resamples bytes in all. A row is drawn once on average, more than
-        255 times with a probability below 1e-500, so a byte holds the count.
+        Per subset (n_resamples, n_rows_of_subset): how often a resample holds each row. A row
+        is drawn more than 255 times with a probability below 1e-500, so a byte holds that.
     """
 
     subsets: list[str]

@@ -50,10 +50,8 @@ class Ranking:
 
     Attributes
     ----------
-    subsets
-        Number of tasks that were ranked.
-    left_out
-        Tasks left out because a system was never observed.
+    subsets, left_out
+        Number of tasks that were ranked, and of those in which a system was never observed.
     slices
         Names of the slices.
     systems
@@ -83,10 +81,7 @@ def ranked_systems(slices: Sequence[Slice]) -> list[System]:
 def ranking(slices: Sequence[Slice], draws: Sequence[Draws]) -> Ranking:
     """Rank the systems that every slice has, over all subsets of all slices.
 
-    Parameters
-    ----------
-    draws
-        Per slice the resamples of its rows; slices should be drawn from different seeds.
+    The resamples of the rows of two slices should be drawn from different seeds.
     """
     systems = ranked_systems(slices)
     if not systems:
@@ -118,7 +113,7 @@ def rank_means(
     means
         (1 + n_resamples, n_tasks, n_systems)
     groups
-        Of each task; None for one that is in no group.
+        Of each task, or None.
 
     Returns
     -------

@@ -80,11 +80,6 @@ def two_sided_p(resampled: Array) -> float:
     Where all resamples are on one side their number is the limit, which Holm's correction
     for many experts would push above any level: there a smaller tail of the normal
     distribution of their mean and deviation counts, down to `SMALLEST`.
-
-    Examples
-    --------
-    >>> two_sided_p(np.array([0.1] * 98 + [-0.1]))
-    0.04
     """
     known = resampled[~np.isnan(resampled)]
     if not len(known):
@@ -102,11 +97,6 @@ def holm(p_values: list[float]) -> list[float]:
 
     Holm 1979: the i-th smallest of k is multiplied by k - i + 1, and no adjusted value is
     below that of a smaller one. NaN stays NaN and is not counted among the k.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
     """
     values = np.asarray(p_values, dtype=np.float64)
     order = [int(place) for place in np.argsort(values, kind="stable") if values[place] >= 0]

@@ -11,7 +11,7 @@ from typing import Any
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.results import SliceReport
 from zooter_lite.report.figures import chart, label
-from zooter_lite.report.readable import in_columns
+from zooter_lite.report.readable import in_columns, markdown_table
 from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.router.directory.store import read_router, rewrite_router
 
@@ -80,12 +80,34 @@ def model_card(config: RouterConfig, slices: Sequence[SliceReport], command: str
     shown = "![mean rewards](report.svg)"
     lines += ["", shown if slices else "Not evaluated: the table had no split besides `train`.", ""]
     for one in slices:
-        lines += [f"## Measured on `{one.split}`", "", one.verdict.text, ""]
-        lines += [*_table(one), "", *_worth(one), ""]
-        lines += [*_points(one), ""] if len(one.points) > 1 else []
+        lines += _measured(one)
     lines += [*_precision_section(config), "## Use", "", "```python"]
     lines += ["from zooter_lite import Router", "", 'router = Router.load("path/of/this/folder")']
     return "\n".join([*lines, 'router.route(["a prompt"])', "```", ""])
+
+
+def _measured(one: SliceReport) -> list[str]:
+    """Return the section on one slice."""
+    earned = [[label(s, one), _means(s.micro), _means(s.macro)] for s in one.systems]
+    earned[0][0] = f"**{earned[0][0]}**"  # the router
+    lines = [f"## Measured on `{one.split}`", "", one.verdict.text, ""]
+    lines += markdown_table(["method", "micro", "macro"], earned)
+    before, after = _means(one.calibration.before.ece), _means(one.calibration.after.ece)
+    lines += ["", f"- expected calibration error x100: {after}, {before} without calibration"]
+    parts = [part for part in one.regret.by_subset if not math.isnan(part.share)]
+    if len(parts) > 1:
+        worst = max(parts, key=lambda part: part.share)
+        lines.append(
+            f"- mean regret against the oracle x100: {_means(one.regret.mean)}; "
+            f"{worst.share:.0%} of it on subset {worst.name}"
+        )
+    if len(one.points) > 1:
+        costs = ["" if p.cost is None else f"{p.cost.value:.4g}" for p in one.points]
+        points = zip(one.points, costs, strict=True)
+        rows = [[p.name, _means(p.reward), cost, p.verdict] for p, cost in points]
+        head = ["operating point", "reward x100", "mean cost", "verdict"]
+        lines += ["", *markdown_table(head, rows)]
+    return [*lines, ""]
 
 
 def with_precision_section(card: str, config: RouterConfig) -> str:
@@ -129,39 +151,6 @@ def _precision_section(config: RouterConfig) -> list[str]:
     """Return the lines about the graphs, between two marks that `export` looks for."""
     lines = [f"- {line}" for line in parity_lines(config)]
     return [PRECISION_MARKS[0], "## Precision", "", *lines, "", PRECISION_MARKS[1], ""]
-
-
-def _table(one: SliceReport) -> list[str]:
-    """Mean reward x100 with 95% intervals, in Markdown."""
-    lines = ["| method | micro | macro |", "|---|---|---|"]
-    for system in one.systems:
-        name = label(system, one).replace("|", "\\|")
-        name = f"**{name}**" if system.role == "router" else name
-        lines.append(f"| {name} | {_means(system.micro)} | {_means(system.macro)} |")
-    return lines
-
-
-def _points(one: SliceReport) -> list[str]:
-    """Operating points in Markdown."""
-    lines = ["| operating point | reward x100 | mean cost | verdict |", "|---|---|---|---|"]
-    for point in one.points:
-        cost = "" if point.cost is None else f"{point.cost.value:.4g}"
-        lines.append(f"| {point.name} | {_means(point.reward)} | {cost} | {point.verdict} |")
-    return lines
-
-
-def _worth(one: SliceReport) -> list[str]:
-    """Lines on what the probabilities are worth, and where reward is lost."""
-    before, after = _means(one.calibration.before.ece), _means(one.calibration.after.ece)
-    lines = [f"- expected calibration error x100: {after}, {before} without calibration"]
-    parts = [part for part in one.regret.by_subset if not math.isnan(part.share)]
-    if len(parts) > 1:
-        worst = max(parts, key=lambda part: part.share)
-        lines.append(
-            f"- mean regret against the oracle x100: {_means(one.regret.mean)}; "
-            f"{worst.share:.0%} of it on subset {worst.name}"
-        )
-    return lines
 
 
 def _means(estimate: Estimate) -> str:
