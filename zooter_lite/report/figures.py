@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -186,10 +185,9 @@ def _costs(one: SliceReport, costs: CostQuality, width: float = WIDTH) -> Figure
 
 def _line(corners: Sequence[Point], place: Callable[[float], float]) -> list[tuple[float, Dot]]:
     """Return dots along the straight lines between points, which an axis may bend."""
-    dots = [(place(corner.cost), Dot(100 * corner.reward)) for corner in corners[:1]]
-    for start, end in pairwise(corners):
-        for share in np.linspace(0.0, 1.0, STEPS + 1)[1:].tolist():
-            cost = start.cost + share * (end.cost - start.cost)
-            reward = start.reward + share * (end.reward - start.reward)
-            dots.append((place(cost), Dot(100 * reward)))
-    return dots
+    if not corners:
+        return []
+    ends = np.asarray([(corner.cost, corner.reward) for corner in corners])
+    places = np.linspace(0, len(ends) - 1, STEPS * (len(ends) - 1) + 1)
+    costs, rewards = (np.interp(places, range(len(ends)), values).tolist() for values in ends.T)
+    return [(place(cost), Dot(100 * reward)) for cost, reward in zip(costs, rewards, strict=True)]
