@@ -121,11 +121,9 @@ def _classified(classifier: Any, embeddings: Array, rewards: Array, evaluated: A
         means = np.nan_to_num(observed_mean(rewards), nan=-1.0)
         return np.tile(means, (len(evaluated), 1))
     classifier.fit(embeddings[rows], experts, sample_weight=weights)
-    if hasattr(classifier, "predict_proba"):
-        values = classifier.predict_proba(evaluated)
-    else:
-        values = classifier.decision_function(evaluated)
-        values = np.column_stack([-values, values]) if values.ndim == 1 else values
+    predict = getattr(classifier, "predict_proba", None) or classifier.decision_function
+    values = predict(evaluated)
+    values = np.column_stack([-values, values]) if values.ndim == 1 else values
     scores = np.full((len(values), rewards.shape[1]), values.min() - 1.0)
     scores[:, classifier.classes_] = values
     return scores
