@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from tests.conftest import ROOT
 from tests.helpers import (
-    EXPERTS,
-    table,
     toy_config,
     toy_embedding,
     toy_encoder,
@@ -215,7 +213,6 @@ def test_default_cache(
 
 
 QUERIES = ["one two", "three", "four five six", "seven"]
-ROWS = np.arange(4)
 
 
 def kept(folder: Path, queries: list[str], shift: float = 0.0) -> None:
@@ -237,15 +234,10 @@ def router(tmp_path: Path) -> Router:
     return Router.load(tmp_path / "router")
 
 
-def rewards() -> NDArray[np.float64]:
-    return np.zeros((4, len(EXPERTS)))
-
-
 @pytest.mark.parametrize("n_kept", [0, 3])
 def test_outputs_are_those_of_the_graph(tmp_path: Path, router: Router, n_kept: int) -> None:
     kept(tmp_path, QUERIES[:n_kept])
-    rows = table(rewards(), queries=QUERIES)
-    predicted, embeddings = outputs_of(router, rows, [ROWS], recall(tmp_path))
+    predicted, embeddings = outputs_of(router, QUERIES, recall(tmp_path))
     expected, expected_embeddings = router.predict_and_embed(QUERIES)
     for name, values in vars(expected).items():
         np.testing.assert_allclose(getattr(predicted, name), values, rtol=1e-5, atol=1e-5)
@@ -254,6 +246,5 @@ def test_outputs_are_those_of_the_graph(tmp_path: Path, router: Router, n_kept: 
 
 def test_what_the_graph_does_not_find_is_not_believed(tmp_path: Path, router: Router) -> None:
     kept(tmp_path, QUERIES, shift=0.2)
-    rows = table(rewards(), queries=QUERIES)
-    predicted, _ = outputs_of(router, rows, [ROWS], recall(tmp_path))
+    predicted, _ = outputs_of(router, QUERIES, recall(tmp_path))
     np.testing.assert_array_equal(predicted.probs, router.embed(QUERIES)[0])

@@ -72,15 +72,6 @@ def test_the_frontier_equals_its_definition(found: list[tuple[float, float]]) ->
     assert pareto(np.array(found)).tolist() == expected
 
 
-@given(points)
-def test_mean_height_equals_a_fine_sum(found: list[tuple[float, float]]) -> None:
-    outline = hull(np.array(found))
-    low, high = outline[0, 0], outline[-1, 0] + 0.7
-    middles = low + (np.arange(20000) + 0.5) / 20000 * (high - low)
-    expected = np.interp(middles, outline[:, 0], outline[:, 1]).mean()
-    assert mean_height(outline, low, high) == pytest.approx(expected, abs=1e-6)
-
-
 def test_mean_height_of_no_range_is_nan() -> None:
     outline = np.array([[1.0, 0.5], [2.0, 1.0]])
     assert math.isnan(mean_height(outline, 1.0, 1.0))

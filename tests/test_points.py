@@ -7,16 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.helpers import TOY_DECISIONS, table, toy_config, toy_head, units
+from tests.helpers import table, toy_config, toy_head, units
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.routed import sliced
 from zooter_lite.measure.metrics import draw
 from zooter_lite.measure.points import point_results
-from zooter_lite.measure.results import Report
 from zooter_lite.measure.system import System, TrainedOn
 from zooter_lite.report.card import model_card
 from zooter_lite.report.page import render
-from zooter_lite.report.terminal import conclusion, trade_table
+from zooter_lite.report.terminal import conclusion
 from zooter_lite.router.decision import Predictions
 from zooter_lite.router.directory.config import Point
 from zooter_lite.table.reward_table import RewardTable
@@ -63,22 +62,18 @@ def test_without_costs_only_rewards_are_compared() -> None:
     assert point_results([], single, free, draws) == []
 
 
-@pytest.fixture(scope="module")
-def report() -> Report:
-    """A report on a table with costs, with a router of three points."""
+def test_the_report_tells_every_point() -> None:
     part = replace(priced_table(), splits=["test"] * N)
-    random = np.random.default_rng(0)
-    probs = np.asarray([[0.4, 0.6]] * N, dtype=np.float32)
-    rewards = part.rewards * 0.9
-    predicted = Predictions(probs, rewards, part.costs, random.random(N))
-    known = TrainedOn(part.rewards.mean(axis=0), part, units(N, 6, 0).astype(np.float32))
-    points = (Point("quality"), Point("match", 0.01), Point("safe", expert="e0"))
+    predicted = Predictions(
+        np.asarray([[0.4, 0.6]] * N, dtype=np.float32),
+        part.rewards * 0.9,
+        part.costs,
+        np.random.default_rng(0).random(N),
+    )
     embeddings = units(N, 6, 0).astype(np.float32)
-    one = sliced(("toy", "test"), part, known, (predicted, embeddings), points=points)
-    return analyse([one])
-
-
-def test_the_report_tells_every_point(report: Report) -> None:
+    known = TrainedOn(part.rewards.mean(axis=0), part, embeddings)
+    points = (Point("quality"), Point("match", 0.01), Point("safe", expert="e0"))
+    report = analyse([sliced(("toy", "test"), part, known, (predicted, embeddings), points=points)])
     one = report.slices["test"]
     assert [point.name for point in one.points] == ["quality", "match", "safe"]
     by_name = {point["name"]: point for point in report.to_dict()["slices"][0]["points"]}
@@ -98,11 +93,3 @@ def test_the_report_tells_every_point(report: Report) -> None:
     assert threshold.aiq_gap is not None
     assert threshold.aiq_gap.value >= 0
     assert curves["router"].aiq_gap is None
-
-
-def test_the_fit_prints_its_points() -> None:
-    lines = trade_table(TOY_DECISIONS, ["ant", "bee", "cat"]).splitlines()
-    assert [line.split()[0] for line in lines[2:6]] == ["quality", "match", "economy", "safe"]
-    assert "always bee" in lines[5]
-    assert lines[6].startswith("recommended: safe: ")
-    assert lines[7] == "default: quality"

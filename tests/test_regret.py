@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import table
-from zooter_lite.measure.metrics import draw, estimate
+from zooter_lite.measure.metrics import draw, measure
 from zooter_lite.measure.regret import Regret, confusion, regret
 from zooter_lite.table.reward_table import RewardTable
 
@@ -38,7 +38,7 @@ def test_regret_by_subset_by_hand() -> None:
     assert (second.name, second.rows, second.regret.value, second.share) == ("b", 2, 0.75, 0.75)
     draws = draw([*"baabb"], 0, 100)
     lost = np.array([1.0, NAN, NAN, NAN, 0.5])
-    assert second.regret == estimate(0.75, draws.means(lost[:, None])[:, 0])
+    assert second.regret == measure(lost[:, None], draws).micro[0]
 
 
 def test_worst_rows_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,14 +11,15 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers import EXPERTS, WORDS, table, toy_router
+from tests.helpers import EXPERTS, WORDS, table, toy_router, units
 from zooter_lite import Router
-from zooter_lite.compare import rivals
+from zooter_lite.compare import evaluation, rivals
 from zooter_lite.compare.evaluated_rows import TableChoice
-from zooter_lite.compare.evaluation import evaluate_router
+from zooter_lite.compare.evaluation import evaluate_router, held_out_report
 from zooter_lite.compare.rivals import Rival, clusters
 from zooter_lite.compare.routed import Plan, RoutedTable, routed
 from zooter_lite.errors import DataError
+from zooter_lite.router.head import Head
 from zooter_lite.table import write_table
 from zooter_lite.table.reward_table import RewardTable
 
@@ -63,7 +64,7 @@ def test_the_slices_hold_the_routers_outputs_of_their_rows(folder: Path) -> None
     for one in found.slices:
         part = rows.take(rows.rows(one.split))
         probs, embeddings = router.embed(part.queries)
-        np.testing.assert_allclose(one.probs, probs, atol=1e-6)
+        np.testing.assert_allclose(one.predicted.probs, probs, atol=1e-6)
         np.testing.assert_allclose(one.embeddings, embeddings, atol=1e-6)
         np.testing.assert_array_equal(one.table.rewards, part.rewards)
         earned = [part.rewards[i, choice] for i, choice in enumerate(probs.argmax(axis=1))]
@@ -185,3 +186,33 @@ def test_reward_ranking_by_hand(folder: Path) -> None:
             np.testing.assert_array_equal(system.choices, picked)
             np.testing.assert_allclose(system.rewards, earned)
             assert system.role == "bound"
+
+
+VECTORS = units(120, 4, 0).astype(np.float32)
+HELD_OUT = replace(table(VECTORS[:, :3]), splits=["dev"] * 10 + ["test"] * 50 + ["train"] * 60)
+HEAD = Head(np.eye(3, 4) * 9, np.zeros(3))  # takes the expert with the largest reward
+
+
+def test_every_split_but_train_is_described() -> None:
+    report = held_out_report(HELD_OUT, VECTORS, HEAD, "name", 0)
+    assert {key: (one.name, one.rows) for key, one in report.slices.items()} == {
+        "dev": ("name dev", 10),
+        "test": ("name test", 50),
+    }
+    assert report.notes == []
+    best = HELD_OUT.rewards[10:60].max(axis=1).mean()
+    assert report.slices["test"].router.micro.mean == pytest.approx(best)
+
+
+def test_a_large_split_is_evaluated_in_part_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(evaluation, "MOST_ROWS", 20)
+    report = held_out_report(HELD_OUT, VECTORS, HEAD, "name", 0)
+    assert [one.rows for one in report.slices.values()] == [10, 20]
+    assert report.notes == [
+        "split test: 20 of its 50 rows are evaluated here, drawn at random; "
+        "python -m zooter_lite.evaluate takes all"
+    ]
+    again = held_out_report(HELD_OUT, VECTORS, HEAD, "name", 0)
+    assert again.to_dict() == report.to_dict()

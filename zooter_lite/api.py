@@ -12,7 +12,7 @@ import numpy as np
 
 from zooter_lite.ask.prices import priced
 from zooter_lite.cli import as_command, bar, cache_folder
-from zooter_lite.compare.held_out import held_out_report
+from zooter_lite.compare.evaluation import held_out_report
 from zooter_lite.errors import DataError, needs
 from zooter_lite.finetune.launch import check as check_finetuning
 from zooter_lite.labels import diagnose
@@ -151,7 +151,7 @@ def fit_router(
     files = exports.files | tag_files(
         train, part_of(embeddings, rows), fitted.tagging, keep_queries=recipe.keep_queries
     )
-    report, notes = held_out_report(
+    report = held_out_report(
         *(rewards, embeddings, fitted.head, name, recipe.seed),
         points=fitted.decisions.points,
         tokens=tokens,
@@ -162,7 +162,7 @@ def fit_router(
     files |= documents(config, list(report.slices.values()), details, command)
     write_router(folder, config, files, fitted.head)
     clock.append(time.perf_counter())
-    for line in [*notes, conclusion(report.slices.values()), f"router: {folder}"]:
+    for line in [*report.notes, conclusion(report.slices.values()), f"router: {folder}"]:
         say(line)
     for line in parity_lines(config):
         say(f"  {line}")

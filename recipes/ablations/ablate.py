@@ -26,7 +26,7 @@ from zooter_lite.labels.diagnostics import reward_entropy
 from zooter_lite.measure.metrics import IntArray, draw, measure, reward_of
 from zooter_lite.measure.system import FloatArray, Slice
 from zooter_lite.recipe import Recipe
-from zooter_lite.report.readable import in_columns
+from zooter_lite.report.readable import in_columns, markdown_table
 from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.table import RewardTable
 
@@ -61,11 +61,18 @@ def described(table: RoutedTable) -> list[str]:
     lines = []
     for one in table.slices:
         head = ["noise in the prompt", "decisions changed", "reward lost"]
-        noise = _table(head, reworded(one, table.router.predict_proba))
-        lines += [f"## {one.name}: reworded prompts, reward entropy", "", *noise, entropy_line(one)]
+        noise = markdown_table(head, reworded(one, table.router.predict_proba))
+        lines += [
+            f"## {one.name}: reworded prompts, reward entropy",
+            "",
+            *noise,
+            "",
+            entropy_line(one),
+        ]
     named = [f"{one.name}, {mean}" for one in table.slices for mean in ("micro", "macro")]
-    refits = _table(["refitted head", *named], refitted(table.slices, table.router.config))
-    return [*lines, "", f"## {table.wanted.name}: refits", "", *refits]
+    head = ["refitted head", *named]
+    refits = markdown_table(head, refitted(table.slices, table.router.config))
+    return [*lines, "", f"## {table.wanted.name}: refits", "", *refits, ""]
 
 
 def variants(config: RouterConfig, given: bool) -> dict[str, Recipe]:
@@ -146,7 +153,7 @@ def reworded(one: Slice, predict: Callable[[list[str]], FloatArray]) -> Iterator
     """
     order = np.random.default_rng(0).permutation(len(one.table))
     rows = np.sort(order[:NOISY_ROWS])
-    table, before = one.table.take(rows), one.probs[rows].argmax(axis=1)
+    table, before = one.table.take(rows), one.predicted.probs[rows].argmax(axis=1)
     for name, noise in NOISES.items():
         texts = [noise(query, random.Random(f"{name} {query}")) for query in table.queries]
         after = predict(texts).argmax(axis=1)
@@ -181,12 +188,6 @@ NOISES: dict[str, Callable[[str, random.Random], str]] = {
     "text after": lambda text, source: f"{text}\n\n{source.choice(CONFOUNDERS)}",
     "text before": lambda text, source: f"{source.choice(CONFOUNDERS)}\n\n{text}",
 }
-
-
-def _table(head: Row, rows: Iterator[Row]) -> list[str]:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
-    lines = [f"| {' | '.join(row)} |" for row in escaped]
-    return [lines[0], "|---" * len(head) + "|", *lines[1:], ""]
 
 
 if __name__ == "__main__":

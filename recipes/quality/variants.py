@@ -27,7 +27,7 @@ from zooter_lite.encode.cache import default_cache
 from zooter_lite.encode.find import DEFAULT
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.head.fit_head import Fitted, fit_head
-from zooter_lite.measure.metrics import draw, mean_estimates, reward_of
+from zooter_lite.measure.metrics import draw, measure, reward_of
 from zooter_lite.recipe import Recipe
 from zooter_lite.report.readable import in_columns
 from zooter_lite.table import RewardTable
@@ -64,7 +64,7 @@ def main(folder: str) -> None:
             fitted = fit_head(train, embeddings, recipe)
             earned = _earned(fitted.selection.logits, train)
             base = earned if base is None else base
-            within, gap = mean_estimates(np.stack([earned, earned - base], axis=1), draws)
+            within, gap = measure(np.stack([earned, earned - base], axis=1), draws).micro
             beyond = _beyond(train, embeddings, recipe, fitted) if label in BEYOND else None
             cells = [name, label, in_columns(within).strip()]
             cells.append("-" if earned is base else in_columns(gap).strip())

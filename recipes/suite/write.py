@@ -13,7 +13,7 @@ from typing import Any
 
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.system import BEST_SINGLE
-from zooter_lite.report.readable import in_columns
+from zooter_lite.report.readable import in_columns, markdown_table
 
 Json = dict[str, Any]
 
@@ -43,12 +43,6 @@ def results(report: Json) -> str:
     return "\n".join(lines)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
-    lines = [f"| {' | '.join(row)} |" for row in escaped]
-    return [lines[0], "|---" * len(head) + "|", *lines[1:], ""]
-
-
 def _interval(estimate: Json, scale: float = 100) -> str:
     ends = (estimate[end] for end in ("value", "low", "high"))
     return in_columns(Estimate(*(math.nan if end is None else end for end in ends)), scale).strip()
@@ -70,7 +64,7 @@ def _ranking(ranking: Json) -> list[str]:
         )
     head = ["system", "average", "MTR", "uplift x100", *[f"MTR, {group}" for group in groups]]
     text = f"## Over all {ranking['subsets']} subsets of {', '.join(ranking['slices'])}"
-    return [text, "", *_table(head, rows)]
+    return [text, "", *markdown_table(head, rows), ""]
 
 
 def _slice(one: Json) -> list[str]:
@@ -85,8 +79,12 @@ def _slice(one: Json) -> list[str]:
         rows.append([system["name"] + best, *cells])
     ece = {when: _interval(one["calibration"][when]["ece"]) for when in ("before", "after")}
     lines = [f"## {one['name']}, {one['rows']:,} queries", "", one["verdict"]["text"], ""]
-    lines += _table(["system", "micro", "macro", "router minus it", "p (Holm)"], rows)
-    lines += [f"Expected calibration error x100: {ece['before']} before, {ece['after']} after.", ""]
+    lines += markdown_table(["system", "micro", "macro", "router minus it", "p (Holm)"], rows)
+    lines += [
+        "",
+        f"Expected calibration error x100: {ece['before']} before, {ece['after']} after.",
+        "",
+    ]
     return lines
 
 

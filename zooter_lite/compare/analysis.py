@@ -11,9 +11,17 @@ from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.labels.soft import harden
 from zooter_lite.measure.calibration import calibration
 from zooter_lite.measure.costs import cost_quality
-from zooter_lite.measure.logged import Logged, logged_means
-from zooter_lite.measure.metrics import Draws, Estimate, IntArray, draw, measured, reward_of
-from zooter_lite.measure.points import PointResult, point_results
+from zooter_lite.measure.metrics import (
+    Array,
+    Draws,
+    Estimate,
+    IntArray,
+    draw,
+    measured,
+    reward_of,
+)
+from zooter_lite.measure.partial import logged_means
+from zooter_lite.measure.points import point_results
 from zooter_lite.measure.ranks import ranking
 from zooter_lite.measure.regret import confusion, regret
 from zooter_lite.measure.results import (
@@ -23,19 +31,14 @@ from zooter_lite.measure.results import (
     SystemResult,
     Verdict,
 )
-from zooter_lite.measure.significance import Gap, Outcome, paired_gaps
-from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, ORACLE, RANDOM, Slice, System
+from zooter_lite.measure.significance import Gap, paired_gaps
+from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, ORACLE, RANDOM, Slice, expert_shares
 
 
-def analyse(slices: Sequence[Slice], seed: int = 0, *, by_split: bool = True) -> Report:
+def analyse(slices: Sequence[Slice], seed: int = 0, by_split: bool = True) -> Report:
     """Describe every slice and rank the systems over all their subsets.
 
-    Parameters
-    ----------
-    seed
-        Of the bootstrap.
-    by_split
-        Whether the report's slices are found by split alone, as those of one table are.
+    The report's slices are found by their split or, where there are several tables, by name.
     """
     # slices are drawn apart, so that equal subsets of two of them are not paired by chance
     draws = [draw(one.table.subsets, [seed, place]) for place, one in enumerate(slices)]
@@ -48,15 +51,14 @@ def analyse(slices: Sequence[Slice], seed: int = 0, *, by_split: bool = True) ->
 
 def slice_report(one: Slice, draws: Draws) -> SliceReport:
     """Describe one slice: systems, verdict, regret, calibration, costs and the rest."""
-    table, router = one.table, one.systems[0]
-    if router.choices is None:
+    table, choices = one.table, one.systems[0].choices
+    if choices is None:
         raise ValueError(f"{one.name}: the first system must be a router, which chooses")
     subset_rows = {name: len(rows) for name, rows in zip(draws.subsets, draws.rows, strict=True)}
-    shares = np.bincount(router.choices, minlength=len(table.experts)) / len(table)
-    confidence = reward_of(router.choices, one.probs)  # of the expert that was chosen
     results = system_results(one, draws)
     closed = gap_closed(results)
     best = table.experts[one.known.best_single]
+    single = next(system for system in one.systems if system.name == BEST_SINGLE)
     return SliceReport(
         name=one.name,
         table=one.table_name,
@@ -69,19 +71,13 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
         systems=results,
         verdict=verdict(results, one.split, best, closed),
         gap_closed=closed,
-        shares=dict(zip(table.experts, shares.tolist(), strict=True)),
-        confusion=confusion(router.choices, table.rewards),
-        regret=regret(table, router.choices, confidence, draws),
-        calibration=calibration_pair(one, router.choices, draws),
+        shares=expert_shares(choices, table.experts),
+        confusion=confusion(choices, table.rewards),
+        regret=regret(table, choices, reward_of(choices, one.predicted.probs), draws),
+        calibration=calibration_pair(one, choices, draws),
         costs=cost_quality(one.systems, table, one.known, draws),
-        points=_points_of(one, draws),
+        points=point_results(one.points, single, table, draws),
     )
-
-
-def _points_of(one: Slice, draws: Draws) -> list[PointResult]:
-    """Measure the operating points against the best single expert."""
-    single = next((s for s in one.systems if s.name == BEST_SINGLE), None)
-    return [] if single is None else point_results(one.points, single, one.table, draws)
 
 
 def system_results(one: Slice, draws: Draws) -> list[SystemResult]:
@@ -90,19 +86,14 @@ def system_results(one: Slice, draws: Draws) -> list[SystemResult]:
     These gaps are one family for Holm's correction. The best single expert stands in it
     once, under its own name; its single takes that gap over.
     """
-    router, *others = one.systems
     twin = ALWAYS + one.table.experts[one.known.best_single]
-    named = any(system.name == BEST_SINGLE for system in others)
-    family = [s for s in others if s.role != "bound" and not (named and s.name == twin)]
-    means = {system.name: system.means(draws) for system in one.systems}
-    gap_of: dict[str, Gap] = {}
-    if family:
-        apart = np.stack([means[router.name] - means[s.name] for s in family], axis=2)
-        gaps = paired_gaps(apart, draws)
-        gap_of = dict(zip((s.name for s in family), gaps, strict=True))
-        if named and any(s.name == twin for s in others):
-            gap_of[twin] = gap_of[BEST_SINGLE]
-    found = measured(np.stack(list(means.values()), axis=2), draws)
+    names = [system.name for system in one.systems]
+    family = [s.name for s in one.systems[1:] if s.role != "bound" and s.name != twin]
+    means = np.stack([system.means(draws) for system in one.systems], axis=2)
+    apart = means[:, :, :1] - means[:, :, [names.index(name) for name in family]]
+    gaps: dict[str, Gap] = dict(zip(family, paired_gaps(apart, draws), strict=True))
+    gaps[twin] = gaps[BEST_SINGLE]
+    found, expected = measured(means, draws), _expected(one)
     return [
         SystemResult(
             name=system.name,
@@ -110,28 +101,28 @@ def system_results(one: Slice, draws: Draws) -> list[SystemResult]:
             micro=found.micro[place],
             macro=found.macro[place],
             subsets=found.subsets[place],
-            gap=gap_of.get(system.name),
+            gap=gaps.get(system.name),
             unobserved=int(np.isnan(system.rewards).sum()),
-            logged=_logged(one, system, draws),
+            logged=None
+            if expected is None or system.choices is None
+            else logged_means(one.table, system.choices, expected, draws),
         )
         for place, system in enumerate(one.systems)
     ]
 
 
-def _logged(one: Slice, system: System, draws: Draws) -> Logged | None:
-    """Estimate what a system earns by the propensities of the rows, where they have some."""
-    table, train = one.table, one.known.table
-    if table.propensities is None or system.choices is None or train is None:
+def _expected(one: Slice) -> Array | None:
+    """(n, n_experts) mean rewards of the subset on train; None without a log or without train."""
+    train, overall = one.known.table, np.nan_to_num(one.known.mean_rewards)
+    if one.table.propensities is None or train is None:
         return None
     names = np.asarray(train.subsets)
     means = {
         name: mean_rewards(train.rewards[names == name], names[names == name])
-        for name in set(table.subsets) & set(train.subsets)
+        for name in set(one.table.subsets) & set(train.subsets)
     }
-    overall = np.nan_to_num(one.known.mean_rewards)
-    model = np.stack([means.get(subset, overall) for subset in table.subsets])
-    model = np.where(np.isnan(model), overall, model)
-    return logged_means(table.rewards, table.propensities, system.choices, model, draws)
+    expected = np.stack([means.get(subset, overall) for subset in one.table.subsets])
+    return np.where(np.isnan(expected), overall, expected)
 
 
 def gap_closed(systems: Sequence[SystemResult]) -> float:
@@ -145,23 +136,11 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
     """Say whether the router beats the best single expert, and who is ahead of it.
 
     Everything is by the paired gaps: a difference is called one where its Holm-adjusted p
-    is below 0.05.
-
-    Parameters
-    ----------
-    systems
-        The router first.
-    split
-        Where they were measured.
-    best
-        The expert that was best on train.
-    closed
-        As `gap_closed` returns it.
+    is below 0.05. `best` names the expert that was best on train, and `closed` is the gap closed.
     """
     router, *others = systems
-    gap = next((s.gap for s in others if s.name == BEST_SINGLE), None)
-    outcome: Outcome = "unknown" if gap is None else gap.outcome
-    p, points = (math.nan, 0.0) if gap is None else (gap.p_holm, 100 * gap.value)
+    gap = next(s.gap for s in others if s.name == BEST_SINGLE and s.gap)
+    points = 100 * gap.value
     words = {
         "better": f"beats the best single expert ({best}) by {points:.2f} points",
         "worse": f"is WORSE than the best single expert ({best}) by {-points:.2f} points: "
@@ -170,10 +149,10 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
         "points, within noise",
         "unknown": f"cannot be compared with the best single expert ({best}): "
         "one of the two has no observed reward.",
-    }[outcome]
+    }[gap.outcome]
     text = f"By the mean over the queries of {split}, the router {words}"
-    if outcome != "unknown":
-        text += f" (Holm-adjusted p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})."
+    if gap.outcome != "unknown":
+        text += f" (Holm-adjusted p {'< 0.001' if gap.p_holm < 0.001 else f'= {gap.p_holm:.3f}'})."
     if not np.isnan(closed):
         text += f" It closes {100 * closed:.0f}% of the gap from random to the oracle."
     ahead = [
@@ -195,7 +174,7 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
             f" On {router.unobserved} rows the chosen expert's reward was not observed; it counts "
             "there what it earns on rows of the same subset and level."
         )
-    return Verdict(outcome, p, text)
+    return Verdict(gap.outcome, gap.p_holm, text)
 
 
 def _points(found: Estimate) -> str:
@@ -208,10 +187,10 @@ def calibration_pair(one: Slice, choices: IntArray, draws: Draws) -> Calibration
     Before: the softmax of the head's logits as they are, which is the calibrated
     distribution to the power of its temperature, normalised.
     """
-    logs = one.temperature * np.log(np.maximum(one.probs.astype(np.float64), 1e-30))
+    logs = one.temperature * np.log(np.maximum(one.predicted.probs.astype(np.float64), 1e-30))
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
     before = powers / powers.sum(axis=1, keepdims=True)
     events = reward_of(choices, harden(one.table.rewards))  # is the chosen expert a best one
     return CalibrationPair(
-        *(calibration(reward_of(choices, p), events, draws) for p in (before, one.probs))
+        *(calibration(reward_of(choices, p), events, draws) for p in (before, one.predicted.probs))
     )

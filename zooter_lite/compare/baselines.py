@@ -43,20 +43,16 @@ def usual_systems(
 ) -> list[System]:
     """Put the router beside the baselines, each single expert, and the bounds.
 
+    The router stands first, the oracle last.
+
     Parameters
     ----------
     table
-        The rows to evaluate on; experts in the router's order.
+        The n rows to evaluate on; experts in the router's order.
     predicted, embeddings
-        The router's outputs for these rows, of n prompts and (n, dim).
-    train
-        What the baselines may know.
+        The router's outputs for these rows; embeddings (n, dim).
     others
         Further systems on the same rows, such as rivals.
-
-    Returns
-    -------
-    The router first, the oracle last.
     """
     rewards = table.rewards.astype(np.float64)
 
@@ -81,8 +77,14 @@ def usual_systems(
         *(fixed(ALWAYS + e, "single", always(i)) for i, e in enumerate(table.experts)),
         System(ORACLE, "bound", np.where(whole, rewards.max(axis=1), np.nan)),
     ]
-    if whole.all():
+    return _levelled(systems, table)
+
+
+def _levelled(systems: list[System], table: RewardTable) -> list[System]:
+    """Add the levels of the rows where some rewards were not observed."""
+    if not np.isnan(table.rewards).any():
         return systems
+    rewards = table.rewards.astype(np.float64)
     levels = levels_of(rewards, table.subsets, [system.choices for system in systems])
     return [replace(s, level=level) for s, level in zip(systems, levels, strict=True)]
 
@@ -102,10 +104,7 @@ def points_of(predicted: Predictions, points: Sequence[Point], table: RewardTabl
         if not point.cost_weight or predicted.costs is not None:
             chosen = choose(predicted, point, table.experts).experts
             systems.append(System(point.name, "router", reward_of(chosen, rewards), chosen))
-    if not np.isnan(rewards).any():
-        return systems
-    levels = levels_of(rewards, table.subsets, [system.choices for system in systems])
-    return [replace(s, level=level) for s, level in zip(systems, levels, strict=True)]
+    return _levelled(systems, table)
 
 
 def best_per_subset(train: RewardTable, subsets: Sequence[str], best_single: int) -> IntArray:
@@ -136,18 +135,20 @@ def nearest_neighbours(train: TrainedOn, embeddings: FloatArray) -> tuple[Array,
     if len(rows) > MOST_NEIGHBOURS:
         rows = np.sort(np.random.default_rng(0).permutation(rows)[:MOST_NEIGHBOURS])
     known = np.ascontiguousarray(train.embeddings[rows], dtype=np.float32)
-    index = faiss.IndexFlatIP(known.shape[1])
-    index.add(known)
     rewards = train.table.rewards[rows]
+
+    def nearest(queries: FloatArray, k: int) -> NDArray[np.int64]:
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        k = min(k, len(known))
+        return np.asarray(faiss.knn(queries, known, k, metric=faiss.METRIC_INNER_PRODUCT)[1])
+
     sizes = [k for k in NEIGHBOURS if k < len(known)] or [len(known) - 1 or 1]
-    others = _without_self(index.search(known, min(max(sizes) + 1, len(known)))[1])
+    others = _without_self(nearest(known, max(sizes) + 1))
     votes = [_vote(others[:, :k], rewards, train.best_single) for k in sizes]
     chosen = [reward_of(vote.argmax(axis=1), rewards) for vote in votes]
     earned = paired_means(np.stack(chosen, axis=1))
     best = sizes[max(range(len(sizes)), key=lambda place: (earned[place], place))]
-    queries = np.ascontiguousarray(embeddings, dtype=np.float32)
-    nearest = index.search(queries, min(best, len(known)))[1]
-    return _vote(nearest, rewards, train.best_single), best
+    return _vote(nearest(embeddings, best), rewards, train.best_single), best
 
 
 def _without_self(neighbours: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -159,13 +160,12 @@ def _without_self(neighbours: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _vote(neighbours: NDArray[np.int64], rewards: NDArray[np.float32], best_single: int) -> Array:
     """(n, n_experts) mean observed reward among each row's neighbours, -inf where none is."""
-    means = np.empty((len(neighbours), rewards.shape[1]))
-    for start in range(0, len(neighbours), 1024):  # bounds the memory of the gathered rewards
-        part = slice(start, start + 1024)
-        gathered = rewards[neighbours[part]].astype(np.float64)
-        count = (~np.isnan(gathered)).sum(axis=1)
-        total = np.nansum(gathered, axis=1)
-        means[part] = np.where(count > 0, total / np.maximum(count, 1), -np.inf)
+    known, seen = np.nan_to_num(rewards.astype(np.float64)), ~np.isnan(rewards)
+    total, count = (np.zeros((len(neighbours), rewards.shape[1])) for _ in range(2))
+    for place in neighbours.T:  # one neighbour at a time, which bounds the memory
+        total += known[place]
+        count += seen[place]
+    means = np.where(count > 0, total / np.maximum(count, 1), -np.inf)
     means[:, best_single] += 1e-9  # the best single expert wins exact ties
     return means
 

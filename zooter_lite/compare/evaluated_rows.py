@@ -27,17 +27,7 @@ EQUAL = 1e-4  # difference of a probability or an embedding up to which they are
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """One split to evaluate, and which of its subsets.
-
-    Attributes
-    ----------
-    split
-        Name of the split.
-    only
-        The subsets to evaluate; empty for all.
-    leave_out
-        Subsets that are not evaluated.
-    """
+    """One split to evaluate: the subsets in `only`, or all of them, but those to leave out."""
 
     split: str
     only: tuple[str, ...] = ()
@@ -50,8 +40,6 @@ class TableChoice:
 
     Attributes
     ----------
-    name
-        As the report shows it.
     data, router
         The reward table and the router, or where they are read from.
     splits
@@ -93,11 +81,7 @@ class TableChoice:
 def chosen_splits(table: RewardTable, wanted: TableChoice) -> dict[str, Rows]:
     """Rows of each split that is to be evaluated, by its name.
 
-    Raises
-    ------
-    DataError
-        A split, a subset or a subset of a group that the table does not have, or nothing
-        left to evaluate.
+    DataError for what the table does not have, and where nothing is left to evaluate.
     """
     present = sorted(set(table.splits or []))
     choices = wanted.splits or tuple(
@@ -136,65 +120,47 @@ def _rows(table: RewardTable, choice: SplitChoice, source: str, present: list[st
 
 
 def outputs_of(
-    router: Router,
-    table: RewardTable,
-    parts: Sequence[Rows],
-    remembered: Remembered | None = None,
+    router: Router, queries: Sequence[str], remembered: Remembered | None = None
 ) -> tuple[Predictions, FloatArray]:
-    """Predictions and unit embeddings (n, dim) of some of a table's n rows.
+    """Predictions and unit embeddings (n, dim) of n queries.
 
     Parameters
     ----------
-    parts
-        The rows; the others stay zero.
     remembered
         Tells which queries' embeddings an earlier fit left, and gives them; the head does
         the rest. They are taken where the router's graph agrees on a part of them.
     """
-    nothing, _ = router.predict_and_embed([])
-    n_rows = len(table)
-    predicted = Predictions(*(_grown(part, n_rows) for part in _parts(nothing)))
-    embeddings = np.zeros((n_rows, router.head.dim), dtype=np.float32)
-    left = np.unique(np.concatenate(parts))
+    outputs, rows = [], np.zeros(0, dtype=np.intp)
     if remembered is not None:
-        known, kept = remembered(router, [table.queries[row] for row in left])
-        rows = left[known]
-        tokens = None
-        if predicted.costs is not None:
-            tokens = router.tokens.lengths([table.queries[row] for row in rows])
-        likely = router.repriced(router.head.predict(kept, tokens))
-        part = np.unique(np.linspace(0, len(rows) - 1, CHECKED).astype(np.int64))
-        if len(rows) and _agrees(router, table, rows[part], (likely.take(part), kept[part])):
-            _put(predicted, rows, likely)
-            embeddings[rows], left = kept, left[~known]
+        known, kept = remembered(router, queries)
+        texts = [queries[row] for row in np.flatnonzero(known).tolist()]
+        likely = router.repriced(router.head.predict(kept, router.tokens.lengths(texts)))
+        part = np.unique(np.linspace(0, len(texts) - 1, CHECKED).astype(np.int64))
+        if texts and _agrees(
+            router, [texts[row] for row in part.tolist()], likely.probs[part], kept[part]
+        ):
+            outputs, rows = [(likely, kept)], np.flatnonzero(known)
+    left = np.setdiff1d(np.arange(len(queries)), rows)
     with bar(len(left), "routing") as progress:
-        queries = [table.queries[row] for row in left]
-        computed, embeddings[left] = router.predict_and_embed(queries, progress.update)
-        _put(predicted, left, computed)
-    return predicted, embeddings
+        texts = [queries[row] for row in left.tolist()]
+        outputs.append(router.predict_and_embed(texts, progress.update))
+    order = np.argsort(np.concatenate([rows, left]))
 
+    def joined(parts: Sequence[Any]) -> Any:
+        """Put the rows of the parts in order; None where the router has no such part."""
+        missing = any(part is None for part in parts)
+        return None if missing else np.concatenate(parts, dtype=np.float32)[order]
 
-def _parts(predicted: Predictions) -> list[Any]:
-    return [predicted.probs, predicted.rewards, predicted.costs, predicted.novelty]
-
-
-def _grown(part: Any, n_rows: int) -> Any:
-    """Zeros for so many rows; None where there is no such part."""
-    return None if part is None else np.zeros((n_rows, *part.shape[1:]), dtype=np.float32)
-
-
-def _put(into: Predictions, rows: Rows, found: Predictions) -> None:
-    for whole, part in zip(_parts(into), _parts(found), strict=True):
-        if whole is not None:
-            whole[rows] = part
+    names = ("probs", "rewards", "costs", "novelty")
+    predicted = {name: joined([getattr(one, name) for one, _ in outputs]) for name in names}
+    return Predictions(**predicted), joined([embeddings for _, embeddings in outputs])
 
 
 def _agrees(
-    router: Router, table: RewardTable, rows: Rows, outputs: tuple[Predictions, FloatArray]
+    router: Router, queries: Sequence[str], probs: NDArray[np.floating], embeddings: FloatArray
 ) -> bool:
-    """Whether the router's graph gives these outputs for these rows."""
-    computed = router.embed([table.queries[row] for row in rows])
-    pairs = zip(computed, (outputs[0].probs, outputs[1]), strict=True)
+    """Whether the router's graph gives these outputs for these queries."""
+    pairs = zip(router.embed(queries), (probs, embeddings), strict=True)
     return all(float(np.abs(ours - theirs).max()) <= EQUAL for ours, theirs in pairs)
 
 
@@ -203,16 +169,8 @@ def unseen_apart(
 ) -> tuple[RewardTable, list[str]]:
     """Split a table without splits: queries that the router was fitted on are `train`.
 
-    They are told by an embedding equal to one in the router's tag index.
-
-    Parameters
-    ----------
-    embeddings
-        (n, dim) of all queries, by the fp32 graph.
-
-    Returns
-    -------
-    The table with splits, and what is to be said about it.
+    They are told by an embedding (n, dim), of the fp32 graph, that equals one in the router's
+    tag index. Beside the table with splits stands what is to be said about it.
     """
     index = router.tag_index
     if index is None:

@@ -1,4 +1,4 @@
-"""Evaluate routers on reward tables: from files or objects to the report."""
+"""Evaluate routers on reward tables: from files, objects or a fit to the report."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zooter_lite import __version__
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
-from zooter_lite.compare.routed import Plan, routed
+from zooter_lite.compare.routed import Plan, routed, sliced, trained_on
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.files.messages import Context
 from zooter_lite.measure.results import Report
-from zooter_lite.router.directory.config import RouterConfig
+from zooter_lite.measure.system import FloatArray
+from zooter_lite.router.directory.config import Point, RouterConfig
+from zooter_lite.router.head import Head
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.table import RewardTable, table_name
+from zooter_lite.table.splits import part_of
+
+MOST_ROWS = 20_000  # of a held-out split; its bootstrap takes 2000 bytes a row, and as long
 
 
 def evaluate_router(
@@ -91,11 +99,6 @@ def evaluate_router(
 def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool = False) -> Report:
     """Evaluate several tables, each with its router, and rank over all their subsets at once.
 
-    Parameters
-    ----------
-    by_split
-        Whether the report's slices are found by split alone, as those of one table are.
-
     Raises
     ------
     DataError, RouterError
@@ -104,10 +107,14 @@ def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool =
         Rivals without the extra `fit`.
     """
     started = time.monotonic()
-    _check_packages(plan)
+    try:
+        if plan.rivals:  # what is missing is said before anything is computed
+            import zooter_lite.compare.rivals  # noqa: F401
+    except ImportError as error:
+        what = "training baselines (--rivals off leaves them out)"
+        raise MissingPackageError(str(error.name), "fit", what) from error
     tables = [routed(wanted, plan) for wanted in suite]
-    slices = [one for table in tables for one in table.slices]
-    report = analyse(slices, plan.seed, by_split=by_split)
+    report = analyse([one for table in tables for one in table.slices], plan.seed, by_split)
     return replace(
         report,
         notes=[note for table in tables for note in table.notes],
@@ -121,12 +128,43 @@ def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool =
     )
 
 
-def _check_packages(plan: Plan) -> None:
-    """Refuse what the installed packages cannot do before anything is computed."""
-    if not plan.rivals:
-        return
-    try:
-        import zooter_lite.compare.rivals  # noqa: F401
-    except ImportError as error:
-        what = "training baselines (--rivals off leaves them out)"
-        raise MissingPackageError(str(error.name), "fit", what) from error
+def held_out_report(
+    table: RewardTable,
+    embeddings: FloatArray,
+    head: Head,
+    name: str,
+    seed: int,
+    *,
+    points: Sequence[Point] = (),
+    tokens: NDArray[np.int64] | None = None,
+) -> Report:
+    """Describe every split but train of a table that a head was just fitted on.
+
+    Parameters
+    ----------
+    table, embeddings
+        All rows, with splits, and their unit embeddings (n, dim).
+    head
+        Fitted on the rows of train.
+    seed
+        Of the bootstrap, and of the `MOST_ROWS` rows that stand for a split that has more.
+    points
+        Operating points of the router.
+    tokens
+        (n,) tokens of each query, which costs depend on; None without.
+    """
+    known = trained_on(table, embeddings)
+    slices, notes = [], []
+    for split in sorted(set(table.splits or []) - {"train"}):
+        rows = table.rows(split)
+        if len(rows) > MOST_ROWS:
+            notes.append(
+                f"split {split}: {MOST_ROWS} of its {len(rows)} rows are evaluated here, drawn at "
+                "random; python -m zooter_lite.evaluate takes all"
+            )
+            rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_ROWS])
+        own = part_of(embeddings, rows)
+        outputs = head.predict(own, None if tokens is None else tokens[rows]), own
+        part, named = table.take(rows), (name, split)
+        slices.append(sliced(named, part, known, outputs, (), points, head.temperature))
+    return replace(analyse(slices, seed), notes=notes)

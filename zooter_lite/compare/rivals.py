@@ -46,14 +46,7 @@ MF_RANK, MF_EPOCHS, MF_STEPS, MF_BATCH = 64, 20, 400, 256  # epochs and steps at
 class Rival:
     """A way to learn routing.
 
-    Attributes
-    ----------
-    name
-        As the tables show it.
-    fit
-        Learns and scores, with one strength.
-    strengths
-        Values to choose from; a single one leaves nothing to choose.
+    `fit` learns and scores with one of the strengths; a single one leaves nothing to choose.
     """
 
     name: str
@@ -70,14 +63,12 @@ def tuned_scores(
     ----------
     train, embeddings
         The n training rows and their embeddings (n, dim).
-    evaluated
-        (m, dim).
     seed
         Of the folds, and of the rows that take part where there are many.
 
     Returns
     -------
-    (m, n_experts) scores, and the strength.
+    (m, n_experts) scores of `evaluated` (m, dim), and the strength.
     """
     inputs, rewards = embeddings.astype(np.float64), train.rewards.astype(np.float64)
     strength = rival.strengths[0]
@@ -130,11 +121,9 @@ def _classified(classifier: Any, embeddings: Array, rewards: Array, evaluated: A
         means = np.nan_to_num(observed_mean(rewards), nan=-1.0)
         return np.tile(means, (len(evaluated), 1))
     classifier.fit(embeddings[rows], experts, sample_weight=weights)
-    if hasattr(classifier, "predict_proba"):
-        values = classifier.predict_proba(evaluated)
-    else:
-        values = classifier.decision_function(evaluated)
-        values = np.column_stack([-values, values]) if values.ndim == 1 else values
+    predict = getattr(classifier, "predict_proba", None) or classifier.decision_function
+    values = predict(evaluated)
+    values = np.column_stack([-values, values]) if values.ndim == 1 else values
     scores = np.full((len(values), rewards.shape[1]), values.min() - 1.0)
     scores[:, classifier.classes_] = values
     return scores

@@ -30,6 +30,7 @@ from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.router.tokens import cut_prompts
 from zooter_lite.table import RewardTable, in_router_order
+from zooter_lite.table.splits import part_of
 
 
 @dataclass(frozen=True)
@@ -71,37 +72,29 @@ class RoutedTable:
 
 def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     """Route a table's rows, fit the baselines on its training rows, and make the slices."""
-    router, loaded = wanted.router, isinstance(wanted.router, Router)
-    if not isinstance(router, Router):
-        router = Router.load(router, plan.precision)
-    table = wanted.data
-    if not isinstance(table, RewardTable):
-        context = router.config.training.context
-        how = {"long": wanted.long, "separator": wanted.separator, "context": context}
-        table = RewardTable.read(table, responses=bool(plan.prices), **how)  # type: ignore[arg-type]
-    table = in_router_order(table, router.experts, wanted.source)
-    if plan.prices:
-        now = priced(table, plan.prices, read_router(router.folder).tokenizer)
-        table = now.table
-        router = Router.load(router.folder, plan.precision, costs=now.mean_costs)
-    remembered = _remembered(plan) if plan.precision == "fp32" and not loaded else None
-    told, notes = None, list[str]()
+    router, table = _read(wanted, plan)
+    exact = router if plan.precision == "fp32" and router is not wanted.router else None
+    remembered = None if exact is None else _remembered(plan)
+    outputs, notes = None, list[str]()
     if table.splits is None:
         # the tag index holds fp32 embeddings, to which those of another precision are unequal
-        exact = router if plan.precision == "fp32" and not loaded else Router.load(router.folder)
-        found = outputs_of(exact, table, [np.arange(len(table))], remembered)
-        table, notes = unseen_apart(table, exact, found[1])
-        told = found if exact is router else None
+        fp32 = exact or Router.load(router.folder)
+        outputs = outputs_of(fp32, table.queries, remembered)
+        table, notes = unseen_apart(table, fp32, outputs[1])
     elif len(table.leaks()):
         leaks = len(table.leaks())
         notes = [f"{leaks} evaluated rows have a query that also stands in train"]
     chosen = chosen_splits(table, wanted)
+    used = np.unique(np.concatenate([table.rows("train"), *chosen.values()]))
+    table, chosen = table.take(used), {k: np.searchsorted(used, v) for k, v in chosen.items()}
+    if outputs is not None and exact is not None:
+        predicted, embeddings = outputs[0].take(used), outputs[1][used]
+    else:
+        predicted, embeddings = outputs_of(router, table.queries, remembered)
     evaluated = np.concatenate([*chosen.values()])
-    needed = [table.rows("train"), evaluated]
-    predicted, embeddings = told or outputs_of(router, table, needed, remembered)
-    if n_cut := router.tokens.longer(table.take(evaluated).queries):
+    if n_cut := router.tokens.longer([table.queries[row] for row in evaluated]):
         notes.append(cut_prompts(n_cut, len(evaluated), router.config.encoder.max_length))
-    known = _known(table, router, embeddings)
+    known = trained_on(table, embeddings, router.config.training.mean_rewards)
     scored = _rival_scores(known, embeddings[evaluated], plan)
     for folder in wanted.also:
         name, other = f"router {Path(folder).name}", Router.load(folder, plan.precision)
@@ -119,10 +112,9 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         ]
         others += [best_answer(n, s, part, known.mean_rewards) for n, s in part.scores.items()]
         outputs = predicted.take(rows), embeddings[rows]
-        points = router.config.decisions.points
-        one = sliced((wanted.name, split), part, known, outputs, others, points)
-        temperature = router.config.calibration.temperature
-        slices.append(replace(one, temperature=temperature, groups=wanted.groups))
+        points, temperature = router.config.decisions.points, router.config.calibration.temperature
+        one = sliced((wanted.name, split), part, known, outputs, others, points, temperature)
+        slices.append(replace(one, groups=wanted.groups))
     return RoutedTable(wanted, router, slices, notes)
 
 
@@ -133,6 +125,7 @@ def sliced(
     outputs: tuple[Predictions, FloatArray],
     others: Sequence[System] = (),
     points: Sequence[Point] = (),
+    temperature: float = 1.0,
 ) -> Slice:
     """Put the usual systems, and `others`, on the rows of one split.
 
@@ -140,20 +133,42 @@ def sliced(
     ----------
     name
         Of the table and of the split.
-    part
-        The n rows.
-    known
-        What the baselines may know.
     outputs
-        What the router predicts of the rows, and their embeddings (n, dim).
-    others
-        Further systems.
-    points
-        Operating points of the router.
+        What the router predicts of the n rows, and their embeddings (n, dim).
+    points, temperature
+        Operating points and calibration of the router.
     """
     systems = usual_systems(part, *outputs, known, others)
     at = points_of(outputs[0], points, part)
-    return Slice(*name, part, known, *outputs, systems, points=at)
+    return Slice(*name, part, known, *outputs, systems, temperature, points=at)
+
+
+def trained_on(
+    table: RewardTable, embeddings: FloatArray, means: Sequence[float] = ()
+) -> TrainedOn:
+    """Return a table's training rows or, where it has none, mean rewards of a router's own."""
+    rows = table.rows("train")
+    if not len(rows):
+        return TrainedOn(np.asarray(means, dtype=np.float64))
+    train = table.take(rows)
+    return TrainedOn(mean_rewards(train.rewards, train.subsets), train, part_of(embeddings, rows))
+
+
+def _read(wanted: TableChoice, plan: Plan) -> tuple[Router, RewardTable]:
+    """Load the router and the table, at the plan's prices."""
+    router, table = wanted.router, wanted.data
+    if not isinstance(router, Router):
+        router = Router.load(router, plan.precision)
+    if not isinstance(table, RewardTable):
+        context = router.config.training.context
+        how = {"long": wanted.long, "separator": wanted.separator, "context": context}
+        table = RewardTable.read(table, responses=bool(plan.prices), **how)  # type: ignore[arg-type]
+    table = in_router_order(table, router.experts, wanted.source)
+    if plan.prices:
+        now = priced(table, plan.prices, read_router(router.folder).tokenizer)
+        table = now.table
+        router = Router.load(router.folder, plan.precision, costs=now.mean_costs)
+    return router, table
 
 
 def _remembered(plan: Plan) -> Remembered | None:
@@ -162,16 +177,6 @@ def _remembered(plan: Plan) -> Remembered | None:
     from zooter_lite.encode.encoder import recall
 
     return None if plan.cache == "none" else recall(Path(plan.cache or default_cache()))
-
-
-def _known(table: RewardTable, router: Router, embeddings: FloatArray) -> TrainedOn:
-    """Return the table's training rows or, where it has none, what the router knows of its own."""
-    rows = table.rows("train")
-    if not len(rows):
-        means = router.config.training.mean_rewards
-        return TrainedOn(np.asarray(means, dtype=np.float64))
-    train = table.take(rows)
-    return TrainedOn(mean_rewards(train.rewards, train.subsets), train, embeddings[rows])
 
 
 def _rival_scores(known: TrainedOn, embeddings: FloatArray, plan: Plan) -> dict[str, Array]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.errors import DataError
@@ -64,7 +64,13 @@ def _table(entry: dict[str, Any], number: int, path: str, folder: str) -> TableC
     splits = entry.get("splits", [])
     if not isinstance(splits, list):
         raise ValueError(f"{where}: splits is {splits!r}, expected a list")
-    choices = tuple(_split(split, f"{where}: splits") for split in splits)
+    for split in splits:
+        if isinstance(split, dict):
+            _check_keys(split, ("split", "leave_out", "only"), f"{where}: splits")
+    choices: tuple[SplitChoice, ...] = tuple(
+        SplitChoice(s) if isinstance(s, str) else typed(SplitChoice, s, f"{where}: splits")
+        for s in splits
+    )
     check_names([choice.split for choice in choices], "split", f"{path}: {where}")
     also = typed(tuple[str, ...], entry.get("also", []), f"{where}: also")
     return TableChoice(
@@ -75,14 +81,6 @@ def _table(entry: dict[str, Any], number: int, path: str, folder: str) -> TableC
         groups=_groups(entry, f"{where}: groups"),
         also=tuple(str(beside / other) for other in also),
     )
-
-
-def _split(entry: Any, where: str) -> SplitChoice:
-    if isinstance(entry, str):
-        return SplitChoice(entry)
-    if isinstance(entry, dict):
-        _check_keys(entry, ("split", "leave_out", "only"), where)
-    return cast(SplitChoice, typed(SplitChoice, entry, where))
 
 
 def _groups(entry: dict[str, Any], where: str) -> dict[str, str]:

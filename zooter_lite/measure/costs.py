@@ -8,15 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.measure.metrics import (
-    Array,
-    Draws,
-    Estimate,
-    IntArray,
-    estimate,
-    micro_mean,
-    reward_of,
-)
+from zooter_lite.measure.metrics import Array, Draws, Estimate, IntArray, estimate, reward_of
 from zooter_lite.measure.system import KNN, RIDGE, THRESHOLD, Role, System, TrainedOn
 from zooter_lite.table.reward_table import RewardTable
 
@@ -74,8 +66,6 @@ class CostQuality:
         What the cheapest of the best experts of each query costs and earns: a bound.
     weak, strong
         The cheapest expert, and the best by mean reward, on train.
-    unit
-        Of the costs.
     """
 
     systems: list[CostCurve]
@@ -84,7 +74,7 @@ class CostQuality:
     cheapest_right: Point
     weak: str
     strong: str
-    unit: str
+    unit: str = UNIT
 
 
 def cost_quality(
@@ -93,32 +83,25 @@ def cost_quality(
     """Measure the trade between cost and quality of every system that chooses experts.
 
     A row counts for a choice where both its reward and its cost were observed. Where some
-    were not, the points of two systems are means over different rows.
+    were not, the points of two systems are means over different rows. None where the rows or
+    train have no costs.
 
     Parameters
     ----------
     systems
         The router first, with scores. Those without choices (bounds) are left out.
-    table
-        The n evaluated rows.
     train
         Mean costs and rewards on train are all that a choice may know of an answer.
-    draws
-        Resamples of the n rows.
-
-    Returns
-    -------
-    None where the rows or train have no costs.
     """
     train_costs = train.mean_costs
     if table.costs is None or np.isnan(table.costs).all() or train_costs is None:
         return None
-    weak, both = int(np.nanargmin(train_costs)), (table.costs, table.rewards)
+    weak = int(np.nanargmin(train_costs))
+    pair = (table.costs, table.rewards)
     singles = np.repeat(np.arange(len(table.experts))[:, None], len(table), axis=1)
-    of_singles = _measure(singles, both, draws)
+    of_singles = _measure(singles, pair, draws)
     cheapest, costs = of_singles[:, weak], of_singles[:, :, 0]
     dearest = np.where(np.isnan(costs), -np.inf, costs).max(axis=1)
-    span = np.stack([cheapest[:, 0], dearest], axis=1)
     curves: list[CostCurve] = []
     own, heights = {}, list[Array]()
     for system in [*systems, *_threshold(systems, weak, train.best_single)]:
@@ -128,23 +111,28 @@ def cost_quality(
         if system.scores is not None:
             known = train_costs if system.costs is None else system.costs.astype(np.float64)
             choices = np.concatenate([choices, sweep(system.scores, known)])
-        measured = _measure(choices, both, draws)
+        measured = _measure(choices, pair, draws)
         own[system.name] = measured[0, 0]
-        curve, height = _curve(system, measured, cheapest, span)
-        heights.append(height)
-        apart = heights[0] - height
-        gap = None if system.role == "router" else estimate(float(apart[0]), apart[1:])
-        curves.append(replace(curve, aiq_gap=gap))
+        outlines = [hull(points) for points in np.append(measured, cheapest[:, None], axis=1)]
+        ends = zip(outlines, cheapest[:, 0], dearest, strict=True)
+        heights.append(np.asarray([mean_height(*one) for one in ends]))
+        curves.append(
+            CostCurve(
+                *(system.name, system.role, _points(measured[0]), _points(outlines[0])),
+                aiq=estimate(heights[-1]),
+                aiq_gap=None if system.role == "router" else estimate(heights[0] - heights[-1]),
+            )
+        )
     undominated = pareto(np.stack([*own.values()]))
-    right = _measure(_cheapest_right(table.rewards, table.costs)[None], both, draws)[0, 0]
+    best = table.rewards >= np.nanmax(table.rewards, axis=1, keepdims=True)
+    right = np.where(best, np.nan_to_num(table.costs, nan=np.inf), np.inf).argmin(axis=1)
     return CostQuality(
         systems=curves,
         frontier=[name for name, best in zip(own, undominated, strict=True) if best],
         random_mix=_points(hull(of_singles[0])),
-        cheapest_right=Point(*right.tolist()),
+        cheapest_right=Point(*_measure(right[None], pair, draws)[0, 0].tolist()),
         weak=table.experts[weak],
         strong=table.experts[train.best_single],
-        unit=UNIT,
     )
 
 
@@ -188,11 +176,6 @@ def pareto(points: Array) -> NDArray[np.bool_]:
     """(m,) which of the points (m, 2), cost and reward, no other dominates.
 
     One point dominates another if it is no worse in both and better in one. NaN never counts.
-
-    Examples
-    --------
-    >>> pareto(np.array([[1.0, 0.5], [2.0, 0.5], [2.0, 0.7], [3.0, 0.6]]))
-    array([ True, False,  True, False])
     """
     cost, reward = points.T
     no_worse = (cost <= cost[:, None]) & (reward >= reward[:, None])
@@ -216,16 +199,13 @@ def hull(points: Array) -> Array:
     for cost, reward in known[np.lexsort((-known[:, 1], known[:, 0]))].tolist():
         if chain and reward <= chain[-1][1]:
             continue
-        # the middle one of three points goes where it lies on or below the line of the others
-        while len(chain) > 1 and _turn(chain[-2], chain[-1], (cost, reward)) >= 0:
-            chain.pop()
+        while len(chain) > 1:
+            (x, y), (middle, height) = chain[-2:]
+            if (reward - y) * (middle - x) < (height - y) * (cost - x):
+                break
+            chain.pop()  # it lies on or below the line between its neighbours
         chain.append((cost, reward))
     return np.asarray(chain, dtype=np.float64).reshape(-1, 2)
-
-
-def _turn(one: tuple[float, float], two: tuple[float, float], last: tuple[float, float]) -> float:
-    """Twice the signed area of three points: positive where they turn left."""
-    return (last[1] - one[1]) * (two[0] - one[0]) - (two[1] - one[1]) * (last[0] - one[0])
 
 
 def mean_height(outline: Array, low: float, high: float) -> float:
@@ -233,11 +213,6 @@ def mean_height(outline: Array, low: float, high: float) -> float:
 
     The hull is level beyond its last point. NaN where it begins above `low` or the range
     is empty.
-
-    Examples
-    --------
-    >>> mean_height(np.array([[0.0, 0.0], [1.0, 1.0]]), 0.0, 2.0)
-    0.75
     """
     if not len(outline) or outline[0, 0] > low or not high > low:
         return float("nan")
@@ -250,14 +225,10 @@ def mean_height(outline: Array, low: float, high: float) -> float:
 def _measure(
     choices: IntArray, pair: tuple[NDArray[np.float32], NDArray[np.float32]], draws: Draws
 ) -> Array:
-    """(1 + n_resamples, m, 2) mean cost and reward of choices (m, n): measured, then resampled."""
-    pairs = []
-    for values, other in (pair, pair[::-1]):
-        hidden = np.where(np.isnan(other), np.nan, values)
-        columns = np.stack([reward_of(chosen, hidden) for chosen in choices], axis=1)
-        whole = np.asarray([micro_mean(column) for column in columns.T])
-        pairs.append(np.concatenate([whole[None], draws.means(columns)]))
-    return np.stack(pairs, axis=2)
+    """(1 + n_resamples, m, 2) mean cost and reward of choices (m, n)."""
+    hidden = (np.where(np.isnan(other), np.nan, values) for values, other in (pair, pair[::-1]))
+    columns = [np.stack([reward_of(one, values) for one in choices], axis=1) for values in hidden]
+    return np.stack([draws.means(values) for values in columns], axis=2)
 
 
 def _threshold(systems: Sequence[System], weak: int, strong: int) -> list[System]:
@@ -273,27 +244,6 @@ def _threshold(systems: Sequence[System], weak: int, strong: int) -> list[System
     scores = np.full(base.scores.shape, -np.inf)
     scores[:, [weak, strong]] = base.scores[:, [weak, strong]]
     return [replace(base, name=THRESHOLD, choices=scores.argmax(axis=1), scores=scores)]
-
-
-def _cheapest_right(rewards: NDArray[np.floating], costs: NDArray[np.floating]) -> IntArray:
-    """(n,) the cheapest of the experts that earn a query's highest reward."""
-    best = rewards >= np.nanmax(np.where(np.isnan(rewards), -np.inf, rewards), axis=1)[:, None]
-    return np.asarray(np.where(best, np.nan_to_num(costs, nan=np.inf), np.inf).argmin(axis=1))
-
-
-def _curve(
-    system: System, measured: Array, cheapest: Array, span: Array
-) -> tuple[CostCurve, Array]:
-    """Curve of one system from what `_measure` returned, the cheapest expert's point added.
-
-    Beside it the mean height of its hull, as measured and on every resample.
-    """
-    within = np.concatenate([measured, cheapest[:, None]], axis=1)
-    outlines = [hull(points) for points in within]
-    heights = [mean_height(h, *ends) for h, ends in zip(outlines, span.tolist(), strict=True)]
-    aiq = estimate(heights[0], np.asarray(heights[1:]))
-    curve = CostCurve(system.name, system.role, _points(measured[0]), _points(outlines[0]), aiq)
-    return curve, np.asarray(heights)
 
 
 def _points(values: Array) -> list[Point]:

@@ -30,7 +30,14 @@ class Estimate:
         return self.value
 
 
-UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
+def estimate(values: Array) -> Estimate:
+    """Take the first of the values (1 + n_resamples,), and the percentile interval of the others.
+
+    NaN counts nowhere.
+    """
+    known = values[1:][~np.isnan(values[1:])]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
+    return Estimate(float(values[0]), float(low), float(high))
 
 
 def reward_of(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
@@ -45,13 +52,7 @@ def micro_mean(values: Array) -> float:
 
 
 def macro_mean(values: Array, subsets: Sequence[str]) -> float:
-    """Unweighted mean of the subset means.
-
-    Examples
-    --------
-    >>> macro_mean(np.array([1.0, 0.0, 0.5]), ["a", "a", "b"])
-    0.5
-    """
+    """Unweighted mean of the subset means."""
     names = np.asarray(subsets)
     return micro_mean(np.asarray([micro_mean(values[names == name]) for name in np.unique(names)]))
 
@@ -60,14 +61,9 @@ def paired_means(columns: Array) -> Array:
     """(k,) mean of each of the `columns` (n, k) over the rows where all of them were observed.
 
     NaN where there is no such row.
-
-    Examples
-    --------
-    >>> paired_means(np.array([[1.0, 0.0], [np.nan, 1.0], [0.0, 0.5]]))
-    array([0.5 , 0.25])
     """
-    complete = ~np.isnan(columns).any(axis=1)
-    return np.asarray([micro_mean(np.where(complete, column, np.nan)) for column in columns.T])
+    complete = columns[~np.isnan(columns).any(axis=1)]
+    return np.asarray([micro_mean(column) for column in complete.T])
 
 
 @dataclass(frozen=True)
@@ -78,53 +74,45 @@ class Draws:
 
     Attributes
     ----------
-    subsets
-        Names of the subsets, sorted.
-    rows
-        Per subset the positions of its rows.
+    subsets, rows
+        Names of the subsets, sorted, and per subset the positions of its rows.
     counts
-        Per subset (n_resamples, n_rows_of_subset): how often a resample holds each row.
-        They take n x n_resamples bytes in all. A row is drawn once on average, more than
-        255 times with a probability below 1e-500, so a byte holds the count.
+        Per subset (n_resamples, n_rows_of_subset): how often a resample holds each row. A row
+        is drawn more than 255 times with a probability below 1e-500, so a byte holds that.
     """
 
     subsets: list[str]
     rows: list[IntArray]
     counts: list[NDArray[np.uint8]]
 
-    @property
-    def n_resamples(self) -> int:
-        """Number of resamples."""
-        return len(self.counts[0])
-
     def sums(self, columns: Array) -> Array:
-        """Sum each of the `columns` (n, k) by resample and subset: (n_resamples, n_subsets, k)."""
-        sums = np.empty((self.n_resamples, len(self.subsets), columns.shape[1]))
+        """Sum each of the `columns` (n, k) by subset: (1 + n_resamples, n_subsets, k)."""
+        sums = np.empty((1 + len(self.counts[0]), len(self.rows), columns.shape[1]))
         for place, (rows, counts) in enumerate(zip(self.rows, self.counts, strict=True)):
             values = np.ascontiguousarray(columns[rows])
-            step = max(1, CHUNK // max(1, len(rows)))
+            sums[0, place] = values.sum(axis=0)
+            step = max(1, CHUNK // len(rows))
             for start in range(0, len(counts), step):
                 part = counts[start : start + step].astype(np.float64)
-                sums[start : start + step, place] = part @ values
+                sums[1 + start : 1 + start + len(part), place] = part @ values
         return sums
 
-    def whole_and_sums(self, columns: Array) -> Array:
-        """Sum by subset as measured, then by resample: (1 + n_resamples, n_subsets, k)."""
-        whole = np.stack([columns[rows].sum(axis=0) for rows in self.rows])
-        return np.concatenate([whole[None], self.sums(columns)])
-
     def observed(self, columns: Array) -> tuple[Array, Array]:
-        """Sum and count what is not NaN, by resample and subset: twice as `sums` returns it."""
+        """Sum and count what is not NaN: twice as `sums` returns it."""
         sums = self.sums(np.nan_to_num(columns))
         if np.isnan(columns).any():
             return sums, self.sums((~np.isnan(columns)).astype(np.float64))
-        sizes = np.asarray([len(rows) for rows in self.rows], dtype=np.float64)
-        return sums, np.broadcast_to(sizes[:, None], sums.shape)
+        return sums, np.broadcast_to(self.sizes, sums.shape)
 
     def means(self, columns: Array) -> Array:
-        """(n_resamples, k) mean of each of the `columns` (n, k) over its rows that are not NaN."""
+        """(1 + n_resamples, k) mean of each of the `columns` (n, k); NaN counts nowhere."""
         sums, counts = self.observed(columns)
         return ratio(sums.sum(axis=1), counts.sum(axis=1))
+
+    @property
+    def sizes(self) -> Array:
+        """(n_subsets, 1) number of rows."""
+        return np.asarray([[len(rows)] for rows in self.rows], dtype=np.float64)
 
 
 def draw(subsets: Sequence[str], seed: int | Sequence[int], n_resamples: int = RESAMPLES) -> Draws:
@@ -159,64 +147,48 @@ class Measured:
     Attributes
     ----------
     micro, macro
-        Mean over the rows, and unweighted over the subsets; NaN counts nowhere.
+        Mean over the rows, and unweighted over the subsets.
     subsets
         Mean by subset.
-    resampled
-        (n_resamples, k) the mean over the rows on every resample.
+    means
+        (1 + n_resamples, k) the mean over the rows, as measured and on every resample.
     """
 
     micro: list[Estimate]
     macro: list[Estimate]
     subsets: list[dict[str, float]]
-    resampled: Array
+    means: Array
 
 
 def measure(columns: Array, draws: Draws) -> Measured:
-    """Measure each of the `columns` (n, k): means, and intervals over the resamples."""
+    """Measure each of the `columns` (n, k) where it is not NaN."""
     sums, counts = draws.observed(columns)
-    micro = ratio(sums.sum(axis=1), counts.sum(axis=1))
-    by_subset = ratio(sums, counts)
-    macro = ratio(np.nansum(by_subset, axis=1), (~np.isnan(by_subset)).sum(axis=1))
-    means = np.asarray([[micro_mean(column[rows]) for rows in draws.rows] for column in columns.T])
-    return Measured(
-        [estimate(micro_mean(c), drawn) for c, drawn in zip(columns.T, micro.T, strict=True)],
-        [estimate(micro_mean(m), drawn) for m, drawn in zip(means, macro.T, strict=True)],
-        [dict(zip(draws.subsets, row, strict=True)) for row in means.tolist()],
-        micro,
-    )
+    return measured(ratio(sums, counts), draws, counts)
 
 
-def measured(means: Array, draws: Draws) -> Measured:
-    """Measure k columns by their means (1 + n_resamples, n_subsets, k) over all rows of subsets.
+def measured(means: Array, draws: Draws, weights: Array | None = None) -> Measured:
+    """Measure k columns by their means (1 + n_resamples, n_subsets, k) in the subsets.
 
     Parameters
     ----------
     means
         As `measure.partial.subset_means` returns them, or differences of such.
+    weights
+        Of the subsets in the mean over the rows; None for their sizes.
     """
-    sizes = np.asarray([len(rows) for rows in draws.rows], dtype=np.float64)[:, None]
-    known = ~np.isnan(means)
-    micro = ratio(np.nansum(means * sizes, axis=1), (known * sizes).sum(axis=1))
-    macro = ratio(np.nansum(means, axis=1), known.sum(axis=1).astype(np.float64))
+    weights = np.where(np.isnan(means), 0.0, draws.sizes if weights is None else weights)
+    micro = ratio(np.nansum(means * weights, axis=1), weights.sum(axis=1))
     return Measured(
-        [estimate(float(column[0]), column[1:]) for column in micro.T],
-        [estimate(float(column[0]), column[1:]) for column in macro.T],
+        [estimate(column) for column in micro.T],
+        [estimate(column) for column in over_subsets(means).T],
         [dict(zip(draws.subsets, row, strict=True)) for row in means[0].T.tolist()],
-        micro[1:],
+        micro,
     )
 
 
-def mean_estimates(columns: Array, draws: Draws) -> list[Estimate]:
-    """Mean of each of the `columns` (n, k) with its interval; NaN counts nowhere."""
-    return measure(columns, draws).micro
-
-
-def estimate(value: float, resampled: Array) -> Estimate:
-    """Attach the percentile interval of the resampled means to a value."""
-    known = resampled[~np.isnan(resampled)]
-    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
-    return Estimate(value, float(low), float(high))
+def over_subsets(means: Array) -> Array:
+    """(1 + n_resamples, k) unweighted mean over the second axis, without NaN."""
+    return ratio(np.nansum(means, axis=1), (~np.isnan(means)).sum(axis=1).astype(np.float64))
 
 
 def plain(value: Any) -> Any:

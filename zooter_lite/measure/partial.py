@@ -12,12 +12,22 @@ cannot make good.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.labels.completion import expert_effects
-from zooter_lite.measure.metrics import Array, Draws, IntArray, ratio
+from zooter_lite.measure.metrics import (
+    Array,
+    Draws,
+    Estimate,
+    IntArray,
+    estimate,
+    ratio,
+    reward_of,
+)
+from zooter_lite.table.reward_table import RewardTable
 
 BINS = 4  # of the level
 STRENGTH = 5.0  # pseudo-count, in rows, of the regression within a bin of a subset
@@ -66,15 +76,14 @@ def subset_means(values: Array, level: Array | None, draws: Draws) -> Array:
         (n,) as `levels_of` returns it.
     """
     observed = ~np.isnan(values)
-    known = np.where(observed, values, 0.0)
     if level is None or observed.all():
-        sums = draws.whole_and_sums(np.stack([known, observed], axis=1))
-        return ratio(sums[..., 0], sums[..., 1])
+        return ratio(*draws.observed(values[:, None]))[..., 0]
+    known = np.where(observed, values, 0.0)
     own = np.where(observed, level, 0.0)
     terms = [observed, known, own, own * known, own**2, np.ones(len(level)), level]
     bins = np.searchsorted(np.quantile(level, np.arange(1, BINS) / BINS), level)
     columns = [term * (bins == place) for place in range(BINS) for term in terms]
-    sums = draws.whole_and_sums(np.stack(columns, axis=1).astype(np.float64))
+    sums = draws.sums(np.stack(columns, axis=1).astype(np.float64))
     cells = sums.reshape(*sums.shape[:2], BINS, len(terms))
     count, total, at, products, squares, *_ = np.moveaxis(cells.sum(axis=2), 2, 0)
     # the slope of reward on level within subsets
@@ -93,3 +102,63 @@ def subset_means(values: Array, level: Array | None, draws: Draws) -> Array:
     guess = (earned + STRENGTH * guess) / (seen + STRENGTH)
     sums = (earned + np.where(missing > 0.5, missing * guess, 0.0)).sum(axis=2)
     return ratio(sums, rows.sum(axis=2))
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a system would have earned on the rows of a log, by two estimators.
+
+    Attributes
+    ----------
+    rows
+        Rows with one reward and the propensity of its choice.
+    agreed
+        Those of them on which the system chooses the expert of the log; both estimates rest
+        on them.
+    inverse_propensity
+        Self-normalised inverse propensity estimate of the mean reward (Swaminathan and
+        Joachims 2015).
+    doubly_robust
+        Doubly robust estimate (Dudik, Langford and Li 2011), with the expert's mean reward in
+        the query's subset of train for a model.
+    """
+
+    rows: int
+    agreed: int
+    inverse_propensity: Estimate
+    doubly_robust: Estimate
+
+
+def logged_means(
+    table: RewardTable, choices: IntArray, expected: Array, draws: Draws
+) -> Logged | None:
+    """Estimate the mean reward of the chosen experts on the rows with a propensity.
+
+    Parameters
+    ----------
+    table
+        The n rows; those with a propensity have one reward.
+    choices
+        (n,) expert that the system chooses.
+    expected
+        (n, n_experts) expected rewards, learned elsewhere.
+
+    Returns
+    -------
+    None where no row has a propensity.
+    """
+    if table.propensities is None or np.isnan(table.propensities).all():
+        return None
+    counted = ~np.isnan(table.propensities)
+    own, model = reward_of(choices, table.rewards), reward_of(choices, expected)
+    agreed = counted & ~np.isnan(own)
+    weight = np.where(agreed, 1 / np.where(counted, table.propensities, 1.0), 0.0)
+    earned, model = np.where(agreed, own, 0.0), np.where(counted, model, 0.0)
+    robust = model + weight * (earned - np.where(agreed, model, 0.0))
+    sums = draws.sums(np.stack([weight * earned, weight, robust, counted], axis=1)).sum(axis=1)
+    return Logged(
+        int(counted.sum()),
+        int(agreed.sum()),
+        estimate(ratio(sums[:, 0], sums[:, 1])),
+        estimate(ratio(sums[:, 2], sums[:, 3])),
+    )

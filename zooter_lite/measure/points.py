@@ -7,16 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zooter_lite.measure.metrics import (
-    Array,
-    Draws,
-    Estimate,
-    estimate,
-    measured,
-    micro_mean,
-    reward_of,
-)
-from zooter_lite.measure.system import System
+from zooter_lite.measure.metrics import Draws, Estimate, estimate, measured, ratio, reward_of
+from zooter_lite.measure.system import System, expert_shares
 from zooter_lite.table.reward_table import RewardTable
 
 
@@ -26,8 +18,6 @@ class PointResult:
 
     Attributes
     ----------
-    name
-        Of the point.
     reward
         Mean over the queries.
     gap
@@ -36,8 +26,6 @@ class PointResult:
         Mean cost of a query, and that divided by the best single expert's; None without costs.
     shares
         Share of the queries that each expert gets.
-    verdict
-        In words.
     """
 
     name: str
@@ -52,57 +40,33 @@ class PointResult:
 def point_results(
     points: Sequence[System], single: System, table: RewardTable, draws: Draws
 ) -> list[PointResult]:
-    """Measure operating points against the best single expert.
-
-    Parameters
-    ----------
-    points, single
-        Systems with choices on the rows of `table`.
-    draws
-        Resamples of the rows.
-    """
-    if not points or single.choices is None:
-        return []
-    alone, best = single.means(draws), table.experts[int(single.choices[0])]
-    means = np.stack([point.means(draws) for point in points], axis=2)
+    """Measure operating points against the best single expert, on the rows of `table`."""
+    systems = [*points, single]
+    choices = [one.choices for one in systems if one.choices is not None]
+    best = table.experts[int(choices[-1][0])]
+    means = np.stack([one.means(draws) for one in systems], axis=2)
     rewards = measured(means, draws).micro
-    gaps = measured(means - alone[:, :, None], draws).micro
-    paid = _costs([*points, single], table, draws)
-    found = []
-    for place, point in enumerate(points):
-        choices = np.zeros(0, dtype=np.intp) if point.choices is None else point.choices
-        counts = np.bincount(choices, minlength=len(table.experts)) / max(len(choices), 1)
-        cost = share = None
-        if paid is not None:
-            own = paid[:, place]
-            cost = estimate(float(own[0]), own[1:])
-            ratio = own / np.where(paid[:, -1] > 0, paid[:, -1], np.nan)
-            share = estimate(float(ratio[0]), ratio[1:])
-        found.append(
-            PointResult(
-                name=point.name,
-                reward=rewards[place],
-                gap=gaps[place],
-                cost=cost,
-                cost_share=share,
-                shares=dict(zip(table.experts, counts.tolist(), strict=True)),
-                verdict=f"always {best}, the best single expert on train"
-                if np.array_equal(choices, single.choices)
-                else _verdict(gaps[place], share, best),
-            )
+    gaps = measured(means - means[:, :, -1:], draws).micro
+    costs: Sequence[Estimate | None] = [None] * len(systems)
+    shares = costs
+    if table.costs is not None and not np.isnan(table.costs).all():
+        paid = draws.means(np.stack([reward_of(one, table.costs) for one in choices], axis=1))
+        costs = [estimate(own) for own in paid.T]
+        shares = [estimate(own) for own in ratio(paid, paid[:, -1:]).T]
+    return [
+        PointResult(
+            name=point.name,
+            reward=rewards[place],
+            gap=gaps[place],
+            cost=costs[place],
+            cost_share=shares[place],
+            shares=expert_shares(choices[place], table.experts),
+            verdict=f"always {best}, the best single expert on train"
+            if np.array_equal(choices[place], choices[-1])
+            else _verdict(gaps[place], shares[place], best),
         )
-    return found
-
-
-def _costs(systems: Sequence[System], table: RewardTable, draws: Draws) -> Array | None:
-    """(1 + n_resamples, k) mean cost of each system's choices; None without costs."""
-    if table.costs is None or np.isnan(table.costs).all():
-        return None
-    columns = np.stack(
-        [reward_of(one.choices, table.costs) for one in systems if one.choices is not None], axis=1
-    )
-    whole = np.asarray([micro_mean(column) for column in columns.T])
-    return np.concatenate([whole[None], draws.means(columns)])
+        for place, point in enumerate(points)
+    ]
 
 
 def _verdict(gap: Estimate, share: Estimate | None, best: str) -> str:

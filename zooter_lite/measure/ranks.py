@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from zooter_lite.measure.metrics import Array, Draws, Estimate, estimate, micro_mean, ratio
+from zooter_lite.measure.metrics import (
+    Array,
+    Draws,
+    Estimate,
+    estimate,
+    micro_mean,
+    over_subsets,
+)
 from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, Role, Slice, System
 
 TIE = 1e-7  # rewards are kept in 32 bits: means closer than this, relative to 1, are equal
@@ -44,10 +50,8 @@ class Ranking:
 
     Attributes
     ----------
-    subsets
-        Number of tasks that were ranked.
-    left_out
-        Tasks left out because a system was never observed.
+    subsets, left_out
+        Number of tasks that were ranked, and of those in which a system was never observed.
     slices
         Names of the slices.
     systems
@@ -77,35 +81,25 @@ def ranked_systems(slices: Sequence[Slice]) -> list[System]:
 def ranking(slices: Sequence[Slice], draws: Sequence[Draws]) -> Ranking:
     """Rank the systems that every slice has, over all subsets of all slices.
 
-    Parameters
-    ----------
-    draws
-        Per slice the resamples of its rows; slices should be drawn from different seeds.
+    The resamples of the rows of two slices should be drawn from different seeds.
     """
     systems = ranked_systems(slices)
     if not systems:
         return Ranking(0, 0, [], [])
-    by_name = [{system.name: system for system in part.systems} for part in slices]
-    means = [
-        np.stack([of[s.name].means(drawn) for s in systems], axis=2)
-        for of, drawn in zip(by_name, draws, strict=True)
-    ]
-    subsets, left_out, figures = rank_means(means, draws, [part.groups for part in slices])
-    return Ranking(
-        subsets,
-        left_out,
-        [part.name for part in slices],
-        [
-            RankedSystem(system.name, system.role, **found)
-            for system, found in zip(systems, figures, strict=True)
-        ],
-    )
+    means, groups = [], list[str | None]()
+    for part, drawn in zip(slices, draws, strict=True):
+        by_name = {system.name: system for system in part.systems}
+        means.append(np.stack([by_name[s.name].means(drawn) for s in systems], axis=2))
+        groups += [part.groups.get(subset) for subset in drawn.subsets]
+    left_out, ranked = rank_means(systems, np.concatenate(means, axis=1), groups)
+    names = [part.name for part in slices]
+    return Ranking(len(groups) - left_out, left_out, names, ranked)
 
 
 def rank_means(
-    means: Sequence[Array], draws: Sequence[Draws], groups: Sequence[Mapping[str, str]]
-) -> tuple[int, int, list[dict[str, Any]]]:
-    """Rank systems by their mean in every subset of every slice, with bootstrap intervals.
+    systems: Sequence[System], means: Array, groups: Sequence[str | None]
+) -> tuple[int, list[RankedSystem]]:
+    """Rank systems by their mean in every task, with bootstrap intervals.
 
     A rank is one more than the number of systems that are better, ties averaged. A task that a
     system has no mean of is left out; in a resample likewise.
@@ -117,58 +111,32 @@ def rank_means(
     Parameters
     ----------
     means
-        Per slice (1 + n_resamples, n_subsets, n_systems); the same systems in every slice.
-    draws
-        Per slice the resamples of its rows.
+        (1 + n_resamples, n_tasks, n_systems)
     groups
-        Per slice the group of each subset; subsets without one are in no group.
+        Of each task, or None.
 
     Returns
     -------
-    Number of tasks that were ranked, of those left out, and the figures of each system as
-    `RankedSystem` names them.
+    Number of tasks that were left out, and the systems.
     """
-    whole = np.concatenate(means, axis=1)
-    ahead, ranks = _places(whole)
-    first = np.where(np.isnan(ahead), np.nan, (ahead == 0).astype(np.float64))
-    known = np.where(np.isnan(ranks), np.nan, whole)
-    average, mtr, uplift = (_over_tasks(values) for values in (known, ranks, first))
-    labels = [
-        of_slice.get(subset)
-        for drawn, of_slice in zip(draws, groups, strict=True)
-        for subset in drawn.subsets
-    ]
-    names = list(dict.fromkeys(label for label in labels if label is not None))
-    members = {name: [label == name for label in labels] for name in names}
-    figures = [
-        {
-            "average": estimate(float(average[0, i]), average[1:, i]),
-            "mtr": estimate(float(mtr[0, i]), mtr[1:, i]),
-            "uplift": estimate(float(uplift[0, i]), uplift[1:, i]),
-            "groups": {name: micro_mean(ranks[0, inside, i]) for name, inside in members.items()},
-        }
-        for i in range(whole.shape[2])
-    ]
-    left_out = int(np.isnan(ranks[0, :, 0]).sum())
-    return len(labels) - left_out, left_out, figures
-
-
-def _places(means: Array) -> tuple[Array, Array]:
-    """Count the better systems, and rank: each (1 + n_resamples, n_tasks, k).
-
-    All ranks of a task are NaN where a system has no mean.
-    """
+    unknown = np.isnan(means.sum(axis=2, keepdims=True))
     ahead, tied = np.zeros_like(means), np.zeros_like(means)
-    for other in range(means.shape[2]):
+    for other in range(len(systems)):
         theirs = means[..., other, None]
         limit = TIE * np.maximum(1.0, np.maximum(np.abs(means), np.abs(theirs)))
         ahead += theirs - means > limit
         tied += np.abs(theirs - means) <= limit
-    unknown = np.isnan(means).any(axis=2, keepdims=True)
-    rank = ahead + (tied + 1) / 2  # a system is tied with itself
-    return np.where(unknown, np.nan, ahead), np.where(unknown, np.nan, rank)
-
-
-def _over_tasks(values: Array) -> Array:
-    """Mean of (1 + n_resamples, n_tasks, k) over the tasks that are not NaN."""
-    return ratio(np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1).astype(np.float64))
+    ranks = np.where(unknown, np.nan, ahead + (tied + 1) / 2)  # a system is tied with itself
+    first = np.where(unknown, np.nan, ahead == 0)
+    average, mtr, uplift = (
+        [estimate(column) for column in over_subsets(values).T]
+        for values in (np.where(unknown, np.nan, means), ranks, first)
+    )
+    members = {name: [group == name for group in groups] for name in dict.fromkeys(groups) if name}
+    return int(unknown[0].sum()), [
+        RankedSystem(
+            *(system.name, system.role, average[i], mtr[i], uplift[i]),
+            {name: micro_mean(ranks[0, inside, i]) for name, inside in members.items()},
+        )
+        for i, system in enumerate(systems)
+    ]

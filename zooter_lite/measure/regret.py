@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.labels.soft import harden
-from zooter_lite.measure.metrics import Array, Draws, Estimate, mean_estimates, reward_of
+from zooter_lite.measure.metrics import Array, Draws, Estimate, estimate, ratio, reward_of
 from zooter_lite.table.reward_table import RewardTable
 
 WORST = 20
@@ -18,14 +18,7 @@ WORST = 20
 class Part:
     """Regret on the rows of one subset.
 
-    Attributes
-    ----------
-    rows
-        Its rows with a known regret.
-    regret
-        Mean over them.
-    share
-        Their part of the regret of all rows.
+    `regret` is the mean over its `rows` with a known regret, `share` their part of all regret.
     """
 
     name: str
@@ -64,13 +57,6 @@ def confusion(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Ar
     Experts that tie for the best observed reward share their query. The chosen expert counts
     whether its reward was observed or not.
 
-    Parameters
-    ----------
-    choices
-        (n,) chosen expert.
-    rewards
-        (n, n_experts), NaN where not observed.
-
     Returns
     -------
     (n_experts, n_experts), sums to 1.
@@ -84,42 +70,26 @@ def regret(
 ) -> Regret:
     """Describe where the choices lose reward; rows whose chosen reward is unknown count nowhere.
 
-    Parameters
-    ----------
-    table
-        The n evaluated rows.
-    choices
-        (n,) chosen expert.
-    probability
-        (n,) probability that the router gave it.
-    draws
-        Resamples of the n rows.
+    `choices` (n,) are the chosen experts, `probability` (n,) what the router gave each of them.
     """
     lost = np.nanmax(table.rewards, axis=1) - reward_of(choices, table.rewards)
+    sums, counts = (values[..., 0] for values in draws.observed(lost[:, None]))
+    total = float(sums[0].sum())
     return Regret(
-        mean=mean_estimates(lost[:, None], draws)[0],
-        by_subset=_parts(lost, draws),
+        mean=estimate(ratio(sums.sum(axis=1), counts.sum(axis=1))),
+        by_subset=[
+            Part(
+                name=name,
+                rows=int(counts[0, place]),
+                regret=estimate(mean),
+                share=float(sums[0, place]) / total if total > 0 else float("nan"),
+            )
+            for place, (name, mean) in enumerate(
+                zip(draws.subsets, ratio(sums, counts).T, strict=True)
+            )
+        ],
         worst=_worst_rows(table, choices, probability, lost),
     )
-
-
-def _parts(lost: Array, draws: Draws) -> list[Part]:
-    """Regret of each subset, from the regrets (n,) of all rows."""
-    columns = np.full((len(lost), len(draws.subsets)), np.nan)
-    for place, rows in enumerate(draws.rows):
-        columns[rows, place] = lost[rows]
-    total = float(np.nansum(lost))
-    return [
-        Part(
-            name=name,
-            rows=int((~np.isnan(column)).sum()),
-            regret=mean,
-            share=float(np.nansum(column)) / total if total > 0 else float("nan"),
-        )
-        for name, column, mean in zip(
-            draws.subsets, columns.T, mean_estimates(columns, draws), strict=True
-        )
-    ]
 
 
 def _worst_rows(
@@ -129,18 +99,13 @@ def _worst_rows(
     order = np.lexsort((-probability, -np.nan_to_num(lost)))
     worst = []
     for row in [int(row) for row in order[:WORST] if lost[row] > 0]:
-        best = int(np.nanargmax(table.rewards[row]))
+        best, chosen = int(np.nanargmax(table.rewards[row])), int(choices[row])
         worst.append(
             WorstRow(
-                query_id=table.query_ids[row],
-                query=table.queries[row],
-                subset=table.subsets[row],
-                chosen=table.experts[choices[row]],
-                chosen_reward=float(table.rewards[row, choices[row]]),
-                best=table.experts[best],
-                best_reward=float(table.rewards[row, best]),
-                regret=float(lost[row]),
-                probability=float(probability[row]),
+                *(table.query_ids[row], table.queries[row], table.subsets[row]),
+                *(table.experts[chosen], float(table.rewards[row, chosen])),
+                *(table.experts[best], float(table.rewards[row, best])),
+                *(float(lost[row]), float(probability[row])),
             )
         )
     return worst

@@ -11,8 +11,8 @@ import numpy as np
 
 from zooter_lite.measure.calibration import Calibration
 from zooter_lite.measure.costs import CostQuality
-from zooter_lite.measure.logged import Logged
 from zooter_lite.measure.metrics import Array, Estimate, plain
+from zooter_lite.measure.partial import Logged
 from zooter_lite.measure.points import PointResult
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.regret import Regret
@@ -28,8 +28,6 @@ class SystemResult:
 
     Attributes
     ----------
-    name, role
-        Of the system; `bound` is a limit rather than a rival (random, oracle, reward ranking).
     micro, macro
         Mean reward over the queries, and unweighted over the subsets; rewards that were not
         observed count as measure/partial.py estimates them.
@@ -94,8 +92,6 @@ class SliceReport:
     ----------
     name
         Of table and split, for instance `routerdc test`.
-    table, split, rows
-        Where the evaluated queries come from, and how many there are.
     experts
         In the router's order.
     best_expert
@@ -104,8 +100,6 @@ class SliceReport:
         Number of rows of each subset, and the group of those that have one.
     systems
         The router first, the oracle last.
-    verdict
-        Whether the router pays.
     gap_closed
         Share of the way from random to the oracle; NaN where the two are equal or unknown.
     shares
@@ -114,8 +108,6 @@ class SliceReport:
         (n_experts, n_experts) shares of all queries: best expert by row, chosen by column.
     costs
         None where slice or train have no costs.
-    points
-        The router's operating points.
     """
 
     name: str
@@ -142,10 +134,9 @@ class SliceReport:
         return self.systems[0]
 
     @property
-    def best_single(self) -> SystemResult | None:
+    def best_single(self) -> SystemResult:
         """Always asking the expert that was best on train."""
-        by_name = {system.name: system for system in self.systems}
-        return by_name.get(BEST_SINGLE)
+        return next(system for system in self.systems if system.name == BEST_SINGLE)
 
     @property
     def best_rival(self) -> SystemResult | None:
@@ -200,15 +191,7 @@ class Report:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as one HTML page that needs nothing else.
-
-        Raises
-        ------
-        DataError
-            The path cannot be written.
-        MissingPackageError
-            A package of the extra `report` is not installed.
-        """
+        """Write the report as one HTML page that needs nothing else (extra `report`)."""
         from zooter_lite.files.atomic import atomic_text
         from zooter_lite.report.page import render
 

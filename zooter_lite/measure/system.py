@@ -30,8 +30,6 @@ class System:
 
     Attributes
     ----------
-    name
-        As the tables show it.
     role
         `bound` is a limit rather than a rival (random, oracle, reward ranking): it is not
         ranked, and no gap to it is tested.
@@ -63,15 +61,15 @@ class System:
 
 
 def chooser(name: str, role: Role, rewards: NDArray[np.floating], scores: Array) -> System:
-    """Make the system that takes the best-scored expert of each row.
-
-    Parameters
-    ----------
-    rewards, scores
-        (n, n_experts) of the same rows.
-    """
+    """Make the system that takes the best-scored expert of each row; both (n, n_experts)."""
     choices = scores.argmax(axis=1)
     return System(name, role, reward_of(choices, rewards), choices, scores)
+
+
+def expert_shares(choices: IntArray, experts: Sequence[str]) -> dict[str, float]:
+    """Share of the choices (n,) that each expert has."""
+    counts = np.bincount(choices, minlength=len(experts)) / len(choices)
+    return dict(zip(experts, counts.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -109,20 +107,14 @@ class Slice:
 
     Attributes
     ----------
-    table_name, split
-        Where the rows come from.
     table
         The n evaluated rows, experts in the router's order.
-    known
-        The training rows.
-    predicted
-        What the router predicts of the rows.
-    embeddings
-        (n, dim) unit embeddings of the queries.
+    predicted, embeddings
+        What the router predicts of the rows, and their unit embeddings (n, dim).
     systems
         The router first, the oracle last.
     temperature
-        That of the calibration, which divided the logits of `probs`.
+        That of the calibration, which divided the logits of `predicted.probs`.
     groups
         Group of each subset; subsets without one are absent.
     points
@@ -139,11 +131,6 @@ class Slice:
     temperature: float = 1.0
     groups: Mapping[str, str] = field(default_factory=dict)
     points: Sequence[System] = ()
-
-    @property
-    def probs(self) -> NDArray[np.floating]:
-        """(n, n_experts) the router's calibrated probabilities."""
-        return self.predicted.probs
 
     @property
     def name(self) -> str:

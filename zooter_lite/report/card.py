@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.results import SliceReport
 from zooter_lite.report.figures import chart, label
-from zooter_lite.report.readable import in_columns
+from zooter_lite.report.readable import in_columns, markdown_table
 from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.router.directory.store import read_router, rewrite_router
 
@@ -23,9 +24,11 @@ def documents(
     """Return the content of report.json, report.svg and README.md.
 
     `details` stand in report.json beside the slices. Whoever gets the router can read these
-    files, so the texts of the evaluated queries are left out of them.
+    files, so the texts of the evaluated queries are left out of them; their ids stay.
     """
-    measured = [without_queries(one) for one in slices]
+    measured = [one.to_dict() for one in slices]
+    for row in [row for one in measured for row in one["regret"]["worst"]]:
+        row["query"] = None
     report = {**details, "command": command, "slices": measured}
     return {
         "report.json": (json.dumps(report, sort_keys=True, indent=1) + "\n").encode(),
@@ -35,13 +38,7 @@ def documents(
 
 
 def rewrite_card(folder: Path, slices: Sequence[SliceReport], evaluated_by: str) -> None:
-    """Write what was measured later into a router directory; how it was fitted is kept.
-
-    Parameters
-    ----------
-    evaluated_by
-        Command of the evaluation.
-    """
+    """Write what a command measured later into a router directory; how it was fitted is kept."""
     router = read_router(folder)
     old = json.loads(router.read("report.json")[:])
     kept = {key: value for key, value in old.items() if key != "slices"}
@@ -50,66 +47,67 @@ def rewrite_card(folder: Path, slices: Sequence[SliceReport], evaluated_by: str)
     rewrite_router(folder, router, documents(router.config, slices, details, fitted_by))
 
 
-def without_queries(one: SliceReport) -> dict[str, Any]:
-    """Return a slice as JSON holds it, without the text of any query; the ids stay."""
-    values = one.to_dict()
-    for row in values["regret"]["worst"]:
-        row["query"] = None
-    return values
-
-
 def model_card(config: RouterConfig, slices: Sequence[SliceReport], command: str) -> str:
     """Return README.md of a router directory, from what was measured."""
-    encoder, labels, head = config.encoder, config.labels, config.head
+    encoder, labels, head, training = config.encoder, config.labels, config.head, config.training
+    support = zip(
+        config.experts, training.observed or [training.rows] * len(config.experts), strict=True
+    )
+    experts = [
+        name if count == training.rows else f"{name} (measured on {count} queries)"
+        for name, count in support
+    ]
     lines = [
-        f"# Router over {len(config.experts)} experts",
+        f"# Router over {len(experts)} experts",
         "",
         "Sends each prompt to the expert most likely to answer it best. "
         f"Made by zooter-lite with `{command}`.",
         "",
-        f"- experts: {', '.join(map(_measured, config.experts, _support(config)))}",
+        f"- experts: {', '.join(experts)}",
         f"- encoder: {encoder.name} ({encoder.dim} dimensions, "
         f"at most {encoder.max_length} tokens, {encoder.pooling} pooling)",
         f"- head: {head.kind}; tags: {labels.tags or 'none'} ({labels.n_tags}); "
         f"temperature {labels.temperature:.4g}, beta {labels.beta}, L2 {head.l2}",
-        f"- fitted on {config.training.rows} queries; settings chosen by "
-        f"{config.training.folds}-fold cross-validation on them alone",
-        "",
+        f"- fitted on {training.rows} queries; settings chosen by "
+        f"{training.folds}-fold cross-validation on them alone",
     ]
     if config.decisions.why:
         default, advice = config.decisions.default, config.decisions.recommended
-        lines[-1:] = [
+        lines.append(
             f"- decides at the point `{default}` unless asked otherwise; recommended is "
-            f"`{advice}`: {config.decisions.why}",
-            "",
-        ]
-    if slices:
-        lines += ["![mean rewards](report.svg)", ""]
-    else:
-        lines += ["Not evaluated: the table had no split besides `train`.", ""]
+            f"`{advice}`: {config.decisions.why}"
+        )
+    shown = "![mean rewards](report.svg)"
+    lines += ["", shown if slices else "Not evaluated: the table had no split besides `train`.", ""]
     for one in slices:
-        lines += [f"## Measured on `{one.split}`", "", one.verdict.text, ""]
-        lines += [*_table(one), "", *_worth(one), ""]
-        lines += [*_points(one), ""] if len(one.points) > 1 else []
-    lines += _precision_section(config)
-    lines += ["## Use", "", "```python", "from zooter_lite import Router", ""]
-    lines += [
-        'router = Router.load("path/of/this/folder")',
-        'router.route(["a prompt"])',
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
+        lines += _measured(one)
+    lines += [*_precision_section(config), "## Use", "", "```python"]
+    lines += ["from zooter_lite import Router", "", 'router = Router.load("path/of/this/folder")']
+    return "\n".join([*lines, 'router.route(["a prompt"])', "```", ""])
 
 
-def _support(config: RouterConfig) -> Sequence[int | None]:
-    """Return the number of rewards that tell of each expert; None where all queries do."""
-    counts = config.training.observed or [config.training.rows] * len(config.experts)
-    return [None if count == config.training.rows else count for count in counts]
-
-
-def _measured(expert: str, count: int | None) -> str:
-    return expert if count is None else f"{expert} (measured on {count} queries)"
+def _measured(one: SliceReport) -> list[str]:
+    """Return the section on one slice."""
+    earned = [[label(s, one), _means(s.micro), _means(s.macro)] for s in one.systems]
+    earned[0][0] = f"**{earned[0][0]}**"  # the router
+    lines = [f"## Measured on `{one.split}`", "", one.verdict.text, ""]
+    lines += markdown_table(["method", "micro", "macro"], earned)
+    before, after = _means(one.calibration.before.ece), _means(one.calibration.after.ece)
+    lines += ["", f"- expected calibration error x100: {after}, {before} without calibration"]
+    parts = [part for part in one.regret.by_subset if not math.isnan(part.share)]
+    if len(parts) > 1:
+        worst = max(parts, key=lambda part: part.share)
+        lines.append(
+            f"- mean regret against the oracle x100: {_means(one.regret.mean)}; "
+            f"{worst.share:.0%} of it on subset {worst.name}"
+        )
+    if len(one.points) > 1:
+        costs = ["" if p.cost is None else f"{p.cost.value:.4g}" for p in one.points]
+        points = zip(one.points, costs, strict=True)
+        rows = [[p.name, _means(p.reward), cost, p.verdict] for p, cost in points]
+        head = ["operating point", "reward x100", "mean cost", "verdict"]
+        lines += ["", *markdown_table(head, rows)]
+    return [*lines, ""]
 
 
 def with_precision_section(card: str, config: RouterConfig) -> str:
@@ -128,7 +126,7 @@ def parity_lines(config: RouterConfig) -> list[str]:
     for name, against, one in (("fp32", reference, parity.fp32), ("int8", "fp32", parity.int8)):
         if one is None:
             continue
-        line = (
+        lines.append(
             f"{name} against {against} on {one.queries} training queries: largest difference "
             f"of a probability {one.max_difference:.1e}, {one.changed_decisions:.2%} of "
             f"the decisions changed, {one.expected_loss:.3f} points of mean reward lost as "
@@ -136,12 +134,11 @@ def parity_lines(config: RouterConfig) -> list[str]:
             f"{one.lost_error:.3f} as observed, probabilities {one.divergence:.1e} nats apart"
         )
         if name == "int8":
-            line += (
+            lines[-1] += (
                 f"; auto asks fp32 again for {one.repeats:.1%} of them, which leaves "
                 f"{one.changed_after_repeats:.2%} changed"
             )
-            line += f"; {one.spared} of its products stay in fp32" if one.spared else ""
-        lines.append(line)
+            lines[-1] += f"; {one.spared} of its products stay in fp32" if one.spared else ""
     if parity.text is not None:
         text = parity.text
         lines.append(
@@ -158,38 +155,5 @@ def _precision_section(config: RouterConfig) -> list[str]:
     return [PRECISION_MARKS[0], "## Precision", "", *lines, "", PRECISION_MARKS[1], ""]
 
 
-def _table(one: SliceReport) -> list[str]:
-    """Return the lines of a Markdown table, mean reward x100 with 95% intervals."""
-    lines = ["| method | micro | macro |", "|---|---|---|"]
-    for system in one.systems:
-        name = label(system, one).replace("|", "\\|")
-        name = f"**{name}**" if system.role == "router" else name
-        means = f"{in_columns(system.micro).strip()} | {in_columns(system.macro).strip()}"
-        lines.append(f"| {name} | {means} |")
-    return lines
-
-
-def _points(one: SliceReport) -> list[str]:
-    """Return the lines of a Markdown table of the operating points."""
-    lines = ["| operating point | reward x100 | mean cost | verdict |", "|---|---|---|---|"]
-    for point in one.points:
-        cost = "" if point.cost is None else f"{point.cost.value:.4g}"
-        reward = in_columns(point.reward).strip()
-        lines.append(f"| {point.name} | {reward} | {cost} | {point.verdict} |")
-    return lines
-
-
-def _worth(one: SliceReport) -> list[str]:
-    """Return lines on what the probabilities are worth, and where reward is lost."""
-    before, after = (
-        in_columns(c.ece).strip() for c in (one.calibration.before, one.calibration.after)
-    )
-    lines = [f"- expected calibration error x100: {after}, {before} without calibration"]
-    parts = [part for part in one.regret.by_subset if not math.isnan(part.share)]
-    if len(parts) > 1:
-        worst = max(parts, key=lambda part: part.share)
-        lines.append(
-            f"- mean regret against the oracle x100: {in_columns(one.regret.mean).strip()}; "
-            f"{worst.share:.0%} of it on subset {worst.name}"
-        )
-    return lines
+def _means(estimate: Estimate) -> str:
+    return in_columns(estimate).strip()

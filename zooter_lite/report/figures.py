@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -78,8 +77,7 @@ def _dot(estimate: Interval, look: str = "router", scale: float = 100.0) -> Dot:
 
 def _once(one: SliceReport) -> list[SystemResult]:
     """Return the systems without the best single expert's second name."""
-    twin = ALWAYS + one.best_expert if one.best_single else None
-    return [system for system in one.systems if system.name != twin]
+    return [system for system in one.systems if system.name != ALWAYS + one.best_expert]
 
 
 def _earned(title: str, one: SliceReport, width: float = WIDTH) -> Drawing:
@@ -135,15 +133,10 @@ def _calibration(one: SliceReport) -> Figure:
     places += [end for one in series for _, dot in one.points for end in dot.ends]
     title = "Are its probabilities right?"
     axes = ("probability that the router states", "share of choices that were best")
-    right = _guide([(end, end) for end in (min(places, default=0.0), max(places, default=1.0))])
+    ends = min(places, default=0.0), max(places, default=1.0)
+    right = Series([(end, Dot(end)) for end in ends], "muted", dashes="4 3")
     drawing = plane(title, [right, *series], axes, height=270)
     return Figure(title, drawing, "Right where they lie on the dashed line.")
-
-
-def _guide(points: Sequence[tuple[float, float]]) -> Series:
-    """Return a dashed line to compare with."""
-    dots = [(x, Dot(y)) for x, y in points]
-    return Series(dots, "muted", dashes="4 3")
 
 
 def _costs(one: SliceReport, costs: CostQuality, width: float = WIDTH) -> Figure:
@@ -192,10 +185,9 @@ def _costs(one: SliceReport, costs: CostQuality, width: float = WIDTH) -> Figure
 
 def _line(corners: Sequence[Point], place: Callable[[float], float]) -> list[tuple[float, Dot]]:
     """Return dots along the straight lines between points, which an axis may bend."""
-    dots = [(place(corner.cost), Dot(100 * corner.reward)) for corner in corners[:1]]
-    for start, end in pairwise(corners):
-        for share in np.linspace(0.0, 1.0, STEPS + 1)[1:].tolist():
-            cost = start.cost + share * (end.cost - start.cost)
-            reward = start.reward + share * (end.reward - start.reward)
-            dots.append((place(cost), Dot(100 * reward)))
-    return dots
+    if not corners:
+        return []
+    ends = np.asarray([(corner.cost, corner.reward) for corner in corners])
+    places = np.linspace(0, len(ends) - 1, STEPS * (len(ends) - 1) + 1)
+    costs, rewards = (np.interp(places, range(len(ends)), values).tolist() for values in ends.T)
+    return [(place(cost), Dot(100 * reward)) for cost, reward in zip(costs, rewards, strict=True)]

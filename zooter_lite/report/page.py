@@ -39,7 +39,17 @@ def render(report: Report) -> str:
     page: str = _template().render(
         report=report,
         headline=headline(slices),
-        slices=[_slice(place, one, report) for place, one in enumerate(slices, start=1)],
+        slices=[
+            {
+                "data": one,
+                "id": f"s{place}",
+                "figures": figures.of_slice(one),
+                "leaderboard": sorted(one.systems, key=lambda s: _last(-s.micro.value)),
+                "subsets": sorted(one.subset_rows, key=lambda s: (one.groups.get(s, ""), s)),
+            }
+            for place, one in enumerate(slices, start=1)
+        ],
+        ranks={s.name: s for s in report.ranking.systems} if len(slices) == 1 else None,
         ranking=figures.ranked(report.ranking),
         ranked=sorted(report.ranking.systems, key=lambda system: _last(system.mtr.value)),
         groups=sorted({group for s in report.ranking.systems for group in s.groups}),
@@ -51,13 +61,8 @@ def render(report: Report) -> str:
 def notebook(report: Report) -> str:
     """Return what a notebook shows of a report: the verdicts and a picture."""
     slices = list(report.slices.values())
-    return picture(figures.chart(slices), [one.verdict.text for one in slices])
-
-
-def picture(drawing: str, verdicts: Sequence[str]) -> str:
-    """Return verdicts over an SVG file, such as report.svg of a router, as a piece of HTML."""
-    lines = "".join(f"<p>{escape(readable.visible(verdict))}</p>" for verdict in verdicts)
-    data = b64encode(drawing.encode()).decode()
+    lines = "".join(f"<p>{escape(readable.visible(one.verdict.text))}</p>" for one in slices)
+    data = b64encode(figures.chart(slices).encode()).decode()
     source = f'style="max-width: 100%" src="data:image/svg+xml;base64,{data}"'
     return f'<div>{lines}<img alt="mean rewards" {source}></div>'
 
@@ -83,7 +88,7 @@ def _template() -> Any:
     environment = Environment(
         loader=PackageLoader("zooter_lite.report"),
         autoescape=True,
-        finalize=_shown,
+        finalize=lambda value: readable.visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -92,24 +97,6 @@ def _template() -> Any:
     environment.filters |= {name: getattr(readable, name) for name in names}
     environment.globals |= {"folded": FOLDED, "longest": LONGEST}
     return environment.get_template("report.html.j2")
-
-
-def _shown(value: Any) -> Any:
-    """Make every text on the page visible; markup of our own stays."""
-    return readable.visible(value) if type(value) is str else value
-
-
-def _slice(place: int, one: SliceReport, report: Report) -> dict[str, Any]:
-    """Collect what the template needs of one slice."""
-    alone = len(report.slices) == 1
-    return {
-        "data": one,
-        "id": f"s{place}",
-        "figures": figures.of_slice(one),
-        "leaderboard": sorted(one.systems, key=lambda system: _last(-system.micro.value)),
-        "ranks": {s.name: s for s in report.ranking.systems} if alone else None,
-        "subsets": sorted(one.subset_rows, key=lambda name: (one.groups.get(name, ""), name)),
-    }
 
 
 def _last(value: float) -> float:

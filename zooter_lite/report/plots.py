@@ -49,8 +49,6 @@ class Series:
     ----------
     points
         (x, dot) from left to right.
-    name
-        In the legend.
     dashes
         Of the line, as in `stroke-dasharray`.
     labels
@@ -75,14 +73,7 @@ def named_rows(
 ) -> Drawing:
     """Draw one line per row, from top to bottom: dots with whiskers, names at the left.
 
-    Parameters
-    ----------
-    label
-        What a screen reader says.
-    axis
-        What the horizontal axis measures.
-    zero
-        Whether 0 is on the axis, with a strong line.
+    A screen reader says `label`; with `zero`, 0 is on the axis, with a strong line.
     """
     left = 0.415 * width
     right = width - 12 - max((svg.text_width(row.text) for row in rows), default=0)
@@ -123,18 +114,9 @@ def plane(
     *,
     logarithmic: bool = False,
 ) -> Drawing:
-    """Draw series over two axes.
+    """Draw series over two axes; `height` is without legend and axis.
 
-    Parameters
-    ----------
-    label
-        What a screen reader says.
-    axes
-        What x and y measure.
-    height
-        Of the plot, without legend and axis.
-    logarithmic
-        Whether the places on x are decimal logarithms of what the axis shows.
+    With `logarithmic` the places on x are decimal logarithms of what the axis shows.
     """
     keys = [
         (one.name, svg.line(one.look, [(0, 9), (18, 9)], 2, one.dashes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.significance import Gap
@@ -39,6 +40,13 @@ def in_columns(estimate: Interval, scale: float = 100) -> str:
     """Write a value and its interval at a fixed width, `60.00 [ 59.0,  62.0]`."""
     value, low, high = (scale * end for end in (estimate.value, estimate.low, estimate.high))
     return f"{value:6.2f} [{low:5.1f}, {high:5.1f}]"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    lines = [f"| {' | '.join(row)} |" for row in escaped]
+    return [lines[0], "|---" * len(head) + "|", *lines[1:]]
 
 
 def percent(value: float) -> str:
