@@ -185,31 +185,25 @@ def _two_way(
 ) -> tuple[Array, Array, Array]:
     """Level of each query (n,) and subset (n_groups,), and effects (n_groups, n_experts).
 
-    A query with a single reward has the mean level of its subset, and no part in the effects.
+    A query with a single reward has the mean level of its subset, and no part in the effects; a
+    subset of such queries alone has the mean level of all others.
     """
     count = observed.sum(axis=1)
     known = count > 1
     telling = np.where(known[:, None], observed, False).astype(np.float64)
+    members = np.bincount(groups[known], minlength=n_groups)
     effects = np.zeros((n_groups, values.shape[1]))
     for turn in range(ROUNDS + 1):
         beside = np.where(observed, values - effects[groups], 0.0)
         level = beside.sum(axis=1) / count.clip(1)
-        levels = _mean_by(groups, level, known, n_groups)
+        overall = float(level[known].mean()) if known.any() else 0.0
+        total = np.bincount(groups[known], weights=level[known], minlength=n_groups)
+        levels = np.where(members > 0, total / members.clip(1), overall)
         level = np.where(known, level, levels[groups])
         if turn < ROUNDS:
             effects, _ = _effects(values - level[:, None], telling, groups, n_groups)
             effects -= effects.mean(axis=1, keepdims=True)
     return level, levels, effects
-
-
-def _mean_by(
-    groups: NDArray[np.int64], values: Array, known: NDArray[np.bool_], n_groups: int
-) -> Array:
-    """(n_groups,) mean of the known values of each group; that of all where it has none."""
-    total = np.bincount(groups[known], weights=values[known], minlength=n_groups)
-    count = np.bincount(groups[known], minlength=n_groups)
-    overall = float(values[known].mean()) if known.any() else 0.0
-    return np.asarray(np.where(count > 0, total / count.clip(1), overall))
 
 
 def _effects(

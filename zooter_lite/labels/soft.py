@@ -76,10 +76,6 @@ class TagAssignment:
         """Sum `values` (n_queries, k) over the queries of each tag: (n_tags, k)."""
         return sum_groups(values, self.rows, self.tags, len(self.names))
 
-    def sum_by_query(self, values: NDArray[np.floating]) -> Array:
-        """Sum `values` (n_tags, k) over the tags of each query: (n_queries, k)."""
-        return sum_groups(values, self.tags, self.rows, self.n_queries)
-
 
 @dataclass(frozen=True)
 class Filled:
@@ -91,7 +87,7 @@ class Filled:
         (n_queries, n_experts) observed, or what is expected.
     variances
         (n_queries, n_experts) of an observation around what is expected, 0 where it was
-        observed; None where everything was. Soft labels need it (`for_labels`).
+        observed; None where everything was. Soft labels need it.
     """
 
     rewards: NDArray[Any]
@@ -100,19 +96,6 @@ class Filled:
     def take(self, rows: Any) -> Filled:
         """Return those of some rows."""
         return Filled(self.rewards[rows], None if self.variances is None else self.variances[rows])
-
-    def for_labels(self, rows: slice, temperature: float) -> Array:
-        """Rewards of some rows, float64, whose softmax has the mass of observations.
-
-        A label p moves by variance / (2 t^2) p (1 - p) (1 - 2p) where its reward is drawn and
-        not its mean; a reward that is higher by variance / (2 t) (1 - 2p) does the same. For p
-        the uniform label stands.
-        """
-        values = self.rewards[rows].astype(np.float64)
-        if self.variances is not None:
-            share = (1 - 2 / values.shape[1]) / (2 * temperature)
-            values += share * self.variances[rows]
-        return values
 
 
 def sum_groups(
@@ -144,8 +127,6 @@ def normalise(rewards: NDArray[np.floating], temperature: float = 1.0) -> Array:
     >>> normalise(np.array([[0.0, np.log(3.0), np.nan]]))
     array([[0.25, 0.75,  nan]])
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, not {temperature}")
     scaled = np.asarray(rewards, dtype=np.float64) / temperature
     exp = np.exp(scaled - np.nanmax(scaled, axis=1, keepdims=True))
     return np.asarray(exp / np.nansum(exp, axis=1, keepdims=True))
@@ -159,11 +140,10 @@ def harden(rewards: NDArray[np.floating]) -> Array:
 
 
 def smooth(labels: Array, tags: TagAssignment, means: Array, beta: float) -> Array:
-    """Mix each query's label with the mean label of its tags.
+    """Mix each query's label with the mean label of its tags (the paper's label enhancement).
 
-    s* = beta * s + (1 - beta) * mean over the query's tags of the tag's mean label
-    (the paper's tag-based label enhancement). beta = 1 keeps the sample labels. A
-    query without tags keeps its own.
+    s* = beta * s + (1 - beta) * mean over the query's tags of the tag's mean label. A query
+    without tags keeps its own.
 
     Parameters
     ----------
@@ -177,10 +157,8 @@ def smooth(labels: Array, tags: TagAssignment, means: Array, beta: float) -> Arr
     beta
         Share of the sample label, in [0, 1].
     """
-    if not 0 <= beta <= 1:
-        raise ValueError(f"beta must lie in [0, 1], not {beta}")
     count = np.bincount(tags.rows, minlength=tags.n_queries)[:, None]
-    tag_label = tags.sum_by_query(means) / count.clip(1)
+    tag_label = sum_groups(means, tags.tags, tags.rows, tags.n_queries) / count.clip(1)
     return np.where(count > 0, beta * labels + (1 - beta) * tag_label, labels)
 
 
@@ -219,9 +197,16 @@ def soft_labels(
     """
 
     def own(rows: slice) -> Array:
+        values = filled.rewards[rows].astype(np.float64)
         if hard:
-            return harden(filled.rewards[rows].astype(np.float64))
-        return normalise(filled.for_labels(rows, temperature), temperature)
+            return harden(values)
+        if filled.variances is not None:
+            # A label p moves by variance / (2 t^2) p (1 - p) (1 - 2p) where its reward is drawn
+            # and not its mean; a reward higher by variance / (2 t) (1 - 2p) does the same. For p
+            # the uniform label stands.
+            share = (1 - 2 / values.shape[1]) / (2 * temperature)
+            values += share * filled.variances[rows]
+        return normalise(values, temperature)
 
     n_queries = len(filled.rewards)
     assignment = tags if beta < 1 else None
