@@ -38,18 +38,9 @@ def option(
     argument told by its place.
     """
     text = help if default in (MISSING, None, "", False) else f"{help} (default: {default})"
-    metadata: dict[str, object] = {"help": text.replace("%", "%%")}
-    if kind is not None:
-        metadata["type"] = kind
-    if metavar is not None:
-        metadata["metavar"] = metavar
-    if choices is not None:
-        metadata["choices"] = list(choices)
-    if names is not None:
-        metadata["args"] = list(names)
-    if default is MISSING:
-        return field(metadata=metadata)
-    return field(default=default, metadata=metadata)
+    given = {"type": kind, "metavar": metavar, "choices": choices, "args": names}
+    metadata = {name: value for name, value in given.items() if value is not None}
+    return field(default=default, metadata={"help": text.replace("%", "%%"), **metadata})
 
 
 def separator_option() -> Any:

@@ -99,7 +99,7 @@ class Filled:
 
 
 def sum_groups(
-    values: NDArray[np.floating], rows: NDArray[np.int64], groups: NDArray[np.int64], n_groups: int
+    values: NDArray[Any], rows: NDArray[np.int64], groups: NDArray[np.int64], n_groups: int
 ) -> Array:
     """Sum rows of `values` by group, one column at a time: `values[rows]` may be large."""
     sums = np.zeros((n_groups, values.shape[1]))  # bincount of nothing would be whole numbers

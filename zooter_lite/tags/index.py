@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
+from zooter_lite.labels.soft import sum_groups
 from zooter_lite.tags.neighbours import IndexChoice, build_index
 from zooter_lite.untrusted.faiss_file import open_index
 from zooter_lite.untrusted.typed_json import parse_json, typed
@@ -55,7 +56,7 @@ class TagIndex:
         embeddings: FloatArray,
         names: list[str],
         query_tags: list[list[int]],
-        rewards: NDArray[np.floating],
+        rewards: NDArray[np.floating] | None = None,
     ) -> TagIndex:
         """Index unit `embeddings` (n, dim) of queries with their tags and `rewards` (n, n_experts).
 
@@ -64,17 +65,11 @@ class TagIndex:
         tagged = [row for row, tags in enumerate(query_tags) if tags]
         kept = embeddings if len(tagged) == len(embeddings) else embeddings[tagged]
         index, choice = build_index(np.ascontiguousarray(kept, dtype=np.float32))
-        sizes = [len(query_tags[row]) for row in tagged]
-        rows = np.repeat(np.asarray(tagged, dtype=np.int64), sizes)
+        rows = np.repeat(np.arange(len(query_tags)), list(map(len, query_tags)))
         tags = np.fromiter(chain.from_iterable(query_tags), np.int64, len(rows))
-        total = np.zeros((len(names), rewards.shape[1]))
-        count = np.zeros(total.shape, dtype=np.int64)
-        for expert, column in enumerate(rewards.T):
-            values = column[rows]
-            seen = ~np.isnan(values)
-            size = {"minlength": len(names)}
-            total[:, expert] = np.bincount(tags[seen], weights=values[seen], **size)
-            count[:, expert] = np.bincount(tags[seen], **size)
+        values = np.zeros((len(query_tags), 0)) if rewards is None else rewards
+        total = sum_groups(np.nan_to_num(values), rows, tags, len(names))
+        count = sum_groups(~np.isnan(values), rows, tags, len(names)).astype(np.int64)
         support = np.bincount(tags, minlength=len(names))
         means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         lists = [query_tags[row] for row in tagged]

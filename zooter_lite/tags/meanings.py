@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
+from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.table.queries import read_queries
 from zooter_lite.tags.index import TagIndex
+from zooter_lite.tags.tagging import ROWS_PER_CLUSTER, clusters_of
 from zooter_lite.tags.unwanted import Embed, words
 from zooter_lite.tags.vocabulary import Lists, associated, clean, drop_rare, rename, support
 
@@ -108,8 +110,6 @@ def derived_tags(
     DataError
         The file has no tags, or there are fewer queries than clusters.
     """
-    from zooter_lite.tags.tagging import ROWS_PER_CLUSTER, clusters_of
-
     kind, _, rest = tagger.partition(":")
     if kind == "clusters":
         size = int(rest or 0) or max(1, min(MOST_CLUSTERS, len(texts) // ROWS_PER_CLUSTER))
@@ -139,10 +139,8 @@ def tags_by_neighbours(
     embeddings
         (n_queries, dim) unit embeddings of the queries.
     """
-    names = sorted({tag for tags in known[1] for tag in tags})
-    place = {name: i for i, name in enumerate(names)}
-    lists = [[place[tag] for tag in dict.fromkeys(tags)] for tags in known[1]]
-    index = TagIndex.build(known[0], names, lists, np.zeros((len(lists), 0)))
+    tags = TagAssignment.from_lists(known[1])
+    index = TagIndex.build(known[0], tags.names, tags.by_query())
     return [[name for name, _ in nearest] for nearest in index.nearest_tags(embeddings, k, top)]
 
 

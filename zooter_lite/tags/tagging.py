@@ -197,8 +197,7 @@ def _fill_from_neighbours(
     untagged = np.asarray([row for row, tags in enumerate(lists) if not tags], dtype=np.int64)
     if not len(untagged):
         return
-    no_rewards = np.zeros((known.n_queries, 0))
-    index = TagIndex.build(inside, known.names, known.by_query(), no_rewards)
+    index = TagIndex.build(inside, known.names, known.by_query())
     for part in np.array_split(untagged, -(-len(untagged) // ROWS)):
         for row, nearest in zip(part, index.nearest_tags(embeddings[part]), strict=True):
             lists[int(row)] = [name for name, _ in nearest]
