@@ -29,8 +29,6 @@ def caller(expert: Expert) -> Caller:
     ------
     DataError
         The variable of its key is not set, or its callable cannot be imported or called.
-    MissingPackageError
-        The package `openai` is missing.
     """
     return _Function(expert) if expert.callable else _Server(expert)
 
@@ -169,10 +167,7 @@ class _Function:
         pass  # a function holds no connection
 
     def _in_thread(self, prompt: str) -> asyncio.Future[tuple[object, BaseException | None]]:
-        """Call the function in a thread that a hanging call cannot keep the program from ending.
-
-        (The threads of asyncio and concurrent.futures are waited for at the end.)
-        """
+        """Call the function in a thread; those of asyncio would keep the program from ending."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
 

@@ -31,21 +31,11 @@ _SHOWN = 200  # characters of a reply that cannot be read
 
 @dataclass(frozen=True)
 class Answer:
-    """What an expert said.
-
-    Attributes
-    ----------
-    text
-        As it came, thinking in it too.
-    usage
-        Tokens, (input, output); None where the server does not count.
-    cut
-        Why the server ended it early, such as "length"; empty where it did not.
-    """
+    """What an expert said, thinking in it too."""
 
     text: str
-    usage: tuple[int, int] | None = None
-    cut: str = ""
+    usage: tuple[int, int] | None = None  # tokens, (input, output), where the server counts
+    cut: str = ""  # why the server ended it early, such as "length"
 
 
 class CallError(Exception):
@@ -227,14 +217,8 @@ def _filtered(reply: Mapping[str, Any]) -> Iterator[str]:
 def refusal(code: int | str, words: str, **facts: Any) -> CallError:
     """Make the error of a server's refusal; its code says whether another attempt may help.
 
-    Parameters
-    ----------
-    code
-        A status of HTTP, or the word that stands in its place.
-    words
-        The server's own.
-    facts
-        Further arguments of `CallError`.
+    The code is a status of HTTP, or the word that stands in its place; the words are the
+    server's own, and the facts further arguments of `CallError`.
     """
     if isinstance(code, str):
         code = next((number for number, names in _WORDS if any(n in code for n in names)), 500)

@@ -80,8 +80,6 @@ class Completion:
             Name of each query's subset.
         doubt
             Standard errors of an effect by which a reward is put lower.
-        jobs
-            Threads; -1 takes every core.
         """
         groups = _groups(self.places, subsets)
         filled = np.empty(rewards.shape, dtype=dtype)
@@ -111,10 +109,8 @@ def learn_completion(
 
     Parameters
     ----------
-    rewards, embeddings
-        (n_queries, n_experts), NaN where not observed, and (n_queries, dim) unit vectors.
-    subsets
-        Name of each query's subset.
+    rewards, embeddings, subsets
+        As for `Completion.fill`.
     propensities
         (n_queries,) chance with which a query's only observed expert was chosen; its
         observation counts by the inverse, up to `MOST_WEIGHT`. NaN, or None: counts once.

@@ -149,13 +149,9 @@ def smooth(labels: Array, tags: TagAssignment, means: Array, beta: float) -> Arr
     ----------
     labels
         (n_queries, n_experts) from `normalise` or `harden`.
-    tags
-        The tags of the same queries.
     means
         (n_tags, n_experts) mean label of each tag, over exactly the queries that may be
         learned from: a fold that averages over its training rows leaks nothing.
-    beta
-        Share of the sample label, in [0, 1].
     """
     count = np.bincount(tags.rows, minlength=tags.n_queries)[:, None]
     tag_label = sum_groups(means, tags.tags, tags.rows, tags.n_queries) / count.clip(1)
@@ -182,14 +178,8 @@ def soft_labels(
         Rewards (n_queries, n_experts) as `labels/completion.py` fills them in.
     tags
         Of exactly these queries, in ascending order of their rows; None smooths nothing.
-    temperature, beta
-        As for `normalise` and `smooth`.
     hard
         Whether the whole label goes to the best expert; `temperature` then has no part in it.
-    dtype
-        Of the labels.
-    jobs
-        Threads; -1 takes every core.
 
     Returns
     -------
@@ -234,20 +224,8 @@ def shrunk_tag_means(values: NDArray[np.floating], tags: TagAssignment, strength
     """Mean of each tag's values, shrunk towards the mean of all queries.
 
     (sum over the tag's queries + strength * overall mean) / (support + strength):
-    the posterior mean under a prior worth `strength` queries.
-
-    Parameters
-    ----------
-    values
-        (n_queries, n_experts), rewards or labels.
-    tags
-        The tags of the same queries.
-    strength
-        Pseudo-count, in queries.
-
-    Returns
-    -------
-    (n_tags, n_experts) float64.
+    the posterior mean under a prior worth `strength` queries. Values are (n_queries, n_experts)
+    rewards or labels; returned are (n_tags, n_experts).
     """
     overall = values.mean(axis=0, dtype=np.float64)
     total = tags.sum_by_tag(values)

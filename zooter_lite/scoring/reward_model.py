@@ -84,13 +84,7 @@ class RewardModel:
 
 
 def read_reward_model(table: Mapping[str, Any], where: str) -> RewardModel:
-    """Make a reward model of its table in scorers.toml; `where` locates the table.
-
-    Raises
-    ------
-    DataError
-        A field is missing, unknown, or not of its type.
-    """
+    """Make a reward model of its table in scorers.toml; `where` locates the table in errors."""
     model = from_table(RewardModel, {k: v for k, v in table.items() if k != "kind"}, where)
     if not model.model:
         raise DataError(f"{where}: no model; expected a folder or the name of a hub model")

@@ -67,12 +67,8 @@ class Responses:
 def read_responses(path: Path, queries: Queries | None = None) -> Responses:
     """Read a journal of responses; the last response of a pair counts, else its failure.
 
-    A response is what an expert said after its thinking.
-
-    Parameters
-    ----------
-    queries
-        Gives the order, and the other columns; without it queries stand by their id.
+    A response is what an expert said after its thinking. `queries` gives the order, and the
+    other columns; without it queries stand by their id.
 
     Raises
     ------
@@ -156,16 +152,10 @@ def combine(scores: Sequence[FloatArray], weights: Sequence[float]) -> FloatArra
 def reward_table(
     responses: Responses, rewards: FloatArray
 ) -> tuple[RewardTable, NDArray[np.int64]]:
-    """Make the reward table; queries and experts without any reward are left out.
+    """Make the reward table of (n_items,) rewards, NaN where not observed.
 
-    Parameters
-    ----------
-    rewards
-        (n_items,), NaN where not observed.
-
-    Returns
-    -------
-    The table, and the positions of its rows among `responses.queries`.
+    Queries and experts without any reward are left out. Returns the table, and the positions
+    of its rows among `responses.queries`.
 
     Raises
     ------

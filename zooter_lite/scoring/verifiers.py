@@ -145,8 +145,6 @@ def regex(response: str, patterns: Iterable[str], *, seconds: float = 1.0) -> fl
     ------
     DataError
         A pattern is not a regular expression.
-    MissingPackageError
-        The package is missing.
     """
     with needs("experts", "a regex verifier"):
         import regex as engine
@@ -171,8 +169,6 @@ def json_schema(response: str, schema: Any) -> float:
     ------
     DataError
         The schema is not one.
-    MissingPackageError
-        The package `jsonschema` is missing.
     """
     with needs("experts", "a json-schema verifier"):
         import jsonschema

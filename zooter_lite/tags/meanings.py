@@ -33,10 +33,6 @@ def one_vocabulary(
 
     Parameters
     ----------
-    lists
-        Tags of each query.
-    embed
-        From texts to unit embeddings; not called where nothing is to be merged.
     merge
         Cosine similarity from which two tags are one; 1 merges none.
     min_support
@@ -69,16 +65,8 @@ def same_meaning(
 
     InsTag's semantic aggregation (Lu et al. 2023, arXiv 2308.07074): DBSCAN over the
     embeddings of the tags, two tags being enough for a group; so tags that are alike by
-    way of others are merged, too.
-
-    Parameters
-    ----------
-    support
-        Queries of each tag.
-    embeddings
-        (n_tags, dim) unit embeddings of the tags, in the order of `support`.
-    threshold
-        Least cosine similarity of neighbours.
+    way of others are merged, too. `embeddings` (n_tags, dim) are unit vectors in the order of
+    `support`, the queries of each tag; `threshold` is the least cosine similarity.
 
     Returns
     -------
@@ -130,14 +118,9 @@ def derived_tags(
 def tags_by_neighbours(
     known: tuple[FloatArray, Sequence[Sequence[str]]], embeddings: FloatArray, k: int, top: int
 ) -> Lists:
-    """Give each query the `top` heaviest tags of its `k` nearest tagged queries.
+    """Give each query (n_queries, dim) the `top` heaviest tags of its `k` nearest known queries.
 
-    Parameters
-    ----------
-    known
-        Embeddings (n_known, dim) and tags of queries; those without tags are left out.
-    embeddings
-        (n_queries, dim) unit embeddings of the queries.
+    `known` are embeddings (n_known, dim) and tags; queries without tags are left out.
     """
     tags = TagAssignment.from_lists(known[1])
     index = TagIndex.build(known[0], tags.names, tags.by_query())

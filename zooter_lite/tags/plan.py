@@ -25,13 +25,6 @@ def per_tag(lists: Sequence[Sequence[str]], n: int, seed: int) -> list[int]:
     first" sampling (Lu et al. 2023, arXiv 2308.07074), and fewer queries are needed.
     Ties are broken at random under `seed`.
 
-    Parameters
-    ----------
-    lists
-        Tags of each query.
-    n
-        Queries per tag.
-
     Returns
     -------
     Positions of the chosen queries, in order; a query without tags is never chosen.
@@ -73,15 +66,6 @@ def plan_rows(table: RewardTable, rows: NDArray[np.int64], count: int, seed: int
     weight (Efraimidis and Spirakis 2006): where all experts earn the same, a new one mostly
     earns it too. Whatever their number, each subset has its share of the weight, and within
     it each tag (a query counts for the commonest of its tags).
-
-    Parameters
-    ----------
-    rows
-        The rows to choose from.
-    count
-        Number of rows; all of them where there are no more.
-    seed
-        Of the draw.
     """
     with np.errstate(all="ignore"):
         spread = np.nan_to_num(np.nanstd(table.rewards[rows].astype(np.float64), axis=1))

@@ -69,15 +69,10 @@ class Tags:
 def cluster_tags(
     embeddings: FloatArray, granularities: Sequence[Sequence[int]], seed: int
 ) -> list[Tags]:
-    """Tag each query with its k-means clusters, at several sizes at once, `REPEATS` times each.
+    """Tag each query (n_queries, dim) with its k-means clusters, `REPEATS` times for each size.
 
-    Parameters
-    ----------
-    embeddings
-        (n_queries, dim) unit vectors.
-    granularities
-        Each a set of cluster counts: (8, 16, 32) gives every query nine tags. Counts
-        with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out.
+    A granularity is a set of cluster counts: (8, 16, 32) gives every query nine tags. Counts
+    with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out.
 
     Returns
     -------
@@ -161,8 +156,6 @@ def tags_of_all(
         (n_queries, dim) unit vectors of all rows; read block by block.
     given
         The table's tags, for the tagging "given".
-    jobs
-        Threads; -1 takes every core.
     """
     known, names = tags.assignment, tags.assignment.names
     if tags.name == GIVEN:

@@ -77,8 +77,6 @@ def without_unwanted(
     threshold
         Cosine similarity from which two queries are one; 1 drops exact repeats only, None
         no repeats at all.
-    embed
-        From texts to unit embeddings; not called where nothing is compared by meaning.
 
     Returns
     -------
