@@ -274,26 +274,22 @@ def test_thinking_is_not_scored(
     assert {texts[int(r["query_id"])]: r["reward:a"] for r in table} == responses
 
 
-def test_a_tagger_that_thinks_is_asked_once(tmp_path: Path) -> None:
-    reply = '<think>Perhaps [maybe "art"].</think>\n\n[{"tag": "colour naming"}]'
-    (tmp_path / "q.csv").write_text("query\n" + "".join(f"query {n}\n" for n in range(6)))
-    with serving(lambda _: reply) as server:
+@pytest.mark.parametrize(
+    "reply",
+    [
+        whole('<think>Perhaps [maybe "art"].</think>\n\n[{"tag": "colour naming"}]'),
+        whole('[{"tag": "col', "length"),
+    ],
+)
+def test_a_tagger_that_thinks_or_is_cut_is_asked_once(
+    reply: dict[str, Any], tmp_path: Path
+) -> None:
+    with serving(lambda _: body(**reply)) as server:
         case = Case(tmp_path, server)
-        case.pool({})
-        argv = ["--queries", tmp_path / "q.csv", "--tagger", tmp_path / "experts.toml"]
+        argv = ["--queries", case.folder / "q.jsonl", "--tagger", case.folder / "experts.toml"]
         argv += ["--out", tmp_path / "tagged.jsonl", "--min-support", 1]
         assert run(tag.Options, tag.main, "tag", "", list(map(str, argv))) == 0
-        assert len(server.requests) == 6
-
-
-def test_an_unreadable_answer_that_was_cut_is_not_paid_again(tmp_path: Path) -> None:
-    (tmp_path / "q.csv").write_text("query\nWhat?\n")
-    with serving(lambda _: body(**whole('[{"tag": "col', "length"))) as server:
-        case = Case(tmp_path, server)
-        case.pool({})
-        argv = ["--queries", tmp_path / "q.csv", "--tagger", tmp_path / "experts.toml"]
-        run(tag.Options, tag.main, "tag", "", [*map(str, argv), "--out", str(tmp_path / "t.jsonl")])
-        assert len(server.requests) == 1
+        assert len(server.requests) == 4
 
 
 def test_query_and_headers_are_sent_and_their_keys_hidden(

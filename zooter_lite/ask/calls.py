@@ -114,17 +114,9 @@ def run_calls(
             raise DataError(
                 f"expert {expert.name!r}: no max_tokens in its sampling, which a budget needs"
             )
-    callers = [caller(expert) for expert in experts]
-
-    async def work() -> Outcome:
-        run = _Run(journal, known, Budget(max_cost, known.cost), parse, progress)
-        lanes = [
-            _Lane(run, expert, each, calls[expert.name])
-            for expert, each in zip(experts, callers, strict=True)
-        ]
-        return await run.work(lanes)
-
-    return asyncio.run(work())
+    run = _Run(journal, known, Budget(max_cost, known.cost), parse, progress)
+    lanes = [_Lane(run, expert, caller(expert), calls[expert.name]) for expert in experts]
+    return asyncio.run(run.work(lanes))
 
 
 @dataclass

@@ -92,13 +92,7 @@ class Expert:
 
 
 def read_pool(path: str) -> list[Expert]:
-    """Read a pool file.
-
-    Raises
-    ------
-    DataError
-        With the expert and its field, and what was expected there.
-    """
+    """Read a pool file; DataErrors name the expert, its field, and what was expected there."""
     return experts_of(read_toml(path), path)
 
 
