@@ -21,18 +21,16 @@ class Diagnostics:
 
     Attributes
     ----------
-    best_single
-        Position of the expert with the highest mean reward; what was not observed is filled in.
-    best_single_reward
-        That mean.
+    best_single, best_single_reward
+        Position of the expert with the highest mean reward, and that mean; what was not
+        observed is filled in.
     oracle_reward
         Mean over queries of the best observed reward.
     tie_share
         Share of queries whose best reward is reached by more than one expert.
     entropy
-        Mean entropy of the normalised rewards at temperature 1, as a share of the
-        entropy of the uniform label (the paper's Figure 3 uses the entropy): 1 means
-        that the rewards cannot tell the experts apart.
+        Mean entropy of the normalised rewards, as a share of that of the uniform label (the
+        paper's Figure 3 uses the entropy): at 1 the rewards cannot tell the experts apart.
     headroom
         What a perfect router gains over the best single expert, on the queries where
         that expert was observed.

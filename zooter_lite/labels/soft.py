@@ -79,15 +79,10 @@ class TagAssignment:
 
 @dataclass(frozen=True)
 class Filled:
-    """Rewards without holes.
+    """Rewards (n_queries, n_experts) without holes: observed, or what is expected.
 
-    Attributes
-    ----------
-    rewards
-        (n_queries, n_experts) observed, or what is expected.
-    variances
-        (n_queries, n_experts) of an observation around what is expected, 0 where it was
-        observed; None where everything was. Soft labels need it.
+    Variances are those of an observation around what is expected, 0 where it was observed;
+    None where everything was. Soft labels need them.
     """
 
     rewards: NDArray[Any]
@@ -121,11 +116,6 @@ def normalise(rewards: NDArray[np.floating], temperature: float = 1.0) -> Array:
     Returns
     -------
     (n_queries, n_experts) float64: sums to 1 over the observed experts, NaN elsewhere.
-
-    Examples
-    --------
-    >>> normalise(np.array([[0.0, np.log(3.0), np.nan]]))
-    array([[0.25, 0.75,  nan]])
     """
     scaled = np.asarray(rewards, dtype=np.float64) / temperature
     exp = np.exp(scaled - np.nanmax(scaled, axis=1, keepdims=True))

@@ -111,8 +111,8 @@ def read_responses(path: Path, queries: Queries | None = None) -> Responses:
     if not items:
         raise DataError(f"{path}: no response to any of the queries")
     failed, left_out = len(met) - len(items), len(texts) - len(asked)
-    made = asked, experts, items, np.array(places), np.array(costs)
-    return Responses(*made, n_cut, failed, left_out)
+    pairs = np.array(places), np.array(costs)
+    return Responses(asked, experts, items, *pairs, n_cut, failed, left_out)
 
 
 def _in_order(experts: set[str], settings: Path) -> list[str]:

@@ -28,10 +28,6 @@ class Tags:
 
     Attributes
     ----------
-    name
-        Such as "given" or "clusters 8+16+32".
-    assignment
-        Which training query carries which tag.
     centroids
         (n_tags, dim) float64 unit vectors: the mean embedding of each tag's queries.
     near
@@ -39,7 +35,7 @@ class Tags:
         queries are too many to keep it.
     """
 
-    name: str
+    name: str  # such as "given" or "clusters 8+16+32"
     assignment: TagAssignment
     centroids: NDArray[np.float64]
     near: NDArray[np.float64] | None = None

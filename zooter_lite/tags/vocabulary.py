@@ -66,11 +66,6 @@ def associated(
     Returns
     -------
     Old name to new; a new name is never an old one.
-
-    Examples
-    --------
-    >>> associated([["maths", "sum"]] * 3 + [["maths"]], confidence=0.99, least=2)
-    {'sum': 'maths'}
     """
     counts = support(lists)
     pairs = Counter(pair for tags in lists for pair in permutations(sorted(set(tags)), 2))
