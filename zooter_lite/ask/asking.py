@@ -24,22 +24,12 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Replies:
-    """What became of the questions.
+    """What became of the questions."""
 
-    Attributes
-    ----------
-    parsed
-        What `parse` made of each answer, in the order of the questions; None without one.
-    failed
-        Different questions whose every attempt failed.
-    tally, cost
-        Of the calls of this run; of every call in the journal.
-    """
-
-    parsed: list[Any]
-    failed: int
-    tally: Tally
-    cost: float
+    parsed: list[Any]  # what `parse` made of each answer, in order; None without one
+    failed: int  # different questions whose every attempt failed
+    tally: Tally  # of the calls of this run
+    cost: float  # of every call in the journal
 
 
 def ask_all(

@@ -17,20 +17,12 @@ TOGETHER = 1024  # texts that are tokenised at a time
 
 @dataclass(frozen=True)
 class Priced:
-    """A reward table whose costs are prices times tokens.
+    """A reward table whose costs are prices times tokens."""
 
-    Attributes
-    ----------
-    table, mean_costs
-        With costs, NaN where there is no response, and their means by expert.
-    tokens_in, tokens_out
-        (n_experts,) mean tokens of a prompt and of each expert's responses.
-    """
-
-    table: RewardTable
-    mean_costs: dict[str, float]
-    tokens_in: NDArray[np.float64]
-    tokens_out: NDArray[np.float64]
+    table: RewardTable  # with costs, NaN where there is no response
+    mean_costs: dict[str, float]  # by expert
+    tokens_in: NDArray[np.float64]  # (n_experts,) mean of a prompt
+    tokens_out: NDArray[np.float64]  # (n_experts,) mean of each expert's responses
 
 
 def priced(table: RewardTable, file: str, tokenizer: str) -> Priced:

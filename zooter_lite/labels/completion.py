@@ -35,28 +35,16 @@ MOST_WEIGHT = 20.0  # of one observation, where the propensity of its choice is 
 class Completion:
     """What is needed to fill in a row.
 
-    Attributes
-    ----------
-    places
-        Number of each subset; the last row of `effects` is for any other.
-    effects, errors
-        (n_subsets + 1, n_experts) effect of each expert, beside the level of the query, and
-        its standard error.
-    weight
-        (n_experts, dim) of the ridge; zero for an expert that was observed everywhere.
-    levels
-        (n_subsets + 1,) mean level, for a query with a single reward, which cannot tell its
-        level from its expert's effect.
-    variances
-        (n_experts,) of a reward around what is expected.
+    A query with a single reward takes the mean level of its subset: it cannot tell its level
+    from its expert's effect.
     """
 
-    places: dict[str, int]
-    effects: Array
-    errors: Array
-    weight: Array
-    levels: Array
-    variances: Array
+    places: dict[str, int]  # number of each subset; the last of the below is for any other
+    effects: Array  # (n_subsets + 1, n_experts) of each expert, beside the level of the query
+    errors: Array  # (n_subsets + 1, n_experts) standard errors of the effects
+    weight: Array  # (n_experts, dim) of the ridge; zero for an expert observed everywhere
+    levels: Array  # (n_subsets + 1,) means
+    variances: Array  # (n_experts,) of a reward around what is expected
 
     def fill(
         self,

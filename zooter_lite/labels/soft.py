@@ -16,22 +16,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TagAssignment:
-    """Which query carries which tag, as pairs.
+    """Which query carries which tag, as pairs."""
 
-    Attributes
-    ----------
-    names
-        Tag names, length n_tags.
-    rows, tags
-        (n_pairs,) int64: query `rows[i]` carries tag `tags[i]`; each pair once.
-    n_queries
-        Number of queries, tagged or not.
-    """
-
-    names: list[str]
-    rows: NDArray[np.int64]
+    names: list[str]  # of the tags
+    rows: NDArray[np.int64]  # (n_pairs,): query `rows[i]` carries tag `tags[i]`; each pair once
     tags: NDArray[np.int64]
-    n_queries: int
+    n_queries: int  # tagged or not
 
     @classmethod
     def from_lists(cls, lists: Sequence[Sequence[str]]) -> TagAssignment:

@@ -26,36 +26,16 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Responses:
-    """What the experts said.
+    """What the experts said."""
 
-    Attributes
-    ----------
-    queries
-        Those that have a response or a failure, with their other columns.
-    experts
-        In the order of the collection's settings, others after them by name.
-    items
-        The responses, query by query in the order above, expert by expert.
-    places
-        (n_items, 2) position of the query and of the expert of each item.
-    costs
-        (n_items,) cost of each response.
-    cut
-        Responses that a server ended early, such as at max_tokens.
-    failed
-        Pairs of query and expert that have no response, and whose last record is an error.
-    left_out
-        Queries of the journal that the file of queries does not have.
-    """
-
-    queries: Queries
-    experts: list[str]
-    items: list[Item]
-    places: NDArray[np.int64]
-    costs: FloatArray
-    cut: int
-    failed: int
-    left_out: int
+    queries: Queries  # those that have a response or a failure, with their other columns
+    experts: list[str]  # in the order of the collection's settings, others after them by name
+    items: list[Item]  # the responses, query by query, expert by expert
+    places: NDArray[np.int64]  # (n_items, 2) position of the query and of the expert of each
+    costs: FloatArray  # (n_items,) of each response
+    cut: int  # responses that a server ended early, such as at max_tokens
+    failed: int  # pairs of query and expert without response whose last record is an error
+    left_out: int  # queries of the journal that the file of queries does not have
 
     def matrix(self, values: FloatArray) -> FloatArray:
         """Spread (n_items,) over (n_queries, n_experts), NaN where there is no item."""
@@ -151,18 +131,11 @@ def combine(scores: Sequence[FloatArray], weights: Sequence[float]) -> FloatArra
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of two scorers; NaN where nothing varies.
+    """Agreement of two scorers on the responses that both scored; NaN where nothing varies.
 
-    Attributes
-    ----------
-    responses
-        Responses that both scored.
-    queries, kendall
-        Queries with two such responses or more on which both scorers tell experts apart,
-        and the mean over them of the rank correlation (Kendall's tau-b) within the query.
-    same_best
-        Over queries with two such responses or more: how often both pick the same expert,
-        where each picks among its best ones at random.
+    `kendall` is the mean rank correlation (Kendall's tau-b) within the `queries` on which both
+    tell experts apart; `same_best` is how often both pick the same expert, over queries with
+    two responses or more, where each picks among its best ones at random.
     """
 
     responses: int

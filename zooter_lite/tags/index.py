@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
@@ -22,33 +22,15 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TagIndex:
-    """Tags with their support and rewards, and a FAISS index over the training queries.
-
-    Attributes
-    ----------
-    names
-        Tag names, length n_tags.
-    support
-        Training queries per tag, length n_tags.
-    mean_rewards
-        (n_tags, n_experts) mean observed reward; NaN where none was observed.
-    query_tags
-        Tags (positions in `names`) of each indexed training query.
-    index
-        FAISS inner-product index over their unit embeddings, same order.
-    observed
-        (n_tags, n_experts) training queries behind each mean.
-    choice
-        Which index that is, and how near it comes to exact search.
-    """
+    """Tags with their support and rewards, and a FAISS index over the training queries."""
 
     names: list[str]
-    support: list[int]
-    mean_rewards: NDArray[np.float64]
-    query_tags: list[list[int]]
-    index: Any
-    observed: NDArray[np.int64]
-    choice: IndexChoice = field(default_factory=IndexChoice)
+    support: list[int]  # training queries per tag
+    mean_rewards: NDArray[np.float64]  # (n_tags, n_experts) observed; NaN where none was
+    query_tags: list[list[int]]  # tags (positions in `names`) of each indexed training query
+    index: Any  # FAISS inner-product index over their unit embeddings, same order
+    observed: NDArray[np.int64]  # (n_tags, n_experts) training queries behind each mean
+    choice: IndexChoice  # which index that is, and how near it comes to exact search
 
     @classmethod
     def build(
