@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server for tests: answers instantly and misbehaves as told.
+"""An OpenAI-compatible server for tests: answers instantly, counts, and misbehaves as told.
 
 `python -m tests.llm_server --faults 0.1 --log FILE` prints its port; the log has a line for
 every request: what became of it, the model, and the prompt.
@@ -31,7 +31,7 @@ class Canned:
     headers: str = ""  # lines with their \r\n
     sent: float = 1.0  # share of the body before the connection is closed; -1 resets it at once
     delay: float = 0.0  # seconds before the reply
-    kind: str = "canned"  # what the log calls it
+    kind: str = "canned"  # what the log and the counts call it
 
 
 Reply = Callable[[dict[str, Any]], "str | Canned"]
@@ -54,6 +54,7 @@ class Server:
     def __init__(
         self, faults: float = 0.0, reply: Reply = echo, log: IO[str] | None = None, seed: int = 0
     ) -> None:
+        self.counts: Counter[str] = Counter()  # of the replies, by kind
         self.requests: list[dict[str, Any]] = []
         self.headers: list[str] = []
         self.most_at_a_time: Counter[str] = Counter()
@@ -89,6 +90,7 @@ class Server:
         self, head: str, request: dict[str, Any], writer: asyncio.StreamWriter
     ) -> bool:
         canned = self._canned(request)
+        self.counts[canned.kind] += 1
         self.requests.append(request)
         self.headers.append(head)
         if self._log is not None:
