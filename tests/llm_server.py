@@ -24,26 +24,14 @@ FAULTS = ("429", "500", "reset", "truncated", "broken", "slow")
 
 @dataclass(frozen=True)
 class Canned:
-    """A reply as it goes over the line.
-
-    Attributes
-    ----------
-    headers
-        Lines with their \\r\\n.
-    sent
-        Share of the body that is sent before the connection is closed; -1 resets it at once.
-    delay
-        Seconds before the reply.
-    kind
-        What the log and the counts call it.
-    """
+    """A reply as it goes over the line."""
 
     status: str = "200 OK"
     body: bytes = b""
-    headers: str = ""
-    sent: float = 1.0
-    delay: float = 0.0
-    kind: str = "canned"
+    headers: str = ""  # lines with their \r\n
+    sent: float = 1.0  # share of the body before the connection is closed; -1 resets it at once
+    delay: float = 0.0  # seconds before the reply
+    kind: str = "canned"  # what the log and the counts call it
 
 
 Reply = Callable[[dict[str, Any]], "str | Canned"]
@@ -61,27 +49,12 @@ def refusal(status: int, message: str, headers: str = "", **more: Any) -> Canned
 
 
 class Server:
-    """Serves POST /v1/chat/completions.
-
-    Parameters
-    ----------
-    faults
-        Share of the requests that get one of `FAULTS` instead of an answer.
-    reply
-        From request to the text of an answer, or to a reply of any kind.
-    log
-        Open for writing; a line for every request.
-    """
+    """Serves POST /v1/chat/completions; a share of the requests gets one of `FAULTS` instead."""
 
     def __init__(
-        self,
-        faults: float = 0.0,
-        reply: Reply = echo,
-        *,
-        log: IO[str] | None = None,
-        seed: int = 0,
+        self, faults: float = 0.0, reply: Reply = echo, log: IO[str] | None = None, seed: int = 0
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()  # of the replies, by kind
         self.requests: list[dict[str, Any]] = []
         self.headers: list[str] = []
         self.most_at_a_time: Counter[str] = Counter()

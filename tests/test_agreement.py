@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import stats
 
-from zooter_lite.scoring.agreement import agreement, ties
+from zooter_lite.scoring.rewards import agreement, ties
 
 NAN = np.nan
 FEW = st.sampled_from([0.0, 0.5, 1.0, 7.0, NAN])

@@ -53,19 +53,6 @@ def test_another_setting_is_another_question(tmp_path: Path, change: dict[str, A
     assert (replies.tally.attempts, again.tally.attempts, len(server.requests)) == (1, 0, 2)
 
 
-def test_an_unreadable_answer_is_asked_again_then_given_up(tmp_path: Path) -> None:
-    answers = {"good": iter(["seven", "7"]), "bad": iter(["x"] * 9)}
-    with serving(lambda request: next(answers[prompt_of(request)])) as server:
-        replies = ask(["good", "bad"], server.url, tmp_path / "j")
-        assert replies.parsed == [7, None]
-        assert (replies.failed, replies.tally.attempts) == (1, 4)
-        assert ask(["good", "bad"], server.url, tmp_path / "j").parsed == [7, None]
-        assert len(server.requests) == 4
-        answers["bad"] = iter(["9"])
-        retried = ask(["good", "bad"], server.url, tmp_path / "j", retry_failed=True)
-    assert (retried.parsed, retried.failed) == ([7, 9], 0)
-
-
 def test_a_call_that_the_end_of_a_run_cut_short_is_asked_again(tmp_path: Path) -> None:
     with serving(length) as server:
         ask(["a"], server.url, tmp_path / "j")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Command
-from zooter_lite.labels import diagnose
+from zooter_lite.labels.diagnostics import diagnose
 from zooter_lite.table import read_table
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.llm_server import Canned, completion, refusal, serving
-from tests.test_client import answer_to, body, failure_of
+from tests.test_client import answer_to, body, failure, failure_of
 from tests.test_collect import Case
 from zooter_lite import score, tag
 from zooter_lite.ask import calls
@@ -62,27 +62,25 @@ def test_content_in_parts_is_joined_without_the_thinking(content: Any, text: str
 
 
 @pytest.mark.parametrize(
-    ("canned", "text"),
+    "canned",
     [
-        (events("bl", "ue"), "blue"),
-        (events("bl", "ue", usage={"prompt_tokens": 1}, choices=[]), "blue"),
-        (Canned(body=b": PROCESSING\n\n" + events("blue").body, headers=SSE), "blue"),
-        (events("blue", end="", choices=[{"delta": {}, "finish_reason": "stop"}]), "blue"),
-        (body(choices=[{"text": "blue", "finish_reason": "stop"}]), "blue"),
-        (Canned(body=json.dumps([whole("blue")]).encode()), "blue"),
-        (Canned(body=b"\xef\xbb\xbf" + json.dumps(whole("blue")).encode()), "blue"),
-        (Canned(body=b"id: 1\n" + events("blue").body, headers=SSE), "blue"),
-        (
-            Canned(
-                body=b'{"choices": [{"delta": {"content": "bl"}}]}\n'  # lines of JSON
-                b'{"choices": [{"delta": {"content": "ue"}, "finish_reason": "stop"}]}\n'
-            ),
-            "blue",
+        events("bl", "ue"),
+        events("bl", "ue", usage={"prompt_tokens": 1}, choices=[]),
+        Canned(body=b": PROCESSING\n\n" + events("blue").body, headers=SSE),
+        events("blue", end="", choices=[{"delta": {}, "finish_reason": "stop"}]),
+        body(choices=[{"text": "blue", "finish_reason": "stop"}]),
+        Canned(body=json.dumps([whole("blue")]).encode()),
+        Canned(body=b"\xef\xbb\xbf" + json.dumps(whole("blue")).encode()),
+        Canned(body=json.dumps(whole("blue")).encode(), headers="content-type: text/plain\r\n"),
+        Canned(body=b"id: 1\n" + events("blue").body, headers=SSE),
+        Canned(
+            body=b'{"choices": [{"delta": {"content": "bl"}}]}\n'  # lines of JSON
+            b'{"choices": [{"delta": {"content": "ue"}, "finish_reason": "stop"}]}\n'
         ),
     ],
 )
-def test_other_forms_of_a_completion_are_read(canned: Canned, text: str) -> None:
-    assert answer_to(lambda _: canned).text == text
+def test_other_forms_of_a_completion_are_read(canned: Canned) -> None:
+    assert answer_to(lambda _: canned).text == "blue"
 
 
 def test_an_event_stream_that_breaks_off_may_have_cost() -> None:
@@ -141,6 +139,7 @@ def test_an_error_in_a_good_reply_is_the_servers_word(
         (whole("", "content_filter"), "no text (content_filter)"),
         (whole("", "SAFETY"), "no text (SAFETY)"),
         (whole([{"type": "refusal", "refusal": "I will not."}]), "no text (I will not.)"),
+        (whole(None, refusal="I will not."), "no text (I will not.)"),
         (whole([THINKS]), "no text (stop)"),
     ],
 )
@@ -275,26 +274,22 @@ def test_thinking_is_not_scored(
     assert {texts[int(r["query_id"])]: r["reward:a"] for r in table} == responses
 
 
-def test_a_tagger_that_thinks_is_asked_once(tmp_path: Path) -> None:
-    reply = '<think>Perhaps [maybe "art"].</think>\n\n[{"tag": "colour naming"}]'
-    (tmp_path / "q.csv").write_text("query\n" + "".join(f"query {n}\n" for n in range(6)))
-    with serving(lambda _: reply) as server:
+@pytest.mark.parametrize(
+    "reply",
+    [
+        whole('<think>Perhaps [maybe "art"].</think>\n\n[{"tag": "colour naming"}]'),
+        whole('[{"tag": "col', "length"),
+    ],
+)
+def test_a_tagger_that_thinks_or_is_cut_is_asked_once(
+    reply: dict[str, Any], tmp_path: Path
+) -> None:
+    with serving(lambda _: body(**reply)) as server:
         case = Case(tmp_path, server)
-        case.pool({})
-        argv = ["--queries", tmp_path / "q.csv", "--tagger", tmp_path / "experts.toml"]
+        argv = ["--queries", case.folder / "q.jsonl", "--tagger", case.folder / "experts.toml"]
         argv += ["--out", tmp_path / "tagged.jsonl", "--min-support", 1]
         assert run(tag.Options, tag.main, "tag", "", list(map(str, argv))) == 0
-        assert len(server.requests) == 6
-
-
-def test_an_unreadable_answer_that_was_cut_is_not_paid_again(tmp_path: Path) -> None:
-    (tmp_path / "q.csv").write_text("query\nWhat?\n")
-    with serving(lambda _: body(**whole('[{"tag": "col', "length"))) as server:
-        case = Case(tmp_path, server)
-        case.pool({})
-        argv = ["--queries", tmp_path / "q.csv", "--tagger", tmp_path / "experts.toml"]
-        run(tag.Options, tag.main, "tag", "", [*map(str, argv), "--out", str(tmp_path / "t.jsonl")])
-        assert len(server.requests) == 1
+        assert len(server.requests) == 4
 
 
 def test_query_and_headers_are_sent_and_their_keys_hidden(
@@ -306,45 +301,36 @@ def test_query_and_headers_are_sent_and_their_keys_hidden(
             "e", server.url, "m",
             query={"api-version": "2024-06-01"}, headers={"api-key": "${AZURE_KEY}"},
         )  # fmt: skip
-        error = failure_of_expert(expert)
+        error = failure(expert)
         assert "POST /v1/chat/completions?api-version=2024-06-01 " in server.headers[0]
         assert "api-key: qzx-planted-secret" in server.headers[0].lower()
     assert str(error) == "HTTP 429: key [hidden] is slow"
 
 
-def failure_of_expert(expert: Expert) -> Exception:
-    from tests.test_client import ask
-    from zooter_lite.ask.reply import CallError
-
-    with pytest.raises(CallError) as caught:
-        ask(expert)
-    return caught.value
-
-
 def test_a_wrong_address_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(lambda _: refusal(404, "page not found")) as server:
         bare = server.url.removesuffix("/v1")
-        error = str(failure_of_expert(Expert("e", bare, "m")))
+        error = str(failure(Expert("e", bare, "m")))
         assert error == (
             f"HTTP 404 for {bare}/chat/completions (base_url usually ends with /v1): page not found"
         )
-        error = str(failure_of_expert(Expert("e", server.url, "m")))
+        error = str(failure(Expert("e", server.url, "m")))
         assert error == f"HTTP 404 for {server.url}/chat/completions: page not found"
         gone = server.url
-    error = str(failure_of_expert(Expert("e", gone, "m")))
+    error = str(failure(Expert("e", gone, "m")))
     assert f"at {gone}/chat/completions" in error
     assert "proxy" not in error
     with serving(
         lambda _: Canned(body=b"<html>Sign in", headers="content-type: text/html\r\n")
     ) as s:
-        error = str(failure_of_expert(Expert("e", s.url, "m")))
+        error = str(failure(Expert("e", s.url, "m")))
         assert f"a web page, which cannot be read as a reply for {s.url}/chat/" in error
     monkeypatch.setenv("ALL_PROXY", "foo://127.0.0.1:1")
     with pytest.raises(DataError, match="through the proxy that ALL_PROXY names"):
-        failure_of_expert(Expert("e", gone, "m"))
+        failure(Expert("e", gone, "m"))
     monkeypatch.delenv("ALL_PROXY")
     monkeypatch.setenv("HTTP_PROXY", gone.removesuffix("/v1"))
-    error = str(failure_of_expert(Expert("e", "http://llm.invalid/v1", "m")))
+    error = str(failure(Expert("e", "http://llm.invalid/v1", "m")))
     assert "(through the proxy that HTTP_PROXY names" in error
     monkeypatch.setenv("NO_PROXY", "llm.invalid")
-    assert "proxy" not in str(failure_of_expert(Expert("e", "http://llm.invalid/v1", "m")))
+    assert "proxy" not in str(failure(Expert("e", "http://llm.invalid/v1", "m")))

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
 from zooter_lite.cli import run
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import read_journal
 from zooter_lite.score import Options, main
 from zooter_lite.scoring.checks import Verifier, read_verifier
 from zooter_lite.scoring.rewards import combine, read_responses
-from zooter_lite.scoring.scorer import Item
+from zooter_lite.scoring.scorer import Item, Scored, score_once
 from zooter_lite.scoring.scorer_file import read_scorers
 from zooter_lite.table import read_table
 
@@ -41,9 +35,13 @@ SAID = {
 }  # fmt: skip
 
 
-def collected(folder: Path, *more: dict[str, Any]) -> Path:
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     """A folder as collect writes it: expert b before a, one failure."""
-    folder.mkdir(exist_ok=True)
     texts = {row["query_id"]: row["query"] for row in QUERIES}
     records = []
     for (name, expert), text in SAID.items():
@@ -52,17 +50,16 @@ def collected(folder: Path, *more: dict[str, Any]) -> Path:
         records.append(
             {"query_id": name, "query": texts[name], "expert": expert, **said, "cost": cost}
         )
-    lines = [json.dumps(record) + "\n" for record in [*records, *more]]
-    (folder / "responses.jsonl").write_text("".join(lines))
-    (folder / "experts.json").write_text(json.dumps({"b": "1", "a": "2"}))
-    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUERIES))
-    return folder
+    write_lines(tmp_path / "responses.jsonl", records)
+    write_lines(tmp_path / "queries.jsonl", QUERIES)
+    (tmp_path / "experts.json").write_text(json.dumps({"b": "1", "a": "2"}))
+    return tmp_path
 
 
-def score(folder: Path, scorer: str, out: str = "table.jsonl", *more: str) -> int:
+def score(folder: Path, scorer: str, out: str = "table.jsonl") -> int:
     arguments = ["--responses", str(folder), "--scorer", scorer, "--out", str(folder / out)]
     queries = ["--queries", str(folder / "queries.jsonl")]
-    return run(Options, main, "score", "", [*arguments, *(more or queries)])
+    return run(Options, main, "score", "", [*arguments, *queries])
 
 
 def rewards(folder: Path, out: str = "table.jsonl") -> list[list[float | None]]:
@@ -72,9 +69,8 @@ def rewards(folder: Path, out: str = "table.jsonl") -> list[list[float | None]]:
 
 @pytest.mark.parametrize("out", ["t.jsonl", "t.csv", "t.parquet", "t.jsonl.gz"])
 def test_the_table_holds_rewards_costs_responses_and_the_joined_columns(
-    tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
+    folder: Path, out: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = collected(tmp_path / "r")
     assert score(folder, "exact", out) == 0
     table = read_table(str(folder / out))
     assert table.query_ids == ["q1", "q2", "q0"]
@@ -93,8 +89,7 @@ def test_the_table_holds_rewards_costs_responses_and_the_joined_columns(
     assert "exact: 5 of 5 responses scored in " in printed
 
 
-def test_without_queries_rows_stand_by_their_id(tmp_path: Path) -> None:
-    folder = collected(tmp_path / "r")
+def test_without_queries_rows_stand_by_their_id(folder: Path) -> None:
     (folder / "s.toml").write_text(
         '[[scorer]]\nname = "n"\nkind = "numeric"\nreference = 4\nabsolute = 3.0\n'
     )
@@ -107,9 +102,8 @@ def test_without_queries_rows_stand_by_their_id(tmp_path: Path) -> None:
 
 
 def test_two_scorers_are_combined_as_stated_and_compared(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = collected(tmp_path / "r")
     (folder / "s.toml").write_text(
         '[[scorer]]\nname = "strict"\nkind = "exact"\nweight = 3\n'
         '[[scorer]]\nname = "lenient"\nkind = "contains"\n'
@@ -175,47 +169,27 @@ def test_queries_without_truth_get_no_score(tmp_path: Path) -> None:
     assert verifier.notes == ["1 responses to queries without 'answer', no score"]
 
 
-def slow_programs(folder: Path, n_queries: int) -> None:
-    """Responses that are programs of a tenth of a second; every third fails its test."""
-    folder.mkdir()
-    with (folder / "responses.jsonl").open("w") as journal, (folder / "q.jsonl").open("w") as q:
-        for row in range(n_queries):
-            name = {"query_id": str(row), "query": f"Write f, {row}"}
-            q.write(json.dumps({**name, "tests": f"assert f() == {row}"}) + "\n")
-            for place, expert in enumerate("abc"):
-                code = f"import time\ntime.sleep(0.1)\ndef f(): return {row} + {place // 2}"
-                record = {**name, "expert": expert, "response": f"```python\n{code}\n```"}
-                journal.write(json.dumps(record) + "\n")
+def test_what_a_stopped_run_scored_is_kept(tmp_path: Path) -> None:
+    items, path = [Item(str(n), "q", "a", "x") for n in range(4)], tmp_path / "j"
+    asked: list[int] = []
+
+    def compute(todo: list[int]) -> Iterator[Scored]:
+        asked.extend(todo)
+        for place in todo:
+            if place == 2 and len(asked) == 4:
+                raise KeyboardInterrupt
+            yield place, float(place), {}
+
+    with pytest.raises(KeyboardInterrupt):
+        score_once(items, path, "s", compute, lambda n: None)
+    assert [record["score"] for record in read_journal(path)] == [0.0, 1.0]
+    with path.open("ab") as stream:
+        stream.write(b'{"query_id": "3", "exp')  # as a kill leaves it
+    values, _ = score_once(items, path, "s", compute, lambda n: None)
+    assert (values.tolist(), asked) == ([0.0, 1.0, 2.0, 3.0], [0, 1, 2, 3, 2, 3])
 
 
-def test_killed_and_run_again_every_response_is_scored_once(tmp_path: Path) -> None:
-    folder = tmp_path / "r"
-    slow_programs(folder, 12)
-    journal = folder / "scores-python-tests.jsonl"
-    arguments = ["--responses", str(folder), "--queries", str(folder / "q.jsonl"), "--scorer",
-                 "python-tests", "--out", str(folder / "t.jsonl")]  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "zooter_lite.score", *arguments], cwd=ROOT)
-    while process.poll() is None:
-        if journal.exists() and journal.read_bytes().count(b"\n") >= 8:
-            break
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert not (folder / "t.jsonl").exists()
-    with journal.open("ab") as stream:
-        stream.write(b'{"query_id": "11", "exp')  # as a kill leaves it
-    before = journal.read_bytes().count(b"\n")
-    assert 8 <= before < 36
-    assert run(Options, main, "score", "", arguments) == 0
-    records = list(read_journal(journal))
-    assert len(records) == 36
-    assert len({(record["query_id"], record["expert"]) for record in records}) == 36
-    assert rewards(folder, "t.jsonl") == [[1.0, 1.0, 0.0]] * 12
-    assert {r.get("problem") for r in records} == {None, "AssertionError"}
-
-
-def test_a_truth_that_a_scorer_cannot_use_names_the_query(tmp_path: Path) -> None:
-    folder = collected(tmp_path / "r")
+def test_a_truth_that_a_scorer_cannot_use_names_the_query(folder: Path) -> None:
     with pytest.raises(DataError, match=r"scorer 'numeric', query 'q2': the answer 'Paris' holds"):
         main(Options(str(folder), "numeric", str(folder / "t.csv"), str(folder / "queries.jsonl")))
 
@@ -230,12 +204,12 @@ def test_a_truth_that_a_scorer_cannot_use_names_the_query(tmp_path: Path) -> Non
     ],
 )  # fmt: skip
 def test_wrong_scorers_are_one_line_and_exit_code_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], scorer: str, message: str
+    folder: Path, capsys: pytest.CaptureFixture[str], scorer: str, message: str
 ) -> None:
-    assert score(collected(tmp_path / "r"), scorer) == 2
+    assert score(folder, scorer) == 2
     captured = capsys.readouterr().err.strip().splitlines()
     assert message in captured[-1]
-    assert not (tmp_path / "r" / "table.jsonl").exists()
+    assert not (folder / "table.jsonl").exists()
 
 
 @pytest.mark.parametrize(
@@ -263,9 +237,8 @@ def test_a_wrong_scorers_file_says_where(tmp_path: Path, text: str, message: str
     "more", ["", ', "expert": "a", "content": "c", "scorer": "s", "score": "x"']
 )
 def test_a_damaged_journal_of_scores_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str
+    folder: Path, capsys: pytest.CaptureFixture[str], more: str
 ) -> None:
-    folder = collected(tmp_path / "r")
     (folder / "scores-exact.jsonl").write_text(f'{{"query_id": "q1"{more}}}\n')
     assert score(folder, "exact") == 2
     assert "scores-exact.jsonl: a record is not one of a score" in capsys.readouterr().err
@@ -291,14 +264,13 @@ def test_a_damaged_journal_of_responses_is_refused(
         read_responses(path)
 
 
-def test_other_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = collected(tmp_path / "r")
+def test_other_mistakes_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{**QUERIES[0], "query": "Another?"}, *QUERIES[1:]]
-    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(folder / "queries.jsonl", rows)
     assert score(folder, "exact") == 2
     assert "query_id 'q1' stands there for another query" in capsys.readouterr().err
     lone = [r for r in read_journal(folder / "responses.jsonl") if r["expert"] == "b"]
-    (folder / "responses.jsonl").write_text("".join(json.dumps(r) + "\n" for r in lone))
-    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUERIES))
+    write_lines(folder / "responses.jsonl", lone)
+    write_lines(folder / "queries.jsonl", QUERIES)
     assert score(folder, "exact") == 2
     assert "rewards of 1 experts (b); a reward table needs two at least" in capsys.readouterr().err

@@ -26,8 +26,11 @@ Tag = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def tag_command(capsys: pytest.CaptureFixture[str], cache: Path) -> Tag:
-    """Run the command in this process; returns code, stdout, stderr."""
+def tag_command(
+    capsys: pytest.CaptureFixture[str], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Tag:
+    """Run the command in this process, with the tagger's key; returns code, stdout, stderr."""
+    monkeypatch.setenv("TAGGER_KEY", KEY)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         argv = [*map(str, arguments), "--cache", str(cache)]
@@ -66,10 +69,7 @@ def numbered(*topics: str, each: int = 4) -> list[dict[str, Any]]:
     return [{"query": f"{topic} number {i}", "n": i} for topic in topics for i in range(each)]
 
 
-def test_an_llm_tags_and_its_words_become_one_vocabulary(
-    tag_command: Tag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TAGGER_KEY", KEY)
+def test_an_llm_tags_and_its_words_become_one_vocabulary(tag_command: Tag, tmp_path: Path) -> None:
     rows = [*numbered("Sort", "Translate", "Sum"), {"query": "Sing!", "n": 0}]
     source, out = write(tmp_path / "q.jsonl", rows), tmp_path / "tagged.parquet"
     with serving(by_topic) as server:
@@ -103,9 +103,8 @@ def test_an_llm_tags_and_its_words_become_one_vocabulary(
 
 
 def test_unreadable_answers_leave_queries_without_tags_until_asked_again(
-    tag_command: Tag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tag_command: Tag, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("TAGGER_KEY", KEY)
     source = write(tmp_path / "q.jsonl", numbered("Sort", "Sum", each=2))
     broken = True
 
@@ -131,10 +130,7 @@ def test_unreadable_answers_leave_queries_without_tags_until_asked_again(
         assert next(csv.DictReader(stream))["tags"] == "sorting;python programming"
 
 
-def test_a_budget_ends_the_run_without_an_output(
-    tag_command: Tag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TAGGER_KEY", KEY)
+def test_a_budget_ends_the_run_without_an_output(tag_command: Tag, tmp_path: Path) -> None:
     source = write(tmp_path / "q.jsonl", numbered("Sum"))
     with serving(by_topic) as server:
         fields = {"price_output": 1000.0, "concurrency": 1}
@@ -148,10 +144,7 @@ def test_a_budget_ends_the_run_without_an_output(
     assert len(server.requests) == 2  # 0.004 for the answer of the first, 1 at most for the next
 
 
-def test_kept_tags_stay_and_count(
-    tag_command: Tag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TAGGER_KEY", KEY)
+def test_kept_tags_stay_and_count(tag_command: Tag, tmp_path: Path) -> None:
     rows = numbered("Sort", "Sum", each=2)
     rows[0]["tags"] = ["Sorting", "Mine, Alone"]
     source, out = write(tmp_path / "q.jsonl", rows), tmp_path / "o.jsonl"

@@ -85,13 +85,6 @@ def test_granularities_need_enough_rows(
     assert sorted(found) == names
 
 
-def test_clusters_depend_on_the_seed_alone() -> None:
-    embeddings = points(300)
-    runs = [cluster_tags(embeddings, [(8,)], seed=s)[0] for s in (1, 1, 5)]
-    np.testing.assert_array_equal(runs[0].assignment.tags, runs[1].assignment.tags)
-    assert groups(runs[0], "cluster") != groups(runs[2], "cluster")
-
-
 def two_heaps() -> tuple[FloatArray, list[list[str]]]:
     """12 queries near e0 tagged 'left', 12 near e1 tagged 'right' and 'both', one more each."""
     random = np.random.default_rng(0)

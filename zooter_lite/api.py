@@ -15,8 +15,7 @@ from zooter_lite.cli import as_command, bar, cache_folder
 from zooter_lite.compare.evaluation import held_out_report
 from zooter_lite.errors import DataError, needs
 from zooter_lite.finetune.launch import check as check_finetuning
-from zooter_lite.labels import diagnose
-from zooter_lite.labels.diagnostics import overlaps
+from zooter_lite.labels.diagnostics import diagnose, overlaps
 from zooter_lite.recipe import (
     Recipe,
     check_recipe,

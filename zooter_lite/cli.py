@@ -38,18 +38,9 @@ def option(
     argument told by its place.
     """
     text = help if default in (MISSING, None, "", False) else f"{help} (default: {default})"
-    metadata: dict[str, object] = {"help": text.replace("%", "%%")}
-    if kind is not None:
-        metadata["type"] = kind
-    if metavar is not None:
-        metadata["metavar"] = metavar
-    if choices is not None:
-        metadata["choices"] = list(choices)
-    if names is not None:
-        metadata["args"] = list(names)
-    if default is MISSING:
-        return field(metadata=metadata)
-    return field(default=default, metadata=metadata)
+    given = {"type": kind, "metavar": metavar, "choices": choices, "args": names}
+    metadata = {name: value for name, value in given.items() if value is not None}
+    return field(default=default, metadata={"help": text.replace("%", "%%"), **metadata})
 
 
 def separator_option() -> Any:
@@ -69,14 +60,7 @@ def cache_option() -> Any:
 
 
 def check_range(name: str, value: Optional[float], low: float, high: float) -> None:
-    """Raise DataError where a value lies outside `low` to `high`; None passes.
-
-    Examples
-    --------
-    >>> check_range("--beta", 1.5, 0.0, 1.0)
-    Traceback (most recent call last):
-    zooter_lite.errors.DataError: --beta 1.5: expected a number from 0 to 1
-    """
+    """Raise DataError where a value lies outside `low` to `high`; None passes."""
     if value is not None and not low <= value <= high:
         first, last = (f"{end:g}" if isinstance(end, float) else end for end in (low, high))
         raise DataError(f"{name} {value}: expected a number from {first} to {last}")
@@ -122,13 +106,7 @@ def parse(
 
 
 def as_command(command: str, given: Mapping[str, object], defaults: Mapping[str, object]) -> str:
-    """Write the command line that sets the options that are not at their default.
-
-    Examples
-    --------
-    >>> as_command("fit", {"l2": 0.1, "domains": False, "seed": 0}, {"domains": True, "seed": 0})
-    'python -m zooter_lite.fit --l2 0.1 --no-domains'
-    """
+    """Write the command line that sets the options that are not at their default."""
     words = ["python", "-m", f"zooter_lite.{command}"]
     for key, value in given.items():
         name = key.replace("_", "-")

@@ -24,13 +24,14 @@ import numpy as np
 from zooter_lite.ask.responses import JOURNAL
 from zooter_lite.cli import bar, check_out, option, run, separator_option
 from zooter_lite.labels.diagnostics import diagnose
-from zooter_lite.scoring.agreement import agreement, ties
 from zooter_lite.scoring.rewards import (
     FloatArray,
     Responses,
+    agreement,
     combine,
     read_responses,
     reward_table,
+    ties,
 )
 from zooter_lite.scoring.scorer import Scorer
 from zooter_lite.scoring.scorer_file import read_scorers

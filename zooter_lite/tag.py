@@ -37,13 +37,12 @@ from zooter_lite.cli import (
     run,
     separator_option,
 )
-from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.errors import DataError, needs
 from zooter_lite.table import as_table
 from zooter_lite.table.queries import Queries, check_writable, read_queries, write_queries
 from zooter_lite.table.storage import SUFFIXES, write_columns
-from zooter_lite.tags.balance import per_tag
 from zooter_lite.tags.meanings import derived_tags, one_vocabulary
-from zooter_lite.tags.plan import plan_rows
+from zooter_lite.tags.plan import per_tag, plan_rows
 from zooter_lite.tags.unwanted import Embed, without_unwanted
 from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, Lists, summary
 
@@ -216,10 +215,8 @@ def _embedder(options: Options) -> Embed:
 
     @cache
     def encoder() -> Any:
-        try:
+        with needs("fit", "embedding queries"):
             from zooter_lite.encode.load import load_encoder
-        except ImportError as error:
-            raise MissingPackageError(str(error.name), "fit", "embedding queries") from error
         return load_encoder(options.encoder, cache_folder(options.cache))
 
     def embed(texts: Sequence[str]) -> Any:

@@ -24,24 +24,12 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Replies:
-    """What became of the questions.
+    """What became of the questions."""
 
-    Attributes
-    ----------
-    parsed
-        What `parse` made of each answer, in the order of the questions; None without one.
-    failed
-        Different questions whose every attempt failed.
-    tally
-        Of the calls of this run.
-    cost
-        Of every call in the journal, in the currency of the expert's prices.
-    """
-
-    parsed: list[Any]
-    failed: int
-    tally: Tally
-    cost: float
+    parsed: list[Any]  # what `parse` made of each answer, in order; None without one
+    failed: int  # different questions whose every attempt failed
+    tally: Tally  # of the calls of this run
+    cost: float  # of every call in the journal
 
 
 def ask_all(
@@ -65,14 +53,8 @@ def ask_all(
     path
         The journal; its records hold `question` (the hash), the call's key, and what
         `run_calls` writes.
-    parse
-        Makes JSON data of an answer, or raises ValueError: then it is asked again.
-    max_cost
-        What all runs together may spend.
-    retry_failed
-        Ask again what failed in an earlier run.
-    progress
-        Called with a number of questions done; those of earlier runs are counted first.
+    parse, max_cost, progress
+        As for `run_calls`; questions of earlier runs are counted first.
 
     Raises
     ------

@@ -99,8 +99,6 @@ def run_calls(
     parse
         Reads a response; what it returns is recorded as `parsed`, and a response that
         it refuses with ValueError counts as a failed attempt (and is paid).
-    progress
-        Called with a number of calls done.
 
     Raises
     ------
@@ -116,17 +114,9 @@ def run_calls(
             raise DataError(
                 f"expert {expert.name!r}: no max_tokens in its sampling, which a budget needs"
             )
-    callers = [caller(expert) for expert in experts]
-
-    async def work() -> Outcome:
-        run = _Run(journal, known, Budget(max_cost, known.cost), parse, progress)
-        lanes = [
-            _Lane(run, expert, each, calls[expert.name])
-            for expert, each in zip(experts, callers, strict=True)
-        ]
-        return await run.work(lanes)
-
-    return asyncio.run(work())
+    run = _Run(journal, known, Budget(max_cost, known.cost), parse, progress)
+    lanes = [_Lane(run, expert, caller(expert), calls[expert.name]) for expert in experts]
+    return asyncio.run(run.work(lanes))
 
 
 @dataclass
@@ -239,10 +229,7 @@ class _Lane:
         return record(error=f"the run ended; {problem}", unfinished=True) if paid.cost else None
 
     async def _goes_on(self, problem: CallError, attempts: int) -> bool:
-        """Decide what follows a failed attempt: False gives the query up, True tries again.
-
-        The next attempt comes when its time has come, or never where the run was stopped.
-        """
+        """Decide what follows a failed attempt: False gives the query up, True tries again."""
         if problem.fatal:
             self._stop(str(problem))
         elif not problem.again or attempts >= self.expert.attempts:

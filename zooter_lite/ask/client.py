@@ -9,38 +9,26 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 from zooter_lite.ask.pool import VARIABLE, Expert
 from zooter_lite.ask.reply import Answer, CallError, answer_of, refusal, retry_after, words_of
-from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.errors import DataError, needs
 
 HIDDEN = "[hidden]"
 SHORTEST_SECRET = 8  # characters; "none" or "EMPTY" is no secret, and may stand in an answer
 _BY_PROXY = {403, 407, 502, 503, 504}  # statuses that a proxy in the way may send itself
 
 
-class Caller(Protocol):
-    """What answers prompts in the name of one expert."""
-
-    async def ask(self, prompt: str) -> Answer:
-        """Answer one prompt; raise CallError where that fails."""
-
-    async def close(self) -> None:
-        """Let go of connections."""
-
-
 def caller(expert: Expert) -> Caller:
-    """Connect an expert.
+    """Connect an expert: `ask` answers one prompt or raises CallError, `close` ends connections.
 
     Raises
     ------
     DataError
         The variable of its key is not set, or its callable cannot be imported or called.
-    MissingPackageError
-        The package `openai` is missing.
     """
     return _Function(expert) if expert.callable else _Server(expert)
 
@@ -53,10 +41,8 @@ class _Server:
         headers, query = self._filled(expert.headers), self._filled(expert.query)
         self._url = expert.base_url.rstrip("/") + "/chat/completions"
         with _own_settings():
-            try:
+            with needs("experts", "asking an LLM"):
                 import openai
-            except ImportError as error:
-                raise MissingPackageError("openai", "experts", "asking an LLM") from error
             try:
                 self._client = openai.AsyncOpenAI(
                     api_key=key or "none",
@@ -181,10 +167,7 @@ class _Function:
         pass  # a function holds no connection
 
     def _in_thread(self, prompt: str) -> asyncio.Future[tuple[object, BaseException | None]]:
-        """Call the function in a thread that a hanging call cannot keep the program from ending.
-
-        (The threads of asyncio and concurrent.futures are waited for at the end.)
-        """
+        """Call the function in a thread; those of asyncio would keep the program from ending."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
 
@@ -203,6 +186,9 @@ class _Function:
 
         threading.Thread(target=work, daemon=True).start()
         return future
+
+
+Caller: TypeAlias = _Server | _Function
 
 
 @contextmanager

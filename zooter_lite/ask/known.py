@@ -30,10 +30,8 @@ class Known(Generic[Key, Value]):
 
     Attributes
     ----------
-    answers
-        By key; the last one counts.
-    failed
-        The last error, by key, where there is no answer and every attempt failed.
+    answers, failed
+        By key, the last answer; the last error where every attempt failed.
     cost
         Of every call that was ever made.
 

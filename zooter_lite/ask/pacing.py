@@ -11,15 +11,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the second and any later 
 
 
 class Budget:
-    """Money that a run may spend; calls that might pass it are not begun.
-
-    Parameters
-    ----------
-    limit
-        In the pool's currency; None is no limit.
-    spent
-        By earlier runs.
-    """
+    """Money that a run may spend; calls that might pass `limit` (None: none) are not begun."""
 
     def __init__(self, limit: float | None, spent: float = 0.0) -> None:
         self._limit = float("inf") if limit is None else limit
@@ -48,14 +40,9 @@ class Budget:
 
 
 class Pace:
-    """When the next call to an expert may begin; waiting callers are served in their order.
+    """When the next call may begin: evenly spread, 0 `per_minute` without limit; `stop` ends waits.
 
-    Parameters
-    ----------
-    per_minute
-        Calls that begin in a minute at most, evenly spread; 0 is no limit.
-    stop
-        Ends every wait when it is set.
+    Waiting callers are served in their order.
     """
 
     def __init__(self, per_minute: float, stop: asyncio.Event) -> None:

@@ -92,13 +92,7 @@ class Expert:
 
 
 def read_pool(path: str) -> list[Expert]:
-    """Read a pool file.
-
-    Raises
-    ------
-    DataError
-        With the expert and its field, and what was expected there.
-    """
+    """Read a pool file; DataErrors name the expert, its field, and what was expected there."""
     return experts_of(read_toml(path), path)
 
 
@@ -126,16 +120,8 @@ def _expert(table: Mapping[str, Any], where: str) -> Expert:
 def _check_callable(expert: Expert, where: str) -> None:
     if not all(expert.callable.partition(":")[::2]) or expert.callable.count(":") != 1:
         raise DataError(f"{where}: callable is {expert.callable!r}, expected 'module:function'")
-    for name in (
-        "model",
-        "query",
-        "headers",
-        "api_key_env",
-        "system",
-        "sampling",
-        "price_input",
-        "price_output",
-    ):
+    texts = ("model", "query", "headers", "api_key_env", "system", "sampling")
+    for name in (*texts, "price_input", "price_output"):
         if getattr(expert, name):
             raise DataError(f"{where}: {name} has no meaning for a callable")
 

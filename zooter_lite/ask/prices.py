@@ -17,20 +17,12 @@ TOGETHER = 1024  # texts that are tokenised at a time
 
 @dataclass(frozen=True)
 class Priced:
-    """A reward table whose costs are prices times tokens.
+    """A reward table whose costs are prices times tokens."""
 
-    Attributes
-    ----------
-    table, mean_costs
-        With costs, NaN where there is no response, and their means by expert.
-    tokens_in, tokens_out
-        (n_experts,) mean tokens of a prompt and of each expert's responses.
-    """
-
-    table: RewardTable
-    mean_costs: dict[str, float]
-    tokens_in: NDArray[np.float64]
-    tokens_out: NDArray[np.float64]
+    table: RewardTable  # with costs, NaN where there is no response
+    mean_costs: dict[str, float]  # by expert
+    tokens_in: NDArray[np.float64]  # (n_experts,) mean of a prompt
+    tokens_out: NDArray[np.float64]  # (n_experts,) mean of each expert's responses
 
 
 def priced(table: RewardTable, file: str, tokenizer: str) -> Priced:
@@ -39,12 +31,7 @@ def priced(table: RewardTable, file: str, tokenizer: str) -> Priced:
     They are counted by the router's own tokenizer, which is not the experts': a table that
     `collect` and `score` made has the tokens that the servers counted, and costs already.
 
-    Parameters
-    ----------
-    file
-        Pool file with `price_input` and `price_output`, per million tokens.
-    tokenizer
-        Content of a tokenizer.json.
+    `tokenizer` is the content of a tokenizer.json.
 
     Raises
     ------
@@ -52,19 +39,17 @@ def priced(table: RewardTable, file: str, tokenizer: str) -> Priced:
         The file lacks an expert or every price, or the table has no response of one.
     """
     pool = _with_prices(file, table.experts)
-    said = np.asarray(table.responses, dtype=object) if table.responses is not None else None
-    for place, expert in enumerate(table.experts):
-        if said is None or all(text is None for text in said[:, place]):
-            raise DataError(
-                f"{file}: prices need responses, and the table has no 'response:{expert}'"
-            )
     prompts = _lengths(tokenizer, table.queries)
     costs = np.full(table.rewards.shape, np.nan, dtype=np.float32)
     tokens_out = np.zeros(len(table.experts))
     for place, expert in enumerate(table.experts):
-        column = [] if said is None else said[:, place].tolist()
-        rows = np.asarray([row for row, text in enumerate(column) if text is not None])
-        answers = _lengths(tokenizer, [column[row] for row in rows])
+        column = [said[place] for said in table.responses or []]
+        rows = [row for row, text in enumerate(column) if text is not None]
+        if not rows:
+            raise DataError(
+                f"{file}: prices need responses, and the table has no 'response:{expert}'"
+            )
+        answers = _lengths(tokenizer, [text for text in column if text is not None])
         prices = pool[expert]
         costs[rows, place] = (
             prompts[rows] * prices.price_input + answers * prices.price_output

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -31,57 +31,28 @@ _SHOWN = 200  # characters of a reply that cannot be read
 
 @dataclass(frozen=True)
 class Answer:
-    """What an expert said.
-
-    Attributes
-    ----------
-    text
-        As it came, thinking in it too.
-    usage
-        Tokens, (input, output); None where the server does not count.
-    cut
-        Why the server ended it early, such as "length"; empty where it did not.
-    """
+    """What an expert said, thinking in it too."""
 
     text: str
-    usage: tuple[int, int] | None = None
-    cut: str = ""
+    usage: tuple[int, int] | None = None  # tokens, (input, output), where the server counts
+    cut: str = ""  # why the server ended it early, such as "length"
 
 
+@dataclass(eq=False)
 class CallError(Exception):
-    """A call that failed.
+    """A call that failed."""
 
-    Attributes
-    ----------
-    again
-        Another attempt may succeed.
-    wait
-        Seconds that the server asks to wait before it.
-    fatal
-        No call to this expert can succeed, as with a key that is refused.
-    lost
-        The reply was lost on its way, or says nothing of tokens, so that the call may have
-        been charged.
-    of_query
-        It is the query that is refused, which says nothing about the next one.
-    usage
-        Tokens, (input, output), that were charged all the same; None where it is not known.
-    """
+    message: str
+    _: KW_ONLY
+    again: bool = False  # another attempt may succeed
+    wait: float = 0.0  # seconds that the server asks to wait before it
+    fatal: bool = False  # no call to this expert can succeed, as with a key that is refused
+    lost: bool = False  # the reply was lost, or says nothing of tokens: it may have been charged
+    of_query: bool = False  # it is the query that is refused: that says nothing of the next one
+    usage: tuple[int, int] | None = None  # tokens, (input, output), that were charged all the same
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        again: bool = False,
-        wait: float = 0.0,
-        fatal: bool = False,
-        lost: bool = False,
-        of_query: bool = False,
-        usage: tuple[int, int] | None = None,
-    ) -> None:
-        super().__init__(" ".join(message.split())[:500])
-        self.again, self.wait, self.fatal = again, wait, fatal
-        self.lost, self.of_query, self.usage = lost, of_query, usage
+    def __post_init__(self) -> None:
+        super().__init__(" ".join(self.message.split())[:500])
 
 
 def answer_of(body: str, clean: Callable[[str], str]) -> Answer:
@@ -227,14 +198,8 @@ def _filtered(reply: Mapping[str, Any]) -> Iterator[str]:
 def refusal(code: int | str, words: str, **facts: Any) -> CallError:
     """Make the error of a server's refusal; its code says whether another attempt may help.
 
-    Parameters
-    ----------
-    code
-        A status of HTTP, or the word that stands in its place.
-    words
-        The server's own.
-    facts
-        Further arguments of `CallError`.
+    The code is a status of HTTP, or the word that stands in its place; the words are the
+    server's own, and the facts further arguments of `CallError`.
     """
     if isinstance(code, str):
         code = next((number for number, names in _WORDS if any(n in code for n in names)), 500)

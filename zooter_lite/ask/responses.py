@@ -29,19 +29,9 @@ class NoAnswerError(ZooterError):
 class Collection:
     """Queries, the experts that answer them, and what a folder holds of their responses.
 
-    Parameters
-    ----------
-    folder
-        It may be missing; nothing is written before `keep_settings`.
-    pool
-        Experts that answered in this folder keep their model, system prompt and sampling.
-    retry_failed
-        Take failures of earlier runs for calls that are left.
-
-    Attributes
-    ----------
-    known
-        By (query_id, expert), the tokens of each answer.
+    The folder may be missing; nothing is written before `keep_settings`. Failures of earlier
+    runs are calls that are left where `retry_failed`. `known` holds the tokens of each answer
+    by (query_id, expert).
 
     Raises
     ------
@@ -102,7 +92,7 @@ class Collection:
 
     def n_missing(self, expert: Expert) -> int:
         """Count the calls to one expert that are left."""
-        return sum((name, expert.name) not in self.known for name in self.queries.ids)
+        return sum(1 for _ in self.missing(expert))
 
     def estimate(self) -> Iterator[str]:
         """Say which calls are left, and what they cost by the tokens so far or the limits."""

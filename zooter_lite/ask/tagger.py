@@ -31,13 +31,7 @@ else, the most important intention first, in this form:
 
 
 def read_tagger(path: str) -> Expert:
-    """Read a pool file that holds one expert, the tagger.
-
-    Raises
-    ------
-    DataError
-        It is no pool file, or holds several experts.
-    """
+    """Read a pool file that holds one expert, the tagger; DataError where it holds several."""
     pool = read_pool(path)
     if len(pool) != 1:
         raise DataError(f"{path}: {len(pool)} experts, expected one [[expert]], the tagger")
@@ -70,11 +64,6 @@ def parse_tags(text: str) -> list[str]:
     ------
     ValueError
         The answer is anything else, or has tags without end.
-
-    Examples
-    --------
-    >>> parse_tags('[{"tag": "sorting", "explanation": "wants a list in order"}]')
-    ['sorting']
     """
     problem = "not a JSON list"
     for content in json_values(text):

@@ -38,11 +38,6 @@ def in_blocks(work: Callable[[slice], T], n_rows: int, jobs: int = -1) -> Iterat
     The blocks do not depend on `jobs` (threads; -1 takes every core), so neither does a sum
     over the results. A single block, or a single job, is done in the caller's thread. Libraries
     that would use threads of their own are for the caller to limit.
-
-    Examples
-    --------
-    >>> list(in_blocks(lambda rows: (rows.start, rows.stop), 10_000))
-    [(0, 8192), (8192, 10000)]
     """
     blocks = [slice(start, min(start + ROWS, n_rows)) for start in range(0, n_rows, ROWS)]
     workers = cores() if jobs == -1 else jobs

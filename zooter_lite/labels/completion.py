@@ -35,28 +35,16 @@ MOST_WEIGHT = 20.0  # of one observation, where the propensity of its choice is 
 class Completion:
     """What is needed to fill in a row.
 
-    Attributes
-    ----------
-    places
-        Number of each subset; the last row of `effects` is for any other.
-    effects, errors
-        (n_subsets + 1, n_experts) effect of each expert, beside the level of the query, and
-        its standard error.
-    weight
-        (n_experts, dim) of the ridge; zero for an expert that was observed everywhere.
-    levels
-        (n_subsets + 1,) mean level, for a query with a single reward, which cannot tell its
-        level from its expert's effect.
-    variances
-        (n_experts,) of a reward around what is expected.
+    A query with a single reward takes the mean level of its subset: it cannot tell its level
+    from its expert's effect.
     """
 
-    places: dict[str, int]
-    effects: Array
-    errors: Array
-    weight: Array
-    levels: Array
-    variances: Array
+    places: dict[str, int]  # number of each subset; the last of the below is for any other
+    effects: Array  # (n_subsets + 1, n_experts) of each expert, beside the level of the query
+    errors: Array  # (n_subsets + 1, n_experts) standard errors of the effects
+    weight: Array  # (n_experts, dim) of the ridge; zero for an expert observed everywhere
+    levels: Array  # (n_subsets + 1,) means
+    variances: Array  # (n_experts,) of a reward around what is expected
 
     def fill(
         self,
@@ -80,8 +68,6 @@ class Completion:
             Name of each query's subset.
         doubt
             Standard errors of an effect by which a reward is put lower.
-        jobs
-            Threads; -1 takes every core.
         """
         groups = _groups(self.places, subsets)
         filled = np.empty(rewards.shape, dtype=dtype)
@@ -111,10 +97,8 @@ def learn_completion(
 
     Parameters
     ----------
-    rewards, embeddings
-        (n_queries, n_experts), NaN where not observed, and (n_queries, dim) unit vectors.
-    subsets
-        Name of each query's subset.
+    rewards, embeddings, subsets
+        As for `Completion.fill`.
     propensities
         (n_queries,) chance with which a query's only observed expert was chosen; its
         observation counts by the inverse, up to `MOST_WEIGHT`. NaN, or None: counts once.
@@ -185,31 +169,25 @@ def _two_way(
 ) -> tuple[Array, Array, Array]:
     """Level of each query (n,) and subset (n_groups,), and effects (n_groups, n_experts).
 
-    A query with a single reward has the mean level of its subset, and no part in the effects.
+    A query with a single reward has the mean level of its subset, and no part in the effects; a
+    subset of such queries alone has the mean level of all others.
     """
     count = observed.sum(axis=1)
     known = count > 1
     telling = np.where(known[:, None], observed, False).astype(np.float64)
+    members = np.bincount(groups[known], minlength=n_groups)
     effects = np.zeros((n_groups, values.shape[1]))
     for turn in range(ROUNDS + 1):
         beside = np.where(observed, values - effects[groups], 0.0)
         level = beside.sum(axis=1) / count.clip(1)
-        levels = _mean_by(groups, level, known, n_groups)
+        overall = float(level[known].mean()) if known.any() else 0.0
+        total = np.bincount(groups[known], weights=level[known], minlength=n_groups)
+        levels = np.where(members > 0, total / members.clip(1), overall)
         level = np.where(known, level, levels[groups])
         if turn < ROUNDS:
             effects, _ = _effects(values - level[:, None], telling, groups, n_groups)
             effects -= effects.mean(axis=1, keepdims=True)
     return level, levels, effects
-
-
-def _mean_by(
-    groups: NDArray[np.int64], values: Array, known: NDArray[np.bool_], n_groups: int
-) -> Array:
-    """(n_groups,) mean of the known values of each group; that of all where it has none."""
-    total = np.bincount(groups[known], weights=values[known], minlength=n_groups)
-    count = np.bincount(groups[known], minlength=n_groups)
-    overall = float(values[known].mean()) if known.any() else 0.0
-    return np.asarray(np.where(count > 0, total / count.clip(1), overall))
 
 
 def _effects(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +21,16 @@ class Diagnostics:
 
     Attributes
     ----------
-    best_single
-        Position of the expert with the highest mean reward; what was not observed is filled in.
-    best_single_reward
-        That mean.
+    best_single, best_single_reward
+        Position of the expert with the highest mean reward, and that mean; what was not
+        observed is filled in.
     oracle_reward
         Mean over queries of the best observed reward.
     tie_share
         Share of queries whose best reward is reached by more than one expert.
     entropy
-        Mean entropy of the normalised rewards at temperature 1, as a share of the
-        entropy of the uniform label (the paper's Figure 3 uses the entropy): 1 means
-        that the rewards cannot tell the experts apart.
+        Mean entropy of the normalised rewards, as a share of that of the uniform label (the
+        paper's Figure 3 uses the entropy): at 1 the rewards cannot tell the experts apart.
     headroom
         What a perfect router gains over the best single expert, on the queries where
         that expert was observed.
@@ -64,7 +63,6 @@ def diagnose(rewards: NDArray[np.floating], subsets: Sequence[str] | None = None
     `subsets` name each query's subset, for the means of experts that were asked few queries.
     """
     values = np.asarray(rewards, dtype=np.float64)
-    observed = ~np.isnan(values)
     means = mean_rewards(values, ["all"] * len(values) if subsets is None else subsets)
     best_rewards = np.nanmax(values, axis=1)
     best = int(np.nanargmax(means))
@@ -73,7 +71,7 @@ def diagnose(rewards: NDArray[np.floating], subsets: Sequence[str] | None = None
         best_single_reward=float(means[best]),
         oracle_reward=float(best_rewards.mean()),
         tie_share=float(((values == best_rewards[:, None]).sum(axis=1) > 1).mean()),
-        entropy=float(reward_entropy(values).mean() / np.log(max(2, observed.shape[1]))),
+        entropy=float(reward_entropy(values).mean() / np.log(max(2, values.shape[1]))),
         headroom=float(np.nanmean(best_rewards - values[:, best])),
         agreement=_agreement(values),
     )
@@ -90,37 +88,31 @@ def overlaps(rewards: NDArray[np.floating], experts: Sequence[str]) -> list[str]
     """Say which experts share too few queries to be compared there; nothing where none do."""
     seen = (~np.isnan(rewards)).astype(np.float64)
     shared = (seen.T @ seen).astype(np.int64)
-    pairs = [
-        (int(shared[one, two]), one, two)
-        for one in range(len(experts))
-        for two in range(one + 1, len(experts))
-        if shared[one, two] < FEW_SHARED
-    ]
-    if not pairs:
+    pairs = [(int(shared[pair]), *pair) for pair in combinations(range(len(experts)), 2)]
+    few = [pair for pair in pairs if pair[0] < FEW_SHARED]
+    if not few:
         return []
-    count, one, two = min(pairs)
+    count, one, two = min(few)
     return [
-        f"{len(pairs)} of {len(experts) * (len(experts) - 1) // 2} pairs of experts share fewer "
+        f"{len(few)} of {len(pairs)} pairs of experts share fewer "
         f"than {FEW_SHARED} training queries ({experts[one]} and {experts[two]}: {count}); they "
         "are compared through other experts and the level of each query, which cannot be "
         "checked here"
     ]
 
 
-def reward_entropy(rewards: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
+def reward_entropy(rewards: NDArray[np.floating]) -> NDArray[np.float64]:
     """(n_queries,) entropy in nats of the softmax over each query's observed rewards."""
-    labels = normalise(rewards, temperature)
+    labels = normalise(rewards)
     logs = np.log(labels, where=labels > 0, out=np.zeros_like(labels))
     return np.asarray(-np.nansum(labels * logs, axis=1))
 
 
 def _agreement(values: NDArray[np.float64]) -> float:
-    n_experts = values.shape[1]
     correlations = []
-    for first in range(n_experts):
-        for second in range(first + 1, n_experts):
-            both = ~np.isnan(values[:, first]) & ~np.isnan(values[:, second])
-            a, b = values[both, first], values[both, second]
-            if len(a) > 1 and a.std() > 0 and b.std() > 0:
-                correlations.append(float(np.corrcoef(a, b)[0, 1]))
+    for one, other in combinations(values.T, 2):
+        both = ~np.isnan(one) & ~np.isnan(other)
+        a, b = one[both], other[both]
+        if len(a) > 1 and a.std() > 0 and b.std() > 0:
+            correlations.append(float(np.corrcoef(a, b)[0, 1]))
     return float(np.mean(correlations)) if correlations else float("nan")

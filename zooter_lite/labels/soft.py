@@ -16,22 +16,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TagAssignment:
-    """Which query carries which tag, as pairs.
+    """Which query carries which tag, as pairs."""
 
-    Attributes
-    ----------
-    names
-        Tag names, length n_tags.
-    rows, tags
-        (n_pairs,) int64: query `rows[i]` carries tag `tags[i]`; each pair once.
-    n_queries
-        Number of queries, tagged or not.
-    """
-
-    names: list[str]
-    rows: NDArray[np.int64]
+    names: list[str]  # of the tags
+    rows: NDArray[np.int64]  # (n_pairs,): query `rows[i]` carries tag `tags[i]`; each pair once
     tags: NDArray[np.int64]
-    n_queries: int
+    n_queries: int  # tagged or not
 
     @classmethod
     def from_lists(cls, lists: Sequence[Sequence[str]]) -> TagAssignment:
@@ -76,22 +66,13 @@ class TagAssignment:
         """Sum `values` (n_queries, k) over the queries of each tag: (n_tags, k)."""
         return sum_groups(values, self.rows, self.tags, len(self.names))
 
-    def sum_by_query(self, values: NDArray[np.floating]) -> Array:
-        """Sum `values` (n_tags, k) over the tags of each query: (n_queries, k)."""
-        return sum_groups(values, self.tags, self.rows, self.n_queries)
-
 
 @dataclass(frozen=True)
 class Filled:
-    """Rewards without holes.
+    """Rewards (n_queries, n_experts) without holes: observed, or what is expected.
 
-    Attributes
-    ----------
-    rewards
-        (n_queries, n_experts) observed, or what is expected.
-    variances
-        (n_queries, n_experts) of an observation around what is expected, 0 where it was
-        observed; None where everything was. Soft labels need it (`for_labels`).
+    Variances are those of an observation around what is expected, 0 where it was observed;
+    None where everything was. Soft labels need them.
     """
 
     rewards: NDArray[Any]
@@ -101,22 +82,9 @@ class Filled:
         """Return those of some rows."""
         return Filled(self.rewards[rows], None if self.variances is None else self.variances[rows])
 
-    def for_labels(self, rows: slice, temperature: float) -> Array:
-        """Rewards of some rows, float64, whose softmax has the mass of observations.
-
-        A label p moves by variance / (2 t^2) p (1 - p) (1 - 2p) where its reward is drawn and
-        not its mean; a reward that is higher by variance / (2 t) (1 - 2p) does the same. For p
-        the uniform label stands.
-        """
-        values = self.rewards[rows].astype(np.float64)
-        if self.variances is not None:
-            share = (1 - 2 / values.shape[1]) / (2 * temperature)
-            values += share * self.variances[rows]
-        return values
-
 
 def sum_groups(
-    values: NDArray[np.floating], rows: NDArray[np.int64], groups: NDArray[np.int64], n_groups: int
+    values: NDArray[Any], rows: NDArray[np.int64], groups: NDArray[np.int64], n_groups: int
 ) -> Array:
     """Sum rows of `values` by group, one column at a time: `values[rows]` may be large."""
     sums = np.zeros((n_groups, values.shape[1]))  # bincount of nothing would be whole numbers
@@ -138,14 +106,7 @@ def normalise(rewards: NDArray[np.floating], temperature: float = 1.0) -> Array:
     Returns
     -------
     (n_queries, n_experts) float64: sums to 1 over the observed experts, NaN elsewhere.
-
-    Examples
-    --------
-    >>> normalise(np.array([[0.0, np.log(3.0), np.nan]]))
-    array([[0.25, 0.75,  nan]])
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, not {temperature}")
     scaled = np.asarray(rewards, dtype=np.float64) / temperature
     exp = np.exp(scaled - np.nanmax(scaled, axis=1, keepdims=True))
     return np.asarray(exp / np.nansum(exp, axis=1, keepdims=True))
@@ -159,28 +120,21 @@ def harden(rewards: NDArray[np.floating]) -> Array:
 
 
 def smooth(labels: Array, tags: TagAssignment, means: Array, beta: float) -> Array:
-    """Mix each query's label with the mean label of its tags.
+    """Mix each query's label with the mean label of its tags (the paper's label enhancement).
 
-    s* = beta * s + (1 - beta) * mean over the query's tags of the tag's mean label
-    (the paper's tag-based label enhancement). beta = 1 keeps the sample labels. A
-    query without tags keeps its own.
+    s* = beta * s + (1 - beta) * mean over the query's tags of the tag's mean label. A query
+    without tags keeps its own.
 
     Parameters
     ----------
     labels
         (n_queries, n_experts) from `normalise` or `harden`.
-    tags
-        The tags of the same queries.
     means
         (n_tags, n_experts) mean label of each tag, over exactly the queries that may be
         learned from: a fold that averages over its training rows leaks nothing.
-    beta
-        Share of the sample label, in [0, 1].
     """
-    if not 0 <= beta <= 1:
-        raise ValueError(f"beta must lie in [0, 1], not {beta}")
     count = np.bincount(tags.rows, minlength=tags.n_queries)[:, None]
-    tag_label = tags.sum_by_query(means) / count.clip(1)
+    tag_label = sum_groups(means, tags.tags, tags.rows, tags.n_queries) / count.clip(1)
     return np.where(count > 0, beta * labels + (1 - beta) * tag_label, labels)
 
 
@@ -204,14 +158,8 @@ def soft_labels(
         Rewards (n_queries, n_experts) as `labels/completion.py` fills them in.
     tags
         Of exactly these queries, in ascending order of their rows; None smooths nothing.
-    temperature, beta
-        As for `normalise` and `smooth`.
     hard
         Whether the whole label goes to the best expert; `temperature` then has no part in it.
-    dtype
-        Of the labels.
-    jobs
-        Threads; -1 takes every core.
 
     Returns
     -------
@@ -219,9 +167,16 @@ def soft_labels(
     """
 
     def own(rows: slice) -> Array:
+        values = filled.rewards[rows].astype(np.float64)
         if hard:
-            return harden(filled.rewards[rows].astype(np.float64))
-        return normalise(filled.for_labels(rows, temperature), temperature)
+            return harden(values)
+        if filled.variances is not None:
+            # A label p moves by variance / (2 t^2) p (1 - p) (1 - 2p) where its reward is drawn
+            # and not its mean; a reward higher by variance / (2 t) (1 - 2p) does the same. For p
+            # the uniform label stands.
+            share = (1 - 2 / values.shape[1]) / (2 * temperature)
+            values += share * filled.variances[rows]
+        return normalise(values, temperature)
 
     n_queries = len(filled.rewards)
     assignment = tags if beta < 1 else None
@@ -249,20 +204,8 @@ def shrunk_tag_means(values: NDArray[np.floating], tags: TagAssignment, strength
     """Mean of each tag's values, shrunk towards the mean of all queries.
 
     (sum over the tag's queries + strength * overall mean) / (support + strength):
-    the posterior mean under a prior worth `strength` queries.
-
-    Parameters
-    ----------
-    values
-        (n_queries, n_experts), rewards or labels.
-    tags
-        The tags of the same queries.
-    strength
-        Pseudo-count, in queries.
-
-    Returns
-    -------
-    (n_tags, n_experts) float64.
+    the posterior mean under a prior worth `strength` queries. Values are (n_queries, n_experts)
+    rewards or labels; returned are (n_tags, n_experts).
     """
     overall = values.mean(axis=0, dtype=np.float64)
     total = tags.sum_by_tag(values)

@@ -57,20 +57,16 @@ KINDS: dict[str, tuple[str, Callable[..., float | tuple[float, str]]]] = {
 
 @dataclass
 class Verifier:
-    """A scorer that compares each response with a cell of its query's row.
+    """A scorer that compares each response with a cell of its query's row, as its kind says.
 
     Attributes
     ----------
-    kind
-        One of `KINDS`.
     column
         Holds the truth: a text, a number, or a list of accepted texts (for python-tests,
         a list of tests that all must pass; for json-schema, an object or its text).
         A query whose cell is empty gets no score.
     reference
         The truth of every query, instead of a column.
-    options
-        All options of the kind.
     """
 
     name: str
@@ -140,13 +136,7 @@ class Verifier:
 
 
 def read_verifier(table: Mapping[str, Any], where: str) -> Verifier:
-    """Make a verifier of its table in scorers.toml; `where` locates the table.
-
-    Raises
-    ------
-    DataError
-        An unknown field, or one that is not of its type.
-    """
+    """Make a verifier of its table in scorers.toml; `where` locates the table in errors."""
     column, check = KINDS[table["kind"]]
     defaults = check.__kwdefaults__ or {}
     known: dict[str, Any] = {"column": column, "reference": None, **defaults}

@@ -122,21 +122,15 @@ class Judge:
 
     Attributes
     ----------
-    name
-        Name of the scorer.
     mode
         "single": the score is the LLM's, 1 to 10. "pairwise": the mean win rate over the
         query's other responses, 0 to 1; a win counts only where both orders agree on it,
         anything else is half a win for either.
-    expert
-        The LLM.
     prompt
         What to judge by, with {query} and {response}, or {query}, {response_a} and
         {response_b}; the form of the verdict is added to it. Empty takes `CRITERIA`.
     max_cost, retry_failed
         Budget of all runs, and whether to ask again where every attempt failed before.
-    notes
-        Lines about the last scoring: position consistency, calls and cost.
     """
 
     name: str
@@ -234,14 +228,9 @@ class Judge:
 
 
 def read_judge(table: Mapping[str, Any], where: str) -> Judge:
-    """Make a judge of its table in scorers.toml; `where` locates the table.
+    """Make a judge of its table in scorers.toml; `where` locates the table in errors.
 
     Its fields are those of `Judge`; `expert` is a table like those of a pool file.
-
-    Raises
-    ------
-    DataError
-        With the field, and what was expected there.
     """
     own = {key: value for key, value in table.items() if key != "kind"}
     if "expert" in own:

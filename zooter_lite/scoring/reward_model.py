@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.errors import DataError, needs
 from zooter_lite.files.toml import from_table, number
 from zooter_lite.scoring.scorer import Item, Scored, fingerprint, score_once
 
@@ -84,13 +84,7 @@ class RewardModel:
 
 
 def read_reward_model(table: Mapping[str, Any], where: str) -> RewardModel:
-    """Make a reward model of its table in scorers.toml; `where` locates the table.
-
-    Raises
-    ------
-    DataError
-        A field is missing, unknown, or not of its type.
-    """
+    """Make a reward model of its table in scorers.toml; `where` locates the table in errors."""
     model = from_table(RewardModel, {k: v for k, v in table.items() if k != "kind"}, where)
     if not model.model:
         raise DataError(f"{where}: no model; expected a folder or the name of a hub model")
@@ -234,11 +228,9 @@ def _content(folder: Path) -> str:
 
 def _device(name: str) -> Any:
     """Return the named device of torch; where none is named, the first GPU or the CPU."""
-    try:
+    with needs("fit", "a reward model"):
         import torch
         import transformers  # noqa: F401  # with which models are loaded
-    except ImportError as error:
-        raise MissingPackageError(str(error.name), "fit", "a reward model") from error
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=device)

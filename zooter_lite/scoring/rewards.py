@@ -1,4 +1,4 @@
-"""From a journal of responses to the items to score, and from scores to a reward table."""
+"""From a journal of responses to the items to score, and from their scores to a reward table."""
 
 from __future__ import annotations
 
@@ -26,36 +26,16 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Responses:
-    """What the experts said.
+    """What the experts said."""
 
-    Attributes
-    ----------
-    queries
-        Those that have a response or a failure, with their other columns.
-    experts
-        In the order of the collection's settings, others after them by name.
-    items
-        The responses, query by query in the order above, expert by expert.
-    places
-        (n_items, 2) position of the query and of the expert of each item.
-    costs
-        (n_items,) cost of each response.
-    cut
-        Responses that a server ended early, such as at max_tokens.
-    failed
-        Pairs of query and expert that have no response, and whose last record is an error.
-    left_out
-        Queries of the journal that the file of queries does not have.
-    """
-
-    queries: Queries
-    experts: list[str]
-    items: list[Item]
-    places: NDArray[np.int64]
-    costs: FloatArray
-    cut: int
-    failed: int
-    left_out: int
+    queries: Queries  # those that have a response or a failure, with their other columns
+    experts: list[str]  # in the order of the collection's settings, others after them by name
+    items: list[Item]  # the responses, query by query, expert by expert
+    places: NDArray[np.int64]  # (n_items, 2) position of the query and of the expert of each
+    costs: FloatArray  # (n_items,) of each response
+    cut: int  # responses that a server ended early, such as at max_tokens
+    failed: int  # pairs of query and expert without response whose last record is an error
+    left_out: int  # queries of the journal that the file of queries does not have
 
     def matrix(self, values: FloatArray) -> FloatArray:
         """Spread (n_items,) over (n_queries, n_experts), NaN where there is no item."""
@@ -67,12 +47,8 @@ class Responses:
 def read_responses(path: Path, queries: Queries | None = None) -> Responses:
     """Read a journal of responses; the last response of a pair counts, else its failure.
 
-    A response is what an expert said after its thinking.
-
-    Parameters
-    ----------
-    queries
-        Gives the order, and the other columns; without it queries stand by their id.
+    A response is what an expert said after its thinking. `queries` gives the order, and the
+    other columns; without it queries stand by their id.
 
     Raises
     ------
@@ -115,8 +91,8 @@ def read_responses(path: Path, queries: Queries | None = None) -> Responses:
     if not items:
         raise DataError(f"{path}: no response to any of the queries")
     failed, left_out = len(met) - len(items), len(texts) - len(asked)
-    made = asked, experts, items, np.array(places), np.array(costs)
-    return Responses(*made, n_cut, failed, left_out)
+    pairs = np.array(places), np.array(costs)
+    return Responses(asked, experts, items, *pairs, n_cut, failed, left_out)
 
 
 def _in_order(experts: set[str], settings: Path) -> list[str]:
@@ -153,19 +129,78 @@ def combine(scores: Sequence[FloatArray], weights: Sequence[float]) -> FloatArra
     return np.asarray(np.where(total > 0, summed / np.where(total > 0, total, 1.0), np.nan))
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of two scorers on the responses that both scored; NaN where nothing varies.
+
+    `kendall` is the mean rank correlation (Kendall's tau-b) within the `queries` on which both
+    tell experts apart; `same_best` is how often both pick the same expert, over queries with
+    two responses or more, where each picks among its best ones at random.
+    """
+
+    responses: int
+    queries: int
+    kendall: float
+    same_best: float
+
+    def summary(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.responses} responses, Kendall {self.kendall:.3f} within queries "
+            f"({self.queries} where both tell experts apart), same best expert {self.same_best:.1%}"
+        )
+
+
+def agreement(first: FloatArray, second: FloatArray) -> Agreement:
+    """Compare two scorers' (n_queries, n_experts) scores, NaN where there is none."""
+    both = ~np.isnan(first) & ~np.isnan(second)
+    # tau-b is the correlation of the signs of all differences
+    left, right = _signs(first, both), _signs(second, both)
+    norms = np.sqrt((left**2).sum(axis=(1, 2)) * (right**2).sum(axis=(1, 2)))
+    apart = norms > 0
+    kendalls = (left * right).sum(axis=(1, 2))[apart] / norms[apart]
+    return Agreement(
+        responses=int(both.sum()),
+        queries=int(apart.sum()),
+        kendall=float(kendalls.mean()) if len(kendalls) else float("nan"),
+        same_best=_same_best(first, second, both),
+    )
+
+
+def ties(scores: FloatArray) -> float:
+    """Share of the pairs of responses to one query that (n_queries, n_experts) scores equal."""
+    seen = ~np.isnan(scores)
+    pairs = seen.sum(axis=1) * (seen.sum(axis=1) - 1)
+    differ = np.abs(_signs(scores, seen)).sum()
+    return 1.0 - float(differ / pairs.sum()) if pairs.sum() else float("nan")
+
+
+def _signs(scores: FloatArray, seen: NDArray[np.bool_]) -> FloatArray:
+    """(n_queries, n_experts, n_experts) sign of the difference of two experts, 0 if unseen."""
+    values = np.where(seen, scores, np.nan)
+    signs = np.sign(values[:, :, None] - values[:, None, :])
+    return np.asarray(np.nan_to_num(signs), np.float64)
+
+
+def _same_best(first: FloatArray, second: FloatArray, both: NDArray[np.bool_]) -> float:
+    rows = both.sum(axis=1) > 1
+    if not rows.any():
+        return float("nan")
+    picks = []
+    for scores in (first, second):
+        values = np.where(both, scores, -np.inf)[rows]
+        best = values == values.max(axis=1, keepdims=True)
+        picks.append(best / best.sum(axis=1, keepdims=True))
+    return float((picks[0] * picks[1]).sum(axis=1).mean())
+
+
 def reward_table(
     responses: Responses, rewards: FloatArray
 ) -> tuple[RewardTable, NDArray[np.int64]]:
-    """Make the reward table; queries and experts without any reward are left out.
+    """Make the reward table of (n_items,) rewards, NaN where not observed.
 
-    Parameters
-    ----------
-    rewards
-        (n_items,), NaN where not observed.
-
-    Returns
-    -------
-    The table, and the positions of its rows among `responses.queries`.
+    Queries and experts without any reward are left out. Returns the table, and the positions
+    of its rows among `responses.queries`.
 
     Raises
     ------

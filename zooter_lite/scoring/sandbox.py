@@ -29,46 +29,29 @@ OUT_OF_TIME = ("out of wall time", "out of CPU time")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use: seconds of CPU and of wall time, bytes of memory and of a file.
-
-    What it prints goes to a file too. It cannot start processes or threads.
-    """
+    """What a program may use; it cannot start processes or threads."""
 
     cpu_seconds: int = 5
     wall_seconds: float = 60.0
     memory_bytes: int = 512 * 2**20
-    file_bytes: int = 2**20
+    file_bytes: int = 2**20  # what it prints goes to a file too
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of a program.
+    """What became of a program, and what it printed."""
 
-    Attributes
-    ----------
-    passed
-        It ran to its end: no exception, and no early exit of any kind.
-    output
-        What it printed.
-    problem
-        Last line of its error output, or what limit it met; empty when it passed.
-    """
-
-    passed: bool
+    passed: bool  # it ran to its end: no exception, and no early exit of any kind
     output: bytes
-    problem: str
+    problem: str  # last line of its error output, or what limit it met
 
 
 def run_python(parts: Sequence[str], limits: Limits, name: str = "__main__") -> Finished:
     """Run source texts one after the other, in one namespace, in a child process.
 
     The child starts without environment variables, site packages or user settings, in an
-    empty folder that is removed afterwards; its standard input is empty.
-
-    Parameters
-    ----------
-    name
-        What the program sees as `__name__`.
+    empty folder that is removed afterwards; its standard input is empty. `name` is what it
+    sees as `__name__`.
     """
     mark = secrets.token_hex(16)
     task = {

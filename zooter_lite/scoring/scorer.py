@@ -19,33 +19,19 @@ from zooter_lite.files.journal import Journal
 
 @dataclass(frozen=True)
 class Item:
-    """One response to score.
-
-    Attributes
-    ----------
-    query_id, query, expert, response
-        As in the journal of responses.
-    row
-        Other columns of the query's row, such as answer, tests, subset.
-    """
+    """One response to score."""
 
     query_id: str
     query: str
     expert: str
     response: str
-    row: Mapping[str, Any] = field(default_factory=dict)
+    row: Mapping[str, Any] = field(default_factory=dict)  # the query's other columns
 
 
 class Scorer(Protocol):
-    """What gives responses a reward.
+    """What gives responses a reward."""
 
-    Attributes
-    ----------
-    notes
-        Lines that the command prints when scoring has ended.
-    """
-
-    notes: list[str]
+    notes: list[str]  # that the command prints when scoring has ended
 
     @property
     def name(self) -> str:
@@ -56,13 +42,8 @@ class Scorer(Protocol):
     ) -> NDArray[np.float64]:
         """Score every item: (n_items,), NaN where the scorer cannot say.
 
-        Parameters
-        ----------
-        folder
-            Folder of the responses, where the scorer keeps journals of its own, so that
-            a run that was killed goes on where it stopped.
-        progress
-            Called with a number of items done.
+        The scorer keeps journals of its own in `folder`, that of the responses, so that a run
+        that was killed goes on where it stopped. `progress` gets a number of items done.
         """
 
 
@@ -70,11 +51,7 @@ Scored = tuple[int, float, Mapping[str, Any]]
 
 
 def fingerprint(*content: object) -> str:
-    """16 hexadecimal digits of a hash of JSON values.
-
-    >>> fingerprint("exact", {"ignore_case": True}) == fingerprint("exact", {"ignore_case": False})
-    False
-    """
+    """16 hexadecimal digits of a hash of JSON values."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -94,8 +71,6 @@ def score_once(
 
     Parameters
     ----------
-    path
-        The journal, made where it is missing.
     scorer
         Fingerprint of whatever decides the score beside the item.
     compute
@@ -107,11 +82,6 @@ def score_once(
     Returns
     -------
     (n_items,) scores, NaN where there is none; and the record of each.
-
-    Raises
-    ------
-    DataError
-        The journal is damaged, or cannot be written.
     """
     names = ("query_id", "expert", "content", "scorer")
     keys = [

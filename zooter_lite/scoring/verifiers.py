@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from zooter_lite.ask.texts import fenced, last_boxed
-from zooter_lite.errors import DataError, MissingPackageError
+from zooter_lite.errors import DataError, needs
 
 OUTER = " .,;:!?\"'`“”‘’„*"
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+"
@@ -145,13 +145,9 @@ def regex(response: str, patterns: Iterable[str], *, seconds: float = 1.0) -> fl
     ------
     DataError
         A pattern is not a regular expression.
-    MissingPackageError
-        The package is missing.
     """
-    try:
+    with needs("experts", "a regex verifier"):
         import regex as engine
-    except ImportError as error:
-        raise MissingPackageError("regex", "experts", "a regex verifier") from error
     unsure = False
     for pattern in patterns:
         try:
@@ -173,14 +169,10 @@ def json_schema(response: str, schema: Any) -> float:
     ------
     DataError
         The schema is not one.
-    MissingPackageError
-        The package `jsonschema` is missing.
     """
-    try:
+    with needs("experts", "a json-schema verifier"):
         import jsonschema
         import referencing.exceptions
-    except ImportError as error:
-        raise MissingPackageError("jsonschema", "experts", "a json-schema verifier") from error
     try:
         content = json.loads(schema) if isinstance(schema, str) else schema
         validator_class = jsonschema.validators.validator_for(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
+from zooter_lite.labels.soft import sum_groups
 from zooter_lite.tags.neighbours import IndexChoice, build_index
 from zooter_lite.untrusted.faiss_file import open_index
 from zooter_lite.untrusted.typed_json import parse_json, typed
@@ -21,33 +22,15 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TagIndex:
-    """Tags with their support and rewards, and a FAISS index over the training queries.
-
-    Attributes
-    ----------
-    names
-        Tag names, length n_tags.
-    support
-        Training queries per tag, length n_tags.
-    mean_rewards
-        (n_tags, n_experts) mean observed reward; NaN where none was observed.
-    query_tags
-        Tags (positions in `names`) of each indexed training query.
-    index
-        FAISS inner-product index over their unit embeddings, same order.
-    observed
-        (n_tags, n_experts) training queries behind each mean.
-    choice
-        Which index that is, and how near it comes to exact search.
-    """
+    """Tags with their support and rewards, and a FAISS index over the training queries."""
 
     names: list[str]
-    support: list[int]
-    mean_rewards: NDArray[np.float64]
-    query_tags: list[list[int]]
-    index: Any
-    observed: NDArray[np.int64]
-    choice: IndexChoice = field(default_factory=IndexChoice)
+    support: list[int]  # training queries per tag
+    mean_rewards: NDArray[np.float64]  # (n_tags, n_experts) observed; NaN where none was
+    query_tags: list[list[int]]  # tags (positions in `names`) of each indexed training query
+    index: Any  # FAISS inner-product index over their unit embeddings, same order
+    observed: NDArray[np.int64]  # (n_tags, n_experts) training queries behind each mean
+    choice: IndexChoice  # which index that is, and how near it comes to exact search
 
     @classmethod
     def build(
@@ -55,7 +38,7 @@ class TagIndex:
         embeddings: FloatArray,
         names: list[str],
         query_tags: list[list[int]],
-        rewards: NDArray[np.floating],
+        rewards: NDArray[np.floating] | None = None,
     ) -> TagIndex:
         """Index unit `embeddings` (n, dim) of queries with their tags and `rewards` (n, n_experts).
 
@@ -64,17 +47,11 @@ class TagIndex:
         tagged = [row for row, tags in enumerate(query_tags) if tags]
         kept = embeddings if len(tagged) == len(embeddings) else embeddings[tagged]
         index, choice = build_index(np.ascontiguousarray(kept, dtype=np.float32))
-        sizes = [len(query_tags[row]) for row in tagged]
-        rows = np.repeat(np.asarray(tagged, dtype=np.int64), sizes)
+        rows = np.repeat(np.arange(len(query_tags)), list(map(len, query_tags)))
         tags = np.fromiter(chain.from_iterable(query_tags), np.int64, len(rows))
-        total = np.zeros((len(names), rewards.shape[1]))
-        count = np.zeros(total.shape, dtype=np.int64)
-        for expert, column in enumerate(rewards.T):
-            values = column[rows]
-            seen = ~np.isnan(values)
-            size = {"minlength": len(names)}
-            total[:, expert] = np.bincount(tags[seen], weights=values[seen], **size)
-            count[:, expert] = np.bincount(tags[seen], **size)
+        values = np.zeros((len(query_tags), 0)) if rewards is None else rewards
+        total = sum_groups(np.nan_to_num(values), rows, tags, len(names))
+        count = sum_groups(~np.isnan(values), rows, tags, len(names)).astype(np.int64)
         support = np.bincount(tags, minlength=len(names))
         means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         lists = [query_tags[row] for row in tagged]

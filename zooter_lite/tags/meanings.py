@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
+from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.table.queries import read_queries
 from zooter_lite.tags.index import TagIndex
+from zooter_lite.tags.tagging import ROWS_PER_CLUSTER, clusters_of
 from zooter_lite.tags.unwanted import Embed, words
 from zooter_lite.tags.vocabulary import Lists, associated, clean, drop_rare, rename, support
 
@@ -31,10 +33,6 @@ def one_vocabulary(
 
     Parameters
     ----------
-    lists
-        Tags of each query.
-    embed
-        From texts to unit embeddings; not called where nothing is to be merged.
     merge
         Cosine similarity from which two tags are one; 1 merges none.
     min_support
@@ -67,16 +65,8 @@ def same_meaning(
 
     InsTag's semantic aggregation (Lu et al. 2023, arXiv 2308.07074): DBSCAN over the
     embeddings of the tags, two tags being enough for a group; so tags that are alike by
-    way of others are merged, too.
-
-    Parameters
-    ----------
-    support
-        Queries of each tag.
-    embeddings
-        (n_tags, dim) unit embeddings of the tags, in the order of `support`.
-    threshold
-        Least cosine similarity of neighbours.
+    way of others are merged, too. `embeddings` (n_tags, dim) are unit vectors in the order of
+    `support`, the queries of each tag; `threshold` is the least cosine similarity.
 
     Returns
     -------
@@ -108,8 +98,6 @@ def derived_tags(
     DataError
         The file has no tags, or there are fewer queries than clusters.
     """
-    from zooter_lite.tags.tagging import ROWS_PER_CLUSTER, clusters_of
-
     kind, _, rest = tagger.partition(":")
     if kind == "clusters":
         size = int(rest or 0) or max(1, min(MOST_CLUSTERS, len(texts) // ROWS_PER_CLUSTER))
@@ -130,19 +118,12 @@ def derived_tags(
 def tags_by_neighbours(
     known: tuple[FloatArray, Sequence[Sequence[str]]], embeddings: FloatArray, k: int, top: int
 ) -> Lists:
-    """Give each query the `top` heaviest tags of its `k` nearest tagged queries.
+    """Give each query (n_queries, dim) the `top` heaviest tags of its `k` nearest known queries.
 
-    Parameters
-    ----------
-    known
-        Embeddings (n_known, dim) and tags of queries; those without tags are left out.
-    embeddings
-        (n_queries, dim) unit embeddings of the queries.
+    `known` are embeddings (n_known, dim) and tags; queries without tags are left out.
     """
-    names = sorted({tag for tags in known[1] for tag in tags})
-    place = {name: i for i, name in enumerate(names)}
-    lists = [[place[tag] for tag in dict.fromkeys(tags)] for tags in known[1]]
-    index = TagIndex.build(known[0], names, lists, np.zeros((len(lists), 0)))
+    tags = TagAssignment.from_lists(known[1])
+    index = TagIndex.build(known[0], tags.names, tags.by_query())
     return [[name for name, _ in nearest] for nearest in index.nearest_tags(embeddings, k, top)]
 
 

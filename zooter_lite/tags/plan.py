@@ -1,15 +1,62 @@
-"""Which queries to ask a new expert: spread over subsets and tags, the most telling first."""
+"""Choosing queries: those to learn from, so many per tag, and those to ask a new expert."""
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.table.reward_table import RewardTable
+from zooter_lite.tags.vocabulary import support
 
 FLOOR = 0.05  # of a query's weight: on which all experts earn the same, a new one may not
+
+
+def per_tag(lists: Sequence[Sequence[str]], n: int, seed: int) -> list[int]:
+    """Choose queries until each tag stands at `n` of them, or at all that carry it.
+
+    The rarest tag is served first. Among the queries that carry a tag, those that serve
+    the most tags in need are preferred, a tag counting by the inverse of its support: so
+    queries with several intentions and rare ones come first, as in InsTag's "complexity
+    first" sampling (Lu et al. 2023, arXiv 2308.07074), and fewer queries are needed.
+    Ties are broken at random under `seed`.
+
+    Returns
+    -------
+    Positions of the chosen queries, in order; a query without tags is never chosen.
+    """
+    counts = support(lists)
+    tags_of = [list(dict.fromkeys(tags)) for tags in lists]
+    order = list(range(len(lists)))
+    random.Random(seed).shuffle(order)
+    carriers: dict[str, list[int]] = {tag: [] for tag in counts}
+    for place in order:
+        for tag in tags_of[place]:
+            carriers[tag].append(place)
+    needed = dict.fromkeys(counts, n)
+    chosen: set[int] = set()
+
+    def need(place: int) -> float:
+        return -sum(1.0 / counts[tag] for tag in tags_of[place] if needed[tag] > 0)
+
+    for tag in sorted(counts, key=lambda tag: (counts[tag], tag)):
+        left = [place for place in carriers[tag] if place not in chosen]
+        heap = [(need(place), rank, place) for rank, place in enumerate(left)]
+        heapify(heap)
+        while needed[tag] > 0 and heap:
+            _, rank, place = heappop(heap)
+            now = (need(place), rank, place)  # worth less than before, if anything
+            if heap and heap[0] < now:
+                heappush(heap, now)
+                continue
+            chosen.add(place)
+            for other in tags_of[place]:
+                needed[other] -= 1
+    return sorted(chosen)
 
 
 def plan_rows(table: RewardTable, rows: NDArray[np.int64], count: int, seed: int) -> list[int]:
@@ -19,24 +66,15 @@ def plan_rows(table: RewardTable, rows: NDArray[np.int64], count: int, seed: int
     weight (Efraimidis and Spirakis 2006): where all experts earn the same, a new one mostly
     earns it too. Whatever their number, each subset has its share of the weight, and within
     it each tag (a query counts for the commonest of its tags).
-
-    Parameters
-    ----------
-    rows
-        The rows to choose from.
-    count
-        Number of rows; all of them where there are no more.
-    seed
-        Of the draw.
     """
     with np.errstate(all="ignore"):
         spread = np.nan_to_num(np.nanstd(table.rewards[rows].astype(np.float64), axis=1))
     weight = spread + FLOOR
     keys = np.random.default_rng(seed).exponential(size=len(rows)) / weight
     tags = table.tags or [[]] * len(table)
-    support = Counter(tag for row in rows.tolist() for tag in tags[row])
+    counts = Counter(tag for row in rows.tolist() for tag in tags[row])
     groups = [
-        (table.subsets[row], max(tags[row], key=lambda tag: (support[tag], tag), default=""))
+        (table.subsets[row], max(tags[row], key=lambda tag: (counts[tag], tag), default=""))
         for row in rows.tolist()
     ]
     names = {name: place for place, name in enumerate(dict.fromkeys(groups))}

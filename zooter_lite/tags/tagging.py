@@ -28,10 +28,6 @@ class Tags:
 
     Attributes
     ----------
-    name
-        Such as "given" or "clusters 8+16+32".
-    assignment
-        Which training query carries which tag.
     centroids
         (n_tags, dim) float64 unit vectors: the mean embedding of each tag's queries.
     near
@@ -39,7 +35,7 @@ class Tags:
         queries are too many to keep it.
     """
 
-    name: str
+    name: str  # such as "given" or "clusters 8+16+32"
     assignment: TagAssignment
     centroids: NDArray[np.float64]
     near: NDArray[np.float64] | None = None
@@ -69,15 +65,10 @@ class Tags:
 def cluster_tags(
     embeddings: FloatArray, granularities: Sequence[Sequence[int]], seed: int
 ) -> list[Tags]:
-    """Tag each query with its k-means clusters, at several sizes at once, `REPEATS` times each.
+    """Tag each query (n_queries, dim) with its k-means clusters, `REPEATS` times for each size.
 
-    Parameters
-    ----------
-    embeddings
-        (n_queries, dim) unit vectors.
-    granularities
-        Each a set of cluster counts: (8, 16, 32) gives every query nine tags. Counts
-        with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out.
+    A granularity is a set of cluster counts: (8, 16, 32) gives every query nine tags. Counts
+    with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out.
 
     Returns
     -------
@@ -161,8 +152,6 @@ def tags_of_all(
         (n_queries, dim) unit vectors of all rows; read block by block.
     given
         The table's tags, for the tagging "given".
-    jobs
-        Threads; -1 takes every core.
     """
     known, names = tags.assignment, tags.assignment.names
     if tags.name == GIVEN:
@@ -197,8 +186,7 @@ def _fill_from_neighbours(
     untagged = np.asarray([row for row, tags in enumerate(lists) if not tags], dtype=np.int64)
     if not len(untagged):
         return
-    no_rewards = np.zeros((known.n_queries, 0))
-    index = TagIndex.build(inside, known.names, known.by_query(), no_rewards)
+    index = TagIndex.build(inside, known.names, known.by_query())
     for part in np.array_split(untagged, -(-len(untagged) // ROWS)):
         for row, nearest in zip(part, index.nearest_tags(embeddings[part]), strict=True):
             lists[int(row)] = [name for name, _ in nearest]

@@ -44,9 +44,9 @@ def contaminated(queries: Sequence[str], others: Iterable[str], n: int) -> list[
 
 def repeated(queries: Sequence[str]) -> list[int]:
     """Positions of queries that stand further up already, but for white space."""
-    keys = [query_key(query) for query in queries]
-    first = {key: place for place, key in reversed(list(enumerate(keys)))}
-    return [place for place, key in enumerate(keys) if first[key] != place]
+    first: dict[str, int] = {}
+    keys = enumerate(map(query_key, queries))
+    return [place for place, key in keys if first.setdefault(key, place) != place]
 
 
 def near_repeats(embeddings: FloatArray, threshold: float) -> list[int]:
@@ -77,8 +77,6 @@ def without_unwanted(
     threshold
         Cosine similarity from which two queries are one; 1 drops exact repeats only, None
         no repeats at all.
-    embed
-        From texts to unit embeddings; not called where nothing is compared by meaning.
 
     Returns
     -------

@@ -59,19 +59,13 @@ def associated(
     """Tags that hardly stand without a more frequent one, each with that one's name.
 
     Tag a is merged into b where at least `least` queries carry both, and at least the
-    share `confidence` of the queries of a. InsTag mines such rules by FP-growth, whose
-    merit is long itemsets; for rules between two tags, counting pairs gives the same
-    ones exactly. Where several b serve, the surest and then the most frequent is taken;
-    of two tags that imply each other, the rarer (then the later by name) is merged.
+    share `confidence` of the queries of a. Where several b serve, the surest and then the
+    most frequent is taken; of two tags that imply each other, the rarer (then the later by
+    name) is merged. For rules between two tags, counting pairs is InsTag's FP-growth.
 
     Returns
     -------
     Old name to new; a new name is never an old one.
-
-    Examples
-    --------
-    >>> associated([["maths", "sum"]] * 3 + [["maths"]], confidence=0.99, least=2)
-    {'sum': 'maths'}
     """
     counts = support(lists)
     pairs = Counter(pair for tags in lists for pair in permutations(sorted(set(tags)), 2))

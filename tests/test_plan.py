@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from zooter_lite.tags.balance import per_tag
+from zooter_lite.tags.plan import per_tag
 from zooter_lite.tags.vocabulary import support
 
 LISTS = st.lists(st.lists(st.sampled_from("abcdefg"), max_size=4), max_size=40)
@@ -42,7 +42,7 @@ def test_the_seed_decides_among_equals() -> None:
 
 def test_the_choice_does_not_depend_on_the_order_of_sets() -> None:
     code = (
-        "import random; from zooter_lite.tags.balance import per_tag\n"
+        "import random; from zooter_lite.tags.plan import per_tag\n"
         "r = random.Random(3)\n"
         "lists = [r.sample('abcdefghijklmnopqrstuvwxyz', r.randint(0, 6)) for _ in range(300)]\n"
         "print(per_tag(lists, 3, 1))"
