@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import softmax
-from zooter_lite.head.calibrate import calibration_temperature
+from zooter_lite.head.estimate import calibration_temperature
 from zooter_lite.labels.soft import harden
 
 NAN = float("nan")

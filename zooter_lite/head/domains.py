@@ -68,7 +68,6 @@ def learn_domains(
     None where fewer than two subsets have `MIN_ROWS` queries.
     """
     from joblib import Parallel, delayed
-    from threadpoolctl import threadpool_limits
 
     names, places, counts = np.unique(
         np.asarray(subsets, dtype=object), return_inverse=True, return_counts=True
@@ -86,13 +85,12 @@ def learn_domains(
         rows = np.flatnonzero((label >= 0) & (folds != fold))
         return _classifier(inputs[rows], label[rows], int(kept.sum()))
 
-    with threadpool_limits(1):  # the same sums in the same order on every machine
-        numbers = [-1, *np.unique(folds).tolist()]  # -1 is no fold: fitted on all
-        fits = Parallel(n_jobs=jobs, prefer="threads")(delayed(fitted)(n) for n in numbers)
-        membership = np.empty((len(inputs), int(kept.sum())))
-        for fold, (weight, bias) in zip(numbers[1:], fits[1:], strict=True):
-            rows = np.flatnonzero(folds == fold)
-            membership[rows] = softmax(inputs[rows] @ weight.T + bias)
+    numbers = [-1, *np.unique(folds).tolist()]  # -1 is no fold: fitted on all
+    fits = Parallel(n_jobs=jobs, prefer="threads")(delayed(fitted)(n) for n in numbers)
+    membership = np.empty((len(inputs), int(kept.sum())))
+    for fold, (weight, bias) in zip(numbers[1:], fits[1:], strict=True):
+        rows = np.flatnonzero(folds == fold)
+        membership[rows] = softmax(inputs[rows] @ weight.T + bias)
     weight, bias = fits[0]
     return Domains(assignment, weight, bias, membership)
 

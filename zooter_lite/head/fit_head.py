@@ -20,11 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from zooter_lite.cores import cores
 from zooter_lite.errors import DataError
-from zooter_lite.head.calibrate import calibration_temperature
 from zooter_lite.head.candidates import candidates_for
 from zooter_lite.head.cross_validation import Selection, cross_validate, fold_ids
 from zooter_lite.head.domains import Domains, domains_of_all, learn_domains
-from zooter_lite.head.estimate import Expected, learn_estimates
+from zooter_lite.head.estimate import Expected, calibration_temperature, learn_estimates
 from zooter_lite.head.fit_setting import fit_setting, logits_of
 from zooter_lite.head.operating import operating_points
 from zooter_lite.labels.blocks import RowsOf
