@@ -36,9 +36,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread: tiny encoders are slower in more."""
+    """Let torch compute in one thread: tiny encoders are slower in more, and add up otherwise."""
     import torch
 
     threads = torch.get_num_threads()

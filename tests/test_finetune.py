@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def encoder(tiny: Path, cache: Path) -> Encoder:
+def encoder(one_thread: None, tiny: Path, cache: Path) -> Encoder:
     return load_encoder(str(tiny), cache)
 
 
@@ -102,15 +102,6 @@ def tuned(
     return finetune(
         encoder, encoder.embed(rewards.queries, folder), rewards, fitted, recipe, folder, progress
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Add up in one order: with several threads, a run does not repeat to the last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -112,16 +112,6 @@ def test_every_field_of_the_recipe_changes_what_is_fitted(
         assert told in {"hard": (True,), "none": (None,), False: ((),)}.get(value, (value,))
 
 
-def test_jobs_change_nothing() -> None:
-    train, embeddings = planted()
-    recipe = Recipe(folds=3, l2=0.01, temperature=0.25)
-    first, second = (fit_head(train, embeddings, replace(recipe, jobs=jobs)) for jobs in (1, 2))
-    for name, array in first.head.tensors().items():
-        assert second.head.tensors()[name].tobytes() == array.tobytes()
-    assert first.label_spec == second.label_spec
-    assert first.selection.scores == second.selection.scores
-
-
 def test_few_rows_fall_back_to_a_linear_head() -> None:
     fitted = fit_head(*planted(30), replace(FAST, head="prior", tags="best"))
     assert (fitted.tagging, fitted.head.prior) == (None, None)
@@ -268,7 +258,7 @@ def test_a_head_chosen_on_a_sample_is_fitted_on_all_rows(
     )
     assert fitted.sample is not None
     assert len(fitted.sample) == len(fitted.selection.logits) == 100
-    assert "3-fold cross-validation on 100 rows of train" in fitted.summary(3)
+    assert "3-fold cross-validation on 100 rows of train" in fitted.summary()
     assert fitted.tagging is not None
     assert fitted.tagging.assignment.n_queries == 300
     for name, array in fitted.head.tensors().items():

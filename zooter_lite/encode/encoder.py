@@ -85,11 +85,6 @@ def recall(cache: Path) -> Recall | None:
     """
     if not (cache / FOLDER).is_dir():
         return None
-
-    def find(
-        router: Router, queries: Sequence[str]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        key = cache_key(router.config.encoder)
-        return EmbeddingCache(cache, key, router.head.dim).find(queries)
-
-    return find
+    return lambda router, queries: EmbeddingCache(
+        cache, cache_key(router.config.encoder), router.head.dim
+    ).find(queries)

@@ -68,8 +68,9 @@ def operating_points(
             shares=tuple(round(float(share), 4) for share in shares),
         )
 
-    weights = [] if costs is None or paid is None else cost_weights(expected, costs)
-    weighed = [(expected - weight * costs).argmax(axis=1) for weight in weights]
+    predicted = np.zeros(expected.shape) if costs is None or paid is None else costs
+    weights = [] if costs is None or paid is None else cost_weights(expected, predicted)
+    weighed = [(expected - weight * predicted).argmax(axis=1) for weight in weights]
     always = [np.full(len(rewards), place) for place in range(len(experts))]
     names = [QUALITY, *(Point("", weight) for weight in weights)]
     names += [Point(name, expert=name) for name in experts]
@@ -87,7 +88,7 @@ def operating_points(
         good = np.flatnonzero((cost <= cost[1 + len(weights) + single]) & (rising >= least))
         return replace(ways[min(good, key=lambda way: (cost[way], -reward[way]))], name=name)
 
-    if costs is not None and weights:
+    if weights:
         from sklearn.isotonic import IsotonicRegression
 
         routed = slice(1 + len(weights))
@@ -96,7 +97,7 @@ def operating_points(
         curve = [
             Knot(
                 *(weights[place], float(reward[1 + place]), float(cost[1 + place])),
-                expected_cost=_short(costs[rows, weighed[place]].mean()),
+                expected_cost=_short(predicted[rows, weighed[place]].mean()),
             )
             for place in kept
         ]
