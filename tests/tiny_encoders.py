@@ -57,7 +57,7 @@ def save_tiny(
         sizes |= {"max_position_embeddings": length, "pad_token_id": 1, "type_vocab_size": 1}
     sizes |= {"electra": {"embedding_size": 16}, "distilbert": {"hidden_dim": 64}}.get(kind, {})
     config = AutoConfig.for_model(kind, **sizes)
-    AutoModel.from_config(config).save_pretrained(plain)
+    AutoModel.from_config(config).save_pretrained(plain)  # type: ignore[no-untyped-call]
     wrapped.save_pretrained(plain)
     body = Transformer(str(plain), max_seq_length=length)
     modules: list[torch.nn.Module] = [body, Pooling(DIM, pooling_mode=pooling)]

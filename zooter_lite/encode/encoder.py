@@ -33,21 +33,11 @@ def cache_key(spec: EncoderSpec) -> str:
 
 @dataclass(frozen=True)
 class Encoder:
-    """An exported encoder.
+    """An exported encoder."""
 
-    Attributes
-    ----------
-    spec
-        What config.json of a router says of it.
-    graph
-        ONNX, serialised; inputs as in the router's contract, output `unit` (batch, dim).
-    tokenizer
-        Content of tokenizer.json.
-    """
-
-    spec: EncoderSpec
-    graph: bytes
-    tokenizer: str
+    spec: EncoderSpec  # what config.json of a router says of it
+    graph: bytes  # ONNX; inputs as in the router's contract, output `unit` (batch, dim)
+    tokenizer: str  # content of tokenizer.json
 
     def session(self) -> TextSession:
         """Return onnxruntime on the graph, one thread for each batch; started once and kept.

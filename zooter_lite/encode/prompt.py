@@ -49,16 +49,7 @@ def _object(file: Path) -> dict[str, Any]:
 
 
 def with_prompt(tokenizer: str, prompt: str, name: str) -> str:
-    """Return tokenizer.json with the prompt's tokens before every text.
-
-    Parameters
-    ----------
-    tokenizer
-        Content of a tokenizer.json.
-    prompt
-        Such as "query: "; nothing changes where it is empty.
-    name
-        The encoder's, for errors.
+    """Return tokenizer.json with the tokens of the prompt, if it has any, before every text.
 
     Raises
     ------

@@ -44,17 +44,7 @@ log = logging.getLogger(__name__)
 
 
 def load_static(name: str, cache: Path, prompt: str | None = None) -> Encoder:
-    """Distil the encoder unless `cache` holds the result, and return the static encoder.
-
-    Parameters
-    ----------
-    name
-        "static", of the default encoder, or "static:NAME-OR-FOLDER".
-    cache
-        Folder for exports, keyed by the teacher's files, the settings and the version
-        of model2vec.
-    prompt
-        Must be empty: its tokens would only add the same vector to every query.
+    """Distil "static" or "static:NAME-OR-FOLDER" unless `cache` holds the result; return it.
 
     Raises
     ------
@@ -90,18 +80,11 @@ def distilled(name: str, cache: Path) -> tuple[NDArray[np.float16], str]:
     return table, tokenizer
 
 
-def static_graph(table: NDArray[np.float16], unknown: int | None) -> bytes:
+def static_graph(table: NDArray[np.floating], unknown: int | None) -> bytes:
     """Serialise the graph: input_ids, attention_mask (batch, length) to `unit` (batch, dim).
 
-    Parameters
-    ----------
-    table
-        (n_tokens, dim) vectors; half size, since their rounding is below what the
-        distillation itself loses.
-    unknown
-        Id of the token for unknown words, which counts nothing, as in model2vec.
-
-    A text without a known token has the zero vector.
+    `table` is (n_tokens, dim); the token `unknown` counts nothing, as in model2vec. A text
+    without a known token has the zero vector.
     """
     table = table.copy()
     if unknown is not None:

@@ -145,9 +145,6 @@ def fit_head(
         Training rows only.
     embeddings
         (n_queries, dim) unit embeddings of the same rows, such as an array mapped from disk.
-    recipe
-        What is fixed and what is left to cross-validation; of it the fields from `head` to
-        `l2`, `folds`, `seed` and `jobs`.
     progress, announce
         Called with the number of jobs done since the last call; once before, with that
         of all jobs, or with 0 before passes over the rows, whose number is not known.
@@ -185,13 +182,7 @@ def fit_head(
 
 
 def sample_rows(groups: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
-    """Draw whole groups until `most` rows are full; their rows, in order.
-
-    Parameters
-    ----------
-    groups
-        (n_queries,) number of each row's group, 0 and up: rows of equal queries.
-    """
+    """Draw whole groups (n_queries,), rows of equal queries, until `most` rows are full."""
     counts = np.bincount(groups)
     drawn = np.zeros(len(counts), dtype=bool)
     room = most

@@ -64,20 +64,14 @@ def fit_settings(
     missed: Callable[[float], object] = warn_of_gradient,
     done: Callable[[int], object] = lambda _: None,
 ) -> list[Head]:
-    """Fit the head of each setting over the same tags; each starts the next.
+    """Fit the head of each setting over the same tags; each starts the next, `start` the first.
 
     Parameters
     ----------
-    embeddings
-        (n_queries, dim) unit vectors.
-    filled
-        Rewards (n_queries, n_experts), none missing.
+    embeddings, filled
+        (n_queries, dim) unit vectors, and rewards (n_queries, n_experts).
     tags, domains
         Of exactly these queries, or None; domains are for the settings that have them.
-    recipe
-        Its head, labels, direction of the divergence and seed.
-    start
-        A head that starts the first.
     jobs, passed, missed
         As for `distil`.
     done
@@ -136,13 +130,7 @@ def logits_of(head: Head, embeddings: Array, tags: Tags | None, domains: Domains
     """(n_queries, n_experts) uncalibrated logits of training queries.
 
     Other than by `head.logits`, a query's domain is told by a classifier that has not seen it.
-
-    Parameters
-    ----------
-    embeddings
-        (n_queries, dim) unit vectors, float64.
-    tags, domains
-        Of exactly these queries; None where the head was fitted without.
+    Tags and domains are of exactly these queries; None where the head was fitted without.
     """
     logits = replace(head, prior=None, domain=None).logits(embeddings)
     if head.prior is not None and tags is not None:
@@ -168,16 +156,7 @@ def domain_prior(
     """Mean rewards per domain, and what the tags add to them, as the head's arrays.
 
     A tag's residual is the mean of reward minus what the domains predict, over its queries,
-    shrunk towards that of all queries.
-
-    Parameters
-    ----------
-    embeddings, rewards
-        (n_queries, dim) and (n_queries, n_experts), none missing.
-    tags, domains
-        Of exactly these queries.
-    temperature
-        Of the labels, in reward units.
+    shrunk towards that of all queries. Tags and domains are of exactly these queries.
     """
     means = shrunk_tag_means(rewards, domains.assignment, SHRINKAGE)
     nearness = np.empty(len(rewards))
