@@ -54,6 +54,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny encoder with random weights; not to be changed by a test."""
+    from tests.tiny_encoders import save_tiny
+
+    folder = tmp_path_factory.mktemp("encoders") / "tiny"
+    save_tiny(folder, "mean")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def command(cache: Path) -> Command:
     """Run `python -m zooter_lite.NAME ARGS...` as a user would; returns the finished process."""
 

@@ -19,7 +19,6 @@ from safetensors.torch import save_file
 
 from tests.conftest import ROOT
 from tests.helpers import softmax, table
-from tests.tiny_encoders import save_tiny
 from zooter_lite import Router, evaluate, export, fit
 from zooter_lite.cli import run
 from zooter_lite.encode.encoder import Encoder
@@ -43,13 +42,6 @@ N = 400
 @pytest.fixture(autouse=True)
 def quick(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "RATE", RATE)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finetune") / "tiny"
-    save_tiny(folder, "mean")
-    return folder
 
 
 @pytest.fixture(scope="module")

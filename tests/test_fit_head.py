@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -206,7 +205,7 @@ def test_a_router_without_costs_has_no_points_that_need_them(missing: str) -> No
     assert fitted.head.predict(embeddings, tokens).costs is None
 
 
-def test_the_default_is_one_of_the_points_where_the_sample_lacks_a_cost() -> None:
+def test_a_point_that_needs_costs_which_the_sample_lacks_is_refused() -> None:
     train, embeddings, tokens = costly(300)
     chosen = sample_rows(query_groups(train.queries), 100, FAST.seed)
     assert train.costs is not None
@@ -214,9 +213,8 @@ def test_the_default_is_one_of_the_points_where_the_sample_lacks_a_cost() -> Non
     costs[chosen, 1] = NAN  # seen in the other rows alone
     recipe = replace(FAST, point="match")
     options: dict[str, Any] = {"tokens": tokens, "most_choosing": 100}
-    with suppress(DataError):  # it may refuse, but not name a point that there is not
-        decided = fit_head(replace(train, costs=costs), embeddings, recipe, **options).decisions
-        assert decided.default in [point.name for point in decided.points]
+    with pytest.raises(DataError, match="--point match: the rows that chose lack the costs"):
+        fit_head(replace(train, costs=costs), embeddings, recipe, **options)
 
 
 def test_sampled_rows_keep_equal_queries_together() -> None:
