@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from zooter_lite.encode.encoder import Encoder
-from zooter_lite.encode.static import static_graph
 from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.router.directory.config import (
     Calibration,
@@ -106,8 +107,29 @@ def toy_embedding(text: str, max_length: int = 16) -> NDArray[np.float64]:
 
 def toy_encoder(max_length: int = 16) -> Encoder:
     """Encoder whose graph adds up the vectors of the tokens; no torch involved."""
+    vectors = numpy_helper.from_array(toy_vectors(), "encoder.vectors")
+    one = numpy_helper.from_array(np.asarray([1], dtype=np.int64), "encoder.axis")
+    two = numpy_helper.from_array(np.asarray([2], dtype=np.int64), "encoder.last")
+    nodes = [
+        helper.make_node("Gather", ["encoder.vectors", "input_ids"], ["encoder.tokens"]),
+        helper.make_node("Cast", ["attention_mask"], ["encoder.mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["encoder.mask", "encoder.last"], ["encoder.wide"]),
+        helper.make_node("Mul", ["encoder.tokens", "encoder.wide"], ["encoder.kept"]),
+        helper.make_node(
+            "ReduceSum", ["encoder.kept", "encoder.axis"], ["encoder.sum"], keepdims=0
+        ),
+        helper.make_node("LpNormalization", ["encoder.sum"], ["unit"], axis=-1, p=2),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    output = helper.make_tensor_value_info("unit", TensorProto.FLOAT, ["batch", DIM])
+    graph = helper.make_graph(nodes, "toy", inputs, [output], [vectors, one, two])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
     spec = EncoderSpec("toy", "0" * 64, DIM, max_length, "sum")
-    return Encoder(spec, static_graph(toy_vectors(), None), toy_tokenizer().to_str())
+    return Encoder(spec, model.SerializeToString(), toy_tokenizer().to_str())
 
 
 def toy_head(kind: str, *, dim: int = DIM, n_experts: int = 3, temperature: float = 0.7) -> Head:

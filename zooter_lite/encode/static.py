@@ -80,7 +80,7 @@ def distilled(name: str, cache: Path) -> tuple[NDArray[np.float16], str]:
     return table, tokenizer
 
 
-def static_graph(table: NDArray[np.floating], unknown: int | None) -> bytes:
+def static_graph(table: NDArray[np.float16], unknown: int | None) -> bytes:
     """Serialise the graph: input_ids, attention_mask (batch, length) to `unit` (batch, dim).
 
     `table` is (n_tokens, dim); the token `unknown` counts nothing, as in model2vec. A text
