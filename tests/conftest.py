@@ -37,9 +37,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread: tiny encoders are slower in more."""
+    """Let torch compute in one thread: tiny encoders are slower in more, and add up otherwise."""
     import torch
 
     threads = torch.get_num_threads()
@@ -52,6 +52,16 @@ def one_thread() -> Iterator[None]:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cache of exports and embeddings, shared by the whole run and by nothing else."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny encoder with random weights; not to be changed by a test."""
+    from tests.tiny_encoders import save_tiny
+
+    folder = tmp_path_factory.mktemp("encoders") / "tiny"
+    save_tiny(folder, "mean")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from zooter_lite.router.directory.config import (
     RouterConfig,
     Training,
 )
-from zooter_lite.router.directory.config import EncoderSpec as RouterEncoder
 from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.estimates import CostModel, Estimates
 from zooter_lite.router.head import DomainPrior, Head, Hidden, TagPrior
@@ -214,7 +213,7 @@ def toy_config(head: Head, experts: Sequence[str] = EXPERTS, **sections: Any) ->
     """What config.json of a toy router says before writing adds the sums; `sections` of it."""
     return RouterConfig(
         experts=tuple(experts),
-        encoder=RouterEncoder(**asdict(toy_encoder().spec)),
+        encoder=toy_encoder().spec,
         calibration=Calibration(head.temperature),
         training=sections.pop("training", Training((0.5,) * len(experts))),
         **sections,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from tests.helpers import softmax, table, toy_head
-from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
+from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.graph.quantise import n_products
@@ -32,15 +32,8 @@ BOTH = ["fp32", "int8"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("assemble")
-    save_tiny(folder / "tiny", "mean")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(folder: Path) -> Encoder:
-    return load_encoder(str(folder / "tiny"), folder / "cache")
+def encoder(tiny: Path, cache: Path) -> Encoder:
+    return load_encoder(str(tiny), cache)
 
 
 def rows(n: int) -> RewardTable:
@@ -54,9 +47,9 @@ def rows(n: int) -> RewardTable:
     return table(random.random((n, 3)), queries=queries)
 
 
-def by_sentence_transformers(folder: Path, queries: Sequence[str]) -> NDArray[np.float64]:
+def by_sentence_transformers(tiny: Path, queries: Sequence[str]) -> NDArray[np.float64]:
     """Probabilities of a linear head on what sentence-transformers embeds."""
-    encoder = SentenceTransformer(str(folder / "tiny"), device="cpu")
+    encoder = SentenceTransformer(str(tiny), device="cpu")
     units = encoder.encode(list(queries), normalize_embeddings=True).astype(np.float64)
     return softmax((units @ HEAD.weight.T + HEAD.bias) / HEAD.temperature)
 
@@ -66,13 +59,13 @@ def probs(graph: bytes, encoder: Encoder, queries: Sequence[str]) -> NDArray[np.
 
 
 def test_fp32_equals_an_independent_computation_and_says_how_closely(
-    folder: Path, encoder: Encoder
+    tiny: Path, cache: Path, encoder: Encoder
 ) -> None:
     train = table(np.ones((len(TEXTS), 3)), queries=TEXTS)
-    exports = export_graphs(encoder, HEAD, train, ["fp32"], folder / "cache")
+    exports = export_graphs(encoder, HEAD, train, ["fp32"], cache)
     assert sorted(exports.files) == ["router.onnx", "tokenizer.json"]
     assert exports.refused == ""
-    expected = by_sentence_transformers(folder, TEXTS)
+    expected = by_sentence_transformers(tiny, TEXTS)
     found = probs(exports.files["router.onnx"], encoder, TEXTS)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     figures = exports.parity.fp32
@@ -83,13 +76,13 @@ def test_fp32_equals_an_independent_computation_and_says_how_closely(
 
 
 def test_int8_figures_by_an_independent_computation(
-    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, cache: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parity, "MAX_LOST", 100.0)  # the rewards are random
     train = rows(60)  # fewer than calibrate: both are all of them
-    exports = export_graphs(encoder, HEAD, train, BOTH, folder / "cache")
+    exports = export_graphs(encoder, HEAD, train, BOTH, cache)
     assert sorted(exports.files) == ["router.int8.onnx", "router.onnx", "tokenizer.json"]
-    expected = by_sentence_transformers(folder, train.queries)
+    expected = by_sentence_transformers(tiny, train.queries)
     found = probs(exports.files["router.int8.onnx"], encoder, train.queries)
     figures = exports.parity.int8
     assert figures is not None
@@ -107,7 +100,7 @@ def test_int8_figures_by_an_independent_computation(
 
 
 def test_int8_keeps_the_costliest_product_in_fp32_where_it_would_lose_too_much(
-    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+    cache: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[int] = []
 
@@ -119,7 +112,7 @@ def test_int8_keeps_the_costliest_product_in_fp32_where_it_would_lose_too_much(
 
     monkeypatch.setattr(assemble, "check_int8", losing_at_first)
     monkeypatch.setattr(assemble, "SPARED", (1,))
-    exports = export_graphs(encoder, HEAD, rows(40), BOTH, folder / "cache")
+    exports = export_graphs(encoder, HEAD, rows(40), BOTH, cache)
     assert exports.parity.int8 is not None
     assert exports.parity.int8.spared == 1
     assert exports.refused == ""
@@ -131,7 +124,7 @@ def test_int8_keeps_the_costliest_product_in_fp32_where_it_would_lose_too_much(
 
 @pytest.mark.parametrize("n", [30, 500])
 def test_int8_is_compared_on_other_queries_than_it_is_calibrated_on(
-    folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch, n: int
+    cache: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
     monkeypatch.setattr(parity, "MAX_LOST", 100.0)
     monkeypatch.setattr(assemble, "EXACT_ROWS", 5)
@@ -161,7 +154,7 @@ def test_int8_is_compared_on_other_queries_than_it_is_calibrated_on(
     monkeypatch.setattr(Encoder, "embed", embedding)
     train = rows(n)
     steps: list[int] = []
-    export_graphs(encoder, HEAD, train, BOTH, folder / "cache", steps.append)
+    export_graphs(encoder, HEAD, train, BOTH, cache, steps.append)
     fp32, int8 = compared
     assert (len(calibrated), len(fp32)) == (20, 5)
     if n < 40:  # too few to keep apart: all of them are compared

@@ -13,9 +13,7 @@ from scipy.optimize import minimize
 from tests.helpers import softmax, units
 from zooter_lite.head import distil as module
 from zooter_lite.head.distil import Direction, distil, kl_divergence
-from zooter_lite.labels import blocks
 from zooter_lite.recipe import Recipe
-from zooter_lite.router.head import Head
 
 Array = NDArray[np.float64]
 DIRECTIONS: list[Direction] = ["label-router", "router-label"]
@@ -45,20 +43,6 @@ def test_kl_divergence_equals_the_numpy_formula(direction: Direction) -> None:
     labels[4] = [0.0, 0.0, 0.25, 0.75] if direction == "label-router" else labels[5]
     found = kl_divergence(torch.tensor(logits), torch.tensor(labels), direction)
     assert found.item() == pytest.approx(numpy_kl(logits, labels, direction), rel=1e-12)
-
-
-def test_the_directions_by_hand_and_as_torch_names_them() -> None:
-    # label (1/4, 3/4), router (1/2, 1/2)
-    logits, label = torch.zeros((1, 2), dtype=torch.float64), torch.tensor([[0.25, 0.75]]).double()
-    label_router = 0.25 * np.log(0.5) + 0.75 * np.log(1.5)
-    router_label = 0.5 * np.log(2.0) + 0.5 * np.log(2 / 3)
-    assert kl_divergence(logits, label, "label-router").item() == pytest.approx(label_router)
-    assert kl_divergence(logits, label, "router-label").item() == pytest.approx(router_label)
-    # torch's kl_div(log_q, p) is KL(p || q), so the label goes second for KL(label || router)
-    log_router = torch.log_softmax(logits, dim=1)
-    torch_kl = torch.nn.functional.kl_div(log_router, label, reduction="batchmean").item()
-    assert torch_kl == pytest.approx(label_router)
-    assert torch_kl != pytest.approx(router_label, abs=0.01)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -125,51 +109,16 @@ def test_the_mlp_learns_xor_and_the_linear_head_cannot() -> None:
     np.testing.assert_allclose(softmax(mlp.logits(inputs)), labels, atol=0.05)
 
 
-def objective_of(head: Head, inputs: Array, labels: Array, l2: float, direction: str) -> float:
-    norm = float((np.asarray(head.weight) ** 2).sum())
-    return numpy_kl(np.asarray(head.logits(inputs)), labels, direction) + l2 / 2 * norm
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_blocks_of_float32_take_the_steps_of_all_rows_at_once(
-    direction: Direction, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inputs, labels = units(150, 6, 0), labels_of(150, 3, 1)
-    options = (0.01, replace(LINEAR, kl=direction))
-    whole = distil(inputs, labels, *options)
-    monkeypatch.setattr(blocks, "ROWS", 32)
-    one, three = (
-        distil(inputs.astype(np.float32), labels.astype(np.float32), *options, jobs=jobs)
-        for jobs in (1, 3)
-    )
-    for name, array in one.tensors().items():
-        np.testing.assert_array_equal(three.tensors()[name], array)
-    np.testing.assert_allclose(one.probs(inputs), whole.probs(inputs), atol=1e-3)
-    zero = Head(np.zeros((3, 6)), np.zeros(3))
-    reached, expected, start = (
-        objective_of(head, inputs, labels, 0.0, direction) for head in (one, whole, zero)
-    )
-    assert reached == pytest.approx(expected, abs=1e-5)
-    assert reached < start - 0.001
-
-
-@pytest.mark.parametrize("rows", [32, 8192])
 def test_a_search_that_ends_before_its_optimum_is_told(
-    rows: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     inputs, labels = units(60, 5, 0), labels_of(60, 3, 1)
-    monkeypatch.setattr(blocks, "ROWS", rows)
     distil(inputs, labels, 0.001, LINEAR)
     assert caplog.records == []
     monkeypatch.setattr(module, "MAX_ITERATIONS", 2)
     head = distil(inputs, labels, 0.001, LINEAR)
     (told,) = caplog.messages
-    step = 1e-6 * np.eye(3)
-    slopes = [
-        objective_of(replace(head, bias=head.bias + s), inputs, labels, 0.001, "label-router")
-        - objective_of(replace(head, bias=head.bias - s), inputs, labels, 0.001, "label-router")
-        for s in step
-    ]
-    largest = float(told.split("still ")[1].split(";")[0])
-    assert largest >= np.abs(slopes).max() / 2e-6 * 0.9
+    # the gradient of the biases is the mean of router - label
+    slopes = (softmax(head.logits(inputs)) - labels).mean(axis=0)
+    assert float(told.split("still ")[1].split(";")[0]) >= 0.9 * np.abs(slopes).max()
     assert "did not converge in 2 steps" in told

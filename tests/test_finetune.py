@@ -19,7 +19,6 @@ from safetensors.torch import save_file
 
 from tests.conftest import ROOT
 from tests.helpers import softmax, table
-from tests.tiny_encoders import save_tiny
 from zooter_lite import Router, evaluate, export, fit
 from zooter_lite.cli import run
 from zooter_lite.encode.encoder import Encoder
@@ -30,26 +29,21 @@ from zooter_lite.finetune import launch, training
 from zooter_lite.finetune.finetune import Finetuned, finetune
 from zooter_lite.finetune.training import Learner, Task, batches
 from zooter_lite.head.distil import Direction
-from zooter_lite.head.fit_head import Fitted, fit_head
+from zooter_lite.head.fit_head import fit_head
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.head import Head
 from zooter_lite.table import write_table
 from zooter_lite.table.reward_table import RewardTable
 
-RATE = 3e-3  # two layers with random weights need large steps
 N = 400
 
 
-@pytest.fixture(autouse=True)
-def quick(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "RATE", RATE)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finetune") / "tiny"
-    save_tiny(folder, "mean")
-    return folder
+@pytest.fixture(scope="module", autouse=True)
+def quick(one_thread: None) -> Iterator[None]:
+    """Two layers with random weights need large steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "RATE", 3e-3)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -77,60 +71,30 @@ def of_side(side: int) -> list[float]:
     return [float(side), float(1 - side)]
 
 
-def recipe_for(tiny: Path, finetune: int = 5) -> Recipe:
-    return Recipe(
-        encoder=str(tiny), head="linear", tags="none", temperature=0.3, l2=0.003, finetune=finetune
-    )
-
-
-@pytest.fixture(scope="module")
-def learnable(encoder: Encoder, tiny: Path, cache: Path) -> tuple[RewardTable, Fitted]:
-    """A table, and the head fitted on the frozen embeddings."""
-    rewards = hidden(of_side)
-    embeddings = encoder.embed(rewards.queries, cache)
-    return rewards, fit_head(rewards, embeddings, recipe_for(tiny), most_choosing=None)
-
-
 def tuned(
     encoder: Encoder,
-    learnable: tuple[RewardTable, Fitted],
     folder: Path,
+    rewards: RewardTable,
+    epochs: int = 5,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Finetuned:
-    rewards, fitted = learnable
-    recipe = recipe_for(Path(encoder.spec.name))
-    return finetune(
-        encoder, encoder.embed(rewards.queries, folder), rewards, fitted, recipe, folder, progress
-    )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Add up in one order: with several threads, a run does not repeat to the last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    """Fit a linear head on the frozen encoder, then fine-tune."""
+    given = {"head": "linear", "tags": "none", "temperature": 0.3, "l2": 0.003}
+    recipe = Recipe(encoder=encoder.spec.name, finetune=epochs, **given)  # type: ignore[arg-type]
+    embeddings = encoder.embed(rewards.queries, folder)
+    fitted = fit_head(rewards, embeddings, recipe, most_choosing=None)
+    return finetune(encoder, embeddings, rewards, fitted, recipe, folder, progress)
 
 
 @pytest.fixture(scope="module")
-def whole(
-    encoder: Encoder,
-    learnable: tuple[RewardTable, Fitted],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, Finetuned]:
+def whole(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finetuned]:
     """A cache, and the result of an uninterrupted run in it."""
     folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "RATE", RATE)
-        return folder, tuned(encoder, learnable, folder)
+    return folder, tuned(encoder, folder, hidden(of_side))
 
 
 def test_what_the_frozen_encoder_cannot_separate_is_learned_and_kept(
-    encoder: Encoder,
-    learnable: tuple[RewardTable, Fitted],
-    whole: tuple[Path, Finetuned],
-    monkeypatch: pytest.MonkeyPatch,
+    encoder: Encoder, whole: tuple[Path, Finetuned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache, result = whole
     assert result.kept
@@ -141,8 +105,8 @@ def test_what_the_frozen_encoder_cannot_separate_is_learned_and_kept(
     assert best[result.chosen - 1] == max(best)
     assert not list(cache.rglob("checkpoint*"))
     # the head and the embeddings are those of the encoder in the folder
-    queries = learnable[0].queries
-    expected = torch_embeddings(load_torch(result.folder, "tiny"), queries, "")
+    rewards = hidden(of_side)
+    expected = torch_embeddings(load_torch(result.folder, "tiny"), rewards.queries, "")
     np.testing.assert_allclose(result.embeddings, expected, atol=1e-5)
     assert result.encoder.spec.name.startswith("tiny+finetuned-")
     figures = json.loads(json.dumps(result.to_json()))
@@ -151,15 +115,11 @@ def test_what_the_frozen_encoder_cannot_separate_is_learned_and_kept(
     assert "fine-tuned encoder kept: " in result.summary()
     # a finished run is read from the cache
     monkeypatch.setattr("zooter_lite.finetune.finetune.train", None)
-    again = tuned(encoder, learnable, cache)
-    assert again.to_json() == result.to_json()
+    assert tuned(encoder, cache, rewards).to_json() == result.to_json()
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(
-    encoder: Encoder,
-    learnable: tuple[RewardTable, Fitted],
-    whole: tuple[Path, Finetuned],
-    tmp_path: Path,
+    encoder: Encoder, whole: tuple[Path, Finetuned], tmp_path: Path
 ) -> None:
     per_epoch = -(-N * 3 // 5 // training.BATCH)
     steps = 3 * per_epoch - 2
@@ -171,11 +131,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tuned(encoder, learnable, tmp_path, kill)
+        tuned(encoder, tmp_path, hidden(of_side), progress=kill)
     (checkpoints,) = tmp_path.rglob("checkpoints")
     (checkpoints / f"checkpoint-{3 * per_epoch}").mkdir()  # as a kill leaves it, not whole
     done: list[int] = []
-    result = tuned(encoder, learnable, tmp_path, done.append)
+    result = tuned(encoder, tmp_path, hidden(of_side), progress=done.append)
     assert done[0] == 2 * per_epoch
     assert result.epochs == whole[1].epochs
     first, second = (load_file(r.folder / "model.safetensors") for r in (whole[1], result))
@@ -184,21 +144,16 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
         np.testing.assert_array_equal(first[name], second[name])
 
 
-def test_an_encoder_that_does_not_gain_is_not_kept(
-    tiny: Path, encoder: Encoder, tmp_path: Path
-) -> None:
+def test_an_encoder_that_does_not_gain_is_not_kept(encoder: Encoder, tmp_path: Path) -> None:
     """One expert is better whatever is asked, so there is nothing to learn."""
     random = np.random.default_rng(5)
     rewards = hidden(lambda _: (random.random(2) < [0.8, 0.3]).astype(float).tolist(), 200)
-    embeddings = encoder.embed(rewards.queries, tmp_path)
-    recipe = recipe_for(tiny, finetune=1)
-    fitted = fit_head(rewards, embeddings, recipe, most_choosing=None)
-    result = finetune(encoder, embeddings, rewards, fitted, recipe, tmp_path)
+    result = tuned(encoder, tmp_path, rewards, epochs=1)
     assert not result.kept
     assert result.after - result.before <= result.standard_error
     assert result.encoder is encoder
-    assert result.embeddings is embeddings
-    assert result.fitted is fitted
+    frozen = encoder.embed(rewards.queries, tmp_path)
+    np.testing.assert_array_equal(result.embeddings, frozen)
     assert "the frozen encoder stays" in result.summary()
 
 
@@ -222,12 +177,8 @@ def test_two_processes_train_together_and_the_first_alone_speaks(
         env=os.environ | {"RANK": "1", "LOCAL_RANK": "1"},
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    rewards = hidden(of_side, 240)
-    embeddings = encoder.embed(rewards.queries, tmp_path)
-    recipe = recipe_for(tiny, finetune=2)
-    fitted = fit_head(rewards, embeddings, recipe, most_choosing=None)
     steps: list[int] = []
-    result = finetune(encoder, embeddings, rewards, fitted, recipe, tmp_path, steps.append)
+    result = tuned(encoder, tmp_path, hidden(of_side, 240), 2, steps.append)
     out, err = other.communicate(timeout=120)
     assert (other.returncode, out, err) == (0, "", "")
     assert len(result.epochs) == 2

@@ -10,8 +10,14 @@ import pytest
 
 from tests.helpers import units
 from zooter_lite.head.domains import Domains, domains_of_all, learn_domains
-from zooter_lite.head.fit_setting import Setting, fit_setting, fit_settings, logits_of
-from zooter_lite.head.prior import domain_prior, tag_prior
+from zooter_lite.head.fit_setting import (
+    Setting,
+    domain_prior,
+    fit_setting,
+    fit_settings,
+    logits_of,
+    tag_prior,
+)
 from zooter_lite.labels import blocks
 from zooter_lite.labels.soft import Filled, TagAssignment
 from zooter_lite.recipe import Recipe

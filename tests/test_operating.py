@@ -179,12 +179,3 @@ def test_cost_weights_by_hand() -> None:
     assert weights[-2:] == pytest.approx([0.3, 0.303])
     assert weights == sorted(set(weights))
     assert cost_weights(expected, costs[:, ::-1]) == [0.0]  # the best are the cheapest
-
-
-def test_the_last_cost_weight_sends_every_prompt_to_its_cheapest(specialists: Simulated) -> None:
-    expected, costs = specialists.expected, specialists.costs
-    weights = cost_weights(expected, costs)
-    assert weights[0] == 0.0
-    assert weights == sorted(set(weights))
-    chosen = (expected - weights[-1] * costs).argmax(axis=1)
-    np.testing.assert_array_equal(chosen, costs.argmin(axis=1))

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 from tests.conftest import ROOT
-from tests.tiny_encoders import TEXTS, save_tiny
+from tests.tiny_encoders import TEXTS
 from zooter_lite import Router, evaluate, explain, export, fit
 from zooter_lite.cli import run
 from zooter_lite.encode.encoder import Encoder
@@ -33,11 +33,9 @@ TINY_TEXTS = [*TEXTS, "[PAD] a [UNK]", "cab " * (MAX_LENGTH + 50), "é", "\ud800
 
 
 @pytest.fixture(scope="module")
-def name(tmp_path_factory: pytest.TempPathFactory) -> str:
+def name(tiny: Path) -> str:
     """Name of the static encoder distilled from a tiny one with random weights."""
-    folder = tmp_path_factory.mktemp("teachers") / "tiny"
-    save_tiny(folder, "mean")
-    return f"static:{folder}"
+    return f"static:{tiny}"
 
 
 @pytest.fixture(scope="module")

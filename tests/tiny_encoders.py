@@ -13,17 +13,7 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
-from transformers import (
-    BertConfig,
-    BertModel,
-    DistilBertConfig,
-    DistilBertModel,
-    ElectraConfig,
-    ElectraModel,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaModel,
-)
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 DIM, MAX_LENGTH = 32, 24
 TEXTS = [
@@ -57,39 +47,24 @@ def save_tiny(
         sep_token="[SEP]", mask_token="[MASK]", model_max_length=MAX_LENGTH,
     )  # fmt: skip
     plain = folder.with_name(f"{folder.name}-plain")
-    if kind == "bert":
-        BertModel(BertConfig(
-            vocab_size=size, hidden_size=DIM, num_hidden_layers=2, num_attention_heads=4,
-            intermediate_size=64, max_position_embeddings=64, initializer_range=0.3,
-        )).save_pretrained(plain)  # fmt: skip
-    elif kind == "electra":
-        ElectraModel(ElectraConfig(
-            vocab_size=size, hidden_size=DIM, embedding_size=16, num_hidden_layers=2,
-            num_attention_heads=4, intermediate_size=64, max_position_embeddings=64,
-            initializer_range=0.3,
-        )).save_pretrained(plain)  # fmt: skip
-    elif kind == "roberta":  # its first position is that after the padding token's number
-        RobertaModel(RobertaConfig(
-            vocab_size=size, hidden_size=DIM, num_hidden_layers=2, num_attention_heads=4,
-            intermediate_size=64, max_position_embeddings=MAX_LENGTH + 2, pad_token_id=1,
-            type_vocab_size=1, initializer_range=0.3,
-        )).save_pretrained(plain)  # fmt: skip
-    else:
-        DistilBertModel(DistilBertConfig(
-            vocab_size=size, dim=DIM, n_layers=2, n_heads=4, hidden_dim=64,
-            max_position_embeddings=64, initializer_range=0.3,
-        )).save_pretrained(plain)  # fmt: skip
+    sizes = {
+        "vocab_size": size, "hidden_size": DIM, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": 64, "max_position_embeddings": 64, "initializer_range": 0.3,
+    }  # fmt: skip
+    length = MAX_LENGTH
+    if kind == "roberta":  # its first position is that after the padding token's number
+        length += 2
+        sizes |= {"max_position_embeddings": length, "pad_token_id": 1, "type_vocab_size": 1}
+    sizes |= {"electra": {"embedding_size": 16}, "distilbert": {"hidden_dim": 64}}.get(kind, {})
+    config = AutoConfig.for_model(kind, **sizes)
+    AutoModel.from_config(config).save_pretrained(plain)  # type: ignore[no-untyped-call]
     wrapped.save_pretrained(plain)
-    stated = (
-        MAX_LENGTH + 2 if kind == "roberta" else MAX_LENGTH
-    )  # as sentence-transformers takes it
-    body = Transformer(str(plain), max_seq_length=stated)
+    body = Transformer(str(plain), max_seq_length=length)
     modules: list[torch.nn.Module] = [body, Pooling(DIM, pooling_mode=pooling)]
     if normalise:
         modules.append(Normalize())
     SentenceTransformer(modules=modules, device="cpu").save(str(folder))
     if prompt:
         file = folder / "config_sentence_transformers.json"
-        config = json.loads(file.read_text("utf-8"))
-        config |= {"prompts": {"query": prompt}, "default_prompt_name": "query"}
-        file.write_text(json.dumps(config), "utf-8")
+        declared = {"prompts": {"query": prompt}, "default_prompt_name": "query"}
+        file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | declared), "utf-8")

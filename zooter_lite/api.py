@@ -37,15 +37,11 @@ from zooter_lite.table.splits import part_of, with_splits
 UNDECISIVE = ("cache", "jobs")  # options that change no byte of a router
 
 
-def _silent(_: str) -> None:
-    """Say nothing."""
-
-
 def fit_router(
     table: Any = None,
     out: str | Path = "",
     *,
-    say: Callable[[str], object] = _silent,
+    say: Callable[[str], object] = lambda _: None,
     **options: Any,
 ) -> Router:
     """Fit a router on a reward table, evaluate it on the held-out rows, write its directory.
@@ -126,7 +122,7 @@ def fit_router(
             tokens=None if tokens is None else tokens[rows],
         )
     clock.append(time.perf_counter())
-    say(fitted.summary(recipe.folds))
+    say(fitted.summary())
     say(trade_table(fitted.decisions, train.experts))
     details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
     if recipe.finetune:

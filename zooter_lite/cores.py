@@ -14,13 +14,7 @@ from pathlib import Path
 def cores(root: Path = Path("/")) -> int:
     """Count the processors that affinity and the quotas of control groups leave, at least 1.
 
-    A quota of one and a half processors counts as two. `os.cpu_count` tells those of the
-    whole machine, also inside a container that may use one of them.
-
-    Parameters
-    ----------
-    root
-        Where `proc` and `sys` are.
+    A quota of one and a half processors counts as two. `root` is where `proc` and `sys` are.
     """
     if hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))

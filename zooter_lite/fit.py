@@ -15,6 +15,7 @@ saved by datasets, or a hub dataset name. zooter_lite.fit_router does the same f
 
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from zooter_lite.api import fit_router
 from zooter_lite.cli import cache_folder, option, run
@@ -44,11 +45,7 @@ def main(options: Options) -> None:
         return
     recipe = asdict(options)
     data, out = recipe.pop("data"), recipe.pop("out")
-    fit_router(data or None, out, say=_print, **recipe)
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
+    fit_router(data or None, out, say=partial(print, flush=True), **recipe)
 
 
 if __name__ == "__main__":

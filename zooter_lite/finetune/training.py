@@ -42,27 +42,17 @@ class Task:
 
     Attributes
     ----------
-    tokens
-        Token ids of each query.
-    offset, rewards
-        (n_queries, n_experts); rewards are NaN where not observed.
-    labels
-        (n_queries, n_experts); zero in the rows not learned from.
     learned, choosing
         Rows that are learned from, and rows whose mean reward chooses the epoch.
-    head
-        Fitted to the learned rows: its weight and bias are a start.
-    recipe
-        Its direction of the KL divergence, number of epochs and seed.
     """
 
-    tokens: list[Rows]
-    offset: Array
-    labels: Array
-    rewards: Array
+    tokens: list[Rows]  # ids of each query
+    offset: Array  # (n_queries, n_experts)
+    labels: Array  # likewise; zero in the rows not learned from
+    rewards: Array  # likewise; NaN where not observed
     learned: Rows
     choosing: Rows
-    head: Head
+    head: Head  # fitted to the learned rows; its weight and bias are a start
     recipe: Recipe
 
     def by_length(self, rows: Rows) -> Rows:

@@ -26,17 +26,7 @@ TUNED_GRANULARITIES = ((8, 16, 32), (16, 32, 64))
 
 @dataclass(frozen=True)
 class Candidates:
-    """What cross-validation may choose from.
-
-    Attributes
-    ----------
-    taggings
-        Ways of tagging the training queries; may be empty (no tags).
-    settings
-        The settings; their `tagging` is a position in `taggings`.
-    usual
-        Those of them that are there without --tune.
-    """
+    """Settings, whose `tagging` is a position in `taggings`; `usual` are those without --tune."""
 
     taggings: Sequence[Tags]
     settings: Sequence[Setting]
@@ -66,12 +56,8 @@ def candidates_for(
 ) -> Candidates:
     """Build what the recipe leaves open on these training rows.
 
-    Parameters
-    ----------
-    tagging
-        Name of the one tagging to take of those that `recipe.tags` gives; None takes any.
-    domains
-        Whether there are subsets to tell apart: each setting is then tried with and without.
+    `tagging` names the one to take of those that `recipe.tags` gives; None takes any. Where
+    there are `domains` to tell apart, each setting is tried with and without.
 
     Raises
     ------

@@ -26,19 +26,13 @@ log = logging.getLogger(__name__)
 class Score:
     """What cross-validation says of one setting.
 
-    Attributes
-    ----------
-    mean
-        Mean reward of the expert chosen out of fold; rewards that were not observed count as
-        the rows of the other folds fill them in.
-    gap, gap_se
-        How far the best setting is ahead, and the standard error of that difference.
+    A reward that was not observed counts as the rows of the other folds fill it in.
     """
 
     setting: Setting
-    mean: float
-    gap: float
-    gap_se: float
+    mean: float  # reward of the expert chosen out of fold
+    gap: float  # of the best setting to this one
+    gap_se: float  # standard error of that difference
 
 
 @dataclass(frozen=True)
@@ -94,12 +88,8 @@ def cross_validate(
     ----------
     embeddings, rewards
         (n_queries, dim) and (n_queries, n_experts) float64, NaN where not observed.
-    subsets
-        Name of each query's subset.
     folds
         (n_queries,) number of each query's fold; equal queries must share theirs.
-    domains
-        Of the queries, for the settings with them.
     propensities
         As for `learn_completion`.
     judged

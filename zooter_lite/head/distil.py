@@ -75,11 +75,9 @@ def distil(
         a strongly regularised one is a saddle that it would not leave.
     jobs
         Threads; -1 takes every core.
-    passed
-        Called with 1 after each pass over the rows.
-    missed
-        Called with the largest entry of the gradient where the last step allowed left one
-        above `FAR`.
+    passed, missed
+        Called with 1 after each pass over the rows, and with the largest entry of the gradient
+        where the last step allowed left one above `FAR`.
 
     Returns
     -------
@@ -118,17 +116,10 @@ def distil(
 
 
 def kl_divergence(logits: torch.Tensor, labels: torch.Tensor, kl: Direction) -> torch.Tensor:
-    """Mean over rows of the KL divergence between softmax(logits) and the labels.
+    """Mean over rows of the KL divergence between softmax(logits) and labels (n, n_experts).
 
-    Parameters
-    ----------
-    logits
-        (n, n_experts).
-    labels
-        (n, n_experts); rows sum to 1.
-    kl
-        "label-router" is KL(label || router), the cross-entropy; "router-label" is
-        KL(router || label), as the paper writes it.
+    "label-router" is KL(label || router), the cross-entropy; "router-label" is
+    KL(router || label), as the paper writes it.
     """
     log_router = torch.log_softmax(logits, dim=1)
     if kl == "label-router":

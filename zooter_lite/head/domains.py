@@ -52,23 +52,10 @@ def learn_domains(
 ) -> Domains | None:
     """Learn to tell the subsets apart by multinomial logistic regression.
 
-    Parameters
-    ----------
-    embeddings
-        (n_queries, dim) unit vectors.
-    subsets
-        Name of each query's subset.
-    folds
-        (n_queries,) number of each query's fold.
-    jobs
-        Classifiers fitted side by side; -1 takes every core.
-
-    Returns
-    -------
-    None where fewer than two subsets have `MIN_ROWS` queries.
+    `embeddings` are (n_queries, dim) unit vectors, `folds` (n_queries,) numbers. None is
+    returned where fewer than two subsets have `MIN_ROWS` queries.
     """
     from joblib import Parallel, delayed
-    from threadpoolctl import threadpool_limits
 
     names, places, counts = np.unique(
         np.asarray(subsets, dtype=object), return_inverse=True, return_counts=True
@@ -86,13 +73,12 @@ def learn_domains(
         rows = np.flatnonzero((label >= 0) & (folds != fold))
         return _classifier(inputs[rows], label[rows], int(kept.sum()))
 
-    with threadpool_limits(1):  # the same sums in the same order on every machine
-        numbers = [-1, *np.unique(folds).tolist()]  # -1 is no fold: fitted on all
-        fits = Parallel(n_jobs=jobs, prefer="threads")(delayed(fitted)(n) for n in numbers)
-        membership = np.empty((len(inputs), int(kept.sum())))
-        for fold, (weight, bias) in zip(numbers[1:], fits[1:], strict=True):
-            rows = np.flatnonzero(folds == fold)
-            membership[rows] = softmax(inputs[rows] @ weight.T + bias)
+    numbers = [-1, *np.unique(folds).tolist()]  # -1 is no fold: fitted on all
+    fits = Parallel(n_jobs=jobs, prefer="threads")(delayed(fitted)(n) for n in numbers)
+    membership = np.empty((len(inputs), int(kept.sum())))
+    for fold, (weight, bias) in zip(numbers[1:], fits[1:], strict=True):
+        rows = np.flatnonzero(folds == fold)
+        membership[rows] = softmax(inputs[rows] @ weight.T + bias)
     weight, bias = fits[0]
     return Domains(assignment, weight, bias, membership)
 
@@ -104,19 +90,10 @@ def domains_of_all(
     subsets: Sequence[str],
     jobs: int = -1,
 ) -> Domains:
-    """Extend the domains of a sample to all rows; the classifier stays.
+    """Extend the domains of a sample (its rows among all) to all rows; the classifier stays.
 
-    Parameters
-    ----------
-    domains, sample
-        Of the sample, and its rows among all. They keep their memberships, out of fold; the
-        classifier has not seen the others.
-    embeddings
-        (n_queries, dim) unit vectors of all rows; read block by block.
-    subsets
-        Name of each row's subset.
-    jobs
-        Threads; -1 takes every core.
+    The sample's memberships stay out of fold; the classifier has not seen the other rows.
+    `embeddings` (n_queries, dim) are read block by block.
     """
     names = domains.assignment.names
     membership = np.empty((len(embeddings), len(names)), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Learn what to expect of each expert: its reward, its cost, and how odd a prompt is.
+"""What to expect of each expert: how likely it is the best, its reward, its cost; and novelty.
 
 A head's logits are reward differences over a temperature. What is missing to a reward is what
 a logit is worth, and how easy the prompt is: a ridge regression of the experts' mean reward on
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.head.cross_validation import Selection
+from zooter_lite.labels.soft import harden
 from zooter_lite.router.estimates import MAX_LOG, CostModel, Estimates
 from zooter_lite.tags.tagging import Tags
 
@@ -75,41 +76,32 @@ def learn_estimates(
     # not below 0, so that the order of the experts stays that of the logits
     slope = max(float((centred * apart).sum()) / total, LEAST) if total > 0 else LEAST
     inputs = embeddings[rows]
-    level = _ridge(inputs, rewards.mean(axis=1, keepdims=True), folds)
-    expected = level.out_of_fold + slope * centred
+    level, level_bias, easy = _ridge(inputs, rewards.mean(axis=1, keepdims=True), folds)
+    expected = easy + slope * centred
     model = out_of_fold = None
     if costs is not None and not np.isnan(costs[rows]).all(axis=0).any():
         lengths = np.ones(len(rows), dtype=np.int64) if tokens is None else tokens[rows]
         model, out_of_fold = _cost_model(inputs, costs[rows].astype(np.float64), lengths, folds)
     estimates = Estimates(
         np.asarray([slope]),
-        level.weight[0],
-        level.bias,
+        level[0],
+        level_bias,
         model,
         None if tags is None else _nearness(embeddings, selection.folds, tags),
     )
     return Expected(estimates, rows, expected, out_of_fold)
 
 
-@dataclass(frozen=True)
-class _Ridge:
-    """A multi-output ridge regression: weight (m, dim), bias (m,), out_of_fold (n, m)."""
-
-    weight: Array
-    bias: Array
-    out_of_fold: Array
-
-
-def _ridge(inputs: Array, targets: Array, folds: NDArray[np.int64]) -> _Ridge:
+def _ridge(inputs: Array, targets: Array, folds: NDArray[np.int64]) -> tuple[Array, Array, Array]:
     """Fit each column with the penalty that leave-one-out chooses, and out of fold with it.
 
     `targets` are (n, m), NaN where not observed: there a column is fitted on its other rows.
+    Returned are weight (m, dim), bias (m,) and what is expected out of fold (n, m).
     """
     if np.isnan(targets).any() and targets.shape[1] > 1:
-        each = [_ridge(inputs, column[:, None], folds) for column in targets.T]
-        parts = ((one.weight, one.bias, one.out_of_fold.T) for one in each)
-        weight, bias, out = map(np.concatenate, zip(*parts, strict=True))
-        return _Ridge(weight, bias, out.T)
+        each = (_ridge(inputs, column[:, None], folds) for column in targets.T)
+        weights, biases, columns = zip(*each, strict=True)
+        return np.concatenate(weights), np.concatenate(biases), np.hstack(columns)
     from sklearn.linear_model import Ridge, RidgeCV
 
     seen = ~np.isnan(targets).any(axis=1)
@@ -121,7 +113,7 @@ def _ridge(inputs: Array, targets: Array, folds: NDArray[np.int64]) -> _Ridge:
         part: Any = Ridge(alpha=model.alpha_).fit(inputs[inside], targets[inside])
         out_of_fold[rows] = part.predict(inputs[rows]).reshape(-1, len(targets.T))
     weight = np.asarray(model.coef_).reshape(len(targets.T), -1)
-    return _Ridge(weight, np.atleast_1d(np.asarray(model.intercept_)), out_of_fold)
+    return weight, np.atleast_1d(np.asarray(model.intercept_)), out_of_fold
 
 
 def _cost_model(
@@ -133,8 +125,8 @@ def _cost_model(
     seen = ~np.isnan(logs)
     means = np.nanmean(logs, axis=0)
     lengths = np.log(np.maximum(tokens, 1).astype(np.float64))[:, None]
-    fit = _ridge(np.hstack([inputs, lengths]), logs, folds)
-    expected, known = fit.out_of_fold - means, np.where(seen, logs - means, 0.0)
+    weight, bias, expected = _ridge(np.hstack([inputs, lengths]), logs, folds)
+    expected, known = expected - means, np.where(seen, logs - means, 0.0)
     weighed = np.where(seen, expected, 0.0)
     power = (weighed**2).sum(axis=0)
     shrink = ((weighed * known).sum(axis=0) / np.where(power > 0, power, 1.0)).clip(0.0, 1.0)
@@ -143,7 +135,7 @@ def _cost_model(
     # the exponential of a mean logarithm is less than the mean: the ratio is made up for
     scale = np.nansum(np.where(seen, costs, 0.0), axis=0)
     scale = scale.clip(least) / np.where(seen, out_of_fold, 0.0).sum(axis=0)
-    weight, bias = shrink[:, None] * fit.weight, means + shrink * (fit.bias - means)
+    weight, bias = shrink[:, None] * weight, means + shrink * (bias - means)
     shift = np.log(scale)
     model = CostModel(weight[:, :-1], weight[:, -1], bias + shift, low + shift, high + shift)
     return model, out_of_fold * scale
@@ -160,3 +152,25 @@ def _nearness(embeddings: Array, folds: NDArray[np.int64], tags: Tags) -> Array:
     quantiles = np.quantile(nearest, np.linspace(0.0, 1.0, KNOTS))
     rising = np.maximum.accumulate(quantiles) + 1e-5 * np.arange(KNOTS)
     return np.asarray(rising)
+
+
+def calibration_temperature(logits: Array, rewards: Array) -> float:
+    """Temperature that makes out-of-fold probabilities of "is the best expert" likeliest.
+
+    Minimises the cross-entropy between softmax(logits / temperature) over the observed
+    experts and the best observed expert, ties shared (temperature scaling, Guo et al.
+    2017, with soft targets).
+    """
+    from scipy.optimize import minimize_scalar
+
+    observed = ~np.isnan(rewards)
+    target = np.nan_to_num(harden(rewards))
+    masked = np.where(observed, logits, -np.inf)
+
+    def loss(log_temperature: float) -> float:
+        scaled = masked / np.exp(log_temperature)
+        top = scaled.max(axis=1, keepdims=True)
+        log_norm = top[:, 0] + np.log(np.exp(scaled - top).sum(axis=1))
+        return float((log_norm - (target * np.where(observed, scaled, 0.0)).sum(axis=1)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-7.0, 7.0), method="bounded").x))

@@ -20,11 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from zooter_lite.cores import cores
 from zooter_lite.errors import DataError
-from zooter_lite.head.calibrate import calibration_temperature
 from zooter_lite.head.candidates import candidates_for
 from zooter_lite.head.cross_validation import Selection, cross_validate, fold_ids
 from zooter_lite.head.domains import Domains, domains_of_all, learn_domains
-from zooter_lite.head.estimate import Expected, learn_estimates
+from zooter_lite.head.estimate import Expected, calibration_temperature, learn_estimates
 from zooter_lite.head.fit_setting import fit_setting, logits_of
 from zooter_lite.head.operating import operating_points
 from zooter_lite.labels.blocks import RowsOf
@@ -89,12 +88,12 @@ class Fitted:
             tags=self.tagging.name if self.tagging else None,
             n_tags=self.tagging.n_tags if self.tagging else 0,
             temperature=setting.temperature,
-            beta=setting.beta if self.tagging else 1.0,
+            beta=setting.beta,
             direction=self.recipe.kl,
             hard=self.recipe.labels == "hard",
         )
 
-    def summary(self, folds: int) -> str:
+    def summary(self) -> str:
         """Say what cross-validation chose, and why."""
         scores, labels, head = self.selection.scores, self.label_spec, self.head_spec
         chosen = next(s for s in scores if s.setting == self.selection.chosen)
@@ -105,8 +104,8 @@ class Fitted:
         )
         rows = "train" if self.sample is None else f"{len(self.sample)} rows of train"
         text = (
-            f"chosen of {len(scores)} settings by {folds}-fold cross-validation on {rows}: "
-            f"{head.kind} head, tags {labels.tags or 'none'}, "
+            f"chosen of {len(scores)} settings by {self.recipe.folds}-fold cross-validation on "
+            f"{rows}: {head.kind} head, tags {labels.tags or 'none'}, "
             f"temperature {labels.temperature:.3g}, beta {labels.beta}, L2 {head.l2}, "
             f"{f'{len(head.domains)} domains' if head.domains else 'no domains'}: "
             f"{100 * chosen.mean:.2f} ({why})"
@@ -146,9 +145,6 @@ def fit_head(
         Training rows only.
     embeddings
         (n_queries, dim) unit embeddings of the same rows, such as an array mapped from disk.
-    recipe
-        What is fixed and what is left to cross-validation; of it the fields from `head` to
-        `l2`, `folds`, `seed` and `jobs`.
     progress, announce
         Called with the number of jobs done since the last call; once before, with that
         of all jobs, or with 0 before passes over the rows, whose number is not known.
@@ -172,29 +168,21 @@ def fit_head(
     if len(silent):
         expert = train.experts[int(silent[0])]
         raise DataError(f"expert {expert!r} has no observed reward in the training rows")
-    groups = query_groups(train.queries)
     recipe = replace(recipe, jobs=cores() if recipe.jobs == -1 else recipe.jobs)
-    options = (recipe, progress, announce)
+    options = (recipe, progress, announce, tagging, judged)
     with _one_thread():
         if most_choosing is None or len(train) <= most_choosing:
-            return _fit_in_memory(train, embeddings, groups, tokens, *options, tagging, judged)
+            return _fit_in_memory(train, embeddings, tokens, *options)
+        groups = query_groups(train.queries)
         rows = sample_rows(groups, most_choosing, recipe.seed)
-        _, own = np.unique(groups[rows], return_inverse=True)
         lengths = None if tokens is None else tokens[rows]
-        sample = train.take(rows), embeddings[rows], own, lengths
-        chosen = _fit_in_memory(*sample, *options, tagging, judged)
+        chosen = _fit_in_memory(train.take(rows), embeddings[rows], lengths, *options)
         announce(0)
-        return _fit_in_blocks(train, embeddings, groups, replace(chosen, sample=rows), progress)
+        return _fit_in_blocks(train, embeddings, groups, rows, chosen, progress)
 
 
 def sample_rows(groups: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
-    """Draw whole groups until `most` rows are full; their rows, in order.
-
-    Parameters
-    ----------
-    groups
-        (n_queries,) number of each row's group, 0 and up: rows of equal queries.
-    """
+    """Draw whole groups (n_queries,), rows of equal queries, until `most` rows are full."""
     counts = np.bincount(groups)
     drawn = np.zeros(len(counts), dtype=bool)
     room = most
@@ -210,7 +198,6 @@ def sample_rows(groups: NDArray[np.int64], most: int, seed: int) -> NDArray[np.i
 def _fit_in_memory(
     train: RewardTable,
     embeddings: FloatArray,
-    groups: NDArray[np.int64],
     tokens: NDArray[np.int64] | None,
     recipe: Recipe,
     progress: Progress,
@@ -218,7 +205,8 @@ def _fit_in_memory(
     tagging: str | None,
     judged: int | None,
 ) -> Fitted:
-    """Choose, fit and calibrate with all of these rows in memory; equal queries by `groups`."""
+    """Choose, fit and calibrate with all of these rows in memory."""
+    groups = query_groups(train.queries)
     n_queries = int(groups.max()) + 1
     if n_queries < 2 * recipe.folds:
         raise DataError(
@@ -248,7 +236,9 @@ def _fit_in_memory(
     temperature = calibration_temperature(selection.logits[unseen], rewards[unseen])
     near = None if head.prior is None else tags
     found = learn_estimates(inputs, selection, near, train.costs, tokens)
-    head = replace(_stored(head, temperature), estimates=_rounded(found.estimates))
+    # as a router keeps them, in float32
+    kept = Estimates.from_tensors(found.estimates.tensors(), len(train.experts), inputs.shape[1])
+    head = replace(_stored(head, temperature), estimates=kept)
     decided = _decisions(found, selection, train, recipe)
     return Fitted(head, tags, domains, recipe, selection, decided)
 
@@ -261,11 +251,8 @@ def _decisions(
     if found.costs is not None and train.costs is not None:
         own = train.costs[found.rows].astype(np.float64)
         paid = np.where(np.isnan(own), found.costs, own)
-    rewards = selection.rewards[found.rows]
-    give = recipe.give / 100
-    decided = operating_points(
-        *(found.rewards, found.costs, rewards, paid, train.experts), give=give
-    )
+    given = (found.rewards, found.costs, selection.rewards[found.rows], paid, train.experts)
+    decided = operating_points(*given, give=recipe.give / 100)
     default = decided.recommended if recipe.point == "recommended" else recipe.point
     if default not in [point.name for point in decided.points]:
         raise DataError(f"--point {default}: the rows that chose lack the costs of some expert")
@@ -276,6 +263,7 @@ def _fit_in_blocks(
     train: RewardTable,
     embeddings: FloatArray,
     groups: NDArray[np.int64],
+    sample: NDArray[np.int64],
     chosen: Fitted,
     progress: Progress,
 ) -> Fitted:
@@ -284,15 +272,12 @@ def _fit_in_blocks(
     The temperature is that of a head of nearly all rows, on the rows left out: a fold's share,
     and no more than the sample has. That head starts the one of all rows.
     """
-    recipe, sample = chosen.recipe, chosen.sample
-    if sample is None:
-        raise ValueError("a sample of the rows has to choose the setting")
+    recipe = chosen.recipe
     tags, domains = chosen.tagging, chosen.domains
     if tags is not None:
         tags = tags_of_all(tags, sample, embeddings, train.tags, recipe.jobs)
     if domains is not None:
         domains = domains_of_all(domains, sample, embeddings, train.subsets, recipe.jobs)
-
     rewards = Filled(train.rewards)
     if np.isnan(train.rewards).any():
         learned = learn_completion(
@@ -317,18 +302,12 @@ def _fit_in_blocks(
     temperature = calibration_temperature(logits, train.rewards[held].astype(np.float64))
     head = fit(embeddings, rewards, tags, domains, start=without)
     stored = replace(_stored(head, temperature), estimates=chosen.head.estimates)
-    return replace(chosen, head=stored, tagging=tags, domains=domains)
+    return replace(chosen, head=stored, tagging=tags, domains=domains, sample=sample)
 
 
 def _stored(head: Head, temperature: float) -> Head:
     """Return the head as a router keeps it: calibrated, every array rounded to float32."""
     return Head.from_tensors(head.tensors(), temperature)
-
-
-def _rounded(estimates: Estimates) -> Estimates:
-    """Return estimates as a router keeps them, in float32."""
-    n_experts = 0 if estimates.costs is None else len(estimates.costs.bias)
-    return Estimates.from_tensors(estimates.tensors(), n_experts, len(estimates.level))
 
 
 @contextmanager

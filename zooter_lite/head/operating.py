@@ -6,7 +6,7 @@ predicted of them out of fold, paired with always asking the best single expert.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -53,10 +53,9 @@ def operating_points(
     """
     unit = float(rewards.max() - rewards.min()) or 1.0
     single = int(rewards.mean(axis=0).argmax())
-    best = rewards[:, single]
-    rows = np.arange(len(rewards))
+    best, rows = rewards[:, single], np.arange(len(rewards))
 
-    def judged(choices: NDArray[np.intp], point: Point) -> Point:
+    def judged(point: Point, choices: NDArray[np.intp]) -> Point:
         """Add to a point what its choices (n,) earn."""
         apart = rewards[rows, choices] - best
         shares = np.bincount(choices, minlength=len(experts)) / len(choices)
@@ -69,41 +68,47 @@ def operating_points(
             shares=tuple(round(float(share), 4) for share in shares),
         )
 
-    quality = judged(expected.argmax(axis=1), QUALITY)
-    always = [
-        judged(np.full(len(rewards), place), Point(name, expert=name))
-        for place, name in enumerate(experts)
-    ]
-    alone = always[single]
-    points, curve = [quality], list[Knot]()
-    if costs is not None and paid is not None:
-        weights = cost_weights(expected, costs)
-        choices = [(expected - weight * costs).argmax(axis=1) for weight in weights]
-        weighed = [judged(c, Point("", weight)) for c, weight in zip(choices, weights, strict=True)]
+    predicted = np.zeros(expected.shape) if costs is None or paid is None else costs
+    weights = [] if costs is None or paid is None else cost_weights(expected, predicted)
+    weighed = [(expected - weight * predicted).argmax(axis=1) for weight in weights]
+    always = [np.full(len(rewards), place) for place in range(len(experts))]
+    names = [QUALITY, *(Point("", weight) for weight in weights)]
+    names += [Point(name, expert=name) for name in experts]
+    ways = list(map(judged, names, [expected.argmax(axis=1), *weighed, *always]))
+    reward, cost, gain, error = (
+        np.asarray([getattr(way, name) for way in ways], dtype=np.float64)
+        for name in ("reward", "cost", "gain", "gain_error")
+    )
+    alone = ways[1 + len(weights) + single]
+    points, curve = ways[:1], list[Knot]()
+    rising = gain.copy()
+
+    def cheapest(name: str, least: Array | float) -> Point:
+        """Return the cheapest way that gains at least `least`, and costs no more than `alone`."""
+        good = np.flatnonzero((cost <= cost[1 + len(weights) + single]) & (rising >= least))
+        return replace(ways[min(good, key=lambda way: (cost[way], -reward[way]))], name=name)
+
+    if weights:
+        from sklearn.isotonic import IsotonicRegression
+
+        routed = slice(1 + len(weights))
+        rising[routed] = IsotonicRegression().fit_transform(cost[routed], gain[routed])
+        kept = np.unique(np.linspace(0, len(weights) - 1, KNOTS).astype(np.int64))
         curve = [
-            Knot(w, p.reward or 0.0, p.cost or 0.0, _short(costs[rows, c].mean()))
-            for w, p, c in zip(weights, weighed, choices, strict=True)
+            Knot(
+                *(weights[place], float(reward[1 + place]), float(cost[1 + place])),
+                expected_cost=_short(predicted[rows, weighed[place]].mean()),
+            )
+            for place in kept
         ]
-        kept = np.unique(np.linspace(0, len(curve) - 1, KNOTS).astype(np.int64))
-        curve = [curve[place] for place in kept]
-        gains = [*_rising([quality, *weighed]), *(point.gain or 0.0 for point in always)]
-        found = zip([quality, *weighed, *always], gains, strict=True)
-        no_dearer = [(p, gain) for p, gain in found if (p.cost or 0.0) <= (alone.cost or 0.0)]
-        points += [
-            _cheapest(no_dearer, "match", lambda _: -allow * unit),
-            _cheapest(no_dearer, "economy", lambda _: -give * unit),
-        ]
-    shown = (quality.gain or 0.0) > SHOWN * _error(quality)
+        points += [cheapest("match", -allow * unit), cheapest("economy", -give * unit)]
     words = (
-        f"out of fold, its gain over always {alone.name} is "
-        f"{100 * (quality.gain or 0.0) / unit:+.2f} points "
-        f"(standard error {100 * _error(quality) / unit:.2f})"
+        f"out of fold, its gain over always {alone.name} is {100 * gain[0] / unit:+.2f} points "
+        f"(standard error {100 * error[0] / unit:.2f})"
     )
     recommended = "quality"
-    if not shown:
-        safe = alone
-        if costs is not None:
-            safe = _cheapest(no_dearer, "", lambda p: SHOWN * _error(p) - MARGIN * unit)
+    if not gain[0] > SHOWN * error[0]:
+        safe = cheapest("safe", SHOWN * error - MARGIN * unit) if weights else alone
         points.append(replace(safe, name="safe"))
         recommended = "safe"
         loses = f"is shown to lose less than {100 * MARGIN:g} point"
@@ -127,30 +132,6 @@ def cost_weights(expected: Array, costs: Array) -> list[float]:
     least = prices[prices > 0].min(initial=prices.max()) / 2
     levels = np.quantile(prices, np.linspace(0.0, 1.0, CANDIDATES))
     return sorted({_short(level) for level in [0.0, least, *levels, 1.01 * prices.max()]})
-
-
-def _error(point: Point) -> float:
-    return point.gain_error or 0.0
-
-
-def _rising(points: Sequence[Point]) -> list[float]:
-    """Return the gains of points, smoothed so that they rise with the cost (isotonic)."""
-    from sklearn.isotonic import IsotonicRegression
-
-    costs, gains = [point.cost for point in points], [point.gain for point in points]
-    rising: list[float] = IsotonicRegression().fit_transform(costs, gains).tolist()
-    return rising
-
-
-def _cheapest(
-    found: Sequence[tuple[Point, float]], name: str, least: Callable[[Point], float]
-) -> Point:
-    """Return the cheapest of the points whose gain is at least `least` of it, under a name.
-
-    The best single expert is one of them; it gains nothing and loses nothing.
-    """
-    good = [point for point, gain in found if gain >= least(point)]
-    return replace(min(good, key=lambda p: (p.cost or 0.0, -(p.reward or 0.0))), name=name)
 
 
 def _short(value: float) -> float:

@@ -94,6 +94,16 @@ def sentence_transformers(encoder: str) -> Contestant:
     )
 
 
+def changed(folder: Path, precision: str, prompts: Sequence[str], batch: int = 32) -> int:
+    """Count decisions that depend on what else is in their batch."""
+    # a router of its own for each way: one may remember the answers that it gave
+    one, other = load(str(folder), precision), load(str(folder), precision)
+    alone = [int(one.predict_proba([prompt]).argmax()) for prompt in prompts]
+    parts = (prompts[start : start + batch] for start in range(0, len(prompts), batch))
+    together = [place for part in parts for place in other.predict_proba(part).argmax(axis=1)]
+    return sum(a != b for a, b in zip(alone, together, strict=True))
+
+
 def versions(*packages: str) -> dict[str, str]:
     """Installed versions of `packages`."""
     return {package: version(package) for package in packages}

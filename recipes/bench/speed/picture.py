@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from recipes.bench.speed.figures import FLOOR, LENGTHS, OURS, Timed
+from recipes.bench.speed.figures import LENGTHS, OURS, Timed
 from recipes.bench.speed.write import number
 
 LABELS, PANEL, GAP, ROW, TOP, FOOT = 370, 250, 26, 22, 66, 40
@@ -25,16 +25,16 @@ _STYLE = """
 """
 
 
-def dot_plot(timed: Sequence[Timed]) -> str:
+def dot_plot(rows: Sequence[Timed]) -> str:
     """Draw a panel per length, a row per contestant: dot at p50, line to p99.
 
     All panels share one logarithmic axis of milliseconds. The file has no scripts and
     no links.
     """
-    rows = [t for t in timed if t.group != FLOOR and all(n in t.seconds for n in LENGTHS)]
     width = LABELS + len(LENGTHS) * (PANEL + GAP)
     height = TOP + ROW * len(rows) + FOOT
-    low, high = decades(rows)
+    values = [t.ms(n, p) for t in rows for n in LENGTHS for p in (50, 99)]
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     parts = [
         '<text class="title" x="12" y="20">Text to decision, one prompt at a time, milliseconds: '
         "dot at p50, line to p99; logarithmic</text>"
@@ -53,15 +53,6 @@ def dot_plot(timed: Sequence[Timed]) -> str:
         + "\n".join(parts)
         + "\n</svg>\n"
     )
-
-
-def decades(timed: Sequence[Timed]) -> tuple[int, int]:
-    """Powers of ten, in milliseconds, that enclose every p50 and p99."""
-    values = [t.ms(n, p) for t in timed for n in LENGTHS for p in (50, 99)]
-    if not values:
-        return 0, 1
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    return low, max(high, low + 1)
 
 
 def _panel(rows: Sequence[Timed], tokens: int, left: int, low: int, high: int) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.bench.speed.figures import FLOOR, LENGTHS, Timed
+from recipes.bench.speed.figures import LENGTHS, Timed
 from recipes.bench.speed.lineup import Entry
 from recipes.bench.speed.prompts import mixed_lengths
 from recipes.bench.speed.protocol import ContestantError, Worker
@@ -20,33 +20,18 @@ WARM_MANY = 32  # prompts before the timed list of each turn
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured.
+    """How much is measured."""
 
-    Attributes
-    ----------
-    rounds, calls
-        Latency rounds, and timed calls in each by tokens.
-    floor_rounds
-        How many of them the floors take part in.
-    rate_rounds, rate_prompts
-        Rounds of mixed lengths, and prompts in each.
-    starts
-        Fresh processes of each precision.
-    invariance
-        Prompts that batch invariance is counted on.
-    """
-
-    rounds: int
-    calls: dict[int, int]
-    floor_rounds: int
-    rate_rounds: int
-    rate_prompts: int
-    starts: int
-    invariance: int
+    rounds: int  # of latency
+    calls: dict[int, int]  # timed calls in each, by tokens
+    rate_rounds: int  # of mixed lengths
+    rate_prompts: int  # in each of these
+    starts: int  # fresh processes of each precision
+    invariance: int  # prompts that are routed alone and in batches
 
 
-FULL = Plan(12, {20: 30, 60: 30, 200: 20}, 4, 3, 384, 9, 5000)
-QUICK = Plan(2, {20: 4, 60: 4, 200: 3}, 1, 1, 32, 2, 100)
+FULL = Plan(12, {20: 30, 60: 30, 200: 20}, 3, 384, 9, 5000)
+QUICK = Plan(2, {20: 4, 60: 4, 200: 3}, 1, 32, 2, 100)
 
 Pair = tuple[Timed, Worker]
 Make = Callable[[Sequence[int], int], list[str]]  # prompts of these lengths, from this seed
@@ -73,7 +58,7 @@ def started(
             except ContestantError as error:
                 skipped.append(str(error))
             else:
-                timed = Timed(entry.group, entry.label, entry.precision, entry.on_torch)
+                timed = Timed(entry.group, entry.label, entry.precision)
                 alive.append((entry, (timed, worker)))
         yield alive
     finally:
@@ -87,8 +72,6 @@ def latencies(pairs: Sequence[Pair], plan: Plan, make: Make) -> None:
         for tokens in LENGTHS:
             prompts = make([tokens] * (plan.calls[tokens] + WARM), 1000 * number + tokens)
             for timed, worker in _shuffled(pairs, number):
-                if timed.group == FLOOR and number >= plan.floor_rounds:
-                    continue
                 found = worker.latencies(prompts[WARM:], prompts[:WARM], tokens)
                 timed.seconds.setdefault(tokens, []).extend(found)
         print(f"latency round {number + 1} of {plan.rounds}", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Time routing beside the raw session, sentence-transformers, four peers and the machine's own
-# limit; write results.md and results.svg. Needs zooter-lite[fit] as `python` and a fitted router.
+# Time routing beside the raw session, sentence-transformers and four peers; write results.md and
+# results.svg. Needs zooter-lite[fit] as `python` and a fitted router.
 # Usage: recipes/bench/speed/run.sh [--work FOLDER] [--router DIR] [--static DIR] [--data FOLDER]
 #                                   [--no-peers] [--quick]
 # The environments are made once in the work folder (default: the user's cache, about 6.5 GB).
@@ -51,6 +51,4 @@ cp -r zooter_lite pyproject.toml setup.py README.md LICENSE "$work/source"
 "$work/base/bin/python" -m pip install -qq -c constraints.txt "$work/source"
 cp constraints.txt "$work/base/installed.txt"
 
-# These two slow a current OpenBLAS down, and numpy is one of the floors.
-exec env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE \
-  python -m recipes.bench.speed.run --work "$work" "$@"
+exec python -m recipes.bench.speed.run --work "$work" "$@"

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from recipes.bench.speed.ours import GRAPHS
+
 MB, MIB = 1e6, 1024.0
 # runs in the base environment, away from the repository, so the installed package answers
 _CHILD = """
@@ -28,24 +30,11 @@ print(json.dumps({"expert": expert, "kib": peak, "heavy": heavy}), flush=True)
 
 @dataclass(frozen=True)
 class Start:
-    """Medians over fresh processes.
+    """Medians over fresh processes."""
 
-    Attributes
-    ----------
-    seconds
-        From starting the process to its first decision, the interpreter's start included.
-    slowest
-        The longest of them, in seconds.
-    mib
-        Peak resident memory up to the first decision.
-    runs
-        Number of processes.
-    """
-
-    seconds: float
-    slowest: float
-    mib: float
-    runs: int
+    seconds: float  # to the first decision, the interpreter's start included
+    mib: float  # peak resident memory up to then
+    router_mb: float  # of the router directory, less the graphs that are not read
 
 
 def start(python: Path, router: Path, precision: str, runs: int) -> Start:
@@ -66,7 +55,9 @@ def start(python: Path, router: Path, precision: str, runs: int) -> Start:
         if answer["heavy"]:
             raise RuntimeError(f"{python} is no base install: {answer['heavy']} was imported")
         mib.append(answer["kib"] / MIB)
-    return Start(statistics.median(seconds[1:]), max(seconds[1:]), statistics.median(mib[1:]), runs)
+    unread = {graph for name, graph in GRAPHS.items() if precision not in (name, "auto")}
+    size = sum(_bytes(file) for file in router.iterdir() if file.name not in unread) / MB
+    return Start(statistics.median(seconds[1:]), statistics.median(mib[1:]), size)
 
 
 def packages_mb(python: Path) -> float:
@@ -79,15 +70,6 @@ def packages_mb(python: Path) -> float:
     tools = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence")
     kept = (entry for entry in folder.iterdir() if not entry.name.startswith(tools))
     return sum(_bytes(entry) for entry in kept) / MB
-
-
-def directory_mb(router: Path, precision: str, others: dict[str, str]) -> float:
-    """MB of a router directory without the graphs that `precision` does not read.
-
-    `others` names the graph file of each precision.
-    """
-    unread = {graph for name, graph in others.items() if precision not in (name, "auto")}
-    return sum(_bytes(file) for file in router.iterdir() if file.name not in unread) / MB
 
 
 def _bytes(path: Path) -> int:

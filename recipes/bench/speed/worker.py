@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 
-from recipes.bench.speed.floor import floor
 from recipes.bench.speed.ours import ours, raw, sentence_transformers
 from recipes.bench.speed.peers import adaptive_classifier, routellm, semantic_router, setfit
 from recipes.bench.speed.protocol import serve
@@ -16,7 +15,7 @@ from recipes.bench.speed.protocol import serve
 STARTS = {
     start.__name__: start
     for start in (
-        *(ours, raw, sentence_transformers, floor),
+        *(ours, raw, sentence_transformers),
         *(setfit, routellm, adaptive_classifier, semantic_router),
     )
 }
