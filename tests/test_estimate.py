@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -27,6 +29,10 @@ TOKENS = np.random.default_rng(1).integers(2, 400, N)
 # log costs of three experts: by the text, by its length, and by neither
 WEIGHT = np.array([[0.9, -0.6, 0.0, 0.3, 0.0], [0.0, 0.4, 0.4, 0.0, -0.8], [0.0] * 5])
 LENGTH, BIAS = np.array([1.0, 0.5, 0.0]), np.log([1e-4, 2e-3, 1e-2])
+
+
+def costs_of(model: CostModel, embeddings: Array) -> Any:
+    return model(embeddings @ model.weight.T + model.bias, TOKENS)
 
 
 def true_costs(scatter: float = 0.0) -> Array:
@@ -67,11 +73,11 @@ def test_linear_costs_are_recovered() -> None:
     model = model_of(found)
     np.testing.assert_allclose(model.weight, WEIGHT, atol=0.02)
     np.testing.assert_allclose(model.length, LENGTH, atol=0.01)
-    np.testing.assert_allclose(model(EMBEDDINGS, TOKENS), costs, rtol=0.03)
+    np.testing.assert_allclose(costs_of(model, EMBEDDINGS), costs, rtol=0.03)
     assert found.costs is not None
     np.testing.assert_allclose(found.costs, costs, rtol=0.03)  # out of fold, too
     # and what lies beyond those of train stays at its ends
-    odd = model(20 * EMBEDDINGS, TOKENS)
+    odd = costs_of(model, 20 * EMBEDDINGS)
     np.testing.assert_allclose(odd.max(axis=0)[:2], costs.max(axis=0)[:2], rtol=0.03)
     np.testing.assert_allclose(odd.min(axis=0)[:2], costs.min(axis=0)[:2], rtol=0.03)
 
@@ -87,7 +93,7 @@ def test_an_expert_that_cannot_be_told_costs_its_mean() -> None:
     model = model_of(learn(costs))
     assert np.abs(model.weight[2]).max() < 0.1
     assert abs(model.length[2]) < 0.05
-    found = model(EMBEDDINGS, TOKENS)
+    found = costs_of(model, EMBEDDINGS)
     np.testing.assert_allclose(found.mean(axis=0), costs.mean(axis=0), rtol=0.03)
     assert found[:, 2].std() < 0.1 * costs[:, 2].mean()
     assert np.corrcoef(np.log(found[:, 0]), np.log(costs[:, 0]))[0, 1] > 0.7  # unlike the first
@@ -99,7 +105,7 @@ def test_an_expert_that_costs_nothing(some: slice) -> None:
     costs[some, 1] = 0.0
     model = model_of(learn(costs))
     assert np.isfinite(np.concatenate([model.bias, model.low, model.high])).all()
-    found = model(EMBEDDINGS, TOKENS).mean(axis=0)
+    found = costs_of(model, EMBEDDINGS).mean(axis=0)
     np.testing.assert_allclose(found, costs.mean(axis=0), rtol=0.05, atol=1e-6 * costs.mean())
 
 
@@ -108,7 +114,7 @@ def test_costs_that_were_not_observed() -> None:
     holes = np.random.default_rng(3).random(costs.shape) < [0.4, 0.0, 0.9]
     found = learn(np.where(holes, np.nan, costs))
     assert found.costs is not None
-    for expected in (model_of(found)(EMBEDDINGS, TOKENS), found.costs):
+    for expected in (costs_of(model_of(found), EMBEDDINGS), found.costs):
         seen = np.where(holes, 0.0, expected).sum(axis=0)
         np.testing.assert_allclose(seen, np.where(holes, 0.0, costs).sum(axis=0), rtol=0.01)
         np.testing.assert_allclose(expected[:, 1:], costs[:, 1:], rtol=0.05)
@@ -136,7 +142,8 @@ def test_a_logit_is_worth_what_its_rewards_differ_by(temperature: float) -> None
     np.testing.assert_allclose(estimates.slope, temperature, rtol=0.03)
     np.testing.assert_array_equal(found.rows, np.flatnonzero(judged))
     np.testing.assert_allclose(found.rewards, truth[judged], atol=0.02 + 0.01 * temperature)
-    expected = estimates.rewards(EMBEDDINGS, logits)
+    levels = EMBEDDINGS @ estimates.level + estimates.level_bias
+    expected = estimates.rewards(levels[:, None], logits)
     np.testing.assert_allclose(expected, truth, atol=0.02 + 0.01 * temperature)
 
 

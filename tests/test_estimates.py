@@ -58,7 +58,8 @@ def test_costs_by_hand() -> None:
         high=np.log([100.0, 9.0]),
     )
     embeddings = np.array([[np.log(3), 5.0], [0.0, 0.0], [np.log(9), 0.0], [-9.0, 0.0]])
-    found = costs(embeddings, np.array([4, 0, 50, 16]))  # no tokens count as one
+    linear = embeddings @ costs.weight.T + costs.bias
+    found = costs(linear, np.array([4, 0, 50, 16]))  # no tokens count as one
     # the first: 3 * 4 and 2 * sqrt(4); then what lies beyond 0.25 to 100 and 3 to 9
     expected = np.array([[12, 4], [1, 3], [100, 9], [0.25, 8]])
     np.testing.assert_allclose(found, expected)
@@ -67,16 +68,16 @@ def test_costs_by_hand() -> None:
 def test_rewards_by_hand() -> None:
     estimates = Estimates(np.array([0.5]), np.array([0.2, 0.0]), np.array([0.1]))
     # the mean of the experts is 0.3; a logit above their mean is worth 0.5
-    found = estimates.rewards(np.array([[1.0, 0.0]]), np.array([[3.0, 1.0, 2.0]]))
+    found = estimates.rewards(np.array([[0.3]]), np.array([[3.0, 1.0, 2.0]]))
     np.testing.assert_allclose(found, [[0.8, -0.2, 0.3]])
 
 
 def test_rewards_are_ordered_as_the_logits() -> None:
     random = np.random.default_rng(0)
-    embeddings, logits = random.normal(size=(300, DIM)), 5 * random.normal(size=(300, 7))
+    level, logits = random.normal(size=(300, 1)), 5 * random.normal(size=(300, 7))
     estimates = toy_estimates(toy_head("linear")).estimates
     assert estimates is not None
-    order = estimates.rewards(embeddings, logits).argsort(axis=1)
+    order = estimates.rewards(level, logits).argsort(axis=1)
     np.testing.assert_array_equal(order, logits.argsort(axis=1))
 
 

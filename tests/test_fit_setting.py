@@ -21,6 +21,7 @@ from zooter_lite.head.fit_setting import (
 from zooter_lite.labels import blocks
 from zooter_lite.labels.soft import Filled, TagAssignment
 from zooter_lite.recipe import Recipe
+from zooter_lite.router.head import softmax
 from zooter_lite.tags.tagging import Tags, cluster_tags
 
 PRIOR = Recipe()
@@ -70,7 +71,8 @@ def test_a_training_query_is_told_by_a_classifier_that_has_not_seen_it() -> None
     )
     assert np.abs(strong.weight).max() > 10 * np.abs(weak.weight).max()
     assert weak.domain is not None
-    sure = replace(domains, membership=weak.domain.membership(embeddings))
+    membership = softmax(embeddings @ weak.domain.weight.T + weak.domain.bias)
+    sure = replace(domains, membership=membership)
     np.testing.assert_allclose(
         logits_of(weak, embeddings, tags, sure), weak.logits(embeddings), atol=1e-5
     )

@@ -28,7 +28,7 @@ from zooter_lite.encode.find import DEFAULT, STATIC, EncoderError, find_encoder,
 from zooter_lite.encode.reference import load_torch, quiet
 from zooter_lite.errors import needs
 from zooter_lite.graph.builder import GraphBuilder, encoder_model, serialise
-from zooter_lite.router.directory.config import EncoderSpec
+from zooter_lite.router.directory.config import STATIC_POOLING, EncoderSpec
 
 DIM = 256
 MAX_LENGTH = 512  # tokens; 0.3% to 2.2% of the queries of four real tables have more
@@ -60,7 +60,7 @@ def load_static(name: str, cache: Path, prompt: str | None = None) -> Encoder:
         )
     table, tokenizer = distilled(name, cache)
     digest = hashlib.sha256(np.ascontiguousarray(table).tobytes() + tokenizer.encode())
-    spec = EncoderSpec(name, digest.hexdigest(), table.shape[1], MAX_LENGTH, STATIC)
+    spec = EncoderSpec(name, digest.hexdigest(), table.shape[1], MAX_LENGTH, STATIC_POOLING)
     return Encoder(spec, static_graph(table, _unknown(tokenizer)), tokenizer)
 
 

@@ -16,7 +16,7 @@ from zooter_lite.graph.builder import GraphBuilder, serialise
 from zooter_lite.graph.quantise import Ranges, to_int8
 from zooter_lite.router.directory.config import FORMAT_VERSION, QUALITY, Point
 from zooter_lite.router.estimates import Estimates
-from zooter_lite.router.head import SHARPNESS, Array, Head, TagPrior
+from zooter_lite.router.head import SHARPNESS, Head, TagPrior
 
 
 def router_graph(
@@ -73,9 +73,9 @@ def _head_nodes(head: Head) -> GraphBuilder:
         logits = graph.add("MatMul", graph.add("Relu", shifted), constant("weight", head.weight.T))
         logits = graph.add("Add", logits, constant("bias", head.bias))
     if head.prior is not None:
-        nearest = graph.add("ReduceMax", linear["near"], graph.integers(-1), keepdims=1)
-        linear["nearest"] = nearest
-        prior = _prior(graph, head, head.prior, linear["near"], nearest)
+        axis = graph.integers(-1)
+        linear["nearest"] = graph.add("ReduceMax", linear["near"], axis, keepdims=1)
+        prior = _prior(graph, head, head.prior, linear)
         logits = graph.add("Add", logits, prior)
     temperature = constant("temperature", np.asarray([head.temperature]))
     scaled = graph.add("Div", logits, temperature)
@@ -87,16 +87,7 @@ def _head_nodes(head: Head) -> GraphBuilder:
 
 def _linear(graph: GraphBuilder, head: Head) -> dict[str, str]:
     """Compute all that is linear in `unit` at once; names by what it is."""
-    parts: dict[str, tuple[Array, Array]] = {}
-    if head.hidden is None:
-        parts["logits"] = head.weight, head.bias
-    if head.prior is not None:  # times SHARPNESS, as the softmax over the tags needs it
-        near = SHARPNESS * head.prior.centroids
-        parts["near"] = near, np.zeros(len(near))
-    if head.estimates is not None:
-        parts["level"] = head.estimates.level[None], head.estimates.level_bias
-        if head.estimates.costs is not None:
-            parts["costs"] = head.estimates.costs.weight, head.estimates.costs.bias
+    parts = head.linear_parts()
     if not parts:
         return {}
     weight, bias = map(np.concatenate, zip(*parts.values(), strict=True))
@@ -141,26 +132,24 @@ def _estimates(
         graph.place("MatMul", [steps, shares], ["novelty"])
 
 
-def _prior(graph: GraphBuilder, head: Head, prior: TagPrior, near: str, nearest: str) -> str:
-    """Nodes from `unit` to the logits of tags and domain, as `prior_logits` computes them.
+def _prior(graph: GraphBuilder, head: Head, prior: TagPrior, linear: dict[str, str]) -> str:
+    """Nodes to the logits of tags and domain, as `prior_logits` computes them.
 
     `near` is `SHARPNESS` times the cosine similarities to the tags, `nearest` the largest.
     """
     constant = graph.constant
-    tags = graph.add("Softmax", near, axis=-1)
+    tags = graph.add("Softmax", linear["near"], axis=-1)
     mean_label = graph.add("MatMul", tags, constant("table", prior.table))
     by_tags = graph.add("Log", mean_label)
     if head.domain is None:
         return by_tags
     domain = head.domain
-    product = graph.add("MatMul", "unit", constant("domain.weight", domain.weight.T))
-    scores = graph.add("Add", product, constant("domain.bias", domain.bias))
-    domains = graph.add("Softmax", scores, axis=-1)
+    domains = graph.add("Softmax", linear["domain"], axis=-1)
     mean_label = graph.add("MatMul", domains, constant("domain.table", domain.table))
     residual = graph.add("MatMul", tags, constant("domain.residual", domain.residual))
     by_domain = graph.add("Add", graph.add("Log", mean_label), residual)
     slope, threshold = domain.gate
-    beyond = graph.add("Sub", nearest, constant("domain.near", SHARPNESS * threshold))
+    beyond = graph.add("Sub", linear["nearest"], constant("domain.near", SHARPNESS * threshold))
     steep = graph.add("Mul", beyond, constant("domain.slope", slope / SHARPNESS))
     trust = graph.add("Sigmoid", steep)
     apart = graph.add("Sub", by_domain, by_tags)

@@ -12,7 +12,7 @@ from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.results import SliceReport
 from zooter_lite.report.figures import chart, label
 from zooter_lite.report.readable import in_columns, markdown_table
-from zooter_lite.router.directory.config import RouterConfig
+from zooter_lite.router.directory.config import STATIC_POOLING, RouterConfig
 from zooter_lite.router.directory.store import read_router, rewrite_router
 
 PRECISION_MARKS = ("<!-- precision -->", "<!-- /precision -->")
@@ -122,7 +122,7 @@ def with_precision_section(card: str, config: RouterConfig) -> str:
 def parity_lines(config: RouterConfig) -> list[str]:
     """Return a line per graph: what exporting it changes, on training queries."""
     lines, parity = [], config.parity
-    reference = "model2vec" if config.encoder.pooling == "static" else "torch"
+    reference = "model2vec" if config.encoder.pooling == STATIC_POOLING else "torch"
     for name, against, one in (("fp32", reference, parity.fp32), ("int8", "fp32", parity.int8)):
         if one is None:
             continue

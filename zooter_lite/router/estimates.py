@@ -57,11 +57,13 @@ class CostModel:
     low: Array
     high: Array
 
-    def __call__(self, embeddings: Array, tokens: NDArray[np.number]) -> Array:
-        """(n, n_experts) costs of prompts with embeddings (n, dim) and (n,) tokens, at least 1."""
-        logs = np.log(np.maximum(tokens, 1).astype(np.float64))[:, None] * self.length
-        logs = embeddings @ self.weight.T + logs + self.bias
-        return np.asarray(np.exp(np.clip(logs, self.low, self.high)))
+    def __call__(self, linear: Array, tokens: NDArray[np.number]) -> Array:
+        """(n, n_experts) costs of prompts of (n,) tokens, at least 1.
+
+        `linear` is weight @ embedding + bias, (n, n_experts).
+        """
+        logs = linear + np.log(np.maximum(tokens, 1).astype(linear.dtype))[:, None] * self.length
+        return np.asarray(np.exp(np.minimum(np.maximum(logs, self.low), self.high)))
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,13 @@ class Estimates:
     costs: CostModel | None = None
     nearness: Array | None = None
 
-    def rewards(self, embeddings: Array, logits: Array) -> Array:
-        """(n, n_experts) expected rewards, in the unit of the table; ordered as the logits."""
-        level = embeddings @ self.level + self.level_bias
-        centred = logits - logits.mean(axis=1, keepdims=True)
-        return np.asarray(level[:, None] + self.slope * centred)
+    def rewards(self, level: Array, logits: Array) -> Array:
+        """(n, n_experts) expected rewards, in the unit of the table; ordered as the logits.
+
+        `level` is that of each prompt, (n, 1): level @ embedding + level_bias.
+        """
+        centred = logits - np.add.reduce(logits, axis=1, keepdims=True) / logits.shape[1]
+        return np.asarray(level + self.slope * centred)
 
     def novelty(self, nearest: Array) -> Array:
         """(n,) share of the training queries that are nearer to the tags than each prompt.
@@ -104,8 +108,8 @@ class Estimates:
         if self.nearness is None:
             raise ValueError("a head without tags tells no novelty")
         lower, upper = self.nearness[:-1], self.nearness[1:]
-        steps = np.clip((upper - nearest[:, None]) / (upper - lower), 0.0, 1.0)
-        return np.asarray(steps.mean(axis=1))
+        steps = np.minimum(np.maximum((upper - nearest[:, None]) / (upper - lower), 0), 1)
+        return np.asarray(np.add.reduce(steps, axis=1) / len(lower))
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays by their names in estimates.safetensors, C-contiguous float32."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,10 +63,6 @@ class DomainPrior:
     residual: Array
     gate: Array
 
-    def membership(self, embeddings: Array) -> Array:
-        """(n, n_domains) probability of each domain; rows sum to 1."""
-        return softmax(embeddings @ self.weight.T + self.bias)
-
     def trust(self, nearness: Array) -> Array:
         """(n, 1) how far the domain counts, by the largest similarity to a tag (n,)."""
         slope, threshold = self.gate
@@ -114,16 +111,7 @@ class Head:
 
     def logits(self, embeddings: Array) -> Array:
         """(n, n_experts) uncalibrated logits of unit embeddings (n, dim)."""
-        inner = embeddings
-        if self.hidden is not None:
-            inner = np.maximum(embeddings @ self.hidden.weight.T + self.hidden.bias, 0)
-        linear = inner @ self.weight.T + self.bias
-        if self.prior is None:
-            return linear
-        near = embeddings @ self.prior.centroids.T
-        tags = membership_of(near)
-        domains = None if self.domain is None else self.domain.membership(embeddings)
-        return linear + prior_logits(self.prior, self.domain, near, tags, domains)
+        return self._logits(embeddings, self._products(embeddings))
 
     def probs(self, embeddings: Array) -> Array:
         """(n, n_experts) calibrated probabilities; rows sum to 1."""
@@ -134,16 +122,61 @@ class Head:
 
         Costs are left out where the tokens are not known.
         """
-        logits, estimates = self.logits(embeddings), self.estimates
+        linear, estimates = self._products(embeddings), self.estimates
+        logits = self._logits(embeddings, linear)
         probs = softmax(logits / self.temperature)
         if estimates is None:
             return Predictions(probs)
         costs = novelty = None
         if estimates.costs is not None and tokens is not None:
-            costs = estimates.costs(embeddings, tokens)
+            costs = estimates.costs(linear["costs"], tokens)
         if estimates.nearness is not None and self.prior is not None:
-            novelty = estimates.novelty((embeddings @ self.prior.centroids.T).max(axis=1))
-        return Predictions(probs, estimates.rewards(embeddings, logits), costs, novelty)
+            novelty = estimates.novelty(linear["near"].max(axis=1) / SHARPNESS)
+        return Predictions(probs, estimates.rewards(linear["level"], logits), costs, novelty)
+
+    def linear_parts(self) -> dict[str, tuple[Array, Array]]:
+        """Weight (k, dim) and bias (k,) of all that is linear in the embedding, by what it is."""
+        parts = {} if self.hidden is not None else {"logits": (self.weight, self.bias)}
+        if self.prior is not None:  # times SHARPNESS, as the softmax over the tags needs it
+            near = SHARPNESS * self.prior.centroids
+            parts["near"] = near, np.zeros(len(near), dtype=near.dtype)
+        if self.domain is not None:
+            parts["domain"] = self.domain.weight, self.domain.bias
+        if self.estimates is not None:
+            parts["level"] = self.estimates.level[None], self.estimates.level_bias
+            if self.estimates.costs is not None:
+                parts["costs"] = self.estimates.costs.weight, self.estimates.costs.bias
+        return parts
+
+    @cached_property
+    def _joint(self) -> tuple[Array, Array, dict[str, slice]]:
+        """All linear parts as one weight (dim, n) and one bias (n,), and where each stands."""
+        parts = self.linear_parts()
+        ends = np.cumsum([len(bias) for _, bias in parts.values()]).tolist()
+        places = dict(zip(parts, map(slice, [0, *ends], ends), strict=True))
+        if not parts:
+            return np.zeros((self.dim, 0)), np.zeros(0), places
+        weight, bias = map(np.concatenate, zip(*parts.values(), strict=True))
+        return np.ascontiguousarray(weight.T), bias, places
+
+    def _products(self, embeddings: Array) -> dict[str, Array]:
+        weight, bias, places = self._joint
+        product = embeddings @ weight + bias
+        return {name: product[:, place] for name, place in places.items()}
+
+    def _logits(self, embeddings: Array, linear: Mapping[str, Array]) -> Array:
+        if self.hidden is None:
+            logits = linear["logits"]
+        else:
+            inner = np.maximum(embeddings @ self.hidden.weight.T + self.hidden.bias, 0)
+            logits = inner @ self.weight.T + self.bias
+        if self.prior is None:
+            return logits
+        near = linear["near"]
+        domains = None if self.domain is None else softmax(linear["domain"])
+        return logits + prior_logits(
+            self.prior, self.domain, near / SHARPNESS, softmax(near), domains
+        )
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays by their names in head.safetensors, C-contiguous float32."""
@@ -246,5 +279,5 @@ def membership_of(near: Array) -> Array:
 
 def softmax(logits: Array) -> Array:
     """Softmax along the last axis."""
-    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(exp / exp.sum(axis=-1, keepdims=True))
+    exp = np.exp(logits - np.maximum.reduce(logits, axis=-1, keepdims=True))
+    return np.asarray(exp / np.add.reduce(exp, axis=-1, keepdims=True))

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError, RouterError
 from zooter_lite.router.decision import check_names
-from zooter_lite.router.directory.config import RouterConfig
+from zooter_lite.router.directory.config import STATIC_POOLING, RouterConfig
 from zooter_lite.router.directory.store import RouterFiles, read_router
 from zooter_lite.router.forked import tell_after_fork
-from zooter_lite.router.runtime import OUTPUTS, Precision, Runtime
-from zooter_lite.router.session import TextSession
+from zooter_lite.router.runtime import OUTPUTS, Precision, Runtime, Session
+from zooter_lite.router.static_session import StaticSession
 from zooter_lite.router.tokens import TextTokens
 from zooter_lite.tags.index import TagIndex
-from zooter_lite.untrusted.onnx_check import check_graph
+from zooter_lite.untrusted.onnx_check import check_graph, metadata_of
 from zooter_lite.untrusted.verified import VerifiedFile
 
 Own = TypeVar("Own", bound="LoadedRouter")
@@ -197,14 +197,23 @@ def _start_again(known: RouterFiles, **options: Any) -> Runtime:
 
 
 def _session(
-    files: RouterFiles, graph: VerifiedFile, threads: int | None, **options: Any
-) -> TextSession:
-    """Start one of the graphs; it must be what config.json describes."""
+    files: RouterFiles, graph: VerifiedFile, threads: int | None, *, exact: bool, **options: Any
+) -> Session:
+    """Start one of the graphs, or numpy in its place; it must be what config.json describes."""
     where, max_length = f"{files.folder}: {graph.name}", files.config.encoder.max_length
+    session: Session | None = None
     try:
         with graph.view() as content:
             check_graph(content)
-        session = TextSession(graph.path, files.tokenizer, max_length, threads, **options)
+            metadata = metadata_of(content)
+            if files.config.encoder.pooling == STATIC_POOLING and not exact:
+                session = StaticSession.of(content, files.head, files.tokenizer, max_length)
+        if session is None:
+            from zooter_lite.router.session import TextSession  # onnxruntime takes its time
+
+            session = TextSession(
+                *(graph.path, files.tokenizer, max_length, threads), exact=exact, **options
+            )
     except RouterError as error:
         raise RouterError(f"{where}: {error}") from error
     widths = files.head.widths
@@ -216,7 +225,7 @@ def _session(
         "max_length": str(max_length),
     }
     for name, value in expected.items():
-        if session.metadata.get(f"zooter.{name}") != value:
+        if metadata.get(f"zooter.{name}") != value:
             raise RouterError(f"{where} and config.json name different {name.rstrip('s')}s")
     return session
 

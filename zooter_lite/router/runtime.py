@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
-from zooter_lite.router.session import TextSession
+from zooter_lite.router.tokens import TextTokens
 
 Value = TypeVar("Value")
 FloatArray = NDArray[np.float32]
@@ -19,6 +19,25 @@ Precision = Literal["fp32", "int8", "auto"]
 Row = tuple[FloatArray, ...]  # of each output
 OUTPUTS = ("probs", "embedding", "rewards", "costs", "novelty")  # the last three not always
 _TOLERANCE = 1e-3  # of the sum of the probabilities
+
+
+class Session(Protocol):
+    """What a runtime asks: `TextSession` for a graph, `StaticSession` for a static router's."""
+
+    tokens: TextTokens
+
+    @property
+    def widths(self) -> Mapping[str, object]:
+        """Width of each output."""
+
+    @property
+    def provider(self) -> str:
+        """What computes."""
+
+    def run(
+        self, texts: Sequence[str], outputs: Sequence[str], progress: Callable[[int], object] = ...
+    ) -> list[FloatArray]:
+        """Return the named outputs, rows in the order of the texts."""
 
 
 class Recent(Generic[Value]):
@@ -74,9 +93,7 @@ class Runtime:
         Number of recent queries whose outputs are kept.
     """
 
-    def __init__(
-        self, first: TextSession, exact: TextSession | None, margin: float, remember: int
-    ) -> None:
+    def __init__(self, first: Session, exact: Session | None, margin: float, remember: int) -> None:
         self.first = first
         self.outputs = [name for name in OUTPUTS if name in first.widths]
         self._exact = exact

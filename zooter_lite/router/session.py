@@ -100,11 +100,6 @@ class TextSession:
         self.tokens.after_fork()
 
     @property
-    def metadata(self) -> dict[str, str]:
-        """The graph's metadata_props."""
-        return dict(self._session.get_modelmeta().custom_metadata_map)
-
-    @property
     def provider(self) -> str:
         """What runs the graph, as onnxruntime names it."""
         return str(self._session.get_providers()[0])

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 from math import prod
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zooter_lite.errors import RouterError
 from zooter_lite.untrusted.verified import Content
 
@@ -68,6 +71,46 @@ def check_graph(model: Content) -> None:
             raise _RefusedError("the model has not one of each of the fields [7]")
     except _RefusedError as error:
         raise RouterError(f"the graph is not one that a router holds ({error})") from error
+
+
+def constant_of(model: Content, name: str) -> NDArray[np.floating] | None:
+    """Return a constant of a checked graph, a matrix of float16 or float32; None for no such."""
+    (graph,) = _parts(model, (0, len(model)), 7)
+    for tensor in _parts(model, graph, 5):
+        if [model[slice(*place)] for place in _parts(model, tensor, 8)] != [name.encode()]:
+            continue
+        shape: list[int] = []
+        kind: Value = 0
+        for number, value in _fields(model, *tensor):
+            if number == 1:
+                shape += [value] if isinstance(value, int) else _packed(model, *value)
+            kind = value if number == 2 else kind
+        dtype = {1: np.float32, 10: np.float16}.get(kind) if isinstance(kind, int) else None
+        for place in _parts(model, tensor, 9):
+            if dtype is not None and len(shape) == 2:
+                values = np.frombuffer(
+                    model[slice(*place)], dtype=np.dtype(dtype).newbyteorder("<")
+                )
+                return values.reshape(shape) if values.size == prod(shape) else None
+    return None
+
+
+def metadata_of(model: Content) -> dict[str, str]:
+    """Return the metadata_props of a checked graph."""
+    entries: dict[str, str] = {}
+    for entry in _parts(model, (0, len(model)), 14):
+        key, value = (
+            b"".join(model[slice(*place)] for place in _parts(model, entry, number))
+            for number in (1, 2)
+        )
+        entries[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+    return entries
+
+
+def _parts(data: Content, place: tuple[int, int], number: int) -> list[tuple[int, int]]:
+    """Places of the fields of this number within a message."""
+    fields = _fields(data, *place)
+    return [value for n, value in fields if n == number and not isinstance(value, int)]
 
 
 class _RefusedError(ValueError):

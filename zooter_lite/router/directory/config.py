@@ -17,6 +17,7 @@ FORMAT_VERSION = 1
 CONFIG = "config.json"
 MAX_NAME = 1000  # characters of an expert's name
 MAX_LENGTH = 65_536  # tokens
+STATIC_POOLING = "static"  # of an encoder that is a table of vectors
 
 
 @dataclass(frozen=True)
