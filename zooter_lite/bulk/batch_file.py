@@ -7,10 +7,11 @@ Of the line nothing else is changed, byte for byte.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from json.decoder import scanstring  # type: ignore[attr-defined]
 
-from zooter_lite.bulk.block import Bad, Cells
+from zooter_lite.bulk.block import Bad, Block, Cells
+from zooter_lite.bulk.split import TAB
 from zooter_lite.bulk.text_rows import JsonRows
 from zooter_lite.files.lines import decode_line
 from zooter_lite.files.messages import Prompt
@@ -22,6 +23,10 @@ _SPACE = " \t\r\n"
 
 class BatchRows(JsonRows):
     """The requests of a block; the output is the same lines with other models."""
+
+    def __init__(self, block: Block, refused: Mapping[str, str]) -> None:
+        self._split = block.task.split
+        super().__init__(block, refused)
 
     def _row(self, record: Record) -> tuple[Prompt, str] | Bad | None:
         row = super()._row(record)
@@ -35,12 +40,16 @@ class BatchRows(JsonRows):
         return row[0], f"{text[:start]}\0{text[end:]}"  # which no JSON holds
 
     def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
-        """Return the requests with the model of each one's expert; a bad one is never kept."""
+        """Return the requests with the model of each one's expert; a bad one is never kept.
+
+        Where they are to be split, each stands behind the number of its expert.
+        """
+        models = {expert: json.dumps(m, ensure_ascii=False) for expert, m in self._models.items()}
+        before = {expert: f"{n}{TAB}" if self._split else "" for n, expert in enumerate(models)}
         lines = []
         for row, made in zip(self._rows, cells, strict=True):
             if not isinstance(row, Bad):
-                model = json.dumps(self._models[made[0]], ensure_ascii=False)
-                lines.append(row[1].replace("\0", model))
+                lines.append(before[made[0]] + row[1].replace("\0", models[made[0]]))
         return "".join(lines).encode("utf-8")
 
 

@@ -37,6 +37,8 @@ class Task:
         Which turns of a chat are the prompt (files/messages.py).
     models
         Expert and model, where a batch file of a vendor's API is made ready to submit.
+    split
+        Whether the requests of such a file are written to one file per expert.
     """
 
     source: Source
@@ -50,11 +52,12 @@ class Task:
     separator: str = ""
     context: Context = "last"
     models: tuple[tuple[str, str], ...] = ()
+    split: bool = False
 
     @property
     def packing(self) -> str:
-        """Suffix of the compression of the output; "" for none."""
-        return "" if self.target == STANDARD else split_suffix(self.target)[1]
+        """Suffix of the compression of what is appended to the output; "" for none."""
+        return "" if self.target == STANDARD or self.split else split_suffix(self.target)[1]
 
 
 @dataclass(frozen=True)
