@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from zooter_lite.ask.prices import models_of
+from zooter_lite.bulk.batch_file import check_parts, write_parts
 from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.engine import run_local
 from zooter_lite.bulk.inputs import plan
@@ -19,7 +20,6 @@ from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.output import Output, Standard
 from zooter_lite.bulk.parquet import write_parquet
 from zooter_lite.bulk.reader import read_blocks
-from zooter_lite.bulk.split import check_parts, write_parts
 from zooter_lite.bulk.tally import Done, Tally, read_costs, table_costs
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError
