@@ -30,7 +30,7 @@ def test_a_text_that_just_fits_is_one_window() -> None:
 
 
 def test_windows_weigh_as_many_tokens_as_they_have(tmp_path: Path) -> None:
-    reader = Reader(toy_encoder(), tmp_path)
+    reader = Reader(toy_encoder(256), tmp_path)
     text = " ".join(["one two three four"] * 70 + ["nine"] * 20)
     (ids,) = reader.tokens([text])
     (found,) = reader.embed([text], "windows")

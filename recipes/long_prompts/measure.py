@@ -2,8 +2,9 @@
 
 `python -m recipes.long_prompts.measure FOLDER` writes recipes/long_prompts/results.md. Prompts
 of up to 256 tokens keep their embeddings, the longer ones get those of each way of reading, and
-the head is fitted as `fit` does. On train every prompt is chosen for by a head that was fitted
-without its fold, with three seeds of folds and clusters, whose rewards are averaged. Test rows
+the head is fitted as `fit` does, in the setting that it chooses for today's embeddings. On train
+every prompt is chosen for by a head that was fitted without its fold, with three seeds of folds
+and clusters, whose rewards are averaged. Test rows
 decide nothing: they are looked at once, with the first seed.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,8 @@ from zooter_lite.table import RewardTable
 Array = NDArray[np.float64]
 
 TABLES = ("routerdc", "mmlu_pro", "llmrouter", "code_tags", "bfcl", "zeroeval")
-FEWEST = 100  # long prompts of train that a table needs
-MOST = {"train": 1000, "test": 400}  # of a table that has more
+FEWEST = 200  # long prompts of train that a table needs
+MOST = {"train": 600, "test": 200}  # of a table that has more
 SEEDS = (0, 1, 2)
 OUT = Path(__file__).parent / "results.md"
 
@@ -75,18 +77,28 @@ def _measured(
     name: str, table: RewardTable, encoder: Encoder, reader: Reader, is_long: NDArray[np.bool_]
 ) -> list[str]:
     """Two lines: out of fold on the long prompts of train, and on those of test."""
-    known = encoder.embed(table.queries, default_cache())
+    known = np.array(encoder.embed(table.queries, default_cache()))
     queries = [table.queries[row] for row in np.flatnonzero(is_long).tolist()]
     rows = {part: table.rows(part) for part in MOST}
     train, test = (table.take(own) for own in rows.values())
+    first = fit_head(train, known[rows["train"]], Recipe())
+    chosen = first.selection.chosen
+    fixed: dict[str, Any] = {
+        "temperature": chosen.temperature,
+        "beta": chosen.beta if first.tagging else None,
+        "l2": chosen.l2,
+        "domains": chosen.domains,
+    }
+    tagging = first.tagging.name if first.tagging else None
     earned: dict[str, list[Array]] = {part: [] for part in MOST}
     for reading in ("head", *READINGS):
-        embeddings = np.array(known)
+        embeddings = known.copy()
         if reading != "head":
             embeddings[is_long] = reader.embed(queries, reading)
         by_seed = []
         for seed in SEEDS:
-            fitted = fit_head(train, embeddings[rows["train"]], Recipe(seed=seed))
+            recipe = Recipe(seed=seed, **fixed)
+            fitted = fit_head(train, embeddings[rows["train"]], recipe, tagging=tagging)
             by_seed.append(reward_of(fitted.selection.logits.argmax(axis=1), train.rewards))
             if seed == SEEDS[0]:
                 logits = fitted.head.logits(embeddings[rows["test"]].astype(np.float64))

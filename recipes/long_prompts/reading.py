@@ -76,17 +76,21 @@ class Reader:
     def embed(self, texts: Sequence[str], name: str) -> FloatArray:
         """(n, dim) unit embeddings of texts by one of `READINGS`.
 
-        Of several pieces it is the mean, each weighing as much as it has tokens.
+        Of windows it is the mean, each weighing as much as it has tokens; the first is what
+        the encoder reads anyway.
         """
         spec = self._encoder.spec
         kept = EmbeddingCache(self._cache, f"{cache_key(spec)}-{name}", spec.dim)
 
         def encode(some: Sequence[str]) -> FloatArray:
             pieces = [READINGS[name](ids) for ids in self.tokens(some)]
+            sums = np.zeros((len(pieces), spec.dim))
+            if name == "windows":
+                sums += (WINDOW - 2) * self._encoder.embed(some, self._cache)
+                pieces = [own[1:] for own in pieces]
             owner = np.repeat(np.arange(len(pieces)), [len(own) for own in pieces])
             flat = [piece for own in pieces for piece in own]
             weights = np.asarray([len(piece) - 2 for piece in flat], dtype=np.float64)
-            sums = np.zeros((len(pieces), spec.dim))
             np.add.at(sums, owner, weights[:, None] * self._units(flat))
             return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float32)
 
