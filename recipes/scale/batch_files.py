@@ -12,6 +12,7 @@ import signal
 import statistics
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from recipes.scale.kills import command, digest, rows_done
@@ -19,7 +20,7 @@ from recipes.scale.prompts import prompts, write
 from zooter_lite import Router
 
 SYSTEM = "You are a helpful assistant. Be brief."
-TIMES = 5  # that each job is timed
+TIMES = 3  # that each job is timed
 
 
 def write_requests(count: int, path: Path) -> None:
@@ -50,25 +51,26 @@ def speed(job: list[str]) -> int:
     return int(re.findall(r"\((\d+) rows/s\)", done.stderr)[0])
 
 
-def killed(job: list[str], target: Path, kills: int) -> tuple[list[int], bool]:
-    """Kill a job so many times; return the rows done at each kill, and if all bytes stayed."""
+def killed(job: list[str], target: Path, goals: list[int]) -> tuple[list[int], bool]:
+    """Kill a job when so many rows are done, let it end; return the rows done at each kill.
+
+    And whether its files are byte for byte those of a job that was left alone.
+    """
     subprocess.run([*job, "--force"], check=True, stderr=subprocess.DEVNULL)
-    expected, same = digests(target), True
-    moments, places = random.Random(0), list[int]()
-    while len(places) < kills or not target.exists():
-        if target.exists():  # the next job begins anew
-            for path in target.parent.glob(f"{target.stem}.*"):
-                path.unlink()
+    expected, places = digests(target), []
+    for path in target.parent.glob(f"{target.stem}.*"):
+        path.unlink()
+    for goal in sorted(goals):
         running = subprocess.Popen(job, stderr=subprocess.DEVNULL)
-        try:
-            if running.wait(moments.uniform(1, 5) if len(places) < kills else None):
-                raise SystemExit("the job failed")
-            same = same and digests(target) == expected
-        except subprocess.TimeoutExpired:
+        while running.poll() is None and rows_done(target) < goal:
+            time.sleep(0.01)
+        if running.poll() is None:
             running.send_signal(signal.SIGKILL)
-            running.wait()
             places.append(rows_done(target))
-    return places, same and not list(target.parent.glob(".*"))
+        running.wait()
+    if not target.exists():
+        subprocess.run(job, check=True, stderr=subprocess.DEVNULL)
+    return places, digests(target) == expected and not list(target.parent.glob(".*"))
 
 
 def main() -> None:
@@ -110,7 +112,8 @@ def main() -> None:
                 f"| {what} | {size:.1f} | {statistics.median(own):,.0f} "
                 f"| {own[0]:,} to {own[-1]:,} |"
             )
-        places, same = killed(jobs["a batch file, split"], folder / "parts.jsonl", options.kills)
+        goals = random.Random(0).sample(range(1, options.rows), options.kills)
+        places, same = killed(jobs["a batch file, split"], folder / "parts.jsonl", goals)
         listed = [json.loads(line) for line in (folder / "parts.jsonl").open(encoding="utf-8")]
         parts = [(folder / line["file"]).read_bytes() for line in listed]
         together = (folder / "routed.jsonl").read_bytes()
