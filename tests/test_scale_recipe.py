@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from recipes.scale import prompts, raw, table
+from recipes.scale import batch_files, prompts, raw, table
+from tests.test_batch_file import body_of
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.work import Worker
 from zooter_lite.table import read_table
@@ -23,6 +24,13 @@ def test_prompts_are_all_different_and_written_as_they_are_generated(tmp_path: P
         assert list(csv.reader(stream)) == [
             ["id", "query"], *([str(i), text] for i, text in enumerate(generated[:1000]))
         ]  # fmt: skip
+
+
+def test_a_batch_file_holds_the_same_prompts(tmp_path: Path) -> None:
+    batch_files.write_requests(9, tmp_path / "requests.jsonl")
+    lines = (tmp_path / "requests.jsonl").read_text("utf-8").splitlines()
+    bodies = [body_of(line) for line in lines]
+    assert [body["messages"][-1]["content"] for body in bodies] == list(prompts.prompts(9))
 
 
 def test_a_table_is_the_same_each_time_and_can_be_read(tmp_path: Path) -> None:

@@ -30,11 +30,12 @@ class Task:
     separator: str = ""  # between the cells of CSV; empty where the file tells
     context: Context = "last"  # which turns of a chat are the prompt (files/messages.py)
     models: tuple[tuple[str, str], ...] = ()  # of each expert, for a vendor's batch file
+    split: bool = False  # whether such a file's requests go to one file per expert
 
     @property
     def packing(self) -> str:
-        """Suffix of the compression of the output; "" for none."""
-        return "" if self.target == STANDARD else split_suffix(self.target)[1]
+        """Suffix of the compression of what is appended to the output; "" for none."""
+        return "" if self.target == STANDARD or self.split else split_suffix(self.target)[1]
 
 
 @dataclass(frozen=True)

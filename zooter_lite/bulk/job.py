@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from zooter_lite.ask.prices import models_of
+from zooter_lite.bulk.batch_file import check_parts, write_parts
 from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.engine import run_local
 from zooter_lite.bulk.inputs import plan
@@ -30,6 +31,8 @@ from zooter_lite.files.rows import STANDARD
 _DECIDING_NOTHING = (  # options on which no byte of an output depends; the files count apart
     "router", "input", "output", "format", "on_error", "force", "workers", "engine", "ray_address",
 )  # fmt: skip
+_FILES = ("costs", "pool", "prices", "models")  # options that name files, whose content decides
+
 MESSAGES = "body.messages"  # where a batch file of a vendor's API has the prompts
 
 
@@ -59,28 +62,10 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
     if not worker.predicts_costs:  # then the means tell what the job costs
         read = read_costs(options.costs, worker.experts) if options.costs else None
         costs = read or table_costs(config)
-    models: tuple[tuple[str, str], ...] = ()
-    column, added = options.column, worker.added
-    if options.models is not None:
-        models, added = models_of(options.models, worker.experts), ()
-        column = MESSAGES if column == "query" else column
-        if any(task.source.kind != "jsonl" for task in tasks):
-            raise DataError("--models: expected batch files, which are JSON lines")
-    tasks = [
-        replace(
-            task,
-            column=column,
-            separator=check_separator(options.separator),
-            models=models,
-            context=cast(Context, options.context or config.training.context),
-            added=added,
-            size=options.block * 1024,
-            end=output.state.end,
-            last=output.state.last,
-            alone=len(tasks) == 1,
-        )
-        for task, output in zip(tasks, outputs, strict=True)
-    ]
+    tasks = _completed(tasks, outputs, options, worker)
+    if options.split_by is not None:
+        new = [not output.state.begun and not options.force for output in outputs]
+        check_parts(tasks, worker.experts, new)
     if options.budget is not None and tasks[0].source.path != STANDARD:
         start = next(read_blocks(replace(tasks[0], end=0, last=0)))
         weight = worker.weight_within(options.budget, start)
@@ -101,8 +86,7 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
                 result = next(results)
                 output.append(result)
                 progress(result.tally.rows)
-            is_parquet = task.source.kind == "parquet"
-            output.finish(partial(write_parquet, task) if is_parquet else None)
+            output.finish(_conversion(task))
     tally = Tally(experts=dict.fromkeys(worker.experts, 0))
     for output in outputs:
         output.forget()
@@ -117,6 +101,42 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
         repeats=options.precision == "auto",
         max_length=config.encoder.max_length,
     )
+
+
+def _completed(
+    tasks: list[Task], outputs: Sequence[Output | Standard], options: Options, worker: Worker
+) -> list[Task]:
+    """Return the tasks with all that a block needs to know."""
+    models: tuple[tuple[str, str], ...] = ()
+    column, added = options.column, worker.added
+    if options.models is not None:
+        models, added = models_of(options.models, worker.experts), ()
+        column = MESSAGES if column == "query" else column
+        if any(task.source.kind != "jsonl" for task in tasks):
+            raise DataError("--models: expected batch files, which are JSON lines")
+    return [
+        replace(
+            task,
+            column=column,
+            separator=check_separator(options.separator),
+            models=models,
+            split=options.split_by is not None,
+            context=cast(Context, options.context or worker.router.config.training.context),
+            added=added,
+            size=options.block * 1024,
+            end=output.state.end,
+            last=output.state.last,
+            alone=len(tasks) == 1,
+        )
+        for task, output in zip(tasks, outputs, strict=True)
+    ]
+
+
+def _conversion(task: Task) -> Callable[[IO[bytes], Path], None] | None:
+    """Return what makes the output from what was appended; None where that is the output."""
+    if task.split:
+        return partial(write_parts, task)
+    return partial(write_parquet, task) if task.source.kind == "parquet" else None
 
 
 def _output(task: Task, options: Options) -> Output | Standard:
@@ -137,11 +157,18 @@ def _fingerprint(task: Task, options: Options) -> str | None:
     path = task.source.path
     if path == STANDARD:
         return None
-    config = Path(options.router) / "config.json"
     given = {name: value for name, value in vars(options).items() if name not in _DECIDING_NOTHING}
     values = given | {
-        "router": hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else "",
+        "router": _digest(str(Path(options.router) / "config.json")),
+        "files": [_digest(getattr(options, name)) for name in _FILES],
         "versions": versions(),
         "input": [path if is_url(path) else str(Path(path).absolute()), task.source.stamp],
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(path: str | None) -> str:
+    """Return the SHA-256 of a file; "" where there is none."""
+    if path is None or not Path(path).is_file():
+        return ""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

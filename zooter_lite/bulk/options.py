@@ -83,6 +83,13 @@ class Options:
         kind=str,
         metavar="FILE",
     )
+    split_by: Optional[Literal["expert"]] = option(
+        None,
+        help="with --models: the requests of each expert in a file of their own beside the output, "
+        "OUTPUT.EXPERT.jsonl without the output's own suffix; the output lists these files",
+        kind=str,
+        choices=("expert",),
+    )
     pool: Optional[str] = option(
         None,
         help="pool file with context_window of the experts: a prompt goes to none that is too "
@@ -168,6 +175,8 @@ class Options:
         check_range("--block", self.block, 1, MAX_RECORD // 1024)
         check_range("--min-probability", self.min_probability, 0, 1)
         check_range("--workers", self.workers, 1, MAX_WORKERS)
+        if self.split_by is not None and self.models is None:
+            raise DataError("--split-by is for batch files, with --models")
         if self.ray_address is not None and self.engine != "ray":
             raise DataError("--ray-address is for --engine ray")
         check_range("--max-novelty", self.max_novelty, 0, 1)
