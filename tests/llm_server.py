@@ -157,7 +157,7 @@ class Server:
 
 def completion(text: Any, request: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Wrap a text as a chat completion; a word is a token."""
-    words = sum(len(str(m["content"]).split()) for m in request["messages"])
+    words = sum(len(str(m.get("content", "")).split()) for m in request["messages"])
     said = len(str(text).split())
     message = {"role": "assistant", "content": text}
     return {
