@@ -6,14 +6,9 @@ Both run in exports/litellm/.venv, which has requirements.txt and nothing else.
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import socket
 import subprocess
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +16,12 @@ from typing import Any
 import openai
 import pytest
 
-from tests.conftest import ROOT
-from tests.consumers import EXPORTS, missing, toy_priced
+from tests.consumers import missing, toy_priced
+from tests.litellm_proxy import FOLDER, KEY, PYTHON, configured, free_port, running
 from tests.llm_server import Canned, Server, completion, refusal, serving
 from zooter_lite import Router
 from zooter_lite.files.journal import read_journal
 
-FOLDER = EXPORTS / "litellm"
-KEY = "sk-" + secrets.token_hex(32)  # LiteLLM starts with no weaker one
 MODELS = {"bee": "openai/bee", "cat": "openai/cat"}
 # At the point economy bee gets "one" and "five", and cat gets "two". On "one" bee gains 0.08.
 pytestmark = pytest.mark.slow
@@ -64,13 +57,6 @@ def refuse(request: dict[str, Any]) -> Canned:
     return refusal(429, f"{request['model']} is busy", "retry-after: 0\r\n")
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
-
 @dataclass(frozen=True)
 class Proxy:
     """A running proxy, and the experts behind it."""
@@ -94,64 +80,22 @@ class Proxy:
         return [line for line in read_journal(self.journal) if line["session"] == session]
 
 
-def python() -> Path:
-    found = FOLDER / ".venv" / "bin" / "python"
-    if not found.is_file():
-        missing("exports/litellm/.venv (see its README.md)")
-    return found
-
-
 def settings(folder: Path, groups: dict[str, list[str]]) -> dict[str, str]:
-    """Write a router, zooter.json and config.yaml (JSON is YAML); return the environment."""
+    """Write a router, and the configuration of these groups; return the environment."""
+    if not PYTHON.is_file():
+        missing("exports/litellm/.venv (see the README there)")
     toy_priced(folder / "toy")
     own = {"router": "toy", "models": MODELS, "point": "economy", "margin": 0.1}
-    (folder / "zooter.json").write_text(json.dumps(own | {"journal": "log.jsonl"}), "utf-8")
-    config = {
-        "model_list": [
-            {
-                "model_name": group,
-                "litellm_params": {"model": model, "api_base": url, "api_key": "none"},
-            }
-            for group, urls in groups.items()
-            for model, url in zip(MODELS.values(), urls, strict=True)
-        ],
-        "router_settings": {"plugins": ["zooter_plugin.plugin"], "num_retries": 3},
-    }
-    (folder / "config.yaml").write_text(json.dumps(config), "utf-8")
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join((str(FOLDER), str(ROOT))),
-        "ZOOTER_SETTINGS": str(folder / "zooter.json"),
-        "LITELLM_MASTER_KEY": KEY,
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    }
-
-
-@contextmanager
-def running(folder: Path, environment: dict[str, str]) -> Iterator[int]:
-    """Run the proxy on a port of its own."""
-    port = free_port()
-    words = ["--config", str(folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
-    with (folder / "proxy.log").open("w") as log:
-        process = subprocess.Popen(
-            [str(python().with_name("litellm")), *words], env=environment, stdout=log, stderr=log
-        )
-        try:
-            for _ in range(600):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health/liveliness").read()
-                    break
-                except OSError:
-                    time.sleep(0.2)
-                assert process.poll() is None, (folder / "proxy.log").read_text()
-            yield port
-        finally:
-            process.terminate()
-            process.wait()
+    deployments = [
+        (group, model, url)
+        for group, urls in groups.items()
+        for model, url in zip(MODELS.values(), urls, strict=True)
+    ]
+    return configured(folder, deployments, own | {"journal": "log.jsonl"})
 
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    python()
     folder = tmp_path_factory.mktemp("proxy")
     with ExitStack() as stack:
         bee, cat = (stack.enter_context(serving(answer)) for _ in range(2))
@@ -162,10 +106,8 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
             "down": [down, cat.url],
             "busy": [busy.url, cat.url],
         }
-        port = stack.enter_context(running(folder, settings(folder, groups)))
-        client = openai.OpenAI(
-            base_url=f"http://127.0.0.1:{port}/v1", api_key=KEY, max_retries=0, timeout=60
-        )
+        url = stack.enter_context(running(folder, settings(folder, groups)))
+        client = openai.OpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=60)
         yield Proxy(client, bee, cat, folder / "toy", folder / "log.jsonl")
 
 
@@ -256,7 +198,7 @@ def test_the_example_of_the_sdk(tmp_path: Path) -> None:
         environment = settings(tmp_path, {"auto": [server.url, server.url]})
         for prompt, expert in (("two", "cat"), ("five", "bee")):
             done = subprocess.run(
-                [str(python()), str(FOLDER / "sdk.py"), str(tmp_path / "config.yaml"), prompt],
+                [str(PYTHON), str(FOLDER / "sdk.py"), str(tmp_path / "config.yaml"), prompt],
                 env=environment,
                 capture_output=True,
                 text=True,
