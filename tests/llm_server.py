@@ -100,6 +100,9 @@ class Server:
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                if not head.startswith("POST"):  # such as a gateway's look at the models
+                    writer.write(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n")
+                    continue
                 place = head.lower().index("content-length:") + len("content-length:")
                 length = int(head[place : head.index("\r", place)])
                 request = json.loads(await reader.readexactly(length))

@@ -49,7 +49,7 @@ def asked(
     messages: list[dict[str, object]] = [
         {"role": roles[place % 2], "content": turn} for place, turn in enumerate(turns)
     ]
-    context = asyncio.run(plugin.run(Handed(messages, list(models), metadata)))  # type: ignore[arg-type]
+    context = asyncio.run(plugin.run(Handed(messages, list(models), metadata)))
     signal: Any = context.signals.get(SIGNAL, {})
     return context.candidate_models, signal
 

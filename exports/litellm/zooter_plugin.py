@@ -24,10 +24,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from zooter_lite import DataError, Router, RouterError, ZooterError
 from zooter_lite.files.journal import Journal
+from zooter_lite.files.messages import Context as Turns
 from zooter_lite.files.messages import prompt_of
 
 SIGNAL = (
@@ -138,7 +139,8 @@ class ZooterPlugin:
         if not experts or not context.structured_messages:
             return None
         try:
-            text = prompt_of(context.structured_messages, router.config.training.context).text
+            turns = cast(Turns, router.config.training.context)
+            text = prompt_of(context.structured_messages, turns).text
         except ValueError:  # a chat without any text
             return None
         attempt = _attempt(context, experts)
