@@ -27,7 +27,8 @@ from tests.llm_server import Canned, echo, refusal, serving
 from zooter_lite import Router
 from zooter_lite.table import RewardTable
 
-REQUESTS = {1: 200, 32: 1000}  # of each proxy, by clients
+REQUESTS = {1: 100, 32: 400}  # of each proxy, by clients
+FAULTY = 1000  # requests among which the faults are
 FAULTS = ("none", "down", "429", "slow", "router broken")  # each in a fifth of the requests
 CLIENTS = 32
 ROUNDS = 5
@@ -132,7 +133,7 @@ def faults(router: Path, prompts: list[str]) -> None:
         copy = Path(folder) / "router"
         shutil.copytree(router, copy)
         with proxies(copy, server.url) as clients:
-            share = REQUESTS[CLIENTS] // len(FAULTS)
+            share = FAULTY // len(FAULTS)
             for place, fault in enumerate(FAULTS):
                 now["fault"] = fault
                 if fault == "router broken":
@@ -172,7 +173,7 @@ def row(fault: str, found: dict[str, list[float]]) -> str:
 def main(what: str, router: str, source: str) -> None:
     """Measure latency or faults."""
     table = RewardTable.read(source, responses=False)
-    prompts = list(table.queries)[: REQUESTS[CLIENTS]]
+    prompts = list(table.queries)[:FAULTY]
     {"latency": latency, "faults": faults}[what](Path(router).absolute(), prompts)
 
 

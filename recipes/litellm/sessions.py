@@ -2,14 +2,15 @@
 
 `python -m recipes.litellm.sessions ROUTER TABLE [SPLIT]` prints a table. A session is four
 prompts of one subset, then four of another, all drawn from the split; the plugin decides each
-turn. Differences are paired by session, x100, ± one standard error.
+turn. Differences are paired by session, x100, ± one standard error. `... divide TABLE OUT` holds a
+quarter of a table's train out as "valid", to choose a margin without a test row.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from exports.litellm.zooter_plugin import SIGNAL, ZooterPlugin
 from zooter_lite import Router
-from zooter_lite.table import RewardTable, in_router_order
+from zooter_lite.table import RewardTable, in_router_order, write_table
 
 TURNS = 4  # of a subset
 SESSIONS = 400
@@ -90,5 +91,16 @@ def main(folder: str, source: str, split: str = "test") -> None:
         )
 
 
+def divide(source: str, out: str) -> None:
+    """Write the rows of train, a quarter of them as the split "valid"."""
+    table = RewardTable.read(source, responses=False)
+    train = replace(table.take(table.rows("train")), splits=None).hold_out(0.25)
+    names = ["valid" if split == "test" else "train" for split in train.splits or ()]
+    write_table(replace(train, splits=names), out)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1] == "divide":
+        divide(*sys.argv[2:])
+    else:
+        main(*sys.argv[1:])
