@@ -133,13 +133,20 @@ def faults(router: Path, prompts: list[str]) -> None:
         copy = Path(folder) / "router"
         shutil.copytree(router, copy)
         with proxies(copy, server.url) as clients:
-            share = FAULTY // len(FAULTS)
-            for place, fault in enumerate(FAULTS):
-                now["fault"] = fault
-                if fault == "router broken":
-                    (copy / "config.json").write_text("{", "utf-8")
-                texts = prompts[place * share : (place + 1) * share]
-                print(row(fault, {n: asyncio.run(lost(c, texts)) for n, c in clients.items()}))
+
+            async def suffered() -> None:
+                share = FAULTY // len(FAULTS)
+                for place, fault in enumerate(FAULTS):
+                    now["fault"] = fault
+                    if fault == "router broken":
+                        (copy / "config.json").write_text("{", "utf-8")
+                    texts = prompts[place * share : (place + 1) * share]
+                    print(
+                        row(fault, {n: await lost(one, texts) for n, one in clients.items()}),
+                        flush=True,
+                    )
+
+            asyncio.run(suffered())
 
 
 def favourite(router: Router, prompts: list[str]) -> str:
