@@ -52,6 +52,8 @@ def proxies(router: Path, url: str) -> Iterator[dict[str, openai.AsyncOpenAI]]:
                 api_key=KEY,
                 max_retries=0,
                 timeout=120,
+                # both ends close idle connections after five seconds, and may collide in that
+                default_headers={"connection": "close"},
             )
         yield clients
 
