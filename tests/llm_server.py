@@ -73,6 +73,9 @@ class Server:
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                if not head.startswith("POST"):  # such as a gateway's look at the models
+                    writer.write(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n")
+                    continue
                 place = head.lower().index("content-length:") + len("content-length:")
                 length = int(head[place : head.index("\r", place)])
                 request = json.loads(await reader.readexactly(length))
@@ -130,7 +133,7 @@ class Server:
 
 def completion(text: Any, request: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Wrap a text as a chat completion; a word is a token."""
-    words = sum(len(str(m["content"]).split()) for m in request["messages"])
+    words = sum(len(str(m.get("content", "")).split()) for m in request["messages"])
     said = len(str(text).split())
     message = {"role": "assistant", "content": text}
     return {

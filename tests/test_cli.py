@@ -23,7 +23,7 @@ def test_help_explains_every_option(command: Command, name: str) -> None:
     assert done.returncode == 0
     assert f"python -m zooter_lite.{name}" in done.stdout
     options = [line for line in done.stdout.splitlines() if line.startswith(("  --", "  -k"))]
-    assert len(options) >= (3 if name == "explain" else 5)
+    assert len(options) >= {"explain": 3, "feedback": 4}.get(name, 5)
     assert "MISSING" not in done.stdout
     if name == "fit":
         assert "(default: 5)" in done.stdout

@@ -117,6 +117,18 @@ def test_your_table_deploying_and_evaluating(
     assert capsys.readouterr().out.split()[-1] in ("True", "False")
 
 
+def test_a_log_becomes_a_table(run: Run, rewards: Path) -> None:
+    line = {"query": "Add 1 and 2", "expert": "small", "propensity": 0.9}
+    line |= {"request": "r1", "chances": {"small": 0.9, "large": 0.1}}
+    (rewards / "decisions.jsonl").write_text(json.dumps(line) + "\n", "utf-8")
+    (rewards / "earned.csv").write_text("request,reward\nr1,1\n", "utf-8")
+    (block,) = [text for text in blocks(PAGES["your-table"], "sh") if "feedback" in text]
+    assert "log.csv: 1 rows" in run(block.splitlines()[0])
+    header, row = (rewards / "log.csv").read_text("utf-8").splitlines()
+    assert header == "query_id,query,subset,propensity,reward:small,reward:large"
+    assert row == "r1,Add 1 and 2,all,0.9,1.0,"
+
+
 def test_bulk(run: Run, rewards: Path) -> None:
     if not (rewards / "exports" / "mine").exists():
         run(blocks(PAGES["your-table"], "sh")[0])

@@ -35,7 +35,8 @@ def test_importing_commands_and_routing_load_nothing_heavy(router_path: Path) ->
         "router.predict_proba(['a', 'b'])\n"
         f"print([name for name in {(*HEAVY, 'faiss')!r} if name in sys.modules])\n"
         "from zooter_lite import RewardTable, evaluate_router, fit_router\n"
-        "from zooter_lite import collect, evaluate, explain, export, fit, route, score, tag\n"
+        "from zooter_lite import collect, evaluate, explain, export, feedback, fit, route\n"
+        "from zooter_lite import score, tag\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
     )
     done = subprocess.run(
@@ -48,7 +49,9 @@ def test_imports_point_one_way_and_no_command_imports_another() -> None:
     level = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
     rooms = {file.parent.name for file in PACKAGE.glob("*/__init__.py")}
     assert rooms == set(level)
-    commands = {"collect", "evaluate", "explain", "export", "fit", "route", "score", "tag"}
+    commands = {
+        *("collect", "evaluate", "explain", "export", "feedback", "fit", "route", "score", "tag")
+    }
     wrong = []
     for file in sorted(PACKAGE.rglob("*.py")):
         own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")

@@ -8,6 +8,7 @@ from zooter_lite.cli import run
 COMMANDS = {
     "collect": "ask every expert every query, and keep what each said",
     "score": "score the responses that collect gathered; write the reward table",
+    "feedback": "make a reward table of logged decisions and the rewards that came later",
     "tag": "tag queries by an LLM, by tagged queries or by clusters; choose those to learn from",
     "fit": "fit a router on a reward table, evaluate it, write the router directory",
     "evaluate": "evaluate a router on a reward table beside baselines",

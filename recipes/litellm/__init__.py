@@ -1,0 +1,1 @@
+"""What the LiteLLM plugin costs, loses and keeps."""
