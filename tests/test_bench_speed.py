@@ -66,11 +66,16 @@ def test_prompts_have_exactly_the_asked_length(tokenizer: Tokenizer) -> None:
 
 def test_ratios_are_those_of_the_medians_to_the_fastest() -> None:
     at = "at 20, 60 and 200 tokens"
+    torch = "sentence-transformers"
     assert ratios(field()) == [
         f"fastest raw session + tokeniser / zooter-lite fp32, {at}: 0.80, 0.80, 0.80 (raw + t, 2)",
+        f"fastest {torch} / zooter-lite fp32, {at}: 3.50, 3.50, 3.50 ({torch})",
         f"fastest peer / zooter-lite fp32, {at}: 1.50, 1.50, 1.50 (<onnx> & peer)",
+        f"fastest {torch} / zooter-lite static, {at}: 7.00, 7.00, 7.00 ({torch})",
         f"fastest peer / zooter-lite static, {at}: 3.00, 3.00, 3.00 (<onnx> & peer)",
     ]
+    int8 = [timed(OURS, "int8", 2, 0, "int8"), timed(TOKENISED, "stock", 1, 0, "stock")]
+    assert ratios(int8) == [f"fastest stock int8 / int8, {at}: 0.50, 0.50, 0.50 (stock)"]
 
 
 def test_the_table_has_a_row_for_each_and_the_picture_escapes_names() -> None:

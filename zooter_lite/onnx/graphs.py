@@ -27,7 +27,7 @@ from zooter_lite.table.reward_table import RewardTable
 
 FloatArray = NDArray[np.float32]
 EXACT_ROWS = 256  # training queries on which the fp32 graph is compared with torch
-INT8_ROWS = 2048  # ... on which int8 is compared with fp32
+INT8_ROWS = 1024  # ... on which int8 is compared with fp32
 CALIBRATION_ROWS = 256  # ... on which the ranges of int8's activations are taken
 SENSED_ROWS = 64  # ... on which one product at a time is tried in int8, where all lose too much
 SPARED = (4, 8)  # products left in fp32 then: those whose int8 moves the embedding furthest

@@ -18,7 +18,7 @@ class Timed:
 
     group: str  # one of OURS, BARE, TOKENISED, TORCH and PEER
     label: str  # as the table names it
-    precision: str = "fp32"  # or "int8", "auto", "static"
+    precision: str = "fp32"  # or "int8", "auto", "static"; "stock": onnxruntime's own int8
     seconds: dict[int, list[float]] = field(default_factory=dict)  # of every call, by tokens
     rates: list[float] = field(default_factory=list)  # queries per second of each mixed round
 
@@ -44,8 +44,12 @@ def ratios(timed: Sequence[Timed]) -> list[str]:
     told = []
     peers = [t for t in timed if t.group == PEER]
     for own in (t for t in timed if t.group == OURS):
-        raw = [t for t in timed if t.group == TOKENISED and t.precision == own.precision]
-        for words, others in ((TOKENISED, raw), (PEER, peers)):
+        raw = [t for t in timed if t.group == TOKENISED]
+        same = [t for t in raw if t.precision == own.precision]
+        stock = [t for t in raw if t.precision == "stock" and own.precision == "int8"]
+        torch = [t for t in timed if t.group == TORCH]
+        rivals = ((TOKENISED, same), ("stock int8", stock), (TORCH, torch), (PEER, peers))
+        for words, others in rivals:
             if others:
                 best = [min(others, key=lambda other: other.ms(tokens)) for tokens in LENGTHS]
                 times = [b.ms(n) / own.ms(n) for b, n in zip(best, LENGTHS, strict=True)]

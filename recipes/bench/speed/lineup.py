@@ -54,11 +54,12 @@ def lineup(offered: dict[str, Path], encoder: str, work: Path, peers: bool) -> l
         Entry(OURS, f"zooter-lite {name}", own, ("ours", str(folder), name), name)
         for name, folder in offered.items()
     ]
-    for precision in (name for name in offered if name in GRAPHS):
+    graphs = [name for name in offered if name in GRAPHS]
+    for precision in [*graphs, *(["stock"] if "int8" in graphs else [])]:
         for group, threads, tokenise, fusion in RAW:
             label = f"{group}, {precision}, {threads} thread{'s' if threads > 1 else ''}"
             label += ", no skip fusion" if fusion == "no" else ""
-            raw = ("raw", str(offered[precision]), precision, str(threads), tokenise, fusion)
+            raw = ("raw", str(offered["fp32"]), precision, str(threads), tokenise, fusion)
             entries.append(Entry(group, label, own, raw, precision, rates=False))
     entries.append(Entry(TORCH, TORCH, own, ("sentence_transformers", encoder)))
     for label, environment, (name, *rest) in PEERS if peers else ():
