@@ -77,7 +77,9 @@ def test_a_frame_is_fitted_routed_and_evaluated(
     assert report.slices["test"].verdict.text in "\n".join(said)
     assert "<svg" in report._repr_html_() or "<img" in report._repr_html_()
     assert router.config.experts == ("sums", "words")
-    assert "sums" in router._repr_html_()
+    page = router._repr_html_()
+    assert "sums" in page
+    assert f"test: {escape(report.slices['test'].verdict.text)}" in page
     report.save(tmp_path / "report.html")
     assert escape(report.slices["test"].verdict.text) in (tmp_path / "report.html").read_text()
     assert json.loads(json.dumps(report.to_dict()))["slices"]

@@ -107,7 +107,7 @@ def test_a_notebook_shows_picture_and_verdict_and_runs_no_script(tmp_path: Path)
     toy_router(tmp_path / "r", experts=["ant", EVIL, "cat"])
     edit_config(tmp_path / "r", lambda config: config["encoder"].update(name=EVIL))
     picture = f"<svg xmlns='http://www.w3.org/2000/svg'>{EVIL}</svg>".encode()
-    report = {"slices": [{"split": EVIL, "verdict": f"It wins. {EVIL}"}]}
+    report = {"slices": [{"split": EVIL, "verdict": {"text": f"It wins. {EVIL}"}}]}
     replace_file(tmp_path / "r", "report.svg", picture)
     replace_file(tmp_path / "r", "report.json", json.dumps(report).encode())
     page = Router.load(tmp_path / "r")._repr_html_()

@@ -138,9 +138,10 @@ def test_a_precision_that_is_not_there(toy: Path) -> None:
         ("threads", 0, "threads 0: expected a number from 1 to 256"),
         ("threads", 100_000, "threads 100000: expected"),
         ("remember", -1, "remember -1: expected a number from 0"),
+        ("device", "gpu", "device 'gpu': expected 'cpu' or 'cuda'"),
     ],
 )
-def test_numbers_out_of_range(toy: Path, option: str, value: int, expected: str) -> None:
+def test_options_that_are_not_as_told(toy: Path, option: str, value: int, expected: str) -> None:
     with pytest.raises(DataError, match=expected):
         Router.load(toy, **cast(Any, {option: value}))
 

@@ -152,3 +152,16 @@ def test_exact_batches_of_the_router_of_the_sample(
     check_exact(router.predict_proba, queries)
     usual = Router.load(router_path, precision).predict_proba(queries)
     np.testing.assert_allclose(found[0], usual, atol=1e-5)
+
+
+def test_a_device_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which providers a session would start with, also on a machine that has a GPU."""
+    cuda, cpu = session_module.CUDA, session_module.CPU
+    known = [cuda, cpu]
+    monkeypatch.setattr(session_module.onnxruntime, "get_available_providers", lambda: known)
+    assert session_module._providers(None) == session_module._providers("cuda") == [cuda, cpu]
+    assert session_module._providers("cpu") == [cpu]
+    known.remove(cuda)
+    assert session_module._providers(None) == [cpu]
+    with pytest.raises(RouterError, match="device cuda: onnxruntime has no CUDAExecutionProvider"):
+        session_module._providers("cuda")

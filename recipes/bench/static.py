@@ -34,6 +34,8 @@ TABLES = (
     ("mmlu_pro", "mmlu_pro", "test", ()),
     ("llmrouter", "llmrouter", "test", ()),
     ("code_tags", "code_tags", "test", ()),
+    ("bfcl", "bfcl", "test", ()),
+    ("zeroeval", "zeroeval", "test", ()),
 )
 LENGTHS = (20, 60, 200)  # tokens, as the default encoder counts them
 PERCENTILES = (50, 10)  # the second for calls that other work did not interrupt

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a static encoder loses in reward and gains in speed, beside the default encoder with the
-# same settings, on the four real tables. First recipes/bench/quality.sh, which fits the routers
+# same settings, on the real tables. First recipes/bench/quality.sh, which fits the routers
 # exports/bench-<table>; those with the static encoder are fitted here where they are missing.
 # Usage: recipes/bench/static.sh [FOLDER-WITH-THE-TABLES]
 set -eu

@@ -20,7 +20,7 @@ from zooter_lite.router.decision import check_names
 from zooter_lite.router.directory.config import STATIC_POOLING, RouterConfig
 from zooter_lite.router.directory.store import RouterFiles, read_router
 from zooter_lite.router.forked import tell_after_fork
-from zooter_lite.router.runtime import OUTPUTS, Precision, Runtime, Session
+from zooter_lite.router.runtime import OUTPUTS, Device, Precision, Runtime, Session
 from zooter_lite.router.static_session import StaticSession
 from zooter_lite.router.tokens import TextTokens
 from zooter_lite.tags.index import TagIndex
@@ -62,6 +62,7 @@ class LoadedRouter:
         *,
         exact: bool = False,
         at_once: int | None = None,
+        device: Device | None = None,
         costs: Mapping[str, float] | None = None,
     ) -> Own:
         """Load a router directory after verifying it.
@@ -85,6 +86,9 @@ class LoadedRouter:
             much as eight prompts. Needs a CPU, and one thread.
         at_once
             Forward passes side by side; None for what `threads` says.
+        device
+            "cpu" or "cuda"; None for CUDA where the onnxruntime that is installed has it. A
+            static router is computed on the CPU.
         costs
             Mean cost of a prompt by expert, where prices have changed since the fit: expected
             costs are multiplied by what an expert's mean has changed.
@@ -94,10 +98,10 @@ class LoadedRouter:
         RouterError
             With what is damaged, missing or unknown, and where.
         DataError
-            `threads` or `remember` is out of its range, or `costs` are none that can be used.
+            `threads`, `remember` or `device` is not as told, or `costs` are none that can be used.
         """
-        options = {"precision": precision, "threads": threads, "remember": remember}
-        options |= {"exact": exact, "at_once": at_once}
+        options: dict[str, Any] = {"precision": precision, "threads": threads, "remember": remember}
+        options |= {"exact": exact, "at_once": at_once, "device": device}
         return cls(read_router(Path(path)), costs, options)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -161,8 +165,11 @@ def _start(
     *,
     exact: bool,
     at_once: int | None,
+    device: Device | None,
 ) -> Runtime:
     """Start the sessions of a precision; options and errors as of `Router.load`."""
+    if device not in (None, "cpu", "cuda"):
+        raise DataError(f"device {device!r}: expected 'cpu' or 'cuda'")
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise DataError(f"threads {threads}: expected a number from 1 to {MAX_THREADS}")
     if remember < 0:
@@ -174,7 +181,8 @@ def _start(
         checks = [pool.submit(graph.check) for graph in graphs]
         try:
             sessions = [
-                _session(files, graph, threads, exact=exact, at_once=at_once) for graph in graphs
+                _session(files, graph, threads, exact=exact, at_once=at_once, device=device)
+                for graph in graphs
             ]
         finally:
             for check in checks:  # damage is told before what it led to

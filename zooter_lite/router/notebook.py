@@ -47,6 +47,6 @@ def _verdicts(files: RouterFiles) -> list[tuple[str, str]]:
     try:
         report: Any = json.loads(_content(files, REPORT) or b"{}")
         slices = report.get("slices", [])
-        return [(str(one["split"]), str(one["verdict"])) for one in slices]
+        return [(str(one["split"]), str(one["verdict"]["text"])) for one in slices]
     except (ValueError, RecursionError, AttributeError, TypeError, KeyError):  # not of our making
         return []

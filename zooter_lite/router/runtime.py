@@ -16,6 +16,7 @@ from zooter_lite.router.tokens import TextTokens
 Value = TypeVar("Value")
 FloatArray = NDArray[np.float32]
 Precision = Literal["fp32", "int8", "auto"]
+Device = Literal["cpu", "cuda"]
 Row = tuple[FloatArray, ...]  # of each output
 OUTPUTS = ("probs", "embedding", "rewards", "costs", "novelty")  # the last three not always
 _TOLERANCE = 1e-3  # of the sum of the probabilities

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zooter_lite.cores import cores
 from zooter_lite.errors import RouterError
 from zooter_lite.router.forked import leak, tell_after_fork
+from zooter_lite.router.runtime import Device
 from zooter_lite.router.tokens import Ids, TextTokens
 from zooter_lite.untrusted.limits import bound_memory, run_bounded, run_trusted
 
@@ -29,6 +30,8 @@ _MEASURED_BATCHES = 6  # that decide between one batch at a time and several
 _FOLDING = ["ConstantFolding", "ConstantFoldingDQ"]
 # The fused operator is several times slower than its parts on many processors.
 _SLOW_FUSIONS = ["SkipLayerNormFusion"]
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 Outputs = list[NDArray[np.float32]]
 Feed = dict[str, NDArray[np.int64]]
@@ -58,6 +61,8 @@ class TextSession:
         depends on its own length alone. About 5% more tokens; on a CPU, with one thread.
     at_once
         Batches that run side by side; None for what `threads` says.
+    device
+        "cpu" or "cuda"; None for CUDA where onnxruntime has it.
     trusted
         The graph is the user's own encoder: its memory and time have no bounds.
     """
@@ -71,6 +76,7 @@ class TextSession:
         *,
         exact: bool = False,
         at_once: int | None = None,
+        device: Device | None = None,
         trusted: bool = False,
     ) -> None:
         self._exact = exact
@@ -78,7 +84,7 @@ class TextSession:
         self._budget = TOKENS_PER_BATCH
         available = cores()
         together = threads or min(available, THREADS)
-        self._session = _start(model, together, trusted=trusted)
+        self._session = _start(model, together, _providers(device), trusted=trusted)
         self.widths: dict[str, object] = {
             output.name: output.shape[-1] if output.shape else None
             for output in self._session.get_outputs()
@@ -173,14 +179,20 @@ class TextSession:
         yield from run(work, together[start:])
 
 
-def _start(model: bytes | str, threads: int, *, trusted: bool) -> Any:
+def _providers(device: Device | None) -> list[str]:
+    """Names of onnxruntime's providers for a device, the preferred one first."""
+    known = onnxruntime.get_available_providers()
+    if device == "cuda" and CUDA not in known:
+        raise RouterError(f"device cuda: onnxruntime has no {CUDA}, only {', '.join(known)}")
+    return [name for name in (CUDA, CPU) if name in known and (name == CPU or device != "cpu")]
+
+
+def _start(model: bytes | str, threads: int, names: list[str], *, trusted: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what went wrong is told once, by the error
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    names = [name for name in wanted if name in onnxruntime.get_available_providers()]
     providers = names if trusted else bound_memory(options, names)
-    slow = _SLOW_FUSIONS if names == ["CPUExecutionProvider"] else []
+    slow = _SLOW_FUSIONS if names == [CPU] else []
     try:
         return onnxruntime.InferenceSession(
             model,
