@@ -158,7 +158,7 @@ def test_a_device_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which providers a session would start with, also on a machine that has a GPU."""
     cuda, cpu = session_module.CUDA, session_module.CPU
     known = [cuda, cpu]
-    monkeypatch.setattr(session_module.onnxruntime, "get_available_providers", lambda: known)
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: known)
     assert session_module._providers(None) == session_module._providers("cuda") == [cuda, cpu]
     assert session_module._providers("cpu") == [cpu]
     known.remove(cuda)
