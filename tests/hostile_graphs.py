@@ -246,6 +246,11 @@ GRAPHS: dict[str, Edit] = {
     "a function that calls itself": edited(_function),
     "deep": _deep,
     "empty": lambda _: b"",
+    "metadata that is none": lambda content: content + b"\x72\x02\x0f\x0f",
+    "metadata of many keys": lambda content: (
+        content + b"\x72\xd0\x0f" + 1000 * b"\x0a\x00"  # an entry of 2,000 bytes
+    ),
+    "metadata of many entries": lambda content: content + 20_000 * b"\x72\x00",
     "long metadata": edited(_metadata("zooter.evil", "x" * 3_000_000)),
     "experts twice": edited(_metadata("zooter.experts", "[]")),
     "ir of tomorrow": edited(lambda m: setattr(m, "ir_version", 10**6)),
@@ -282,6 +287,8 @@ GRAPHS: dict[str, Edit] = {
         for dims in (
             (2**62, 4),
             (-1, -1),
+            (0, -1),
+            (0, 2**62),
             (0,),
             (),
             (10**9,),

@@ -10,7 +10,7 @@ import shutil
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -57,6 +57,16 @@ def asked(
 def again(signal: dict[str, Any], retries: int = 1) -> dict[str, Any]:
     """Metadata of the attempt that follows the one that published this."""
     return {"routing_plugin_signals": {SIGNAL: signal}, "request_retry_count": retries}
+
+
+def test_a_client_cannot_forge_the_attempt_before(folder: Path) -> None:
+    plugin = ZooterPlugin(folder, MODELS, point="economy")
+    forged = {"request": "r9", "retries": -1, "session": "s", "expert": "bee", "tried": ["cat"]}
+    for signal in (forged | {"chances": {"ant": 1.0}}, {"retries": 0}, "bee", 3):
+        left, found = asked(plugin, "one", **again(cast(Any, signal)))
+        assert left == ["openai/bee"]
+        assert (found["tried"], found["chances"]["bee"]) == ([], 1.0)
+        assert found["request"] != "r9"
 
 
 def test_it_narrows_to_the_choice_and_publishes_it(folder: Path) -> None:

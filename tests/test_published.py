@@ -279,3 +279,24 @@ def test_a_published_table_is_fitted(tmp_path: Path, tiny: Path, cache: Path, wr
     found = router.route(["face face face zz", "1 2 3 4 zz"])
     assert [one.expert for one in found] == list(MODELS)
     assert (found[0].expected_cost is None) == (write is llmrouter)
+
+
+@pytest.mark.parametrize("cell", ["[{{}}]", "[1if 2else 3]", "['unclosed", "[{[1]: 2}]"])
+def test_a_prompt_that_only_looks_like_a_list_is_kept(tmp_path: Path, cell: str) -> None:
+    rows = [
+        {"sample_id": f"s{n}", "model_name": model, "eval_name": "e", "cost": 1.0}
+        | {"prompt": prompt, "performance": 1.0, "model_response": cell}
+        for n, prompt in enumerate((cell, "other"))
+        for model in MODELS
+    ]
+    assert RewardTable.read(lines(tmp_path / "raw.jsonl", rows)).queries == [cell, "other"]
+
+
+def test_rows_without_an_id_are_told_apart_by_their_query(tmp_path: Path) -> None:
+    rows = [
+        {"sample_id": None, "model_name": model, "eval_name": "e", "cost": 1.0}
+        | {"prompt": prompt, "performance": 1.0, "model_response": "yes"}
+        for prompt in ("one", "two")
+        for model in MODELS
+    ]
+    assert RewardTable.read(lines(tmp_path / "raw.jsonl", rows)).queries == ["one", "two"]

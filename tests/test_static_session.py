@@ -120,3 +120,38 @@ def test_constants_and_metadata_are_read_without_onnx(tmp_path: Path) -> None:
     assert constant_of(content, "head.biases") is None  # no matrix
     assert constant_of(content, "encoder.none") is None
     assert metadata_of(content) == {entry.key: entry.value for entry in model.metadata_props}
+
+
+def test_a_table_whose_bytes_are_not_its_shape_is_none(tmp_path: Path) -> None:
+    content = (static_router(tmp_path / "r", toy_head("prior")) / "router.onnx").read_bytes()
+    model = onnx.load_model_from_string(content)
+    table = next(t for t in model.graph.initializer if t.name == "encoder.table")
+    for data in (table.raw_data + b"x", table.raw_data[:-2], b""):
+        table.raw_data = data
+        assert constant_of(model.SerializeToString(), "encoder.table") is None
+
+
+def test_many_prompts_go_through_the_head_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = static_router(tmp_path / "r", toy_estimates(toy_head("domain")))
+    queries = [f"one two {n % 7} three" for n in range(50)]
+    expected = Router.load(folder, remember=0).predict(queries)
+    router = Router.load(folder, remember=0)
+    monkeypatch.setattr(static_session, "TOGETHER", 7 * router.head.columns)
+    steps: list[int] = []
+    found = router.predict(queries, steps.append)
+    assert sum(steps) == 50
+    assert max(steps) <= 43  # those that repeat are told at once
+    np.testing.assert_allclose(found.probs, expected.probs, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(found.novelty), np.asarray(expected.novelty), atol=1e-6)
+
+
+def test_what_is_not_finite_is_refused(tmp_path: Path) -> None:
+    head = toy_estimates(toy_head("prior"))
+    assert head.estimates is not None
+    level = np.full_like(head.estimates.level, 3e38)
+    wild = replace(head, estimates=replace(head.estimates, level=level))
+    router = Router.load(static_router(tmp_path / "r", wild))
+    with pytest.raises(RouterError, match="output 'rewards' is not finite"):
+        router.route(["one two three"])

@@ -34,8 +34,10 @@ class MissingPackageError(ZooterError):
 
 
 @contextmanager
-def needs(extra: str, purpose: str) -> Iterator[None]:
+def needs(extra: str, purpose: str, package: str = "") -> Iterator[None]:
     """Make one clear line of the import of a package that an extra would have installed.
+
+    `package` is named where the error names none.
 
     Raises
     ------
@@ -45,6 +47,7 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        if error.name is None or error.name.startswith("zooter_lite"):
+        name = error.name or package
+        if not name or name.startswith("zooter_lite"):
             raise
-        raise MissingPackageError(error.name, extra, purpose) from error
+        raise MissingPackageError(name, extra, purpose) from error

@@ -36,6 +36,7 @@ SIGNAL = (
 )
 REFRESH = 5.0  # seconds after which the router directory is looked at again
 SESSIONS = 100_000  # whose expert is remembered
+REQUESTS = 10_000  # whose last decision is remembered, for a retry
 _NARROWED = "_routing_plugin_candidate_models"  # where LiteLLM keeps what the attempt before left
 _LOG = logging.getLogger("zooter_lite.litellm")
 
@@ -107,6 +108,7 @@ class ZooterPlugin:
         self._router: Router | None = None
         self._stamp, self._looked = (0, 0), 0.0
         self._homes = OrderedDict[str, str]()  # the expert of each session
+        self._asked = OrderedDict[str, dict[str, Any]]()  # the last decision of each request
         self._random, self._told = random.Random(), set[str]()
         self._lock, self._loading = Lock(), Lock()
         self._pool = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "zooter")
@@ -143,13 +145,17 @@ class ZooterPlugin:
             text = prompt_of(context.structured_messages, turns).text
         except ValueError:  # a chat without any text
             return None
-        attempt = _attempt(context, experts)
+        attempt = _attempt(context, experts, self._asked)
         decision = self._choose(router, text, attempt) | {
             "request": attempt.request,
             "session": attempt.session,
             "tried": attempt.tried,
             "retries": context.metadata.get("request_retry_count") or 0,
         }
+        with self._lock:
+            self._asked[attempt.request] = decision
+            if len(self._asked) > REQUESTS:
+                self._asked.popitem(last=False)
         self._write({"query": text} | decision)
         return decision
 
@@ -246,10 +252,14 @@ class ZooterPlugin:
             _LOG.error("%s (no request is lost by this; said once)", line)
 
 
-def _attempt(context: Context, experts: list[str]) -> Attempt:
-    """Tell a request's first attempt from those after a failure, and find its session."""
+def _attempt(context: Context, experts: list[str], asked: Mapping[str, dict[str, Any]]) -> Attempt:
+    """Tell a request's first attempt from those after a failure, and find its session.
+
+    A client may write metadata of its own, so only the request's name is taken from there.
+    """
     metadata, messages = context.metadata, context.structured_messages
-    before = (metadata.get("routing_plugin_signals") or {}).get(SIGNAL)
+    signal = (metadata.get("routing_plugin_signals") or {}).get(SIGNAL) or {}
+    before = asked.get(str(signal.get("request"))) if isinstance(signal, dict) else None
     # metadata that a caller uses for a second request holds the signals of the first, too
     if before and (metadata.get("request_retry_count") or 0) > before["retries"]:
         chances = before["chances"] if set(before["chances"]) & set(experts) else {}
@@ -259,8 +269,9 @@ def _attempt(context: Context, experts: list[str]) -> Attempt:
     request = metadata.get("request_id") or headers.get("x-litellm-call-id") or uuid.uuid4().hex
     session = metadata.get("session_id")
     if session is None:  # a chat is told by who sends it and how it opens
-        roles = [message.get("role") for message in messages]
-        opening = [metadata.get("user_api_key_hash"), messages[: roles.index("user") + 1]]
+        others = [message.get("role") not in ("system", "developer") for message in messages]
+        first = others.index(True) if True in others else len(messages)
+        opening = [metadata.get("user_api_key_hash"), messages[: first + 1]]
         text = json.dumps(opening, sort_keys=True, default=str)
         session = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return Attempt(str(request), str(session), experts, [], {})

@@ -134,7 +134,10 @@ def outputs_of(
     if remembered is not None:
         known, kept = remembered(router, queries)
         texts = [queries[row] for row in np.flatnonzero(known).tolist()]
-        likely = router.repriced(router.head.predict(kept, router.tokens.lengths(texts)))
+        estimates = router.head.estimates
+        priced = estimates is not None and estimates.costs is not None
+        tokens = router.tokens.lengths(texts) if priced else None
+        likely = router.repriced(router.head.predict(kept, tokens))
         part = np.unique(np.linspace(0, len(texts) - 1, CHECKED).astype(np.int64))
         if texts and _agrees(
             router, [texts[row] for row in part.tolist()], likely.probs[part], kept[part]

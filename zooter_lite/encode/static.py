@@ -118,7 +118,7 @@ def static_embeddings(name: str, cache: Path, queries: Sequence[str]) -> NDArray
 
 
 def _distil(folder: Path, name: str) -> tuple[NDArray[np.float16], str]:
-    with needs("fit", "a static encoder"):
+    with needs("fit", "a static encoder", "model2vec"):
         import skeletoken  # noqa: F401  # model2vec.distill needs it, and does not name it
         from model2vec.distill import distill_from_model
     teacher = load_torch(folder, name)

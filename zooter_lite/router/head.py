@@ -220,6 +220,11 @@ class Head:
         return widths
 
     @property
+    def columns(self) -> int:
+        """Numbers that are computed from one embedding at once."""
+        return len(self._joint[1]) + len(self.weight.T)
+
+    @property
     def dim(self) -> int:
         """Length of the embedding that the head takes."""
         return int((self.weight if self.hidden is None else self.hidden.weight).shape[1])

@@ -77,7 +77,8 @@ class LoadedRouter:
         threads
             Threads of one forward pass. None takes every core up to four, and measures
             on the first long list of prompts whether several side by side are faster.
-            One is meant for long lists: as many passes as cores, side by side.
+            One is meant for long lists: as many passes as cores, side by side. A static
+            router is computed by numpy, whose threads are its own.
         remember
             Outputs of so many recent prompts are kept, so that repeated ones cost nothing.
         exact

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from zooter_lite.errors import RouterError
 from zooter_lite.router.head import Head
 from zooter_lite.router.tokens import Ids, TextTokens
+from zooter_lite.untrusted.finite import check_finite
 from zooter_lite.untrusted.onnx_check import constant_of
 from zooter_lite.untrusted.verified import Content
 
 Outputs = list[NDArray[np.float32]]
 TABLE = "encoder.table"  # name of the constant in the graph
 LARGEST = 2**27  # numbers of a table, and no more than an eighth of it for one text
+TOGETHER = 2**20  # numbers of the head's products at a time
 _TINY = 1e-12  # of a length: a text without a known token has the zero vector
 
 
@@ -48,7 +50,7 @@ class StaticSession:
         table = constant_of(graph, TABLE)
         if table is None or table.shape[1] != head.dim or table.size > LARGEST:
             return None
-        if max_length * head.dim > LARGEST // 8:
+        if max_length * head.dim > LARGEST // 8 or head.columns > TOGETHER:
             return None
         return cls(table, head, tokenizer, max_length)
 
@@ -68,14 +70,27 @@ class StaticSession:
     ) -> Outputs:
         """Return the named outputs, rows in the order of the texts."""
         tokens = [self.tokens.one(texts[0])] if len(texts) == 1 else self.tokens.many(texts)
-        units = self._units(tokens)
-        lengths = np.asarray([len(ids) for ids in tokens])
-        predicted = self._head.predict(units, lengths)
-        progress(len(texts))
+        step = TOGETHER // self._head.columns
+        parts = []
+        for start in range(0, len(tokens), step):
+            parts.append(self._outputs(tokens[start : start + step], outputs))
+            progress(len(parts[-1][0]))
+        return (
+            parts[0]
+            if len(parts) == 1
+            else [np.concatenate(one) for one in zip(*parts, strict=True)]
+        )
+
+    def _outputs(self, tokens: Sequence[Ids], names: Sequence[str]) -> Outputs:
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            units = self._units(tokens)
+            predicted = self._head.predict(units, np.asarray([len(ids) for ids in tokens]))
         novelty = None if predicted.novelty is None else predicted.novelty[:, None]
         found = {"embedding": units, "probs": predicted.probs, "novelty": novelty}
         found |= {"rewards": predicted.rewards, "costs": predicted.costs}
-        return [np.asarray(found[name], dtype=np.float32) for name in outputs]
+        outputs = [np.asarray(found[name], dtype=np.float32) for name in names]
+        check_finite(outputs, names)
+        return outputs
 
     def _units(self, tokens: Sequence[Ids]) -> NDArray[np.float32]:
         """(n, dim) sums of the tokens' vectors, scaled to unit length."""

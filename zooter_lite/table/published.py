@@ -85,6 +85,8 @@ def renamed(columns: Columns) -> Columns:
         cells[ours] = column
     if "reward" not in cells:
         return Columns(columns.source, cells, list(cells), columns.where)
+    if any(cell is None or not str(cell).strip() for cell in cells.get("query_id", ())):
+        del cells["query_id"]  # the queries tell themselves apart
     rows = _first_rewarded(cells)
     if not len(rows):
         raise DataError(f"{columns.source}: no row has a reward; expected one for each answer")
@@ -135,8 +137,9 @@ def _first_names(file: str) -> list[str]:
 def _joined(cell: object) -> object:
     """Return the text of a list of texts that is written as Python writes it."""
     try:
-        parts = ast.literal_eval(cell) if isinstance(cell, str) and cell[:1] == "[" else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        listed = isinstance(cell, str) and cell.startswith(("['", '["'))
+        parts = ast.literal_eval(str(cell)) if listed else None
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return cell
     if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
         return "\n\n".join(parts)

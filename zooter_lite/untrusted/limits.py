@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 
 from zooter_lite.cores import cores
 from zooter_lite.errors import RouterError
+from zooter_lite.untrusted.finite import check_finite
 
 Feed = Mapping[str, NDArray[np.int64]]
 Outputs = list[NDArray[np.float32]]
@@ -182,9 +182,7 @@ def _checked(outputs: Outputs, names: Sequence[str], feed: Feed) -> Outputs:
             raise RouterError(
                 f"the graph's output {name!r} has the shape {output.shape} for {rows} queries"
             )
-        flat = output.reshape(-1)
-        if not isfinite(np.dot(flat, flat)):  # quicker than to look at each
-            raise RouterError(f"the graph's output {name!r} is not finite")
+    check_finite(outputs, names)
     return outputs
 
 

@@ -9,6 +9,7 @@ such a graph may still do is to compute much from little; `limits` bounds that.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import TypeAlias
@@ -23,6 +24,7 @@ MAX_NODES = 5_000  # an encoder of 24 layers has about 2,000; starting takes the
 # Bytes by which weights may count for more than the file, once for each operator that takes
 # them: onnxruntime rearranges them once per operator when it starts.
 MAX_SHARED = 512 * 2**20
+MAX_METADATA = 10_000  # entries
 _MAX_RANK = 8
 # float32, uint8, int8, int32, int64, bool, float16, double, uint32, uint64, bfloat16
 _NUMBERS = {1, 2, 3, 6, 7, 9, 10, 11, 12, 13, 16}
@@ -67,8 +69,11 @@ def check_graph(model: Content) -> None:
     """
     try:
         _walk("the model", _MODEL, model, 0, len(model))
-        if sum(number == 7 for number, _ in _fields(model, 0, len(model))) != 1:
+        numbers = Counter(number for number, _ in _fields(model, 0, len(model)))
+        if numbers[7] != 1:
             raise _RefusedError("the model has not one of each of the fields [7]")
+        if numbers[14] > MAX_METADATA:
+            raise _RefusedError(f"{numbers[14]} entries of metadata")
     except _RefusedError as error:
         raise RouterError(f"the graph is not one that a router holds ({error})") from error
 
@@ -85,25 +90,25 @@ def constant_of(model: Content, name: str) -> NDArray[np.floating] | None:
             if number == 1:
                 shape += [value] if isinstance(value, int) else _packed(model, *value)
             kind = value if number == 2 else kind
-        dtype = {1: np.float32, 10: np.float16}.get(kind) if isinstance(kind, int) else None
+        dtype = np.dtype({1: "<f4", 10: "<f2"}.get(kind, "V1") if isinstance(kind, int) else "V1")
         for place in _parts(model, tensor, 9):
-            if dtype is not None and len(shape) == 2:
-                values = np.frombuffer(
-                    model[slice(*place)], dtype=np.dtype(dtype).newbyteorder("<")
-                )
-                return values.reshape(shape) if values.size == prod(shape) else None
+            if dtype.kind == "f" and len(shape) == 2:
+                whole = place[1] - place[0] == prod(shape) * dtype.itemsize
+                content = model[slice(*place)] if whole else b""
+                return np.frombuffer(content, dtype).reshape(shape) if whole else None
     return None
 
 
 def metadata_of(model: Content) -> dict[str, str]:
     """Return the metadata_props of a checked graph."""
     entries: dict[str, str] = {}
-    for entry in _parts(model, (0, len(model)), 14):
-        key, value = (
-            b"".join(model[slice(*place)] for place in _parts(model, entry, number))
-            for number in (1, 2)
-        )
-        entries[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+    for place in _parts(model, (0, len(model)), 14):
+        texts = {1: b"", 2: b""}
+        for number, value in _fields(model, *place):
+            if not isinstance(value, int):
+                texts[number] = model[slice(*value)]
+        key, text = (texts[number].decode("utf-8", "replace") for number in (1, 2))
+        entries[key] = text
     return entries
 
 
@@ -223,10 +228,19 @@ def _tensor(data: Content, start: int, end: int) -> None:
             raise _RefusedError(f"field {number} of a tensor: expected none such")
         if len(shape) > _MAX_RANK:
             raise _RefusedError(f"a tensor of more than {_MAX_RANK} axes")
+    if any(size >= 2**31 for size in shape):  # negative ones among them
+        raise _RefusedError(f"a tensor of shape {shape}")
     if kind not in _NUMBERS:
         raise _RefusedError(f"a tensor of type {kind}, expected numbers")
     if prod(shape) > end - start:
         raise _RefusedError(f"a tensor of shape {shape} in {end - start} bytes")
+
+
+def _entry(data: Content, start: int, end: int) -> None:
+    """Check that an entry of the metadata has a key and a value, each at most once."""
+    for place, (number, value) in enumerate(_fields(data, start, end)):
+        if place > 1 or number not in (1, 2) or isinstance(value, int):
+            raise _RefusedError(f"field {number} of metadata: expected a key and a value")
 
 
 def _packed(data: Content, start: int, end: int) -> list[int]:
@@ -240,4 +254,4 @@ def _packed(data: Content, start: int, end: int) -> list[int]:
 # Known fields by their numbers in onnx.proto, with the rule for what they hold.
 _ATTRIBUTE: dict[int, Rule] = {**dict.fromkeys((1, 2, 3, 4, 7, 8, 9, 13, 20)), 5: _tensor}
 _GRAPH: dict[int, Rule] = {**dict.fromkeys((2, 10, 11, 12, 13, 16)), 1: _node, 5: _tensor}
-_MODEL: dict[int, Rule] = {**dict.fromkeys((1, 2, 3, 4, 5, 6, 8, 14)), 7: _graph}
+_MODEL: dict[int, Rule] = {**dict.fromkeys((1, 2, 3, 4, 5, 6, 8)), 7: _graph, 14: _entry}
