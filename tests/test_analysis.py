@@ -106,6 +106,18 @@ def test_every_system_by_hand(
         assert row.gap.p <= row.gap.p_holm <= 1
 
 
+def test_the_verdict_does_not_depend_on_the_rivals_that_are_asked_for(found: SliceReport) -> None:
+    one = slice_of()
+    rivals = [replace(one.systems[3], name=f"rival {place}") for place in range(6)]
+    more = report_of(replace(one, systems=[*one.systems[:4], *rivals, *one.systems[4:]]))
+    for name in ("best single on train", "best per subset on train", "kNN", "always e0"):
+        assert gap_of(more, name).p_holm == gap_of(found, name).p_holm
+    assert more.verdict.p == found.verdict.p
+    rival, twin = gap_of(more, "rival 0"), gap_of(found, "kNN")
+    assert (rival.value, rival.p) == (twin.value, twin.p)
+    assert rival.p_holm == pytest.approx(min(1.0, 6 * rival.p))  # a family of their own
+
+
 def test_the_rest_by_hand(found: SliceReport) -> None:
     assert [s.name for s in found.systems] == [
         "router", "best single on train", "best per subset on train", "kNN", "random",

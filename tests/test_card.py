@@ -81,7 +81,7 @@ def test_text_table_of_missing_negative_or_zero_means(values: tuple[float, ...])
     rows = text_table(small(*values)).splitlines()[2:]
     assert [row.count("█") for row in rows] == [BAR if value > 0 else 0 for value in values]
     for row, value in zip(rows, values, strict=True):
-        assert ("nan" if math.isnan(value) else f"{100 * value:.2f}") in row
+        assert ("not known" if math.isnan(value) else f"{100 * value:.2f}") in row
 
 
 def test_ranking_table() -> None:

@@ -126,6 +126,7 @@ def test_some_subsets_and_no_training_rows(
         (("--data", "missing.parquet"), "missing.parquet: no such file"),
         (("--router", "missing"), "missing: no such router directory"),
         (("--seed", "-1"), "--seed -1"),
+        (("--report", "r.pdf"), "r.pdf: expected a name ending in .html"),
         (("--report", "no/such/folder/r.html"), "no/such/folder/r.html: cannot write"),
         (("--data", ""), "--data: expected --router and --data, or --suite"),
         (("--suite", "s.toml"), "--router with --suite: the suite file names it for each table"),

@@ -90,7 +90,7 @@ def test_long_chats_and_only_parts() -> None:
     ("value", "reason"),
     [
         (5, "expected text or a list of messages, found int"),
-        ([], "expected text or a list of messages, found list"),
+        ([], "expected text or a list of messages, found an empty list"),
         (["four"], "expected text or a list of messages, found another list"),
         ([said("user", "")], "a chat without any text of a user"),
         ([said("user", [PARTS[0]])], "a chat without any text of a user"),

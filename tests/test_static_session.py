@@ -94,6 +94,12 @@ def test_a_graph_of_another_kind_or_size_gets_a_session(
         assert Router.load(folder).provider == "CPUExecutionProvider"
 
 
+def test_no_other_precision_is_promised(tmp_path: Path) -> None:
+    folder = static_router(tmp_path / "r", toy_head("prior"))
+    with pytest.raises(RouterError, match=r"no router\.int8\.onnx; a static router has none$"):
+        Router.load(folder, "int8")
+
+
 def test_a_static_decision_needs_no_onnxruntime(tmp_path: Path) -> None:
     folder = static_router(tmp_path / "r", toy_head("prior"))
     code = (

@@ -91,6 +91,11 @@ HERE = "t.csv, line 3"
         ({"query": None}, "t.csv: no column 'query'; found 'reward:a', 'reward:b'"),
         ({"reward__b": None}, "t.csv: expected at least two columns named 'reward:<expert>', fou"),
         ({"reward__": [1, 1]}, "t.csv: column 'reward:' names no expert"),
+        *[
+            ({f"{near}__c": [1, 1]}, f"t.csv: column '{near}:c': expected 'reward:c'")
+            for near in ("rewrad", "rewards", "Reward", " reward")
+        ],
+        ({"costs__a": [1, 1]}, "t.csv: column 'costs:a': expected 'cost:a'"),
         ({"cost__c": [1, 1]}, "t.csv: column 'cost:c' has no column 'reward:c' beside"),
         ({"query": ["one", " \t"]}, f"{HERE}, column 'query': empty; expected text"),
         ({"query": ["one", 2]}, f"{HERE}, column 'query': expected text or a list of"),
@@ -105,7 +110,7 @@ HERE = "t.csv, line 3"
         ],
         ({"response__b": ["x", 1.5]}, f"{HERE}, column 'response:b': expected text, found float"),
     ],
-    ids=range(17),
+    ids=range(22),
 )
 def test_a_column_that_cannot_be_used_is_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=re.escape(message)) as caught:
@@ -183,3 +188,9 @@ def test_hold_out_depends_on_each_query_alone() -> None:
     assert table_of(["alpha", "beta"]).hold_out(0.55).splits == ["train", "train"]
     assert table_of(["alpha", "\ud800"]).hold_out(0.56).splits is not None
     assert table_of(["alpha", "beta"]).hold_out(0.56).splits == ["test", "train"]
+
+
+def test_columns_that_are_not_near_a_reward_are_left_alone() -> None:
+    table = build(reward_model=["x", "y"], meta__c=["x", "y"])
+    assert table.experts == ["a", "b"]
+    assert repr(table) == "<RewardTable: 2 queries; a, b>"

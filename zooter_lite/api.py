@@ -203,8 +203,9 @@ def _described(source: str, table: RewardTable, train: RewardTable) -> list[str]
     counts = ", ".join(f"{name} {int((splits == name).sum())}" for name in sorted(set(splits)))
     missing = float(np.isnan(table.rewards).mean())
     return [
-        f"{source}: {len(table)} queries ({counts}), {len(table.experts)} experts, "
-        f"{len(set(table.subsets))} subsets, {missing:.1%} of the rewards not observed",
+        f"{source}: {len(table)} queries ({counts}), {len(table.experts)} experts "
+        f"({', '.join(table.experts)}), {len(set(table.subsets))} subsets, "
+        f"{missing:.1%} of the rewards not observed",
         f"on train (x100): {diagnose(train.rewards, train.subsets).summary(table.experts)}",
         *overlaps(train.rewards, train.experts),
     ]

@@ -140,6 +140,8 @@ def _check(options: Options) -> None:
     for path in (options.report, options.json):
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise DataError(f"{path}: cannot write (no such folder)")
+    if options.report is not None and not options.report.lower().endswith((".html", ".htm")):
+        raise DataError(f"{options.report}: expected a name ending in .html")
     if options.report is not None and find_spec("jinja2") is None:
         raise MissingPackageError("jinja2", "report", "the HTML report")
 

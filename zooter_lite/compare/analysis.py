@@ -32,7 +32,16 @@ from zooter_lite.measure.results import (
     Verdict,
 )
 from zooter_lite.measure.significance import Gap, paired_gaps
-from zooter_lite.measure.system import ALWAYS, BEST_SINGLE, ORACLE, RANDOM, Slice, expert_shares
+from zooter_lite.measure.system import (
+    ALWAYS,
+    BEST_PER_SUBSET,
+    BEST_SINGLE,
+    KNN,
+    ORACLE,
+    RANDOM,
+    Slice,
+    expert_shares,
+)
 
 
 def analyse(slices: Sequence[Slice], seed: int = 0, by_split: bool = True) -> Report:
@@ -80,18 +89,25 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
     )
 
 
+USUAL = (BEST_SINGLE, BEST_PER_SUBSET, KNN)  # beside the single experts
+
+
 def system_results(one: Slice, draws: Draws) -> list[SystemResult]:
     """Measure every system, and the paired gap of the router to each but the bounds.
 
-    These gaps are one family for Holm's correction. The best single expert stands in it
-    once, under its own name; its single takes that gap over.
+    The gaps to what is always compared are one family for Holm's correction, those to rivals and
+    other routers another, so that a verdict does not depend on what else was asked for. The best
+    single expert stands in its family once, under its own name; its single takes that gap over.
     """
     twin = ALWAYS + one.table.experts[one.known.best_single]
     names = [system.name for system in one.systems]
-    family = [s.name for s in one.systems[1:] if s.role != "bound" and s.name != twin]
+    compared = [s for s in one.systems[1:] if s.role != "bound" and s.name != twin]
     means = np.stack([system.means(draws) for system in one.systems], axis=2)
-    apart = means[:, :, :1] - means[:, :, [names.index(name) for name in family]]
-    gaps: dict[str, Gap] = dict(zip(family, paired_gaps(apart, draws), strict=True))
+    gaps: dict[str, Gap] = {}
+    for always in (True, False):
+        family = [s.name for s in compared if (s.role == "single" or s.name in USUAL) == always]
+        apart = means[:, :, :1] - means[:, :, [names.index(name) for name in family]]
+        gaps |= zip(family, paired_gaps(apart, draws) if family else [], strict=True)
     gaps[twin] = gaps[BEST_SINGLE]
     found, expected = measured(means, draws), _expected(one)
     return [

@@ -113,6 +113,8 @@ def _turns(value: Any) -> list[_Turn]:
             if isinstance(value.get(key), list):
                 return _turns(value[key])
         value = [value]
+    if isinstance(value, list) and not value:
+        raise ValueError("expected text or a list of messages, found an empty list")
     if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not len(value):
         raise ValueError(f"expected text or a list of messages, found {type(value).__name__}")
     if not all(isinstance(one, Mapping) for one in value):

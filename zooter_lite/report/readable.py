@@ -38,6 +38,8 @@ def interval(estimate: Interval, digits: int = 1, scale: float = 100.0) -> str:
 
 def in_columns(estimate: Interval, scale: float = 100) -> str:
     """Write a value and its interval at a fixed width, `60.00 [ 59.0,  62.0]`."""
+    if math.isnan(estimate.value):
+        return f"{'not known':^{len('60.00 [ 59.0,  62.0]') + 1}}"
     value, low, high = (scale * end for end in (estimate.value, estimate.low, estimate.high))
     return f"{value:6.2f} [{low:5.1f}, {high:5.1f}]"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,11 @@ def experts_of(columns: Columns, fewest: int = 2) -> list[str]:
     if "query" not in names:
         raise no_column(source, "query", names)
     experts = [name.removeprefix("reward:") for name in names if name.startswith("reward:")]
+    for name in names:
+        prefix, colon, expert = name.partition(":")
+        near = get_close_matches(prefix.strip().lower(), ("reward", "cost"), 1, 0.75)
+        if colon and near and prefix != near[0]:  # an expert would be left out, unnoticed
+            raise DataError(f"{source}: column {name!r}: expected '{near[0]}:{expert}'")
     if "" in experts:
         raise DataError(f"{source}: column 'reward:' names no expert; expected 'reward:<expert>'")
     if len(experts) < fewest:

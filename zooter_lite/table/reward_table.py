@@ -151,6 +151,10 @@ class RewardTable:
         """
         return build_table(read_frame(frame, name, _used), context=context)
 
+    def __repr__(self) -> str:
+        """Name its size and its experts, in one line."""
+        return f"<RewardTable: {len(self)} queries; {', '.join(self.experts)}>"
+
     @property
     def has_costs(self) -> bool:
         """Whether a cost of every expert was observed, on some row at least."""

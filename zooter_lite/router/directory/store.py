@@ -22,7 +22,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from zooter_lite.errors import DataError, RouterError
-from zooter_lite.router.directory.config import CONFIG, RouterConfig
+from zooter_lite.router.directory.config import CONFIG, STATIC_POOLING, RouterConfig
 from zooter_lite.router.estimates import Estimates
 from zooter_lite.router.head import Head
 from zooter_lite.tags.index import TagIndex
@@ -75,7 +75,11 @@ class RouterFiles:
         if name is None:
             raise RouterError(f"precision {precision!r}: expected fp32, int8 or auto")
         if precision != "fp32" and name not in self.config.files:
-            raise RouterError(f"{self.folder}: no {name}; python -m zooter_lite.export makes it")
+            static = self.config.encoder.pooling == STATIC_POOLING
+            advice = (
+                "a static router has none" if static else "python -m zooter_lite.export makes it"
+            )
+            raise RouterError(f"{self.folder}: no {name}; {advice}")
         return VerifiedFile(self.folder / name, self.config.files.get(name))
 
     @cached_property
