@@ -37,7 +37,8 @@ def option(
     `names` replaces the name --FIELD: ("-k", "--neighbours"), or ("query",) for an
     argument told by its place.
     """
-    text = help if default in (MISSING, None, "", False) else f"{help} (default: {default})"
+    plain = default is True or default in (MISSING, None, "", False)  # True makes it --no-x
+    text = help if plain else f"{help} (default: {default})"
     given = {"type": kind, "metavar": metavar, "choices": choices, "args": names}
     metadata = {name: value for name, value in given.items() if value is not None}
     return field(default=default, metadata={"help": text.replace("%", "%%"), **metadata})
