@@ -93,7 +93,7 @@ def test_the_sample_exported_again_gives_every_byte_again(
     lines = done.stdout.splitlines()
     assert lines[0] == f"router: {router}"
     assert lines[1].startswith("  fp32 against torch on 256 training queries: ")
-    assert lines[2].startswith("  int8 against fp32 on 1047 training queries: ")
+    assert lines[2].startswith("  int8 against fp32 on 1024 training queries: ")
     assert [path.name for path in tmp_path.iterdir()] == ["router"]
 
 
