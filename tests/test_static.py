@@ -141,7 +141,7 @@ def test_what_a_fit_says_of_the_measured_loss_is_what_the_page_says() -> None:
     page = (ROOT / "recipes/bench/static.md").read_text("utf-8").splitlines()
     gaps = [float(line.split("|")[-2].split("[")[0]) for line in page if line.endswith("] |")]
     ratios = [int(line.split("|")[-2]) for line in page if line.startswith("| p50")]
-    assert len(gaps) == 9
+    assert len(gaps) == 13
     assert f"by {min(gaps):+.1f} to {max(gaps):+.1f} points" in MEASURED
     assert f"1/{max(ratios)} to 1/{min(ratios)} of" in MEASURED
 
