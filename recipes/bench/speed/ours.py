@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from shutil import copy
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
@@ -83,9 +84,9 @@ def stock(folder: str) -> bytes:
     from onnx import TensorProto
     from onnxruntime.quantization import quantize_dynamic
 
-    with TemporaryDirectory() as work:
+    with TemporaryDirectory() as work:  # what it infers is written beside the graph that it reads
         quantize_dynamic(
-            Path(folder) / GRAPHS["fp32"],
+            copy(Path(folder) / GRAPHS["fp32"], work),
             Path(work) / "stock.onnx",
             extra_options={"DefaultTensorType": TensorProto.FLOAT},  # of operators unknown to it
         )
