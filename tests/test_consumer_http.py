@@ -100,7 +100,10 @@ def test_what_a_router_does_not_know_is_left_out(tmp_path: Path) -> None:
         (b'{"prompts": "one"}', "prompts: expected list, found str"),
         (b'{"prompts": ["a", 1]}', "prompt 1: expected text or a list of messages, found int"),
         (b'{"prompts": [null]}', "prompt 0: expected text or a list of messages, found None"),
-        (b'{"prompts": [[]]}', "prompt 0: expected text or a list of messages, found an empty list"),
+        (
+            b'{"prompts": [[]]}',
+            "prompt 0: expected text or a list of messages, found an empty list",
+        ),
         (
             b'{"prompts": [{"role": "user", "content": "a"}]}',
             "expected a list of prompts, found messages; a chat is one prompt",
