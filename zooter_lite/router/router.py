@@ -22,9 +22,9 @@ from zooter_lite.router.decision import (
     eligible_experts,
 )
 from zooter_lite.router.directory.config import Point
+from zooter_lite.router.directory.notebook import router_html
 from zooter_lite.router.explanation import Explanation, explain_decision
 from zooter_lite.router.loading import LoadedRouter
-from zooter_lite.router.notebook import router_html
 from zooter_lite.router.tokens import texts_of
 
 FloatArray = NDArray[np.float32]
