@@ -16,11 +16,12 @@ from tests.helpers import softmax, table, toy_head
 from tests.tiny_encoders import DIM, MAX_LENGTH, TEXTS
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.load import load_encoder
-from zooter_lite.graph.quantise import n_products
+from zooter_lite.graph.quantise import activation_ranges, n_products
 from zooter_lite.onnx import graphs as assemble
 from zooter_lite.onnx import parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.parity import ParityError, graph_probs
+from zooter_lite.onnx.router_graph import int8_encoder
 from zooter_lite.router.directory.config import Parity
 from zooter_lite.router.head import Head
 from zooter_lite.router.session import TextSession
@@ -120,6 +121,21 @@ def test_int8_keeps_the_costliest_product_in_fp32_where_it_would_lose_too_much(
     products = [n for n in small.graph.node if n.op_type == "MatMulIntegerToFloat"]
     assert len(products) == n_products(encoder.graph) - 1 > 0
     assert len(tried) == 2
+
+
+def test_the_costliest_product_is_the_one_that_pays_to_spare(encoder: Encoder) -> None:
+    ranges = activation_ranges(encoder.graph, encoder.session().feeds(TEXTS))
+    (exact,) = encoder.session().run(TEXTS, ["unit"])
+    steps: list[int] = []
+    order = assemble._costliest(encoder, ranges, TEXTS, steps.append).tolist()
+    assert sorted(order) == list(range(n_products(encoder.graph)))
+    assert sum(steps) == len(TEXTS) * len(order)
+
+    def drift(spared: int) -> float:
+        (found,) = int8_encoder(encoder, ranges, [spared]).session().run(TEXTS, ["unit"])
+        return float(np.square(found - exact).sum())
+
+    assert drift(order[0]) < drift(order[-1])
 
 
 @pytest.mark.parametrize("n", [30, 500])
