@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from tests.llm_prompts import prompt_of
 from tests.llm_server import Canned, Server, completion, echo, refusal, serving
 from zooter_lite.ask import calls as module
-from zooter_lite.ask.calls import GIVE_UP_AFTER, Call, ExpertError, Outcome, run_calls
+from zooter_lite.ask.asking import Replies, ask_all
+from zooter_lite.ask.calls import GIVE_UP_AFTER, Call, ExpertError, Tally, backoff, run_calls
 from zooter_lite.ask.known import Known
 from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError
@@ -38,7 +40,7 @@ class Nth:
         self.asked: Counter[str] = Counter()
 
     def __call__(self, request: dict[str, Any]) -> Canned | str:
-        prompt = request["messages"][-1]["content"]
+        prompt = prompt_of(request)
         self.asked[prompt] += 1
         place = self.asked[prompt] - 1
         return self.replies[place] if place < len(self.replies) else echo(request)
@@ -46,15 +48,15 @@ class Nth:
 
 def ask(
     path: Path, prompts: list[str], *experts: Expert, **options: Any
-) -> tuple[Outcome, list[dict[str, Any]]]:
+) -> tuple[dict[str, Tally], list[dict[str, Any]]]:
     def made_for(name: str) -> Iterator[Call]:
         return (Call({"q": prompt, "e": name}, prompt) for prompt in prompts)
 
     with Journal(path) as journal:
         known = Known(path, "call", lambda record: (record["q"], record["e"]), len)
         made = {expert.name: made_for(expert.name) for expert in experts}
-        outcome = run_calls(made, experts, journal, known, **options)
-    return outcome, list(read_journal(path))
+        tallies = run_calls(made, experts, journal, known, **options)
+    return tallies, list(read_journal(path))
 
 
 def expert_of(server: Server, name: str = "e", **fields: Any) -> Expert:
@@ -64,16 +66,16 @@ def expert_of(server: Server, name: str = "e", **fields: Any) -> Expert:
 @pytest.mark.parametrize(
     "fault",
     [
-        refusal(500, "x"), refusal(429, "x", "retry-after-ms: 5\r\n"), Canned(sent=-1),
+        refusal(500, "x"), refusal(429, "x", "retry-after: 0.005\r\n"), Canned(sent=-1),
         Canned(body=b'{"a"'), Canned(delay=5),
     ],
 )  # fmt: skip
 def test_what_may_pass_is_asked_again(tmp_path: Path, fault: Canned) -> None:
     with serving(Nth(fault, fault)) as server:
         expert = expert_of(server, timeout=0.3, price_output=1, sampling={"max_tokens": 1000})
-        outcome, (record,) = ask(tmp_path / "j", ["hi"], expert)
+        tallies, (record,) = ask(tmp_path / "j", ["hi"], expert)
     assert record["response"] == "m: hi"
-    assert record["attempts"] == outcome.tallies["e"].attempts == len(server.requests) == 3
+    assert record["attempts"] == tallies["e"].attempts == len(server.requests) == 3
     lost = 0 if fault.kind in ("429", "500") else 2  # a lost reply counts as the most it can cost
     assert record["cost"] == pytest.approx((2 + lost * 1000) / 1e6)
 
@@ -81,13 +83,13 @@ def test_what_may_pass_is_asked_again(tmp_path: Path, fault: Canned) -> None:
 @pytest.mark.parametrize(("status", "attempts"), [(400, 1), (500, 3)])
 def test_an_error_that_stays_is_kept_as_a_row(tmp_path: Path, status: int, attempts: int) -> None:
     bad = refusal(status, "too long")
-    with serving(lambda r: bad if "9" in r["messages"][-1]["content"] else echo(r)) as server:
+    with serving(lambda r: bad if "9" in prompt_of(r) else echo(r)) as server:
         expert = expert_of(server, attempts=3)
-        outcome, records = ask(tmp_path / "j", [str(i) for i in range(10)], expert)
+        tallies, records = ask(tmp_path / "j", [str(i) for i in range(10)], expert)
     errors = {r["q"]: (r["error"], r["attempts"]) for r in records if "error" in r}
     assert errors == {"9": (f"HTTP {status}: too long", attempts)}
     assert len(server.requests) == 9 + attempts
-    assert (outcome.tallies["e"].answered, outcome.tallies["e"].failed) == (9, 1)
+    assert (tallies["e"].answered, tallies["e"].failed) == (9, 1)
     assert all(("response" in r) != ("error" in r) for r in records)
 
 
@@ -108,12 +110,16 @@ def test_a_refused_key_ends_the_run_and_keeps_calls_on_their_way(tmp_path: Path)
     assert len(server.requests) == 5
 
 
-@pytest.mark.parametrize("reply", [refusal(403, "region"), Canned(delay=9)])
-def test_an_expert_that_never_answers_is_given_up(tmp_path: Path, reply: Canned) -> None:
+@pytest.mark.parametrize(
+    ("reply", "parse"), [(refusal(403, "region"), None), (Canned(delay=9), None), ("no", int)]
+)
+def test_an_expert_that_never_answers_is_given_up(
+    tmp_path: Path, reply: Canned | str, parse: Any
+) -> None:
     with serving(lambda _: reply) as server:
         expert = expert_of(server, attempts=2, concurrency=2, timeout=0.1)
         with pytest.raises(ExpertError, match=rf"{GIVE_UP_AFTER} queries in a row failed; "):
-            ask(tmp_path / "j", [str(i) for i in range(1000)], expert)
+            ask(tmp_path / "j", [str(i) for i in range(1000)], expert, parse=parse)
     records = list(read_journal(tmp_path / "j"))
     assert GIVE_UP_AFTER <= len(records) <= GIVE_UP_AFTER + 1
     assert all("error" in record for record in records)
@@ -121,15 +127,15 @@ def test_an_expert_that_never_answers_is_given_up(tmp_path: Path, reply: Canned)
 
 def test_one_answer_in_between_and_refused_queries_give_nothing_up(tmp_path: Path) -> None:
     def reply(request: dict[str, Any]) -> Canned | str:
-        number = int(request["messages"][-1]["content"])
+        number = int(prompt_of(request))
         if number < 30:
             return refusal(400, "this query")
         return echo(request) if number % 8 == 0 else refusal(500, "down")
 
     with serving(reply) as server:
         expert = expert_of(server, attempts=1, concurrency=1)
-        outcome, _ = ask(tmp_path / "j", [str(i) for i in range(100)], expert)
-    assert (outcome.tallies["e"].answered, outcome.tallies["e"].failed) == (9, 91)
+        tallies, _ = ask(tmp_path / "j", [str(i) for i in range(100)], expert)
+    assert (tallies["e"].answered, tallies["e"].failed) == (9, 91)
 
 
 def test_a_wait_that_nobody_sits_out_ends_the_run(tmp_path: Path) -> None:
@@ -157,18 +163,27 @@ def test_the_rate_limit_and_the_concurrency_are_bounds(tmp_path: Path) -> None:
     times: list[float] = []
 
     def reply(request: dict[str, Any]) -> Canned | str:
+        idle = 0.02
         if request["model"] == "m":
             times.append(time.monotonic())
+            idle = 0.3 if len(times) == 1 else 0.0  # which is not saved up for a burst
         body = json.dumps(completion(echo(request), request)).encode()
-        return Canned(body=body, delay=0.02)
+        return Canned(body=body, delay=idle)
 
     prompts = [str(i) for i in range(12)]
     with serving(reply) as server:
-        paced = expert_of(server, "paced", requests_per_minute=1200, concurrency=10)
+        paced = expert_of(server, "paced", requests_per_minute=1200, concurrency=1)
         wide = Expert("wide", server.url, "wide", concurrency=3)
         ask(tmp_path / "j", prompts, paced, wide)
-    assert times[-1] - times[0] >= 0.95 * 11 * 0.05
+    assert times[-1] - times[1] >= 0.95 * 10 * 0.05
     assert server.most_at_a_time["wide"] == 3
+
+
+def test_backoff_doubles_up_to_a_limit() -> None:
+    for attempt, longest in ((1, 0.5), (2, 1.0), (3, 2.0), (7, 30.0), (1000, 30.0)):
+        waits = [backoff(attempt) for _ in range(50)]
+        assert longest / 2 <= min(waits) <= max(waits) <= longest
+        assert len(set(waits)) > 1
 
 
 def priced(server: Server, **fields: Any) -> Expert:
@@ -178,24 +193,32 @@ def priced(server: Server, **fields: Any) -> Expert:
 
 def test_answers_without_usage_and_lost_replies_count_as_the_most(tmp_path: Path) -> None:
     def reply(request: dict[str, Any]) -> Canned:
-        if request["messages"][-1]["content"] == "lost":
+        if prompt_of(request) == "lost":
             return Canned(body=b"{")
         return Canned(body=json.dumps(completion("x", request, usage=None)).encode())
 
     with serving(reply) as server:
         one = priced(server, concurrency=1, attempts=1)
-        outcome, records = ask(tmp_path / "j", ["a", "lost", "b", "c"], one, max_cost=35.0)
-    assert outcome.out_of_budget
+        _, records = ask(tmp_path / "j", ["a", "lost", "b", "c"], one, max_cost=35.0)
     assert [(r["q"], r["cost"]) for r in records] == [("a", 10.0), ("lost", 10.0), ("b", 10.0)]
+
+
+def test_a_budget_waits_for_what_open_calls_come_to(tmp_path: Path) -> None:
+    def reply(request: dict[str, Any]) -> Canned:
+        return Canned(body=json.dumps(completion("x", request)).encode(), delay=0.05)
+
+    with serving(reply) as server:
+        _, records = ask(tmp_path / "j", [*"abcdef"], priced(server), max_cost=15.0)
+    assert len(records) == len(server.requests) == 6
+    assert server.most_at_a_time["m"] == 1  # two might cost 20
 
 
 def test_a_budget_that_ends_between_attempts_keeps_what_they_cost(tmp_path: Path) -> None:
     with serving(lambda _: Canned(body=b"{")) as server:
-        outcome, (record,) = ask(tmp_path / "j", ["a"], priced(server), max_cost=25.0)
-    assert outcome.out_of_budget
+        tallies, (record,) = ask(tmp_path / "j", ["a"], priced(server), max_cost=25.0)
     assert (record["unfinished"], record["cost"], record["attempts"]) == (True, 20.0, 2)
     assert record["error"].startswith("the run ended; a reply that cannot be read")
-    assert outcome.tallies["e"].failed == 0
+    assert tallies["e"].failed == 0
 
 
 def test_answers_that_cannot_be_parsed_are_asked_again_and_paid(tmp_path: Path) -> None:
@@ -236,3 +259,42 @@ def test_ctrl_c_does_not_sit_out_a_pause(tmp_path: Path) -> None:
             ask(tmp_path / "j", ["a", "b"], expert_of(server))
         thread.join()
     assert list(read_journal(tmp_path / "j")) == []  # an unfinished query has no row
+
+
+def question(prompts: list[str], url: str, path: Path, **options: Any) -> Replies:
+    """Ask for the lengths of prompts."""
+    expert = Expert("judge", url, "m", attempts=2, concurrency=2, **options.pop("expert", {}))
+    calls = [Call({"n": place}, prompt) for place, prompt in enumerate(prompts)]
+    return ask_all(len(calls), calls.__getitem__, expert, path, int, **options)
+
+
+def length(request: dict[str, Any]) -> str:
+    return str(len(prompt_of(request)))
+
+
+def test_equal_questions_are_asked_once_and_all_are_answered(tmp_path: Path) -> None:
+    done: list[float] = []
+    with serving(length) as server:
+        replies = question(["a", "bbb", "a"], server.url, tmp_path / "j", progress=done.append)
+    assert replies.parsed == [1, 3, 1]
+    assert sum(done) == 3
+    assert sorted(map(prompt_of, server.requests)) == ["a", "bbb"]
+    assert sorted(record["n"] for record in read_journal(tmp_path / "j")) == [0, 1]
+
+
+def test_another_setting_is_another_question(tmp_path: Path) -> None:
+    with serving(length) as server:
+        for settings, asked in (({}, 1), ({"system": "be brief"}, 2), ({}, 2)):
+            question(["a"], server.url, tmp_path / "j", expert=settings)
+            assert len(server.requests) == asked
+
+
+def test_a_call_that_the_end_of_a_run_cut_short_is_asked_again(tmp_path: Path) -> None:
+    with serving(length) as server:
+        question(["a"], server.url, tmp_path / "j")
+        (record,) = read_journal(tmp_path / "j")
+        cut = {"question": record["question"], "error": "the run ended", "unfinished": True}
+        (tmp_path / "j").write_text(json.dumps(cut | {"cost": 0.5}) + "\n")
+        replies = question(["a"], server.url, tmp_path / "j")
+    assert replies.parsed == [1]
+    assert "(of all runs 0.5000), 0 queries without a readable answer" in replies.note

@@ -17,12 +17,7 @@ from tests.llm_server import Reply, serving
 from zooter_lite import score as score_command
 from zooter_lite.cli import run
 from zooter_lite.errors import DataError
-from zooter_lite.scoring.judge import (
-    Judge,
-    parse_score,
-    parse_verdict,
-    read_judge,
-)
+from zooter_lite.scoring.judge import parse_score, parse_verdict, read_judge
 from zooter_lite.scoring.scorer import Item, Scorer
 
 URL = "http://127.0.0.1:1/v1"
@@ -31,22 +26,22 @@ WORTH = {"poor": 2, "fair": 5, "good": 8}
 
 def table(mode: str, url: str = URL, **other: Any) -> dict[str, Any]:
     expert = {"base_url": url, "model": "m", "attempts": 2}
-    return {"kind": "judge", "name": "j/1", "mode": mode, "expert": expert} | other
+    return {"kind": "judge", "name": "j", "mode": mode, "expert": expert} | other
 
 
 def items(*responses: str, query: str = "q") -> list[Item]:
     return [Item(query, f"Why {query}?", f"e{i}", text, {}) for i, text in enumerate(responses)]
 
 
-def score(mode: str, reply: Reply, given: list[Item], folder: Path) -> tuple[list[float], Judge]:
+def score(
+    mode: str, reply: Reply, given: list[Item], folder: Path, **other: Any
+) -> tuple[list[float], list[str]]:
     with serving(reply) as server:
-        judge = read_judge(table(mode, server.url), "s.toml, scorer 1")
-        assert isinstance(judge, Judge)
-        done: list[int] = []
-        scores = judge.score(given, folder, done.append)
-    assert sum(done) == len(given)
-    assert scores.dtype == np.float64
-    return scores.tolist(), judge
+        judge: Scorer = read_judge(table(mode, server.url, **other), "s.toml, scorer 1")
+        done: list[float] = []
+        scores, notes = judge.score(given, folder, done.append)
+    assert sum(done) == pytest.approx(len(given))
+    return scores.tolist(), notes
 
 
 def by_worth(request: dict[str, Any]) -> str:
@@ -60,14 +55,14 @@ def by_worth(request: dict[str, Any]) -> str:
 
 
 def test_single_scores_are_those_of_the_judge(tmp_path: Path) -> None:
-    scores, judge = score("single", by_worth, items("poor", "good", "fair"), tmp_path)
+    scores, (note,) = score("single", by_worth, items("poor", "good", "fair"), tmp_path)
     assert scores == [2.0, 8.0, 5.0]
-    assert judge.name == "j/1"
-    assert "3 verdicts asked for, 0 without a readable answer; now 3 calls" in judge.notes[0]
-    (file,) = tmp_path.iterdir()
-    assert file.name == "judge-j_1.jsonl"
-    records = [json.loads(line) for line in file.read_text().splitlines()]
-    assert {record["expert"]: record["parsed"] for record in records} == {"e0": 2, "e1": 8, "e2": 5}
+    assert note.startswith("3 verdicts: 3 calls, ")
+    assert note.endswith("0 queries without a readable answer")
+    records = [json.loads(x) for x in (tmp_path / "judge-j.jsonl").read_text().splitlines()]
+    assert sorted((r["experts"], r["parsed"]) for r in records) == [
+        (["e0"], 2), (["e1"], 8), (["e2"], 5),
+    ]  # fmt: skip
 
 
 def test_pairs_of_a_fair_judge_give_win_rates(tmp_path: Path) -> None:
@@ -79,18 +74,18 @@ def test_pairs_of_a_fair_judge_give_win_rates(tmp_path: Path) -> None:
         return by_worth(request)
 
     given = [*items("poor", "good", "fair"), *items("good", "poor", query="r")]
-    scores, judge = score("pairwise", reply, given, tmp_path)
+    scores, notes = score("pairwise", reply, given, tmp_path)
     assert scores == [0.0, 1.0, 0.5, 1.0, 0.0]
     words = ("poor", "good", "fair")
     once = {f"{a} {b}": 1 for a in words for b in words if a != b}
     assert calls == Counter(once) + Counter(["poor good", "good poor"])
-    assert judge.notes[0] == "position consistency 100.0%: both orders agree on 4 of 4 pairs"
+    assert notes[0] == "both orders agree on 4 of 4 pairs"
 
 
 def test_a_judge_that_favours_a_place_decides_nothing(tmp_path: Path) -> None:
-    scores, judge = score("pairwise", lambda _: "Verdict: A", items("poor", "good"), tmp_path)
+    scores, notes = score("pairwise", lambda _: "Verdict: A", items("poor", "good"), tmp_path)
     assert scores == [0.5, 0.5]
-    assert judge.notes[0] == "position consistency 0.0%: both orders agree on 0 of 1 pairs"
+    assert notes[0] == "both orders agree on 0 of 1 pairs"
 
 
 def test_a_pair_that_is_unreadable_in_one_order_is_left_out(tmp_path: Path) -> None:
@@ -99,9 +94,9 @@ def test_a_pair_that_is_unreadable_in_one_order_is_left_out(tmp_path: Path) -> N
         broken = (texts["answer_a"], texts["answer_b"]) == ("good", "poor")
         return "no idea" if broken else by_worth(request)
 
-    scores, judge = score("pairwise", reply, items("poor", "good", "fair"), tmp_path)
+    scores, notes = score("pairwise", reply, items("poor", "good", "fair"), tmp_path)
     assert scores == [0.0, 1.0, 0.5]  # against fair alone; and fair against both
-    assert judge.notes[0].endswith("2 of 2 pairs")
+    assert notes[0].endswith("2 of 2 pairs")
     scores, _ = score("pairwise", reply, items("poor", "good"), tmp_path)
     np.testing.assert_array_equal(scores, [NAN, NAN])
 
@@ -120,12 +115,15 @@ def test_a_response_cannot_fill_places_or_end_its_quotation(tmp_path: Path) -> N
 
 
 def test_a_prompt_of_ones_own_is_used_with_the_form_added(tmp_path: Path) -> None:
-    with serving(lambda _: "Score: 3") as server:
-        judge: Scorer = read_judge(
-            table("single", server.url, prompt="Grade the {style} of {response} for {query}"), ""
-        )
-        assert judge.score(items("fair"), tmp_path, lambda n: None).tolist() == [3.0]
-    prompt = prompt_of(server.requests[0])
+    seen: list[str] = []
+
+    def reply(request: dict[str, Any]) -> str:
+        seen.append(prompt_of(request))
+        return "Score: 3"
+
+    own = "Grade the {style} of {response} for {query}"
+    assert score("single", reply, items("fair"), tmp_path, prompt=own)[0] == [3.0]
+    (prompt,) = seen
     assert prompt.startswith("Grade the {style} of [answer ")
     assert "Score: 7" in prompt.splitlines()[-1]
 
@@ -143,9 +141,7 @@ def test_a_prompt_of_ones_own_is_used_with_the_form_added(tmp_path: Path) -> Non
                 "<think>Score: 2</think>\nScore: 9": 9, "<think>\nScore: 9": None,
                 "Score: 15/20": None, r"$\boxed{9}$": 9, "Good.\n### Score\n9": 9, "Score – 9": 9,
                 "```\nScore: 9\n```": 9, "Score: 9\n\n---": 9, "<score>9</score>": 9,
-                "Score: 9/10 (excellent)": 9, "Score: 9 (was 3)": None,
-                '```json\n{"assessment": "fine", "score": 9}\n```': 9,
-                '{\n"score": 9,\n"reason": "fine"\n}': 9, 'It said {"score": 9}.': None,
+                "Score: 9 (was 3)": None, '```json\n{"assessment": "fine", "score": 9}\n```': 9,
                 "Score: 7.5": None, "Score: 7\nThank you!": None, "7": None, "": None,
             },
         ),
@@ -155,9 +151,8 @@ def test_a_prompt_of_ones_own_is_used_with_the_form_added(tmp_path: Path) -> Non
                 "Because.\nVerdict: A": "A", "verdict: b": "B", "**Verdict: TIE**": "tie",
                 "Verdict: [[A]]": "A", "### Verdict: B.": "B", "[[tie]]": "tie",
                 "Winner: Assistant A": "A", "<think>Verdict: A</think> Verdict: B": "B",
-                "Verdict: A, then B": None, "[[A>>B]]": "A", "My final verdict is: [[B>A]]": "B",
-                "[[A=B]]": "tie", "[[C]]": "tie", "Verdict: It's a tie": "tie",
-                "Verdict: draw": "tie", "Verdict: A (clearer)": "A", r"\boxed{B}": "B",
+                "Verdict: A, then B": None, "My final verdict is: [[B]]": "B",
+                "Verdict: It's a tie": "tie", "Verdict: draw": "tie", r"\boxed{B}": "B",
                 "The better answer is A.": "A", "Final Verdict - Model B": "B",
                 '{"reason": "fine", "verdict": "A"}': "A", "Verdict: (A)": "A",
                 "Verdict: C": None, "Verdict: A or B": None, "A": None, "Verdict: A\nor not": None,
@@ -219,5 +214,5 @@ def test_the_score_command_writes_what_two_judges_say(
     assert pairwise == [[0.0, 1.0], [1.0, 0.0]]
     assert rows[0]["reward:e1"] > rows[0]["reward:e0"]
     printed = capsys.readouterr().out
-    assert "pairwise: position consistency 100.0%: both orders agree on 2 of 2 pairs" in printed
-    assert "single: 4 verdicts asked for, 0 without a readable answer" in printed
+    assert "pairwise: both orders agree on 2 of 2 pairs" in printed
+    assert "single: 4 verdicts: 4 calls" in printed

@@ -8,24 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.llm_server import Canned, completion, refusal, serving
-from tests.test_client import answer_to, body, failure, failure_of
+from tests.llm_server import Canned, completion, serving
 from tests.test_collect import Case
 from zooter_lite import score, tag
-from zooter_lite.ask import calls
-from zooter_lite.ask.pool import Expert
+from zooter_lite.ask.reply import CallError, answer_of
 from zooter_lite.ask.texts import spoken
 from zooter_lite.cli import run
-from zooter_lite.errors import DataError
 
 THINKS = {"type": "thinking", "thinking": [{"type": "text", "text": "red or blue?"}]}
-SSE = "content-type: text/event-stream\r\n"
 PRICES = {"price_input": 1.0, "price_output": 2.0, "sampling": 32, "attempts": 3}
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "backoff", lambda attempt: 0.001)
 
 
 def whole(content: Any, reason: str = "stop", **message: Any) -> dict[str, Any]:
@@ -35,20 +26,24 @@ def whole(content: Any, reason: str = "stop", **message: Any) -> dict[str, Any]:
     return made | {"usage": {"prompt_tokens": 11, "completion_tokens": 7}}
 
 
-def events(*parts: str, end: str = "data: [DONE]\n\n", **more: Any) -> Canned:
+def events(*parts: str, end: str = "data: [DONE]\n\n", **more: Any) -> str:
     chunks = [{"choices": [{"delta": {"content": part}}]} for part in parts]
     lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in (*chunks, *([more] if more else []))]
-    return Canned(body=("".join(lines) + end).encode(), headers=SSE)
+    return "".join(lines) + end
+
+
+def failure(body: str) -> CallError:
+    with pytest.raises(CallError) as caught:
+        answer_of(body)
+    return caught.value
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
         ([THINKS, {"type": "text", "text": "blue"}], "blue"),
-        ([{"type": "text", "text": "bl"}, {"type": "text", "text": "ue"}], "blue"),
-        ([{"type": "output_text", "text": {"value": "blue"}}], "blue"),
+        ([{"type": "output_text", "text": "bl"}, {"text": "ue"}], "blue"),
         (["bl", "ue"], "blue"),
-        ({"type": "text", "text": "blue"}, "blue"),
         ([{"type": "reasoning", "text": "red?"}, {"text": "blue"}], "blue"),
         ([{"type": "text", "text": "red?", "thought": True}, {"text": "blue"}], "blue"),
         ([{"type": "text", "text": None}, {"type": "text", "text": "blue"}], "blue"),
@@ -57,46 +52,65 @@ def events(*parts: str, end: str = "data: [DONE]\n\n", **more: Any) -> Canned:
     ],
 )
 def test_content_in_parts_is_joined_without_the_thinking(content: Any, text: str) -> None:
-    answer = answer_to(lambda _: body(**whole(content)))
+    answer = answer_of(json.dumps(whole(content)))
     assert (answer.text, answer.usage, answer.cut) == (text, (11, 7), "")
 
 
 @pytest.mark.parametrize(
-    "canned",
+    "body",
     [
         events("bl", "ue"),
         events("bl", "ue", usage={"prompt_tokens": 1}, choices=[]),
-        Canned(body=b": PROCESSING\n\n" + events("blue").body, headers=SSE),
+        ": PROCESSING\n\n" + events("blue"),
+        "id: 1\n" + events("blue"),
         events("blue", end="", choices=[{"delta": {}, "finish_reason": "stop"}]),
-        body(choices=[{"text": "blue", "finish_reason": "stop"}]),
-        Canned(body=json.dumps([whole("blue")]).encode()),
-        Canned(body=b"\xef\xbb\xbf" + json.dumps(whole("blue")).encode()),
-        Canned(body=json.dumps(whole("blue")).encode(), headers="content-type: text/plain\r\n"),
-        Canned(body=b"id: 1\n" + events("blue").body, headers=SSE),
-        Canned(
-            body=b'{"choices": [{"delta": {"content": "bl"}}]}\n'  # lines of JSON
-            b'{"choices": [{"delta": {"content": "ue"}, "finish_reason": "stop"}]}\n'
-        ),
     ],
 )
-def test_other_forms_of_a_completion_are_read(canned: Canned) -> None:
-    assert answer_to(lambda _: canned).text == "blue"
+def test_an_event_stream_is_read(body: str) -> None:
+    assert answer_of(body).text == "blue"
 
 
-def test_an_event_stream_that_breaks_off_may_have_cost() -> None:
-    error = failure_of(lambda _: events("bl", end=""))
-    assert "an event stream that breaks off" in str(error)
-    assert "data: {" in str(error)  # how the reply begins
-    assert (error.again, error.lost) == (True, True)
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 7}, (5, 7)),
+        ({"prompt_tokens": 5}, (5, 0)),
+        (None, None),
+        ({"prompt_tokens": "5", "completion_tokens": 7}, None),
+        ({"prompt_tokens": -1, "completion_tokens": 10**40}, None),
+    ],
+)
+def test_odd_usage_does_not_cost_the_answer(
+    usage: object, expected: tuple[int, int] | None
+) -> None:
+    answer = answer_of(json.dumps(whole("ok") | {"usage": usage}))
+    assert (answer.text, answer.usage) == ("ok", expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (events("bl", end=""), "an event stream that breaks off"),
+        ("[" * 100_000, "RecursionError"),
+        ("{}", "ValueError: no choices): {}"),
+        ('{"choices": [{"message": {"content": [1]}}]}', "the content is no text"),
+        ('{"choices": 1}', "TypeError"),
+        ("null", "no JSON object"),
+        ("<html>Sign in", "<html>Sign in"),
+    ],
+)
+def test_what_cannot_be_read_is_asked_again_and_may_have_cost(body: str, reason: str) -> None:
+    error = failure(body)
+    assert str(error).startswith("a reply that cannot be read (")
+    assert reason in str(error)
+    assert (error.again, error.charged, error.usage) == (True, True, None)
 
 
 @pytest.mark.parametrize(
     ("content", "message", "flags"),  # again, fatal, of_query
     [
         ({"error": {"message": "Daily limit", "code": 429}}, "Daily limit", (True, False, False)),
-        ({"error": {"message": "Upstream", "code": 502}}, "Upstream", (True, False, False)),
-        ({"error": {"message": "x", "code": "502"}}, "x", (True, False, False)),
-        ({"choices": None, "error": {"message": "P", "code": 500}}, "P", (True, False, False)),
+        ({"choices": None, "error": {"message": "P", "code": "502"}}, "P", (True, False, False)),
         ({"error": "overloaded"}, "overloaded", (True, False, False)),
         ({"error": {"message": "No", "code": 400}}, "No", (False, False, True)),
         ({"error": {"message": "No", "code": "content_filter"}}, "No", (False, False, True)),
@@ -105,26 +119,17 @@ def test_an_event_stream_that_breaks_off_may_have_cost() -> None:
         ({"error": {"message": "M", "type": "rate_limit_exceeded"}}, "M", (True, False, False)),
         ({"choices": [{"error": {"message": "E", "code": 502}}]}, "E", (True, False, False)),
         ({"object": "error", "message": "E", "code": 400}, "E", (False, False, True)),
-        ({"message": "E", "code": 429}, "E", (True, False, False)),
         ({"detail": "E"}, "E", (True, False, False)),
         ({"errors": [{"message": "E", "code": 3040}]}, "E", (True, False, False)),
-        ({"error": {"message": "E", "type": "invalid_request_error", "code":
-                    "context_length_exceeded"}}, "E", (False, False, True)),
-        ({"error": {"message": "E", "code": "data_inspection_failed"}}, "E", (False, False, True)),
-        ({"error": {"message": "E", "code": 400, "metadata": {"raw": "upstream"}}}, "E: upstream",
-         (False, False, True)),
-        (
-            {"choices": [], "prompt_filter_results": [
-                {"content_filter_results": {"violence": {"filtered": True}, "hate": {}}}]},
-            "no answer (content filter: violence)", (False, False, True),
-        ),
+        ({"error": {"message": "E", "code": 400, "metadata": {"raw": "up"}}},
+         '{"message": "E", "code": 400, "metadata": {"raw": "up"}}', (False, False, True)),
     ],
 )  # fmt: skip
 def test_an_error_in_a_good_reply_is_the_servers_word(
     content: dict[str, Any], message: str, flags: tuple[bool, bool, bool]
 ) -> None:
-    error = failure_of(lambda _: body(**content))
-    assert (str(error), error.lost) == (message, False)
+    error = failure(json.dumps(content))
+    assert (str(error), error.charged) == (message, False)
     assert (error.again, error.fatal, error.of_query) == flags
 
 
@@ -132,41 +137,45 @@ def test_an_error_in_a_good_reply_is_the_servers_word(
     ("reply", "message"),
     [
         (whole("", "length", reasoning_content="First"), "no text (length)"),
-        (whole(None, "length"), "no text (length)"),
         (whole("<think>First I should", "length"), "no text (length)"),
         (whole(None, "tool_calls", tool_calls=[{}]), "no text (tool_calls)"),
         (whole("", "tool_calls", tool_calls=[{}]), "no text (tool_calls)"),
-        (whole("", "content_filter"), "no text (content_filter)"),
-        (whole("", "SAFETY"), "no text (SAFETY)"),
         (whole([{"type": "refusal", "refusal": "I will not."}]), "no text (I will not.)"),
         (whole(None, refusal="I will not."), "no text (I will not.)"),
         (whole([THINKS]), "no text (stop)"),
     ],
 )
-def test_an_answer_without_text_is_paid_as_the_server_counts(
-    reply: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_answer_without_text_is_an_error_of_its_query_that_is_paid(
+    reply: dict[str, Any], message: str
 ) -> None:
-    with serving(lambda _: body(**reply)) as server:
+    error = failure(json.dumps(reply))
+    assert (str(error), error.usage, error.again, error.of_query) == (message, (11, 7), False, True)
+
+
+def test_an_expert_that_fails_every_query_is_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reply = Canned(body=json.dumps(whole(None, "length")).encode())
+    with serving(lambda _: reply) as server:
         case = Case(tmp_path, server, queries=1)
         case.pool(PRICES)
         assert case.collect() == 1
     (record,) = case.records
-    assert record["error"] == message
+    assert record["error"] == "no text (length)"
     assert (record["attempts"], record["cost"]) == (1, pytest.approx(25e-6))
-    assert f"error: expert 'e0' failed every query, 1 of 1 times with: {message}\n" in (
-        capsys.readouterr().err
-    )
+    told = "error: expert 'e0' failed every query, 1 of 1 times with: no text (length)\n"
+    assert told in capsys.readouterr().err
 
 
 def test_an_answer_that_the_server_gave_up_is_asked_again() -> None:
-    error = failure_of(lambda _: body(**whole("The sky", "error")))
+    error = failure(json.dumps(whole("The sky", "error")))
     assert str(error) == "the server gave the answer up (error)"
     assert (error.again, error.usage) == (True, (11, 7))
 
 
 @pytest.mark.parametrize("reason", ["SAFETY", "MAX_TOKENS", "model_length", "sensitive"])
 def test_any_reason_but_a_good_one_is_a_cut(reason: str) -> None:
-    assert answer_to(lambda _: body(**whole("The sky", reason))).cut == reason
+    assert answer_of(json.dumps(whole("The sky", reason))).cut == reason
 
 
 def test_answers_that_were_cut_are_marked_and_told(
@@ -174,7 +183,8 @@ def test_answers_that_were_cut_are_marked_and_told(
 ) -> None:
     def reply(request: dict[str, Any]) -> Canned:
         last = request["messages"][-1]["content"].endswith("3?")
-        return body(**whole("The sky is often", "length" if last else "stop"))
+        content = whole("The sky is often", "length" if last else "stop")
+        return Canned(body=json.dumps(content).encode())
 
     with serving(reply) as server:
         case = Case(tmp_path, server)
@@ -194,30 +204,23 @@ def test_answers_that_were_cut_are_marked_and_told(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("<think>Red? No.</think>\n\nblue", "blue"),
         ("Could it be red? No.</think>\nblue", "blue"),  # a template that opens it itself
         ("<think>a</think> b <think>c</think> blue", "blue"),
         ("<think>never ends", ""),
-        ("<thinking>red</thinking>blue", "blue"),
+        ("<Thinking>red</thinking>blue", "blue"),
         ("<reasoning>\nred\n</reasoning>\nblue", "blue"),
         ("[THINK]red[/THINK]blue", "blue"),
         ("◁think▷red◁/think▷blue", "blue"),
         ("<|channel|>analysis<|message|>red<|end|><|start|>assistant<|channel|>final<|message|>blue"
          "<|return|>", "blue"),
-        ("<|channel|>final<|message|>blue<|return|>", "blue"),
         ("<|channel|>analysis<|message|>red<|end|><|start|>assistant<|channel|>final "
          "<|constrain|>json<|message|>{}", "{}"),
         ("analysisCould be red.assistantfinalblue", "blue"),
-        ("red?</thinking>blue", "blue"),
-        ("red?[/THINK]blue", "blue"),
-        ("<Thinking>red</thinking>blue", "blue"),
         ("<seed:think>red</seed:think>blue", "blue"),
         ("<|begin_of_thought|>red<|end_of_thought|>\n<|begin_of_solution|>blue<|end_of_solution|>",
          "blue"),
         ("<|START_THINKING|>red<|END_THINKING|><|START_RESPONSE|>blue<|END_RESPONSE|>", "blue"),
         ("<think>red</think><answer>blue</answer>", "blue"),
-        ("<think>red</think>\n<think>blue", ""),
-        ("Sure.\n<thinking>red</thinking>\nblue", "blue"),
         ("Sure.\n<think>\nred", "Sure."),
         ("<think>red</think>blue<|im_end|>", "blue"),
         ("Use <thinking> as a tag.", "Use <thinking> as a tag."),
@@ -284,53 +287,9 @@ def test_thinking_is_not_scored(
 def test_a_tagger_that_thinks_or_is_cut_is_asked_once(
     reply: dict[str, Any], tmp_path: Path
 ) -> None:
-    with serving(lambda _: body(**reply)) as server:
+    with serving(lambda _: Canned(body=json.dumps(reply).encode())) as server:
         case = Case(tmp_path, server)
         argv = ["--queries", case.folder / "q.jsonl", "--tagger", case.folder / "experts.toml"]
         argv += ["--out", tmp_path / "tagged.jsonl", "--min-support", 1]
         assert run(tag.Options, tag.main, "tag", "", list(map(str, argv))) == 0
         assert len(server.requests) == 4
-
-
-def test_query_and_headers_are_sent_and_their_keys_hidden(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AZURE_KEY", "qzx-planted-secret")
-    with serving(lambda _: refusal(429, "key qzx-planted-secret is slow")) as server:
-        expert = Expert(
-            "e", server.url, "m",
-            query={"api-version": "2024-06-01"}, headers={"api-key": "${AZURE_KEY}"},
-        )  # fmt: skip
-        error = failure(expert)
-        assert "POST /v1/chat/completions?api-version=2024-06-01 " in server.headers[0]
-        assert "api-key: qzx-planted-secret" in server.headers[0].lower()
-    assert str(error) == "HTTP 429: key [hidden] is slow"
-
-
-def test_a_wrong_address_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(lambda _: refusal(404, "page not found")) as server:
-        bare = server.url.removesuffix("/v1")
-        error = str(failure(Expert("e", bare, "m")))
-        assert error == (
-            f"HTTP 404 for {bare}/chat/completions (base_url usually ends with /v1): page not found"
-        )
-        error = str(failure(Expert("e", server.url, "m")))
-        assert error == f"HTTP 404 for {server.url}/chat/completions: page not found"
-        gone = server.url
-    error = str(failure(Expert("e", gone, "m")))
-    assert f"at {gone}/chat/completions" in error
-    assert "proxy" not in error
-    with serving(
-        lambda _: Canned(body=b"<html>Sign in", headers="content-type: text/html\r\n")
-    ) as s:
-        error = str(failure(Expert("e", s.url, "m")))
-        assert f"a web page, which cannot be read as a reply for {s.url}/chat/" in error
-    monkeypatch.setenv("ALL_PROXY", "foo://127.0.0.1:1")
-    with pytest.raises(DataError, match="through the proxy that ALL_PROXY names"):
-        failure(Expert("e", gone, "m"))
-    monkeypatch.delenv("ALL_PROXY")
-    monkeypatch.setenv("HTTP_PROXY", gone.removesuffix("/v1"))
-    error = str(failure(Expert("e", "http://llm.invalid/v1", "m")))
-    assert "(through the proxy that HTTP_PROXY names" in error
-    monkeypatch.setenv("NO_PROXY", "llm.invalid")
-    assert "proxy" not in str(failure(Expert("e", "http://llm.invalid/v1", "m")))

@@ -17,8 +17,6 @@ from zooter_lite.errors import DataError
         ('[{"tag": "sorting", "explanation": "order"}, {"tag": "python"}]', ["sorting", "python"]),
         ('\n```json\n["sorting"]\n```\n', ["sorting"]),
         ('```\n[{"tag": "sorting"},\n "python"]\n```', ["sorting", "python"]),
-        ('[{"tag": "sorting"},]', ["sorting"]),
-        ("```json\n[{'tag': 'sorting'}, 'python']\n```", ["sorting", "python"]),
     ],
 )
 def test_lists_of_tags_are_read(text: str, tags: list[str]) -> None:

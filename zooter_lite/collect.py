@@ -83,10 +83,10 @@ def main(options: Options) -> None:
         collection.keep_settings()
         calls = {expert.name: collection.missing(expert) for expert in pool}
         with bar(sum(collection.n_missing(expert) for expert in pool), "asking") as shown:
-            outcome = run_calls(
+            tallies = run_calls(
                 calls, pool, journal, collection.known, max_cost=most, progress=shown.update
             )
-    print("\n".join(collection.report(outcome)))
+    print("\n".join(collection.report(tallies, most)))
     collection.check_answered()
 
 

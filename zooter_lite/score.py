@@ -14,7 +14,7 @@ no security boundary, so use a container or a virtual machine for experts you do
 
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Optional
@@ -25,15 +25,13 @@ from zooter_lite.ask.responses import JOURNAL
 from zooter_lite.cli import bar, check_out, option, run, separator_option
 from zooter_lite.labels.diagnostics import diagnose
 from zooter_lite.scoring.rewards import (
-    FloatArray,
     Responses,
-    agreement,
     combine,
     read_responses,
     reward_table,
-    ties,
+    same_best,
 )
-from zooter_lite.scoring.scorer import Scorer
+from zooter_lite.scoring.scorer import FloatArray, Scorer
 from zooter_lite.scoring.scorer_file import read_scorers
 from zooter_lite.table import write_table
 from zooter_lite.table.queries import read_queries
@@ -79,14 +77,9 @@ def main(options: Options) -> None:
     if responses.left_out:
         print(f"{responses.left_out} queries of the journal are not in {options.queries}")
     scores = [_score(scorer, responses, journal.parent) for scorer, _ in scorers]
-    table, rows = reward_table(responses, combine(scores, [weight for _, weight in scorers]))
-    if len(scorers) > 1:
-        places = [responses.experts.index(expert) for expert in table.experts]
-        own = {
-            scorer.name: responses.matrix(values)[rows][:, places]
-            for (scorer, _), values in zip(scorers, scores, strict=True)
-        }
-        table = replace(table, scores=own)
+    several = {scorer.name: values for (scorer, _), values in zip(scorers, scores, strict=True)}
+    rewards = combine(scores, [weight for _, weight in scorers])
+    table = reward_table(responses, rewards, several if len(scorers) > 1 else {})
     write_table(table, options.out)
     for expert, column in zip(table.experts, table.rewards.T, strict=True):
         print(
@@ -106,11 +99,10 @@ def _score(scorer: Scorer, responses: Responses, folder: Path) -> FloatArray:
     """Run one scorer and print what it did."""
     started = time.monotonic()
     with bar(len(responses.items), scorer.name) as shown:
-        values = scorer.score(responses.items, folder, shown.update)
+        values, notes = scorer.score(responses.items, folder, shown.update)
     seconds = time.monotonic() - started
     scored = int((~np.isnan(values)).sum())
-    print(f"{scorer.name}: {scored} of {len(values)} responses scored in {seconds:.1f} s")
-    for note in scorer.notes:
+    for note in (f"{scored} of {len(values)} responses scored in {seconds:.1f} s", *notes):
         print(f"{scorer.name}: {note}")
     return values
 
@@ -119,11 +111,10 @@ def _compare(scorers: list[tuple[Scorer, float]], scores: list[FloatArray]) -> N
     """Print how far the scorers agree."""
     total = sum(weight for _, weight in scorers)
     print("rewards: weighted mean of the scorers' standardised scores (mean 0, deviation 1)")
-    for (scorer, weight), values in zip(scorers, scores, strict=True):
-        share = f"{ties(values):.1%} of the pairs within a query"
-        print(f"{scorer.name}: weight {weight / total:.2f}, ties {share}")
+    for scorer, weight in scorers:
+        print(f"{scorer.name}: weight {weight / total:.2f}")
     for ((one, _), first), ((two, _), second) in combinations(zip(scorers, scores, strict=True), 2):
-        print(f"{one.name} and {two.name}: {agreement(first, second).summary()}")
+        print(f"{one.name} and {two.name}: same best expert {same_best(first, second):.1%}")
 
 
 if __name__ == "__main__":

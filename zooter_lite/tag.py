@@ -192,10 +192,7 @@ def _ask(queries: Queries, rows: Sequence[int], options: Options, embed: Embed) 
     limits = {"max_cost": options.max_cost, "retry_failed": options.retry_failed}
     with bar(len(rows), "tagging") as shown:
         replies = ask_tags(queries, rows, tagger, path, progress=shown.update, **limits)
-    print(
-        f"{path}: {replies.tally.calls}, cost {replies.tally.cost:.4f} (of all runs "
-        f"{replies.cost:.4f}), {replies.failed} queries without a readable answer"
-    )
+    print(f"{path}: {replies.note}")
     lists = queries.tags()
     for row, tags in zip(rows, replies.parsed, strict=True):
         lists[row] = tags or []

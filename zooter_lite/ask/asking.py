@@ -1,8 +1,4 @@
-"""One expert asked many questions whose answers must be of a set form; each is paid once.
-
-A question is known in the journal by a hash of the prompt and of the expert's settings:
-where either changes, the question is a new one, and answers to the old are not used.
-"""
+"""One expert asked many questions whose answers must be of a set form; each is paid once."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal
 
-Progress = Callable[[int], object]
+Progress = Callable[[float], object]
 
 
 @dataclass(frozen=True)
@@ -27,9 +23,7 @@ class Replies:
     """What became of the questions."""
 
     parsed: list[Any]  # what `parse` made of each answer, in order; None without one
-    failed: int  # different questions whose every attempt failed
-    tally: Tally  # of the calls of this run
-    cost: float  # of every call in the journal
+    note: str  # calls, cost and failures, for people
 
 
 def ask_all(
@@ -44,6 +38,9 @@ def ask_all(
     progress: Progress = lambda n: None,
 ) -> Replies:
     """Put questions to one expert, and go on where an earlier run was stopped.
+
+    A question is known in the journal by a hash of the prompt and of the expert's settings:
+    where either changes, the question is a new one, and answers to the old are not used.
 
     Parameters
     ----------
@@ -74,25 +71,18 @@ def ask_all(
     if missing:
         asked = ((key, call(places[key])) for key in missing)
         calls = (Call({"question": key, **each.key}, each.prompt) for key, each in asked)
+        limits: dict[str, Any] = {"max_cost": max_cost, "parse": parse, "progress": progress}
         with Journal(path) as journal:
-            outcome = run_calls(
-                {expert.name: calls},
-                [expert],
-                journal,
-                known,
-                max_cost=max_cost,
-                parse=parse,
-                progress=progress,
-            )
-        tally = outcome.tallies[expert.name]
-        left = len(missing) - tally.answered - tally.failed
-        if left:
+            tallies = run_calls({expert.name: calls}, [expert], journal, known, **limits)
+        tally = tallies[expert.name]
+        if left := len(missing) - tally.answered - tally.failed:
             raise DataError(
                 f"{path}: the budget of {max_cost} ended the run with {left} calls left; "
                 "the answers so far are kept"
             )
     failed = len(known.failed.keys() & places.keys())
-    return Replies([known.answers.get(key) for key in keys], failed, tally, known.cost)
+    note = f"{tally} (of all runs {known.cost:.4f}), {failed} queries without a readable answer"
+    return Replies([known.answers.get(key) for key in keys], note)
 
 
 def _key(expert: Expert, prompt: str) -> str:

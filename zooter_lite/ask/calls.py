@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zooter_lite.ask.client import Caller, caller
+from zooter_lite.ask.client import caller
 from zooter_lite.ask.known import Known
-from zooter_lite.ask.pacing import Budget, Pace, backoff, pause
 from zooter_lite.ask.pool import Expert
 from zooter_lite.ask.reply import Answer, CallError
 from zooter_lite.errors import DataError, ZooterError
@@ -20,7 +20,9 @@ from zooter_lite.files.journal import Journal
 
 GIVE_UP_AFTER = 10  # queries in a row whose every attempt failed
 LONGEST_DELAY = 600.0  # seconds that a server may ask to wait before the run ends instead
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the second and any later attempt
 _EXTRA_TOKENS = 64  # of a chat template
+_GLANCE = 0.02  # seconds between two looks at what is left of a budget
 
 
 class ExpertError(ZooterError):
@@ -48,26 +50,27 @@ class Tally:
     cost: float = 0.0
     seconds: float = 0.0
 
-    def add(self, tokens: tuple[int, int], cost: float, seconds: float) -> None:
-        """Count one attempt."""
-        self.attempts += 1
-        self.tokens_in += tokens[0]
-        self.tokens_out += tokens[1]
-        self.cost += cost
-        self.seconds += seconds
-
     @property
-    def calls(self) -> str:
-        """Calls and tokens, for people."""
-        return f"{self.attempts} calls, {self.tokens_in:,} tokens in, {self.tokens_out:,} out"
+    def facts(self) -> dict[str, Any]:
+        """What a record says of tokens, cost, time and attempts."""
+        usage = {"input": self.tokens_in, "output": self.tokens_out}
+        time_taken = round(self.seconds, 4)
+        return {"usage": usage, "cost": self.cost, "seconds": time_taken, "attempts": self.attempts}
 
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Count what a record says."""
+        self.answered += "error" not in record
+        self.cut += "cut" in record
+        self.failed += "error" in record and "unfinished" not in record
+        self.attempts += record["attempts"]
+        self.tokens_in += record["usage"]["input"]
+        self.tokens_out += record["usage"]["output"]
+        self.cost += record["cost"]
+        self.seconds += record["seconds"]
 
-@dataclass
-class Outcome:
-    """What a run did: a tally per expert, and whether the budget ended it."""
-
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    out_of_budget: bool = False
+    def __str__(self) -> str:
+        tokens = f"{self.tokens_in:,} tokens in, {self.tokens_out:,} out"
+        return f"{self.attempts} calls, {tokens}, cost {self.cost:.4f}"
 
 
 def run_calls(
@@ -78,8 +81,8 @@ def run_calls(
     *,
     max_cost: float | None = None,
     parse: Callable[[str], Any] | None = None,
-    progress: Callable[[int], object] = lambda n: None,
-) -> Outcome:
+    progress: Callable[[float], object] = lambda n: None,
+) -> dict[str, Tally]:
     """Make the calls of every expert; append one record for each to the journal.
 
     A record is the call's key and `response` or `error`, `usage` (tokens), `cost`,
@@ -94,11 +97,15 @@ def run_calls(
     journal, known
         Open for appending, and what was read from it; every record is added to both.
     max_cost
-        What all runs together may spend. A call whose reply was lost or has no `usage`
-        counts as the most that it can have cost.
+        What all runs together may spend; calls that might pass it are left. A call whose reply
+        was lost or has no `usage` counts as the most that it can have cost.
     parse
         Reads a response; what it returns is recorded as `parsed`, and a response that
         it refuses with ValueError counts as a failed attempt (and is paid).
+
+    Returns
+    -------
+    A tally of this run for each expert.
 
     Raises
     ------
@@ -114,74 +121,92 @@ def run_calls(
             raise DataError(
                 f"expert {expert.name!r}: no max_tokens in its sampling, which a budget needs"
             )
-    run = _Run(journal, known, Budget(max_cost, known.cost), parse, progress)
-    lanes = [_Lane(run, expert, caller(expert), calls[expert.name]) for expert in experts]
-    return asyncio.run(run.work(lanes))
+    limit = float("inf") if max_cost is None else max_cost
+    run = _Run(journal, known, limit, parse, progress, known.cost)
+    lanes = [_Lane(run, expert, calls[expert.name]) for expert in experts]
+    asyncio.run(_work(run, lanes))
+    return {lane.expert.name: lane.tally for lane in lanes}
 
 
 @dataclass
 class _Run:
+    """What the workers of all experts share."""
+
     journal: Journal
     known: Known[Any, Any]
-    budget: Budget
+    limit: float
     parse: Callable[[str], Any] | None
-    progress: Callable[[int], object]
-    outcome: Outcome = field(default_factory=Outcome)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    problem: ExpertError | None = None
-    interrupted: bool = False
+    progress: Callable[[float], object]
+    spent: float
+    reserved: list[float] = field(default_factory=list)  # the most that each open call can cost
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    problem: BaseException | None = None
 
-    async def work(self, lanes: Sequence[_Lane]) -> Outcome:
-        tasks = [
-            asyncio.create_task(lane.work())
-            for lane in lanes
-            for _ in range(lane.expert.concurrency)
-        ]
-        try:
-            with self._interruptible():
-                await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for lane in lanes:
-                await lane.caller.close()
-        if self.interrupted:
-            raise KeyboardInterrupt
-        if self.problem is not None:
-            raise self.problem
-        return self.outcome
+    def stop(self, problem: BaseException | None = None) -> None:
+        """Begin no call any more; those on their way are finished."""
+        self.problem = self.problem or problem
+        self.stopped.set()
 
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Let the first Ctrl-C finish the calls on their way; a second one leaves them."""
-        loop = asyncio.get_running_loop()
+    async def pause(self, seconds: float) -> None:
+        """Sleep, but not longer than until the run is stopped."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.stopped.wait(), seconds)
 
-        def interrupt() -> None:
-            self.interrupted = True
-            self.stop.set()
-            loop.remove_signal_handler(signal.SIGINT)
+    async def reserve(self, most: float) -> bool:
+        """Wait until a call that costs `most` at most can be paid; False where none begins."""
+        while not self.stopped.is_set() and self.spent + sum(self.reserved) + most > self.limit:
+            if not self.reserved:
+                self.stop()
+            await self.pause(_GLANCE)
+        if not self.stopped.is_set():
+            self.reserved.append(most)
+        return not self.stopped.is_set()
 
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, another thread
-            loop.add_signal_handler(signal.SIGINT, interrupt)
-        try:
-            yield
-        finally:
-            with suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.remove_signal_handler(signal.SIGINT)
+    def pay(self, most: float, cost: float) -> None:
+        """Settle a call that had reserved `most`."""
+        self.reserved.remove(most)
+        self.spent += cost
+
+
+async def _work(run: _Run, lanes: Sequence[_Lane]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:  # a second Ctrl-C leaves the calls on their way
+        run.stop(KeyboardInterrupt())
+        loop.remove_signal_handler(signal.SIGINT)
+
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, another thread
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    tasks = [
+        asyncio.create_task(lane.work()) for lane in lanes for _ in range(lane.expert.concurrency)
+    ]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for lane in lanes:
+            await lane.caller.close()
+    if run.problem is not None:
+        raise run.problem
 
 
 class _Lane:
     """What the workers of one expert share, and what each of them does."""
 
-    def __init__(self, run: _Run, expert: Expert, caller: Caller, calls: Iterator[Call]) -> None:
-        self.run, self.expert, self.caller, self.calls = run, expert, caller, calls
-        self.pace = Pace(expert.requests_per_minute, run.stop)
-        self.tally = run.outcome.tallies.setdefault(expert.name, Tally())
-        self.in_a_row = 0
+    def __init__(self, run: _Run, expert: Expert, calls: Iterator[Call]) -> None:
+        self.run, self.expert, self.calls = run, expert, calls
+        self.caller = caller(expert)
+        self.tally = Tally()
+        self.in_a_row = 0  # queries that failed
+        self.line = asyncio.Lock()
+        per_minute = expert.requests_per_minute
+        self.gap = 60.0 / per_minute if per_minute else 0.0  # seconds between two calls
+        self.next = 0.0  # time at which the next call may begin
 
     async def work(self) -> None:
-        while not self.run.stop.is_set():
+        while not self.run.stopped.is_set():
             call = next(self.calls, None)
             result = None if call is None else await self._settle(call.prompt)
             if call is None or result is None:
@@ -189,9 +214,7 @@ class _Lane:
             record = {**call.key, **result}
             self.run.journal.append(record)
             self.run.known.add(record)
-            self.tally.answered += "error" not in record
-            self.tally.cut += "cut" in record
-            self.tally.failed += "error" in record and "unfinished" not in record
+            self.tally.add(record)
             self.run.progress(1)
 
     async def _settle(self, prompt: str) -> dict[str, Any] | None:
@@ -199,34 +222,43 @@ class _Lane:
         # a token is a byte at least
         longest = len((self.expert.system + prompt).encode("utf-8", "replace")) + _EXTRA_TOKENS
         most = self.expert.cost(longest, self.expert.max_tokens or 0)
-        paid, seconds, problem = Tally(), 0.0, None
-
-        def record(**result: Any) -> dict[str, Any]:
-            usage = {"input": paid.tokens_in, "output": paid.tokens_out}
-            facts = {"cost": paid.cost, "seconds": round(seconds, 4), "attempts": paid.attempts}
-            return {**result, "usage": usage, **facts}
-
-        while await self._may_begin(most):
+        paid, reply = Tally(), None
+        while await self._turn() and await self.run.reserve(most):
             started = time.monotonic()
-            answer, parsed, problem = await self._attempt(prompt)
-            seconds = time.monotonic() - started
-            cost = most if answer is not None or (problem and problem.lost) else 0.0
-            replied = answer if answer is not None else problem
-            usage = replied.usage if replied is not None else None
-            if usage is not None:
-                cost = self.expert.cost(*usage)
-            self.run.budget.pay(most, cost)
-            for tally in (paid, self.tally):
-                tally.add(usage or (0, 0), cost, seconds)
-            if answer is not None and problem is None:
+            reply = await self._attempt(prompt)
+            tokens_in, tokens_out = reply.usage or (0, 0)
+            cost = self.expert.cost(tokens_in, tokens_out)
+            if reply.usage is None and reply.charged:
+                cost = most
+            self.run.pay(most, cost)
+            paid.attempts += 1
+            paid.tokens_in += tokens_in
+            paid.tokens_out += tokens_out
+            paid.cost += cost
+            paid.seconds = time.monotonic() - started
+            if isinstance(reply, Answer):
                 self.in_a_row = 0
-                extra = {"cut": answer.cut} if answer.cut else {}
-                extra |= {} if self.run.parse is None else {"parsed": parsed}
-                return record(response=answer.text, **extra)
-            assert problem is not None
-            if not await self._goes_on(problem, paid.attempts):
-                return record(error=str(problem))
-        return record(error=f"the run ended; {problem}", unfinished=True) if paid.cost else None
+                cut = {"cut": reply.cut} if reply.cut else {}
+                parsed = {"parsed": reply.parsed} if self.run.parse else {}
+                return {"response": reply.text, **cut, **parsed, **paid.facts}
+            if not await self._goes_on(reply, paid.attempts):
+                return {"error": str(reply), **paid.facts}
+        if paid.cost:
+            return {"error": f"the run ended; {reply}", "unfinished": True, **paid.facts}
+        return None
+
+    async def _attempt(self, prompt: str) -> Answer | CallError:
+        """Ask once; an answer that cannot be parsed is a failed call that is paid."""
+        try:
+            answer = await self.caller.ask(prompt)
+        except CallError as error:
+            return error
+        try:
+            return replace(answer, parsed=self.run.parse(answer.text)) if self.run.parse else answer
+        except ValueError as error:
+            cut = f" ({answer.cut})" if answer.cut else ""  # which the next one would be too
+            text = f"{error}{cut}; the answer was {answer.text!r}"
+            return CallError(text, 0 if cut else 500, charged=True, usage=answer.usage)
 
     async def _goes_on(self, problem: CallError, attempts: int) -> bool:
         """Decide what follows a failed attempt: False gives the query up, True tries again."""
@@ -240,41 +272,24 @@ class _Lane:
         elif problem.wait > LONGEST_DELAY:
             self._stop(f"it asks to wait {problem.wait:.0f} s; {problem}")
         elif problem.wait:
-            self.pace.delay(problem.wait)
+            self.next = max(self.next, time.monotonic() + problem.wait)
         else:
-            await pause(backoff(attempts), self.run.stop)
+            await self.run.pause(backoff(attempts))
         return True
 
-    async def _may_begin(self, most: float) -> bool:
-        """Wait for the turn of a call; False where the run ends before it."""
-        run = self.run
-        await self.pace.wait()
-        if run.stop.is_set():
-            return False
-        if not await run.budget.reserve(most):
-            run.outcome.out_of_budget = True
-            run.stop.set()
-        elif run.stop.is_set():
-            run.budget.pay(most, 0.0)
-        return not run.stop.is_set()
-
-    async def _attempt(self, prompt: str) -> tuple[Answer | None, Any, CallError | None]:
-        try:
-            answer = await self.caller.ask(prompt)
-        except CallError as error:
-            return None, None, error
-        if self.run.parse is None:
-            return answer, None, None
-        try:
-            return answer, self.run.parse(answer.text), None
-        except ValueError as error:
-            cut = f" ({answer.cut})" if answer.cut else ""  # which the next one would be too
-            text = f"{error}{cut}; the answer was {answer.text!r}"
-            return answer, None, CallError(text, again=not cut)
+    async def _turn(self) -> bool:
+        """Wait until a call may begin, evenly spread; False where the run is stopped."""
+        async with self.line:
+            while (left := self.next - time.monotonic()) > 0 and not self.run.stopped.is_set():
+                await self.run.pause(left)
+            self.next = max(self.next, time.monotonic()) + self.gap
+        return not self.run.stopped.is_set()
 
     def _stop(self, reason: str) -> None:
-        self.run.stop.set()
-        self.run.problem = self.run.problem or ExpertError(
-            f"expert {self.expert.name!r}: {reason}; every answer so far is kept, run it again to "
-            "go on"
-        )
+        text = f"expert {self.expert.name!r}: {reason}; every answer so far is kept, run it again"
+        self.run.stop(ExpertError(f"{text} to go on"))
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after the attempt-th failure, half of them random."""
+    return random.uniform(0.5, 1.0) * min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt - 1, 60))

@@ -7,19 +7,17 @@ import importlib
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, TypeAlias
-from urllib.parse import urlsplit
-from urllib.request import proxy_bypass
+from collections.abc import Mapping
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import TypeAlias
 
 from zooter_lite.ask.pool import VARIABLE, Expert
-from zooter_lite.ask.reply import Answer, CallError, answer_of, refusal, retry_after, words_of
+from zooter_lite.ask.reply import Answer, CallError, answer_of, refusal, retry_after
 from zooter_lite.errors import DataError, needs
 
 HIDDEN = "[hidden]"
 SHORTEST_SECRET = 8  # characters; "none" or "EMPTY" is no secret, and may stand in an answer
-_BY_PROXY = {403, 407, 502, 503, 504}  # statuses that a proxy in the way may send itself
 
 
 def caller(expert: Expert) -> Caller:
@@ -35,103 +33,69 @@ def caller(expert: Expert) -> Caller:
 
 class _Server:
     def __init__(self, expert: Expert) -> None:
-        self._expert = expert
-        key = _variable(expert, expert.api_key_env) if expert.api_key_env else ""
-        self._secrets = list(filter(None, [_secret(key)]))
-        headers, query = self._filled(expert.headers), self._filled(expert.query)
+        with needs("experts", "asking an LLM"):
+            import httpx2
+        self._errors, self._expert = httpx2, expert
+        self._secrets: list[re.Pattern[str]] = []
         self._url = expert.base_url.rstrip("/") + "/chat/completions"
-        with _own_settings():
-            with needs("experts", "asking an LLM"):
-                import openai
-            try:
-                self._client = openai.AsyncOpenAI(
-                    api_key=key or "none",
-                    base_url=expert.base_url,
-                    default_headers=headers,
-                    default_query=query,
-                    timeout=expert.timeout,
-                    max_retries=0,  # attempts are counted and paced for all queries together
-                )
-            except Exception as error:  # of an address that only the client finds wrong
-                raise DataError(
-                    f"expert {expert.name!r}: base_url {expert.base_url!r} cannot be used "
-                    f"({error}){self._proxy()}"
-                ) from error
-        self._errors = openai
-        self._request = {**expert.sampling, "model": expert.model}
+        headers, query = self._filled(expert.headers), self._filled(expert.query)
+        if expert.api_key_env:
+            headers = {"Authorization": f"Bearer {self._key(expert.api_key_env)}", **headers}
+        limits = httpx2.Limits(max_connections=None)
+        try:
+            self._client = httpx2.AsyncClient(
+                headers=headers, params=query, timeout=None, limits=limits, follow_redirects=True
+            )
+        except ValueError as error:  # of a proxy that the environment names
+            raise DataError(f"expert {expert.name!r}: cannot be asked ({error})") from error
         system = [{"role": "system", "content": _encodable(expert.system)}]
         self._system = system if expert.system else []
 
     async def ask(self, prompt: str) -> Answer:
         messages = [*self._system, {"role": "user", "content": _encodable(prompt)}]
-        # The client's own chat.completions.create checks every field of a request and of a
-        # reply against its types. That takes most of a call's time, and knows no fields of
-        # other servers; this is its documented way to reach any endpoint.
-        call = self._client.post(
-            "/chat/completions", cast_to=str, body={**self._request, "messages": messages}
-        )
+        request = {**self._expert.sampling, "model": self._expert.model, "messages": messages}
+        call = self._client.post(self._url, json=request)
         try:
-            body = await asyncio.wait_for(call, self._expert.timeout)
-        except (self._errors.APITimeoutError, asyncio.TimeoutError) as error:
-            raise self._failure(f"no answer within {self._expert.timeout:g} s", error) from None
-        except self._errors.APIStatusError as error:
-            raise self._refusal(error) from None
-        except self._errors.APIConnectionError as error:
-            reason = str(error.__cause__ or error) or "connection lost"
-            hint = " (perhaps it speaks http, not https)" if "WRONG_VERSION" in reason else ""
-            text = f"connection: {reason}, at {self._url}{hint}{self._proxy()}"
-            raise self._failure(text, error) from None
-        except Exception as error:  # whatever a server sent; a traceback might show the key
-            reason = f"{type(error).__name__}: {error}"
-            raise self._failure(f"a reply that cannot be read ({reason})", error) from None
-        if body.lstrip().startswith("<"):
-            text = (
-                f"a web page, which cannot be read as a reply{self._place()}: {body.strip():.200}"
-            )
-            raise CallError(self._clean(text), again=True, lost=True)
-        return answer_of(body, self._clean)
+            reply = await asyncio.wait_for(call, self._expert.timeout)
+        except asyncio.TimeoutError:
+            text = f"no answer within {self._expert.timeout:g} s"
+            raise CallError(text, charged=True) from None
+        except (self._errors.HTTPError, self._errors.InvalidURL) as error:
+            text = self._hide(f"connection: {error or type(error).__name__}, at {self._url}")
+            sent = not isinstance(error, self._errors.ConnectError)
+            raise CallError(text, charged=sent) from None
+        body = self._hide(reply.text)
+        if reply.status_code < 400:
+            return answer_of(body)
+        place = f" for {self._url}" if reply.status_code == 404 else ""
+        if place and not re.search(r"/v\d|/openai/", place):
+            place += " (base_url usually ends with /v1)"
+        raise refusal(reply.status_code, body, retry_after(reply.headers), place)
 
     async def close(self) -> None:
-        await self._client.close()
-
-    def _failure(self, text: str, error: Exception) -> CallError:
-        sent = not type(error.__cause__).__name__.startswith("Connect")  # of httpx or httpx2
-        return CallError(self._clean(text), again=True, lost=sent)
-
-    def _refusal(self, error: Any) -> CallError:
-        status, place = error.status_code, ""
-        if status in (404, 405):
-            place = self._place()
-        elif status in _BY_PROXY:
-            place = self._proxy()
-        quota = {"fatal": True} if getattr(error, "code", None) == "insufficient_quota" else {}
-        words = self._clean(f"HTTP {status}{place}: {words_of(error.body or error.message)}")
-        return refusal(status, words, wait=retry_after(error.response.headers), **quota)
-
-    def _place(self) -> str:
-        hint = "" if re.search(r"/v\d|/openai/", self._url) else " (base_url usually ends with /v1)"
-        return f" for {self._url}{hint}"
-
-    def _proxy(self) -> str:
-        """Name the variable of the proxy that the calls go through, if any."""
-        parts = urlsplit(self._url)
-        names = (f"{parts.scheme}_proxy", "all_proxy")
-        given = [name for plain in names for name in (plain, plain.upper()) if os.environ.get(name)]
-        if not given or proxy_bypass(parts.netloc):
-            return ""
-        return f" (through the proxy that {given[0]} names; NO_PROXY leaves a host out)"
+        await self._client.aclose()
 
     def _filled(self, table: Mapping[str, str]) -> dict[str, str]:
-        """Put the values of variables into texts, and remember them as secrets."""
+        """Put the values of variables into texts."""
+        return {
+            name: VARIABLE.sub(lambda place: self._key(place[1]), text)
+            for name, text in table.items()
+        }
 
-        def value(match: re.Match[str]) -> str:
-            found = _variable(self._expert, match[1])
-            self._secrets.extend(filter(None, [_secret(found)]))
-            return found
+    def _key(self, name: str) -> str:
+        """Read a key from the environment, and remember to hide it."""
+        key = os.environ.get(name, "").strip()
+        where = f"expert {self._expert.name!r}: the environment variable {name}"
+        if not key:
+            raise DataError(f"{where} is not set")
+        if not re.fullmatch(r"[!#-&(-\[\]-~]+", key):  # no blank, quote or backslash
+            raise DataError(f"{where} holds a character that a key cannot have")
+        if len(key) >= SHORTEST_SECRET:  # in any spelling of JSON, URLs and quoted texts
+            spelled = (f"\\\\*(?:{re.escape(c)}|(?i:%{ord(c):02x}|u{ord(c):04x}))" for c in key)
+            self._secrets.append(re.compile("".join(spelled)))
+        return key
 
-        return {name: VARIABLE.sub(value, text) for name, text in table.items()}
-
-    def _clean(self, text: str) -> str:
+    def _hide(self, text: str) -> str:
         """Hide every key, wherever a server or a library repeats it."""
         for secret in self._secrets:
             text = secret.sub(HIDDEN, text)
@@ -153,74 +117,34 @@ class _Function:
             raise DataError(f"expert {expert.name!r}: {expert.callable!r} cannot be called")
 
     async def ask(self, prompt: str) -> Answer:
+        done: Future[tuple[object, BaseException | None]] = Future()
+
+        def work() -> None:
+            result: tuple[object, BaseException | None]
+            try:
+                result = self._function(prompt), None
+            except BaseException as error:  # SystemExit too is only this call's
+                result = None, error
+            with suppress(InvalidStateError):  # nobody waits any more
+                done.set_result(result)
+
+        # a thread of asyncio would keep the program from ending
+        threading.Thread(target=work, daemon=True).start()
         try:
-            text, problem = await asyncio.wait_for(self._in_thread(prompt), self._timeout)
+            text, problem = await asyncio.wait_for(asyncio.wrap_future(done), self._timeout)
         except asyncio.TimeoutError:
-            raise CallError(f"no answer within {self._timeout:g} s") from None
+            raise CallError(f"no answer within {self._timeout:g} s", 0) from None
         if problem is not None:
-            raise CallError(f"{type(problem).__name__}: {problem}", of_query=True)
+            raise CallError(f"{type(problem).__name__}: {problem}", 400)
         if not isinstance(text, str):
-            raise CallError(f"expected text, found {type(text).__name__}", of_query=True)
+            raise CallError(f"expected text, found {type(text).__name__}", 400)
         return Answer(text, (0, 0))
 
     async def close(self) -> None:
         pass  # a function holds no connection
 
-    def _in_thread(self, prompt: str) -> asyncio.Future[tuple[object, BaseException | None]]:
-        """Call the function in a thread; those of asyncio would keep the program from ending."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
-
-        def settle(text: object, problem: BaseException | None) -> None:
-            if not future.done():
-                future.set_result((text, problem))
-
-        def work() -> None:
-            text, problem = None, None
-            try:
-                text = self._function(prompt)
-            except BaseException as error:  # SystemExit too is only this call's
-                problem = error
-            with suppress(RuntimeError):  # nobody waits any more
-                loop.call_soon_threadsafe(settle, text, problem)
-
-        threading.Thread(target=work, daemon=True).start()
-        return future
-
 
 Caller: TypeAlias = _Server | _Function
-
-
-@contextmanager
-def _own_settings() -> Iterator[None]:
-    """Hide OPENAI_* while a client is made.
-
-    It would send its key, organisation and headers to whatever server an expert names.
-    """
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("OPENAI_")}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-def _variable(expert: Expert, name: str) -> str:
-    """Read a key from the environment."""
-    key = os.environ.get(name, "").strip()
-    where = f"expert {expert.name!r}: the environment variable {name}"
-    if not key:
-        raise DataError(f"{where} is not set")
-    if not re.fullmatch(r"[!#-&(-\[\]-~]+", key):  # no blank, quote or backslash
-        raise DataError(f"{where} holds a character that a key cannot have")
-    return key
-
-
-def _secret(key: str) -> re.Pattern[str] | None:
-    """Match a key in any spelling of JSON, URLs and quoted texts; None where it is no secret."""
-    if len(key) < SHORTEST_SECRET:
-        return None
-    spellings = (f"(?:{re.escape(c)}|%(?i:{ord(c):02x})|u(?i:{ord(c):04x}))" for c in key)
-    return re.compile(r"\\*".join(spellings))
 
 
 def _encodable(text: str) -> str:

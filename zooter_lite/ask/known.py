@@ -19,10 +19,8 @@ class Known(Generic[Key, Value]):
 
     Parameters
     ----------
-    path
-        The journal; it may be missing.
-    kind
-        What a record is one of, for errors.
+    path, kind
+        The journal, which may be missing, and what its records are, for errors.
     key, value
         Read a record's key, and what is kept of an answer.
     retry_failed

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from zooter_lite.ask.texts import spoken
 
-AGAIN = {408, 409, 425, 429}
-FATAL = {401, 402, 404}  # not 403, which some services send for a single prompt
-OF_QUERY = {400, 413, 422}
 _WHOLE = {"", "stop", "eos", "eos_token", "end", "end_turn", "stop_sequence", "complete"} | {
     "completed", "done", "none", "tool_calls", "tool_use", "function_call"
 }  # fmt: skip
@@ -26,7 +24,8 @@ _WORDS = (  # in an error's code, and the status that they stand for
     (400, ("content_filter", "content_policy", "moderation", "safety", "inspection", "invalid")),
     (400, ("context_length", "badrequest", "bad_request", "too_long")),
 )
-_SHOWN = 200  # characters of a reply that cannot be read
+
+Tokens = tuple[int, int]  # input, output
 
 
 @dataclass(frozen=True)
@@ -34,105 +33,101 @@ class Answer:
     """What an expert said, thinking in it too."""
 
     text: str
-    usage: tuple[int, int] | None = None  # tokens, (input, output), where the server counts
+    usage: Tokens | None = None  # where the server counts
     cut: str = ""  # why the server ended it early, such as "length"
+    parsed: Any = None
+    charged: ClassVar[bool] = True
 
 
 @dataclass(eq=False)
 class CallError(Exception):
-    """A call that failed."""
+    """A call that failed; its status, of HTTP or the like of one, says what follows."""
 
     message: str
+    status: int = 500
     _: KW_ONLY
-    again: bool = False  # another attempt may succeed
-    wait: float = 0.0  # seconds that the server asks to wait before it
-    fatal: bool = False  # no call to this expert can succeed, as with a key that is refused
-    lost: bool = False  # the reply was lost, or says nothing of tokens: it may have been charged
-    of_query: bool = False  # it is the query that is refused: that says nothing of the next one
-    usage: tuple[int, int] | None = None  # tokens, (input, output), that were charged all the same
+    wait: float = 0.0  # seconds that the server asks to wait before another attempt
+    charged: bool = False  # perhaps, since the reply was lost, or says nothing of tokens
+    usage: Tokens | None = None  # that were charged all the same
 
     def __post_init__(self) -> None:
         super().__init__(" ".join(self.message.split())[:500])
 
+    @property
+    def again(self) -> bool:
+        """Whether another attempt may succeed."""
+        return self.status in (408, 409, 425, 429) or self.status >= 500
 
-def answer_of(body: str, clean: Callable[[str], str]) -> Answer:
-    """Read the body of a reply that came with a good status; `clean` takes keys out of a text.
+    @property
+    def fatal(self) -> bool:
+        """Whether no call to this expert can succeed, as with a key that is refused."""
+        return self.status in (401, 402, 404)  # not 403, which may be about a single prompt
 
-    A chat completion with its text as it is, in parts (those that think are left out) or in
-    the events of a stream; the older completion; or an error in the place of one.
+    @property
+    def of_query(self) -> bool:
+        """Whether it is the query that is refused: that says nothing of the next one."""
+        return self.status in (400, 413, 422)
+
+
+def answer_of(body: str) -> Answer:
+    """Read the body of a reply that came with a good status.
+
+    It holds a chat completion, with its text as it is, in parts (those that think are left out)
+    or in the events of a stream; or an error in the place of one.
 
     Raises
     ------
     CallError
         The server says what went wrong, ended without a text, or sent something else.
     """
+    body = body.strip()
     try:
-        body = body.lstrip("\ufeff \t\r\n")
-        streamed = re.match(r"data:|event:|id:|retry:|:|{.*}\s*\n\s*{", body)
-        reply = _joined(body) if streamed else json.loads(body)
-        if isinstance(reply, list) and len(reply) == 1:
-            (reply,) = reply
+        reply = _joined(body) if re.match("data:|event:|id:|retry:|:", body) else json.loads(body)
         if not isinstance(reply, dict):
             raise ValueError("no JSON object")
-        return _answer(reply, clean)
+        return _answer(reply)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        start = clean(body).strip()[:_SHOWN]
-        raise CallError(
-            clean(f"a reply that cannot be read ({reason}): {start}"), again=True, lost=True
-        ) from None
+        reason = f"{type(error).__name__}: {error}"
+        text = f"a reply that cannot be read ({reason}): {body[:200]}"
+        raise CallError(text, charged=True) from None
 
 
-def _answer(reply: dict[str, Any], clean: Callable[[str], str]) -> Answer:
+def _answer(reply: dict[str, Any]) -> Answer:
     usage = _usage(reply.get("usage"))
-    choices = reply.get("choices") or []
-    choice: dict[str, Any] = choices[0] if choices else {}
-    problem = _problem(reply) or choice.get("error")
+    choice: dict[str, Any] = next(iter(reply.get("choices") or []), {})
+    bare = "choices" not in reply and any(reply.get(x) for x in ("message", "detail", "errors"))
+    problem = reply.get("error") or choice.get("error") or (reply if bare else None)
     if problem:
-        raise refusal(_code(problem), clean(words_of(problem)), usage=usage)
-    if not choices:
-        filtered = ", ".join(_filtered(reply))
-        if filtered:
-            text = f"no answer (content filter: {filtered})"
-            raise CallError(clean(text), of_query=True, usage=usage)
+        raise CallError(_words(problem), _status(problem), usage=usage)
+    if not choice:
         raise ValueError("no choices")
-    message = choice.get("message") or choice.get("delta") or {}
-    content = message.get("content") if message else choice.get("text")
-    text = clean(_text(content))
+    message = choice.get("message") or {}
+    content = message.get("content")
+    text = _text(content)
     reason = str(choice.get("finish_reason") or "")
     if reason.lower() in _FAILED:
-        words = f"the server gave the answer up ({reason})"
-        raise CallError(clean(words), again=True, lost=True, usage=usage)
+        raise CallError(f"the server gave the answer up ({reason})", charged=True, usage=usage)
     cut = "" if reason.lower() in _WHOLE else reason
     parts = [part for part in content or () if isinstance(part, dict)]
-    bare = content is None or (parts and not text)
-    if not spoken(text).strip() and (bare or cut or message.get("tool_calls")):
-        refusals = [each.get("refusal") for each in (message, *parts)]
-        refused = next(filter(None, refusals), reason or "null")
-        raise CallError(clean(f"no text ({refused})"), lost=True, of_query=True, usage=usage)
+    silent = content is None or cut or message.get("tool_calls") or (parts and not text)
+    if silent and not spoken(text).strip():
+        refused = next(filter(None, (each.get("refusal") for each in (message, *parts))), reason)
+        raise CallError(f"no text ({refused})", 400, charged=True, usage=usage)
     return Answer(text, usage, cut)
 
 
 def _text(content: Any) -> str:
     """Read a message's content: a text, or parts of which those that are texts are joined."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    if isinstance(content, dict):
-        content = [content]
-    if not isinstance(content, list):
+    return "".join(map(_part, content)) if isinstance(content, list) else _part(content or "")
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, dict):
+        says = part.get("type", "text") in ("text", "output_text") and not part.get("thought")
+        part = (part.get("text") or "") if says else ""
+    if not isinstance(part, str):
         raise TypeError("the content is no text")
-    texts = []
-    for part in content:
-        text = part
-        if isinstance(part, dict):
-            says = part.get("type", "text") in ("text", "output_text") and not part.get("thought")
-            text = (part.get("text", part) or "") if says else ""
-        if isinstance(text, dict):  # of an assistant's annotated text
-            text = text.get("value")
-        if not isinstance(text, str):
-            raise TypeError("a part of the content is no text")
-        texts.append(text)
-    return "".join(texts)
+    return part
 
 
 def _joined(body: str) -> dict[str, Any]:
@@ -145,11 +140,9 @@ def _joined(body: str) -> dict[str, Any]:
         if not data.startswith("{"):
             continue
         event = json.loads(data)
-        told = {"error": _problem(event), "usage": event.get("usage")}
-        whole |= {name: value for name, value in told.items() if value}
+        whole |= {name: event[name] for name in ("error", "usage") if event.get(name)}
         for choice in (event.get("choices") or [])[:1]:
-            part = choice.get("delta") or choice.get("message") or {}
-            text += _text(part.get("content")) if part else choice.get("text") or ""
+            text += _text((choice.get("delta") or {}).get("content"))
             reason = choice.get("finish_reason") or reason
     if not ended and not reason and "error" not in whole:
         raise ValueError("an event stream that breaks off")
@@ -157,83 +150,44 @@ def _joined(body: str) -> dict[str, Any]:
     return {**whole, "choices": [{"message": message, "finish_reason": reason}]}
 
 
-def _usage(usage: Any) -> tuple[int, int] | None:
+def _usage(usage: Any) -> Tokens | None:
     """Read how many tokens were charged; None where it is not said."""
     counts = usage if isinstance(usage, dict) else {}
-    given: Any = counts.get("prompt_tokens", counts.get("input_tokens"))
-    total = counts.get("total_tokens")
-    rest = total - given if isinstance(given, int) and isinstance(total, int) else 0
-    made: Any = counts.get("completion_tokens", counts.get("output_tokens", rest))
-    told = all(type(n) in (int, float) and 0 <= n < 2**53 for n in (given, made))
+    given: Any = counts.get("prompt_tokens")
+    made: Any = counts.get("completion_tokens", 0)
+    told = all(isinstance(n, (int, float)) and 0 <= n < 2**53 for n in (given, made))
     return (int(given), int(made)) if told else None
 
 
-def _problem(reply: dict[str, Any]) -> Any:
-    """Find an error in a reply; the whole of it may be one."""
-    whole = "choices" not in reply and any(
-        reply.get(name) for name in ("message", "detail", "errors")
-    )
-    return reply.get("error") or (reply if whole else None)
+def refusal(status: int, body: str, wait: float, place: str) -> CallError:
+    """Make the error of a reply that came with a bad status; `place` says where it happened."""
+    problem: Any = body
+    with suppress(ValueError, RecursionError):
+        problem = json.loads(body)
+    spent = _status(problem) == 402  # an empty account comes with 429, too
+    words = f"HTTP {status}{place}: {_words(problem)}"
+    return CallError(words, 402 if spent else status, wait=wait)
 
 
-def _code(problem: Any) -> int | str:
-    """Read the code of an error: a status such as 429, or a word such as content_filter."""
+def _status(problem: Any) -> int:
+    """Read the status of an error: a number such as 429, or what its words stand for."""
     problem = _innermost(problem)
     if not isinstance(problem, dict):
-        return ""
-    names = ("code", "status", "status_code", "type")
-    found = [str(problem[name]) for name in names if problem.get(name)]
-    statuses = [int(code) for code in found if re.fullmatch("[45][0-9][0-9]", code)]
-    return statuses[0] if statuses else " ".join(found).lower()
+        return 500
+    codes = [str(problem.get(name)) for name in ("code", "status", "status_code", "type")]
+    for code in codes:
+        if re.fullmatch("[45][0-9][0-9]", code):
+            return int(code)
+    told = " ".join(codes).lower()
+    return next((status for status, words in _WORDS if any(word in told for word in words)), 500)
 
 
-def _filtered(reply: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the categories in which a filter stopped the prompt, as Azure tells them."""
-    for result in reply.get("prompt_filter_results") or []:
-        for name, category in (result.get("content_filter_results") or {}).items():
-            if category.get("filtered"):
-                yield str(name)
-
-
-def refusal(code: int | str, words: str, **facts: Any) -> CallError:
-    """Make the error of a server's refusal; its code says whether another attempt may help.
-
-    The code is a status of HTTP, or the word that stands in its place; the words are the
-    server's own, and the facts further arguments of `CallError`.
-    """
-    if isinstance(code, str):
-        code = next((number for number, names in _WORDS if any(n in code for n in names)), 500)
-    again = code in AGAIN or code >= 500
-    how = {"again": again, "fatal": code in FATAL, "of_query": code in OF_QUERY}
-    return CallError(words, **{**how, **facts})
-
-
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a reply asks to wait: Retry-After (RFC 9110, 10.2.3), or 0."""
-    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(headers[name]) / scale)
-        except (KeyError, ValueError):
-            continue
-    try:
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return 0.0
-
-
-def words_of(problem: Any) -> str:
-    """Read what a server says of an error: its message, a text, or all of it as JSON.
-
-    >>> words_of({"error": {"message": "no such model", "code": 404}})
-    'no such model'
-    """
+def _words(problem: Any) -> str:
+    """Read what a server says of an error: its message, a text, or all of it as JSON."""
     problem = _innermost(problem)
-    if isinstance(problem, dict):
-        texts = [problem.get(name) for name in ("message", "detail", "error_message")]
-        text = next((text for text in texts if isinstance(text, str)), None)
-        raw = problem["metadata"].get("raw") if isinstance(problem.get("metadata"), dict) else None
-        if text is not None:
-            return f"{text}: {raw}" if raw else text
+    if isinstance(problem, dict) and "metadata" not in problem:  # which says more
+        texts = (problem.get(name) for name in ("message", "detail", "error_message"))
+        problem = next((text for text in texts if isinstance(text, str)), problem)
     return problem if isinstance(problem, str) else json.dumps(problem)
 
 
@@ -245,3 +199,13 @@ def _innermost(problem: Any) -> Any:
         if not inner:
             return problem
         problem = inner
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a reply asks to wait: Retry-After (RFC 9110, 10.2.3), or 0."""
+    text = headers.get("retry-after", "")
+    with suppress(ValueError):
+        return max(0.0, float(text))
+    with suppress(ValueError, TypeError, OverflowError):
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    return 0.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from zooter_lite.ask.calls import Call, Outcome
-from zooter_lite.ask.known import Known, Record
+from zooter_lite.ask.calls import Call, Tally
+from zooter_lite.ask.known import Known, Record, Value
 from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError, ZooterError
 from zooter_lite.files.atomic import atomic_text
@@ -26,12 +26,32 @@ class NoAnswerError(ZooterError):
     exit_code = 1
 
 
+def read_known(
+    path: Path,
+    texts: dict[str, str],
+    value: Callable[[Record], Value],
+    retry_failed: bool = False,
+) -> Known[tuple[str, str], Value]:
+    """Read a journal of responses, by query_id and expert.
+
+    `texts` holds the text of each query_id that is known, and gets those of the journal; DataError
+    where an id stands for two.
+    """
+
+    def pair(record: Record) -> tuple[str, str]:
+        name, text = id_of(record["query_id"]), str(record["query"])
+        if texts.setdefault(name, text) != text:
+            raise DataError(f"{path}: query_id {name!r} stands there for another query")
+        return name, str(record["expert"])
+
+    return Known(path, "response", pair, value, retry_failed)
+
+
 class Collection:
     """Queries, the experts that answer them, and what a folder holds of their responses.
 
     The folder may be missing; nothing is written before `keep_settings`. Failures of earlier
-    runs are calls that are left where `retry_failed`. `known` holds the tokens of each answer
-    by (query_id, expert).
+    runs are calls that are left where `retry_failed`.
 
     Raises
     ------
@@ -44,19 +64,8 @@ class Collection:
         self, folder: Path, pool: Sequence[Expert], queries: Queries, *, retry_failed: bool = False
     ) -> None:
         self.folder, self.pool, self.queries = folder, pool, queries
-        path = folder / JOURNAL
         texts = dict(zip(queries.ids, queries.texts, strict=True))
-
-        def pair(record: Record) -> tuple[str, str]:
-            name, text = id_of(record["query_id"]), record["query"]
-            if texts.get(name, text) != text:
-                raise DataError(f"{path}: query_id {name!r} stands there for another query")
-            return name, str(record["expert"])
-
-        def tokens(record: Record) -> int:
-            return int(record.get("usage", {}).get("output", 0))
-
-        self.known = Known(path, "response", pair, tokens, retry_failed)
+        self.known = read_known(folder / JOURNAL, texts, lambda record: None, retry_failed)
         self._settings = self._checked_settings()
 
     def _checked_settings(self) -> dict[str, str]:
@@ -95,58 +104,56 @@ class Collection:
         return sum(1 for _ in self.missing(expert))
 
     def estimate(self) -> Iterator[str]:
-        """Say which calls are left, and what they cost by the tokens so far or the limits."""
+        """Say which calls are left, and what they cost at most."""
         total = 0.0
         for expert in self.pool:
-            prompts = [call.prompt for call in self.missing(expert)]
-            length = len(expert.system) * len(prompts) + sum(map(len, prompts))
-            tokens_in = length / _CHARACTERS_PER_TOKEN
-            answers = self.known.answers.items()
-            outputs = [tokens for (_, name), tokens in answers if name == expert.name]
-            tokens_out = len(prompts) * (expert.max_tokens or 0.0)
-            output = f"{tokens_out:,.0f} out (max_tokens), "
-            if any(outputs):
-                tokens_out = len(prompts) * sum(outputs) / len(outputs)
-                output = f"{tokens_out:,.0f} out (as in the answers so far), "
-            elif expert.max_tokens is None:
-                output = "output unknown (no max_tokens), at least "
+            sizes = [len(expert.system) + len(call.prompt) for call in self.missing(expert)]
+            tokens_in = sum(sizes) / _CHARACTERS_PER_TOKEN
+            tokens_out = len(sizes) * (expert.max_tokens or 0)
+            output = f"{tokens_out:,} out (max_tokens)"
+            if expert.max_tokens is None:
+                output = "output unknown (no max_tokens)"
             cost = expert.cost(tokens_in, tokens_out)
             total += cost
+            least = "" if expert.max_tokens else "at least "
             yield (
-                f"{expert.name}: {len(prompts)} calls, about {tokens_in:,.0f} tokens in, "
-                f"{output}cost {cost:.4f}"
+                f"{expert.name}: {len(sizes)} calls, about {tokens_in:,.0f} tokens in, "
+                f"{output}, {least}cost {cost:.4f}"
             )
         yield f"estimated cost: {total:.4f}, beside {self.known.cost:.4f} spent by earlier runs"
 
-    def report(self, outcome: Outcome) -> Iterator[str]:
+    def report(self, tallies: Mapping[str, Tally], max_cost: float | None) -> Iterator[str]:
         """Say what a run did, and what it left."""
         left = {expert.name: self.n_missing(expert) for expert in self.pool}
-        for name, tally in outcome.tallies.items():
+        for name, tally in tallies.items():
             cut = f" ({tally.cut} cut short, such as by max_tokens)" if tally.cut else ""
+            seconds = tally.seconds / max(tally.answered + tally.failed, 1)
             yield (
                 f"{name}: {tally.answered} answered{cut}, {tally.failed} failed, "
-                f"{left[name]} not asked "
-                f"({tally.calls}, cost {tally.cost:.4f}, "
-                f"{tally.seconds / max(tally.attempts, 1):.2f} s a call)"
+                f"{left[name]} not asked ({tally}, {seconds:.2f} s a call)"
             )
         yield f"{self.folder / JOURNAL}: cost of all runs {self.known.cost:.4f}"
-        pairs = {(name, expert.name) for name in self.queries.ids for expert in self.pool}
-        if failed := len(self.known.failed.keys() & pairs):
+        if failed := sum(self._errors(expert).total() for expert in self.pool):
             yield (
                 f"{failed} pairs of query and expert ended in an error; --retry-failed asks again"
             )
-        if outcome.out_of_budget:
+        if max_cost is not None and any(left.values()):
             yield f"stopped by --max-cost with {sum(left.values())} calls left"
 
     def check_answered(self) -> None:
         """Raise NoAnswerError where experts were asked, and have answered none of the queries."""
         told = []
         for expert in self.pool:
-            asked = [(name, expert.name) for name in self.queries.ids]
-            errors = Counter(self.known.failed[pair] for pair in asked if pair in self.known.failed)
-            if errors and not any(pair in self.known.answers for pair in asked):
+            errors = self._errors(expert)
+            answered = any((name, expert.name) in self.known.answers for name in self.queries.ids)
+            if errors and not answered:
                 ((error, count),) = errors.most_common(1)
                 times = f"{count} of {errors.total()} times"
                 told.append(f"expert {expert.name!r} failed every query, {times} with: {error}")
         if told:
             raise NoAnswerError("; ".join(told))
+
+    def _errors(self, expert: Expert) -> Counter[str]:
+        """Count the errors in which queries to an expert have ended."""
+        pairs = ((name, expert.name) for name in self.queries.ids)
+        return Counter(self.known.failed[pair] for pair in pairs if pair in self.known.failed)

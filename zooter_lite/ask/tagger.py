@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from zooter_lite.ask.asking import Replies, ask_all
 from zooter_lite.ask.calls import Call
@@ -67,11 +67,12 @@ def parse_tags(text: str) -> list[str]:
     """
     problem = "not a JSON list"
     for content in json_values(text):
-        lists = [v for v in content.values() if isinstance(v, list)] if _is_object(content) else []
-        content = lists[0] if len(lists) == 1 else content
+        if isinstance(content, dict):
+            lists = [value for value in content.values() if isinstance(value, list)]
+            content = lists[0] if len(lists) == 1 else None
         if not isinstance(content, list):
             continue
-        tags: list[Any] = [item.get("tag") if _is_object(item) else item for item in content]
+        tags: list[Any] = [item.get("tag") if isinstance(item, dict) else item for item in content]
         if not all(isinstance(tag, str) and tag.strip() for tag in tags):
             problem = "an item of the list has no text 'tag'"
         elif len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
@@ -79,7 +80,3 @@ def parse_tags(text: str) -> list[str]:
         else:
             return list(dict.fromkeys(tag.strip() for tag in tags))
     raise ValueError(problem)
-
-
-def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)

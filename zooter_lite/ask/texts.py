@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import re
@@ -28,6 +27,9 @@ _WRAPPED = re.compile(
     r"(?:<answer>|<\|(?:begin_of_(?:box|solution)|START_RESPONSE)\|>)(.*?)"
     r"(?:</answer>|<\|(?:end_of_(?:box|solution)|END_RESPONSE)\|>)?",
     re.S,
+)
+_FENCE = re.compile(  # the marks, what stands behind them, and what they hold
+    r"^[ \t]*(`{3,})([^`\n]*)\n(.*?)(?:^[ \t]*\1`*[ \t]*$|\Z)", re.M | re.S
 )
 _ENDING = re.compile(r"(?:<\|(?:return|end|im_end|eot_id|endoftext)\|>|</s>)\s*\Z")
 
@@ -66,35 +68,23 @@ def spoken(text: str) -> str:
 
 
 def json_values(text: str) -> Iterator[Any]:
-    r"""Yield the JSON values that a reply may mean, the likeliest first.
-
-    The whole of what it says after its thinking; the code fences, the last first; either may be
-    written as Python (single quotes, a comma before the end); the lists and objects amid prose,
-    the last first.
+    r"""Yield the JSON lists and objects of what a reply says after its thinking, the last first.
 
     >>> next(json_values("Sure:\n```json\n[1]\n```"))
     [1]
     """
     said = spoken(text)
-    for part in (said, *reversed(_fences(said, ("json", "")))):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                value = read(part.strip())
-            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-                continue
-            yield value
-            break
-    found: list[Any] = []
+    values: list[Any] = []
     decoder, place = json.JSONDecoder(), 0
     while begin := re.compile(r"[\[{]").search(said, place):
         try:
             value, place = decoder.raw_decode(said, begin.start())
-            found.append(value)
+            values.append(value)
         except ValueError:
             place = begin.end()
         except RecursionError:
             break
-    yield from reversed(found)
+    yield from reversed(values)
 
 
 def fenced(text: str, languages: tuple[str, ...]) -> str | None:
@@ -105,29 +95,9 @@ def fenced(text: str, languages: tuple[str, ...]) -> str | None:
     >>> fenced("Here:\n```python\nx = 1\n```\nDone.", ("python",))
     'x = 1\n'
     """
-    chosen = _fences(text, languages) or _fences(text)
-    return chosen[-1] if chosen else None
-
-
-def _fences(text: str, languages: tuple[str, ...] | None = None) -> list[str]:
-    """List the code fences of a text, of the languages where they are given."""
-    blocks: list[tuple[str, str]] = []
-    language: str | None = None
-    opened, body = 3, ""
-    for line in text.splitlines(keepends=True):
-        mark = line.strip()
-        info = mark.lstrip("`")
-        ticks = len(mark) - len(info)
-        if language is None and ticks >= 3 and "`" not in info:
-            language, opened, body = " ".join(info.split()[:1]).lower(), ticks, ""
-        elif language is not None and ticks >= opened and not info:
-            blocks.append((language, body))
-            language = None
-        elif language is not None:
-            body += line
-    if language is not None:
-        blocks.append((language, body))
-    return [body for name, body in blocks if languages is None or name in languages]
+    fences = [(info.split()[:1], body) for _, info, body in _FENCE.findall(text)]
+    named = [body for name, body in fences if name and name[0].lower() in languages]
+    return next(reversed(named or [body for _, body in fences]), None)
 
 
 def last_boxed(text: str) -> str | None:

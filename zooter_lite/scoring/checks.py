@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zooter_lite.ask.texts import fenced
 from zooter_lite.cores import cores
 from zooter_lite.errors import DataError
 from zooter_lite.scoring import verifiers
-from zooter_lite.scoring.sandbox import OUT_OF_TIME, Limits, run_python
-from zooter_lite.scoring.scorer import Item, Scored, fingerprint, score_once
+from zooter_lite.scoring.sandbox import Limits, run_python
+from zooter_lite.scoring.scorer import FloatArray, Item, Progress, Scored, fingerprint, score_once
 
 VERSION = 2  # of the verifiers; a change of what they return makes it 3
 _CHUNK = 256
@@ -34,7 +33,7 @@ def python_tests(
 ) -> tuple[float, str]:
     """Run the Python of a response, then the tests, in the sandbox: 1 if all ended well.
 
-    The code is the first fence marked as Python, else the first fence, else the whole
+    The code is the last fence marked as Python, else the last fence, else the whole
     response; it runs under a name other than __main__. Returns the reward and what was
     wrong, empty where nothing was.
     """
@@ -55,7 +54,7 @@ KINDS: dict[str, tuple[str, Callable[..., float | tuple[float, str]]]] = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Verifier:
     """A scorer that compares each response with a cell of its query's row, as its kind says.
 
@@ -74,11 +73,10 @@ class Verifier:
     column: str
     reference: Any = None
     options: Mapping[str, bool | float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
     def score(
-        self, items: Sequence[Item], folder: Path, progress: Callable[[int], object]
-    ) -> NDArray[np.float64]:
+        self, items: Sequence[Item], folder: Path, progress: Progress
+    ) -> tuple[FloatArray, list[str]]:
         """Score every item; NaN where the truth is not known, or a regex ran out of time.
 
         Raises
@@ -87,40 +85,33 @@ class Verifier:
             No query has the column, or a cell is not what the verifier needs.
         """
         given = self.reference
-        pairs = [(item, item.row.get(self.column) if given is None else given) for item in items]
-        known = [place for place, (_, truth) in enumerate(pairs) if truth not in (None, "", [])]
+        truths = [item.row.get(self.column) if given is None else given for item in items]
+        known = [place for place, truth in enumerate(truths) if truth not in (None, "", [])]
         if items and not known:
             others = ", ".join(repr(name) for name in items[0].row) or "none"
             raise DataError(
                 f"scorer {self.name!r}: no query has a value in column {self.column!r}; the other "
                 f"columns are: {others} (--queries names the file that has it)"
             )
-        progress(len(items) - len(known))
-        scored, records = score_once(
+        unknown = len(items) - len(known)
+        progress(unknown)
+        values = np.full(len(items), np.nan)
+        values[known], _ = score_once(
             [items[place] for place in known],
             folder / f"scores-{self.name}.jsonl",
             fingerprint(VERSION, self.kind, sorted(self.options.items())),
-            lambda todo: self._compute([pairs[known[place]] for place in todo], todo),
+            self._compute,
             progress,
-            [pairs[place][1] for place in known],
+            [truths[place] for place in known],
         )
-        late = sum(record.get("problem") in OUT_OF_TIME for record in records)
-        counts = (
-            (len(items) - len(known), f"responses to queries without {self.column!r}, no score"),
-            (np.isnan(scored).sum(), "responses on which the pattern ran out of time, no score"),
-            (late, "programs ran out of time and failed"),
-        )
-        self.notes = [f"{count} {what}" for count, what in counts if count]
-        values = np.full(len(items), np.nan)
-        values[known] = scored
-        return values
+        note = f"{unknown} responses to queries without {self.column!r}, no score"
+        return values, [note] if unknown else []
 
-    def _compute(self, pairs: Sequence[tuple[Item, Any]], todo: list[int]) -> Iterator[Scored]:
+    def _compute(self, pairs: Sequence[tuple[Item, Any]]) -> Iterator[Scored]:
         with ThreadPoolExecutor(cores()) as pool:
             for start in range(0, len(pairs), _CHUNK):
-                chunk = slice(start, start + _CHUNK)
-                outcomes = pool.map(self._check, pairs[chunk])
-                for place, (value, problem) in zip(todo[chunk], outcomes, strict=True):
+                outcomes = pool.map(self._check, pairs[start : start + _CHUNK])
+                for place, (value, problem) in enumerate(outcomes, start):
                     yield place, value, {"problem": problem} if problem else {}
 
     def _check(self, pair: tuple[Item, Any]) -> tuple[float, str]:
@@ -138,19 +129,18 @@ class Verifier:
 def read_verifier(table: Mapping[str, Any], where: str) -> Verifier:
     """Make a verifier of its table in scorers.toml; `where` locates the table in errors."""
     column, check = KINDS[table["kind"]]
-    defaults = check.__kwdefaults__ or {}
-    known: dict[str, Any] = {"column": column, "reference": None, **defaults}
-    given = {field: value for field, value in table.items() if field not in ("name", "kind")}
-    for name, value in given.items():
-        if name not in known or not _fits(value, known[name]):
-            raise DataError(f"{where}: {name} = {value!r}, expected fields are {', '.join(known)}")
-    values = known | given
+    values: dict[str, Any] = {"column": column, "reference": None, **(check.__kwdefaults__ or {})}
+    for name, value in table.items():
+        if name in ("name", "kind"):
+            continue
+        if name not in values or not _fits(value, values[name]):
+            raise DataError(f"{where}: {name} = {value!r}, expected fields are {', '.join(values)}")
+        values[name] = float(value) if isinstance(values[name], float) else value
     column, reference = values.pop("column"), values.pop("reference")
-    options = {k: v if isinstance(v, bool) else float(v) for k, v in values.items()}
-    return Verifier(table["name"], table["kind"], column, reference, options)
+    return Verifier(table["name"], table["kind"], column, reference, values)
 
 
 def _fits(value: object, default: object) -> bool:
     if isinstance(default, float):
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+        return type(value) in (int, float) and value >= 0  # type: ignore[operator]
     return default is None or isinstance(value, type(default))

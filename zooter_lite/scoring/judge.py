@@ -10,22 +10,21 @@ know, and only the judge's own last line is read; neither is a guarantee.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zooter_lite.ask.asking import Progress, Replies, ask_all
+from zooter_lite.ask.asking import Replies, ask_all
 from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert, experts_of
-from zooter_lite.ask.texts import json_values, quoted, spoken
+from zooter_lite.ask.texts import quoted, spoken
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import from_table
-from zooter_lite.scoring.scorer import Item
+from zooter_lite.scoring.scorer import FloatArray, Item, Progress
 
 CRITERIA = {
     "single": """\
@@ -59,21 +58,17 @@ verdict from it. Write a short comparison. Then end with one line of this form, 
 the better answer, or tie:
 Verdict: A""",
 }
-_IS = r"\s*(?:[:：=]|[-–—]\s|is|of)?:?\s*"
-_SCORE = rf"(?:score|rating|grade){_IS}(10|[1-9])(?:\.0)?\s*(?:(?:/|out of)\s*10)?"
+_IS = r"\W*(?:is|of)?\W*(?<!-)"
 _ANSWER = "(?:answer|assistant|response|model)"
-_VERDICT = (
-    rf"(?:verdict|winner|better {_ANSWER}){_IS}(?:{_ANSWER}\s+|(?:it s\s+)?a\s+)?"
-    r"(A|B|tie|draw|equal)(?:\s+(?:is better|wins))?"
+_SCORE = re.compile(
+    rf"(?:score|rating|grade|boxed|\[\[){_IS}(10|[1-9])(?:\.0)?(?: ?/ ?10| out of 10)?\W*$", re.I
 )
-_OPENING = r"(?:(?:my|the|final|overall)\s+)*"
-_MARKS = re.compile(r"</\w+>|\\(?:boxed|text(?:bf)?)|[*_#>`~\[\](){}\"'$|<]")
-_BARE = re.compile(r"^\W*(?:\[\[(.+)\]\]|\\boxed\{(.+)\})\W*$")
-_ARENA = (  # [[A>B]], [[A=B]], and MT-Bench's C for a tie
-    (re.compile(r"\[\[\s*(?:C|A\s*=\s*B|B\s*=\s*A)\s*\]\]"), "[[tie]]"),
-    (re.compile(r"\[\[\s*([AB])\s*>+\s*[AB]\s*\]\]"), r"[[\1]]"),
-    (re.compile(r"\[\[\s*[AB]\s*<+\s*([AB])\s*\]\]"), r"[[\1]]"),
+_VERDICT = re.compile(
+    rf"(?:verdict|winner|boxed|\[\[|better {_ANSWER}){_IS}(?:{_ANSWER} |it's )?(?:a )?"
+    r"(A|B|tie|draw|equal)(?: is better| wins)?\W*$",
+    re.I,
 )
+_LAST = 300  # characters of a reply in which the verdict stands
 
 
 def parse_score(text: str) -> int:
@@ -82,41 +77,25 @@ def parse_score(text: str) -> int:
     >>> parse_score("<think>Score: 2?</think> Short, and right.\n### **Score: 9/10**.")
     9
     """
-    return int(_last_line(text, "score", _SCORE, "'Score: ' and a whole number from 1 to 10"))
+    return int(_last_line(text, _SCORE, "'Score: ' and a whole number from 1 to 10"))
 
 
 def parse_verdict(text: str) -> str:
     """Read "A", "B" or "tie" in the last line, `Verdict: A`, as `parse_score` does."""
-    for pattern, plain in _ARENA:
-        text = pattern.sub(plain, text)
-    verdict = _last_line(text, "verdict", _VERDICT, "'Verdict: ' and A, B or tie")
-    return {"a": "A", "b": "B"}.get(verdict.lower(), "tie")
+    verdict = _last_line(text, _VERDICT, "'Verdict: ' and A, B or tie").upper()
+    return verdict if verdict in ("A", "B") else "tie"
 
 
-def _last_line(text: str, label: str, form: str, wanted: str) -> str:
-    for line in _endings(spoken(text), label):
-        plain = " ".join(_MARKS.sub(" ", line).split()).strip(" -.!")
-        if match := re.fullmatch(_OPENING + form, plain, re.I):
+def _last_line(text: str, form: re.Pattern[str], wanted: str) -> str:
+    plain = re.sub(r"</\w+>", " ", spoken(text))
+    lines = [line for line in plain.splitlines() if re.search(r"\w", line)]
+    for last in (lines[-1:], lines[-2:]):  # the label may be a heading
+        if match := form.search(" ".join(last)[-_LAST:]):
             return match[1]
     raise ValueError(f"the last line is not {wanted}")
 
 
-def _endings(said: str, label: str) -> Iterator[str]:
-    """Yield what may be the verdict at the end of a reply, the likeliest first."""
-    lines = [line for line in said.splitlines() if re.search(r"\w", line)]
-    last = "".join(lines[-1:])
-    yield last
-    yield re.sub(r"\([^()\d]{4,}\)\W*$", "", last)  # (an explanation)
-    yield " ".join(lines[-2:])  # the label may be a heading
-    if bare := _BARE.match(last):
-        yield f"{label}: {bare[1] or bare[2]}"
-    if said.rstrip("` \n").endswith("}"):
-        value = next(json_values(said), None)
-        if isinstance(value, dict):
-            yield f"{label}: {value.get(label)}"
-
-
-@dataclass
+@dataclass(frozen=True)
 class Judge:
     """An LLM that scores responses.
 
@@ -139,11 +118,10 @@ class Judge:
     prompt: str = ""
     max_cost: float | None = None
     retry_failed: bool = False
-    notes: list[str] = field(default_factory=list, init=False)
 
     def score(
-        self, items: Sequence[Item], folder: Path, progress: Callable[[int], object]
-    ) -> NDArray[np.float64]:
+        self, items: Sequence[Item], folder: Path, progress: Progress
+    ) -> tuple[FloatArray, list[str]]:
         """Score responses; (n_items,), NaN where the judge gave no readable verdict.
 
         Answers are journaled in `folder`, so a run that was stopped goes on. In pairwise
@@ -157,44 +135,28 @@ class Judge:
         DataError
             The journal is damaged or cannot be written, or the budget was reached.
         """
-        name = re.sub(r"[^\w.-]", "_", self.name)
-        path = folder / f"judge-{name}.jsonl"
+        path = folder / f"judge-{self.name}.jsonl"
         way = self._single if self.mode == "single" else self._pairwise
         return way(items, path, progress)
 
-    def _single(self, items: Sequence[Item], path: Path, progress: Progress) -> NDArray[np.float64]:
-        def call(place: int) -> Call:
-            item = items[place]
-            parts = {"query": item.query, "response": item.response}
-            return self._call(parts, {"query_id": item.query_id, "expert": item.expert})
-
-        replies = self._ask(len(items), call, path=path, parse=parse_score, progress=progress)
-        self.notes = [_calls_note(replies)]
-        return np.array(replies.parsed, dtype=np.float64)
+    def _single(
+        self, items: Sequence[Item], path: Path, progress: Progress
+    ) -> tuple[FloatArray, list[str]]:
+        trials = [(place,) for place in range(len(items))]
+        replies = self._ask(items, trials, path, parse_score, progress)
+        return np.array(replies.parsed, np.float64), [f"{len(trials)} verdicts: {replies.note}"]
 
     def _pairwise(
         self, items: Sequence[Item], path: Path, progress: Progress
-    ) -> NDArray[np.float64]:
+    ) -> tuple[FloatArray, list[str]]:
         groups: dict[str, list[int]] = {}
         for place, item in enumerate(items):
             groups.setdefault(item.query_id, []).append(place)
         pairs = [pair for group in groups.values() for pair in combinations(group, 2)]
         differing = [(i, j) for i, j in pairs if items[i].response != items[j].response]
-        asked = [order for i, j in differing for order in ((i, j), (j, i))]
-        done = 0
-
-        def call(place: int) -> Call:
-            a, b = (items[i] for i in asked[place])
-            parts = {"query": a.query, "response_a": a.response, "response_b": b.response}
-            return self._call(parts, {"query_id": a.query_id, "experts": [a.expert, b.expert]})
-
-        def share(n: int) -> None:  # progress counts items, of which there are fewer than calls
-            nonlocal done
-            before, done = done, done + n * len(items)
-            progress(done // len(asked) - before // len(asked) if asked else len(items))
-
-        replies = self._ask(len(asked), call, path=path, parse=parse_verdict, progress=share)
-        verdicts = dict(zip(asked, replies.parsed, strict=True))
+        trials = [order for i, j in differing for order in ((i, j), (j, i))]
+        replies = self._ask(items, trials, path, parse_verdict, progress)
+        verdicts = dict(zip(trials, replies.parsed, strict=True))
         points: list[list[float]] = [[] for _ in items]
         agreed = read = 0
         for i, j in pairs:  # equal responses tie without a call
@@ -207,24 +169,41 @@ class Judge:
             if (i, j) in verdicts:
                 read += 1
                 agreed += win != 0.5 or first == second == "tie"
-        consistency = f"{agreed / read:.1%}" if read else "none"
-        self.notes = [
-            f"position consistency {consistency}: both orders agree on {agreed} of {read} pairs",
-            _calls_note(replies),
-        ]
-        return np.array([np.mean(p) if p else np.nan for p in points], dtype=np.float64)
+        rates = np.array([np.mean(p) if p else np.nan for p in points], np.float64)
+        agreement = f"both orders agree on {agreed} of {read} pairs"
+        return rates, [agreement, f"{len(trials)} verdicts: {replies.note}"]
 
-    def _ask(self, n_calls: int, call: Callable[[int], Call], **how: Any) -> Replies:
-        limits: dict[str, Any] = {"max_cost": self.max_cost, "retry_failed": self.retry_failed}
-        return ask_all(n_calls, call, expert=self.expert, **limits, **how)
+    def _ask(
+        self,
+        items: Sequence[Item],
+        trials: Sequence[tuple[int, ...]],
+        path: Path,
+        parse: Callable[[str], Any],
+        progress: Progress,
+    ) -> Replies:
+        """Ask for a verdict on the responses at the places of each trial, one or two."""
+        template = f"{self.prompt or CRITERIA[self.mode]}\n\n{FORM[self.mode]}"
 
-    def _call(self, parts: Mapping[str, str], key: Mapping[str, Any]) -> Call:
-        """Fill the prompt; what stands in a query or response is never taken for a place."""
-        names = {"query": "question"} | {f"response{x}": f"answer{x}" for x in ("", "_a", "_b")}
-        blocks = {part: quoted(names[part], text) for part, text in parts.items()}
-        prompt = self.prompt or CRITERIA[self.mode]
-        filled = re.sub(r"{(\w+)}", lambda place: blocks.get(place[1], place[0]), prompt)
-        return Call(key, f"{filled}\n\n{FORM[self.mode]}")
+        def call(place: int) -> Call:
+            judged = [items[i] for i in trials[place]]
+            blocks = {"query": quoted("question", judged[0].query)}
+            for item, which in zip(judged, ("_a", "_b") if len(judged) > 1 else ("",), strict=True):
+                blocks[f"response{which}"] = quoted(f"answer{which}", item.response)
+            # what stands in a query or response is never taken for a place
+            prompt = re.sub(r"{(\w+)}", lambda found: blocks.get(found[1], found[0]), template)
+            names = [item.expert for item in judged]
+            return Call({"query_id": judged[0].query_id, "experts": names}, prompt)
+
+        return ask_all(
+            len(trials),
+            call,
+            self.expert,
+            path,
+            parse,
+            max_cost=self.max_cost,
+            retry_failed=self.retry_failed,
+            progress=lambda n: progress(n * len(items) / max(len(trials), 1)),  # of items
+        )
 
 
 def read_judge(table: Mapping[str, Any], where: str) -> Judge:
@@ -247,10 +226,3 @@ def read_judge(table: Mapping[str, Any], where: str) -> Judge:
                 f"{where}: prompt is {judge.prompt!r:.60}, expected a text with {place}"
             )
     return judge
-
-
-def _calls_note(replies: Replies) -> str:
-    return (
-        f"{len(replies.parsed)} verdicts asked for, {replies.failed} without a readable answer; "
-        f"now {replies.tally.calls}, cost of all runs {replies.cost:.4f}"
-    )

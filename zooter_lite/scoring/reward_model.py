@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from zooter_lite.errors import DataError, needs
 from zooter_lite.files.toml import from_table, number
-from zooter_lite.scoring.scorer import Item, Scored, fingerprint, score_once
+from zooter_lite.scoring.scorer import FloatArray, Item, Progress, Scored, fingerprint, score_once
 
 VERSION = 1  # of how a response becomes a score
 _WINDOW = 8192  # responses whose tokens are held, and sorted by length
@@ -24,36 +20,29 @@ _MAX_BATCH = 256
 _READ = (".json", ".jinja", ".model", ".txt", ".safetensors")
 
 
-@dataclass
+@dataclass(frozen=True)
 class RewardModel:
     """A scorer that asks a local reward model.
 
     The query and the response pass through the tokenizer's chat template where it has
     one, and are a pair of texts where it has none. Weights are bfloat16 on a GPU, float32
-    on a CPU. Weights are read from safetensors files alone.
+    on a CPU. They are read from safetensors files alone, and no Python code of the model is run.
 
     Attributes
     ----------
     model
         A folder, or a name on the hub.
-    max_length
-        Tokens after which a text is cut as the tokenizer says; 0 is what the model can take.
     batch_tokens
         Tokens of a batch at most.
-    device
-        Such as cpu or cuda:1; empty takes the first GPU where there is one.
     """
 
     name: str
     model: str
-    max_length: int = number(0, 0, 2**31)
     batch_tokens: int = number(16384, 0, 2**31)
-    device: str = ""
-    notes: list[str] = field(default_factory=list, init=False)
 
     def score(
-        self, items: Sequence[Item], folder: Path, progress: Callable[[int], object]
-    ) -> NDArray[np.float64]:
+        self, items: Sequence[Item], folder: Path, progress: Progress
+    ) -> tuple[FloatArray, list[str]]:
         """Score every item; NaN where the model's output is not finite.
 
         Raises
@@ -61,26 +50,25 @@ class RewardModel:
         DataError
             There is no such model, or it is none that gives a reward.
         """
-        device = _device(self.device)
+        with needs("fit", "a reward model"):
+            import torch
+            import transformers  # noqa: F401  # with which the model is loaded
+        on_gpu = torch.cuda.is_available()
         source = _find(self.model)
-        # None stands where a label was once chosen, so that old journals stay good
-        mark = fingerprint(VERSION, _content(source), self.max_length, None, device.type != "cpu")
+        # 0 and None stand where settings once stood, so that old journals stay good
+        mark = fingerprint(VERSION, _content(source), 0, None, on_gpu)
 
-        def compute(todo: list[int]) -> Iterator[Scored]:
-            network = load(self, source, device)
-            for start in range(0, len(todo), _WINDOW):
-                window = todo[start : start + _WINDOW]
-                pairs = [(items[place].query, items[place].response) for place in window]
-                for place, value, cut in network.scores(pairs, self.batch_tokens):
-                    yield window[place], value, {"truncated": True} if cut else {}
+        def compute(pairs: Sequence[tuple[Item, Any]]) -> Iterator[Scored]:
+            network = Network(source, on_gpu)
+            for start in range(0, len(pairs), _WINDOW):
+                window = [(x.query, x.response) for x, _ in pairs[start : start + _WINDOW]]
+                for place, value, cut in network.scores(window, self.batch_tokens):
+                    yield start + place, value, {"truncated": True} if cut else {}
 
         path = folder / f"scores-{self.name}.jsonl"
         values, records = score_once(items, path, mark, compute, progress)
         truncated = sum(bool(record.get("truncated")) for record in records)
-        self.notes = [f"{truncated} of {len(items)} responses truncated"]
-        if broken := int(np.isnan(values).sum()):
-            self.notes.append(f"{broken} scores were not finite and count as none")
-        return values
+        return values, [f"{truncated} of {len(items)} responses truncated"]
 
 
 def read_reward_model(table: Mapping[str, Any], where: str) -> RewardModel:
@@ -91,13 +79,47 @@ def read_reward_model(table: Mapping[str, Any], where: str) -> RewardModel:
     return model
 
 
-@dataclass(frozen=True)
 class Network:
-    """A loaded reward model with its tokenizer; see RewardModel."""
+    """A reward model of a folder, with its tokenizer; see RewardModel.
 
-    module: Any
-    tokenizer: Any
-    max_length: int
+    Raises
+    ------
+    DataError
+        Weights are missing (such as the head of a model that was never a reward model), or
+        the model has several labels.
+    """
+
+    def __init__(self, folder: Path, on_gpu: bool) -> None:
+        import torch
+        import transformers
+
+        from zooter_lite.encode.reference import longest
+
+        if not sys.stderr.isatty():
+            transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        plain = {"trust_remote_code": False}
+        dtype = torch.bfloat16 if on_gpu else torch.float32
+        try:
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **plain)
+            self._module, report = transformers.AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **plain
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            raise DataError(f"{folder}: cannot be loaded ({error})") from error
+        config = self._module.config
+        if missing := sorted(report["missing_keys"]):
+            raise DataError(
+                f"{folder}: no weights for {missing[0]!r}; expected a model trained for "
+                "sequence classification"
+            )
+        if config.num_labels != 1:
+            raise DataError(f"{folder}: {config.num_labels} labels, expected one, the reward")
+        if config.get_text_config().pad_token_id is None:
+            # no token; without one, decoders refuse a batch of several texts
+            config.get_text_config().pad_token_id = -1
+        stated = getattr(config, "max_position_embeddings", None)
+        self._max_length = longest(self._module, self._tokenizer.model_max_length, stated)
+        self._module.to("cuda" if on_gpu else "cpu").eval()
 
     def scores(
         self, pairs: Sequence[tuple[str, str]], batch_tokens: int
@@ -122,29 +144,29 @@ class Network:
 
     def _encode(self, query: str, response: str) -> tuple[dict[str, list[int]], bool]:
         """Tokens of one pair, and whether they were cut."""
-        turns = [{"role": "user", "content": query}, {"role": "assistant", "content": response}]
-        if self.tokenizer.chat_template:
-            text: tuple[str, ...] = (self.tokenizer.apply_chat_template(turns, tokenize=False),)
-            plain = {"add_special_tokens": False}  # the template holds them
-        else:
-            text, plain = (query, response), {}
-        tokens = self.tokenizer(*text, **plain, verbose=False)
-        too_long = len(tokens["input_ids"]) > self.max_length
+        texts: tuple[Any, ...] = (query, response)
+        tokenize, options = self._tokenizer, {"verbose": False}
+        if tokenize.chat_template:
+            turns = [{"role": "user", "content": query}, {"role": "assistant", "content": response}]
+            texts = (tokenize.apply_chat_template(turns, tokenize=False),)
+            options["add_special_tokens"] = False  # the template holds them
+        tokens = tokenize(*texts, **options)
+        too_long = len(tokens["input_ids"]) > self._max_length
         if too_long:
-            tokens = self.tokenizer(*text, **plain, truncation=True, max_length=self.max_length)
+            tokens = tokenize(*texts, **options, truncation=True, max_length=self._max_length)
         return dict(tokens), too_long
 
     def _forward(self, batch: Sequence[Mapping[str, list[int]]]) -> list[float]:
         """Scores of a batch of texts of one length."""
         import torch
 
+        device = self._module.device
         inputs = {
-            name: torch.tensor([each[name] for each in batch], device=self.module.device)
-            for name in batch[0]
+            name: torch.tensor([each[name] for each in batch], device=device) for name in batch[0]
         }
         try:
             with torch.inference_mode():
-                output = self.module(**inputs)
+                output = self._module(**inputs)
         except torch.OutOfMemoryError as error:
             raise DataError(
                 f"out of GPU memory at {len(batch)} texts of {len(batch[0]['input_ids'])} tokens; "
@@ -153,64 +175,16 @@ class Network:
         return [float(value) for value in output.logits.float().reshape(len(batch))]
 
 
-def load(scorer: RewardModel, folder: Path, device: Any) -> Network:
-    """Load the model of `folder` and its tokenizer, with the options of `scorer`.
-
-    Raises
-    ------
-    DataError
-        Weights are missing (such as the head of a model that was never a reward model), or
-        the model has several labels.
-    """
-    import torch
-    import transformers
-
-    from zooter_lite.encode.reference import longest
-
-    if not sys.stderr.isatty():
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        module, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise DataError(f"{folder}: cannot be loaded ({error})") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise DataError(
-            f"{folder}: no weights for {missing[0]!r}; expected a model trained for "
-            "sequence classification"
-        )
-    if module.config.num_labels != 1:
-        raise DataError(f"{folder}: {module.config.num_labels} labels, expected one, the reward")
-    text = module.config.get_text_config()
-    if text.pad_token_id is None:
-        text.pad_token_id = -1  # no token; without one, decoders refuse a batch of several texts
-    stated = getattr(module.config, "max_position_embeddings", None)
-    most = longest(module, tokenizer.model_max_length, stated)
-    module.to(device).eval()
-    return Network(module, tokenizer, min(scorer.max_length or most, most))
-
-
 def _find(model: str) -> Path:
     """Folder of a model; one that is named on the hub is fetched first."""
-    folder = Path(model)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
+    if Path(model).is_dir():
+        return Path(model)
+    from huggingface_hub import snapshot_download
 
-        try:
-            folder = Path(snapshot_download(model, allow_patterns=[f"*{end}" for end in _READ]))
-        except Exception as error:  # the hub client raises many unrelated classes
-            raise DataError(f"{model}: no such folder or hub model ({error})") from error
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: no config.json of a model ({error})") from error
-    if "auto_map" in config:
-        raise DataError(f"{model}: the model brings Python code of its own, which is not run")
-    return folder
+        return Path(snapshot_download(model, allow_patterns=[f"*{end}" for end in _READ]))
+    except Exception as error:  # the hub client raises many unrelated classes
+        raise DataError(f"{model}: no such folder or hub model ({error})") from error
 
 
 def _content(folder: Path) -> str:
@@ -224,16 +198,3 @@ def _content(folder: Path) -> str:
                     part.update(block)
             whole.update(f"{path.name} {part.hexdigest()}\n".encode())
     return whole.hexdigest()
-
-
-def _device(name: str) -> Any:
-    """Return the named device of torch; where none is named, the first GPU or the CPU."""
-    with needs("fit", "a reward model"):
-        import torch
-        import transformers  # noqa: F401  # with which models are loaded
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
-        raise DataError(f"device {name!r} cannot be used ({error})") from error
-    return device

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.ask.known import Known, Record
-from zooter_lite.ask.responses import SETTINGS
+from zooter_lite.ask.known import Record
+from zooter_lite.ask.responses import read_known
 from zooter_lite.ask.texts import spoken
 from zooter_lite.errors import DataError
-from zooter_lite.scoring.scorer import Item
+from zooter_lite.scoring.scorer import FloatArray, Item
 from zooter_lite.table.columns import Columns
-from zooter_lite.table.keys import id_of
 from zooter_lite.table.queries import Queries
 from zooter_lite.table.reward_table import RewardTable, build_table
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class Responses:
     """What the experts said."""
 
     queries: Queries  # those that have a response or a failure, with their other columns
-    experts: list[str]  # in the order of the collection's settings, others after them by name
+    experts: list[str]  # by name
     items: list[Item]  # the responses, query by query, expert by expert
     places: NDArray[np.int64]  # (n_items, 2) position of the query and of the expert of each
     costs: FloatArray  # (n_items,) of each response
@@ -57,50 +53,34 @@ def read_responses(path: Path, queries: Queries | None = None) -> Responses:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the journal that collect writes")
-    texts: dict[str, str] = {}
-
-    def pair(record: Record) -> tuple[str, str]:
-        name, text = id_of(record["query_id"]), str(record["query"])
-        if texts.setdefault(name, text) != text:
-            raise DataError(f"{path}: query_id {name!r} stands there for two queries")
-        return name, str(record["expert"])
+    texts = {} if queries is None else dict(zip(queries.ids, queries.texts, strict=True))
 
     def answer(record: Record) -> tuple[str, float, bool]:
         return spoken(str(record["response"])), float(record.get("cost", 0.0)), "cut" in record
 
-    known = Known(path, "response", pair, answer)
+    known = read_known(path, texts, answer)
     if queries is None:
         names = sorted(texts)
         queries = Queries(names, [texts[name] for name in names], [{} for _ in names])
-    for name, text in zip(queries.ids, queries.texts, strict=True):
-        if texts.get(name, text) != text:
-            raise DataError(f"{path}: query_id {name!r} stands there for another query")
-    asked = queries.take([place for place, name in enumerate(queries.ids) if name in texts])
-    kept = set(asked.ids)
+    asked = {name for name, _ in (*known.answers, *known.failed)}
+    left_out = len(asked - set(queries.ids))
+    queries = queries.take([place for place, name in enumerate(queries.ids) if name in asked])
+    kept = set(queries.ids)
     met = [key for key in (*known.answers, *known.failed) if key[0] in kept]
-    experts = _in_order({expert for _, expert in met}, path.parent / SETTINGS)
+    experts = sorted({expert for _, expert in met})
     items, places, costs, n_cut = [], [], [], 0
-    for row, (name, text) in enumerate(zip(asked.ids, asked.texts, strict=True)):
+    for row, (name, text) in enumerate(zip(queries.ids, queries.texts, strict=True)):
         for column, expert in enumerate(experts):
             if (name, expert) in known.answers:
                 said, cost, cut = known.answers[name, expert]
                 n_cut += cut
-                items.append(Item(name, text, expert, said, asked.rows[row]))
+                items.append(Item(name, text, expert, said, queries.rows[row]))
                 places.append((row, column))
                 costs.append(cost)
     if not items:
         raise DataError(f"{path}: no response to any of the queries")
-    failed, left_out = len(met) - len(items), len(texts) - len(asked)
     pairs = np.array(places), np.array(costs)
-    return Responses(asked, experts, items, *pairs, n_cut, failed, left_out)
-
-
-def _in_order(experts: set[str], settings: Path) -> list[str]:
-    try:
-        order = list(json.loads(settings.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        order = []
-    return [name for name in order if name in experts] + sorted(experts - set(order))
+    return Responses(queries, experts, items, *pairs, n_cut, len(met) - len(items), left_out)
 
 
 def combine(scores: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
@@ -117,90 +97,34 @@ def combine(scores: Sequence[FloatArray], weights: Sequence[float]) -> FloatArra
     """
     if len(scores) == 1:
         return scores[0]
-    standardised = []
-    for values in scores:
-        seen = values[~np.isnan(values)]
-        shifted = (values - seen.mean()) / (seen.std() or 1.0) if len(seen) else values
-        standardised.append(shifted)
-    stacked = np.stack(standardised)
-    shares = np.where(np.isnan(stacked), 0.0, np.asarray(weights, np.float64)[:, None])
-    total = shares.sum(axis=0)
-    summed = (shares * np.nan_to_num(stacked)).sum(axis=0)
-    return np.asarray(np.where(total > 0, summed / np.where(total > 0, total, 1.0), np.nan))
+    stacked = np.ma.masked_invalid(np.stack(scores))
+    spread = np.ma.filled(stacked.std(axis=1, keepdims=True), 0.0)
+    standardised = (stacked - stacked.mean(axis=1, keepdims=True)) / np.where(spread, spread, 1.0)
+    return np.ma.filled(np.ma.average(standardised, axis=0, weights=weights), np.nan)
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Agreement of two scorers on the responses that both scored; NaN where nothing varies.
+def same_best(first: FloatArray, second: FloatArray) -> float:
+    """How often two scorers pick the same expert, each among its best ones at random.
 
-    `kendall` is the mean rank correlation (Kendall's tau-b) within the `queries` on which both
-    tell experts apart; `same_best` is how often both pick the same expert, over queries with
-    two responses or more, where each picks among its best ones at random.
+    Over the queries of (n_queries, n_experts) scores with two responses or more that both scored.
     """
-
-    responses: int
-    queries: int
-    kendall: float
-    same_best: float
-
-    def summary(self) -> str:
-        """One line for people."""
-        return (
-            f"{self.responses} responses, Kendall {self.kendall:.3f} within queries "
-            f"({self.queries} where both tell experts apart), same best expert {self.same_best:.1%}"
-        )
-
-
-def agreement(first: FloatArray, second: FloatArray) -> Agreement:
-    """Compare two scorers' (n_queries, n_experts) scores, NaN where there is none."""
     both = ~np.isnan(first) & ~np.isnan(second)
-    # tau-b is the correlation of the signs of all differences
-    left, right = _signs(first, both), _signs(second, both)
-    norms = np.sqrt((left**2).sum(axis=(1, 2)) * (right**2).sum(axis=(1, 2)))
-    apart = norms > 0
-    kendalls = (left * right).sum(axis=(1, 2))[apart] / norms[apart]
-    return Agreement(
-        responses=int(both.sum()),
-        queries=int(apart.sum()),
-        kendall=float(kendalls.mean()) if len(kendalls) else float("nan"),
-        same_best=_same_best(first, second, both),
-    )
-
-
-def ties(scores: FloatArray) -> float:
-    """Share of the pairs of responses to one query that (n_queries, n_experts) scores equal."""
-    seen = ~np.isnan(scores)
-    pairs = seen.sum(axis=1) * (seen.sum(axis=1) - 1)
-    differ = np.abs(_signs(scores, seen)).sum()
-    return 1.0 - float(differ / pairs.sum()) if pairs.sum() else float("nan")
-
-
-def _signs(scores: FloatArray, seen: NDArray[np.bool_]) -> FloatArray:
-    """(n_queries, n_experts, n_experts) sign of the difference of two experts, 0 if unseen."""
-    values = np.where(seen, scores, np.nan)
-    signs = np.sign(values[:, :, None] - values[:, None, :])
-    return np.asarray(np.nan_to_num(signs), np.float64)
-
-
-def _same_best(first: FloatArray, second: FloatArray, both: NDArray[np.bool_]) -> float:
     rows = both.sum(axis=1) > 1
     if not rows.any():
         return float("nan")
-    picks = []
-    for scores in (first, second):
-        values = np.where(both, scores, -np.inf)[rows]
-        best = values == values.max(axis=1, keepdims=True)
-        picks.append(best / best.sum(axis=1, keepdims=True))
-    return float((picks[0] * picks[1]).sum(axis=1).mean())
+    values = np.where(both, [first, second], -np.inf)[:, rows]
+    best = values == values.max(axis=2, keepdims=True)
+    picks = best / best.sum(axis=2, keepdims=True)
+    return float(picks.prod(axis=0).sum(axis=1).mean())
 
 
 def reward_table(
-    responses: Responses, rewards: FloatArray
-) -> tuple[RewardTable, NDArray[np.int64]]:
+    responses: Responses, rewards: FloatArray, scores: Mapping[str, FloatArray]
+) -> RewardTable:
     """Make the reward table of (n_items,) rewards, NaN where not observed.
 
-    Queries and experts without any reward are left out. Returns the table, and the positions
-    of its rows among `responses.queries`.
+    Queries and experts without any reward are left out. `scores` holds what several scorers
+    said, like the rewards.
 
     Raises
     ------
@@ -231,4 +155,5 @@ def reward_table(
         if responses.costs.any():
             cells[f"cost:{expert}"] = costs[rows, place]
     by_id = Columns("the responses", cells, list(cells), lambda row: f"query {queries.ids[row]!r}")
-    return build_table(by_id), rows
+    own = {name: responses.matrix(values)[rows][:, places] for name, values in scores.items()}
+    return replace(build_table(by_id), scores=own)

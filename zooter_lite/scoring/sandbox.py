@@ -24,7 +24,6 @@ from pathlib import Path
 
 _CHILD = Path(__file__).with_name("sandbox_child.py")
 _REASON = 200  # characters
-OUT_OF_TIME = ("out of wall time", "out of CPU time")
 
 
 @dataclass(frozen=True)
@@ -54,19 +53,20 @@ def run_python(parts: Sequence[str], limits: Limits, name: str = "__main__") -> 
     sees as `__name__`.
     """
     mark = secrets.token_hex(16)
+    rlimits = {
+        "RLIMIT_CPU": limits.cpu_seconds,
+        "RLIMIT_AS": limits.memory_bytes,
+        "RLIMIT_FSIZE": limits.file_bytes,
+        "RLIMIT_NOFILE": 32,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_NPROC": 0,
+    }
     task = {
         "parts": list(parts),
         "name": name,
         "mark": mark,
         "wall_seconds": limits.wall_seconds,
-        "limits": {
-            "RLIMIT_CPU": limits.cpu_seconds,
-            "RLIMIT_AS": limits.memory_bytes,
-            "RLIMIT_FSIZE": limits.file_bytes,
-            "RLIMIT_NOFILE": 32,
-            "RLIMIT_CORE": 0,
-            "RLIMIT_NPROC": 0,
-        },
+        "limits": rlimits,
     }
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
@@ -89,7 +89,10 @@ def run_python(parts: Sequence[str], limits: Limits, name: str = "__main__") -> 
         except subprocess.TimeoutExpired:
             pass
         finally:
-            _end(child)
+            with suppress(OSError, AttributeError):  # with all it may have started
+                os.killpg(child.pid, signal.SIGKILL)
+            child.kill()
+            child.communicate()
         for stream in (output, errors):
             stream.seek(0)
         printed, said = output.read(limits.file_bytes), errors.read(limits.file_bytes)
@@ -98,21 +101,11 @@ def run_python(parts: Sequence[str], limits: Limits, name: str = "__main__") -> 
     return Finished(passed, printed.removesuffix(mark.encode()), problem)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child with all it may have started."""
-    with suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
-    child.communicate()
-
-
 def _problem(code: int | None, said: bytes) -> str:
     if code is None:
-        return OUT_OF_TIME[0]
+        return "out of wall time"
     if code < 0:
         late = -code == getattr(signal, "SIGXCPU", None)
-        return OUT_OF_TIME[1] if late else f"ended by signal {-code}"
+        return "out of CPU time" if late else f"ended by signal {-code}"
     lines = said.decode("utf-8", "replace").strip().splitlines()
     return lines[-1][:_REASON] if lines else "ended before its last line"

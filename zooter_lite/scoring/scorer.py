@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from zooter_lite.ask.known import Known
 from zooter_lite.files.journal import Journal
 
+FloatArray = NDArray[np.float64]
+Progress = Callable[[float], object]
+
 
 @dataclass(frozen=True)
 class Item:
@@ -31,16 +34,14 @@ class Item:
 class Scorer(Protocol):
     """What gives responses a reward."""
 
-    notes: list[str]  # that the command prints when scoring has ended
-
     @property
     def name(self) -> str:
         """Name of the scorer, as in scorers.toml."""
 
     def score(
-        self, items: Sequence[Item], folder: Path, progress: Callable[[int], object]
-    ) -> NDArray[np.float64]:
-        """Score every item: (n_items,), NaN where the scorer cannot say.
+        self, items: Sequence[Item], folder: Path, progress: Progress
+    ) -> tuple[FloatArray, list[str]]:
+        """Score every item: (n_items,), NaN where the scorer cannot say; and notes for people.
 
         The scorer keeps journals of its own in `folder`, that of the responses, so that a run
         that was killed goes on where it stopped. `progress` gets a number of items done.
@@ -60,10 +61,10 @@ def score_once(
     items: Sequence[Item],
     path: Path,
     scorer: str,
-    compute: Callable[[list[int]], Iterable[Scored]],
-    progress: Callable[[int], object],
+    compute: Callable[[list[tuple[Item, Any]]], Iterable[Scored]],
+    progress: Progress,
     references: Sequence[object] | None = None,
-) -> tuple[NDArray[np.float64], list[Mapping[str, Any]]]:
+) -> tuple[FloatArray, list[Mapping[str, Any]]]:
     """Score the items that a journal does not have yet.
 
     A record is keyed by query_id, expert, a hash of query, response and reference, and the
@@ -74,8 +75,9 @@ def score_once(
     scorer
         Fingerprint of whatever decides the score beside the item.
     compute
-        Gets positions of `items`; yields position, score (NaN for none) and other facts to
-        keep, in any order; each is in the journal before the next is asked for.
+        Gets items and their references; yields the position of one among them, its score (NaN
+        for none) and other facts to keep, in any order; each is in the journal before the next
+        is asked for.
     references
         What each item is compared with, as JSON values.
 
@@ -84,18 +86,19 @@ def score_once(
     (n_items,) scores, NaN where there is none; and the record of each.
     """
     names = ("query_id", "expert", "content", "scorer")
+    pairs = list(zip(items, references or [None] * len(items), strict=True))
     keys = [
         (item.query_id, item.expert, fingerprint(item.query, item.response, reference), scorer)
-        for item, reference in zip(items, references or [None] * len(items), strict=True)
+        for item, reference in pairs
     ]
     known = Known(path, "score", lambda record: tuple(record[name] for name in names), _checked)
     todo = [place for place, key in enumerate(keys) if key not in known]
     progress(len(keys) - len(todo))
     if todo:
         with Journal(path) as journal:
-            for place, value, facts in compute(todo):
-                score = {"score": value if math.isfinite(value) else None}
-                record = dict(zip(names, keys[place], strict=True)) | score | dict(facts)
+            for place, value, facts in compute([pairs[place] for place in todo]):
+                key = dict(zip(names, keys[todo[place]], strict=True))
+                record = {**key, "score": value if math.isfinite(value) else None, **facts}
                 journal.append(record)
                 known.add(record)
                 progress(1)

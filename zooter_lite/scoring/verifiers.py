@@ -31,43 +31,31 @@ _LATEX = (
 )
 
 
-def normalise(text: str, *, case: bool = True, space: bool = True, outer: bool = True) -> str:
-    """Fold compatibility forms, and as told: case, white space, punctuation around the text.
+def normalise(text: str, *, case: bool = True, outer: bool = True) -> str:
+    """Fold compatibility forms, white space and, as told, case and punctuation around the text.
 
     >>> normalise('  "New  Delhi". ')
     'new delhi'
     """
-    folded = unicodedata.normalize("NFKC", text)
+    folded = " ".join(unicodedata.normalize("NFKC", text).split())
     folded = folded.casefold() if case else folded
-    folded = " ".join(folded.split()) if space else folded
     return folded.strip(OUTER) if outer else folded
 
 
-def exact(
-    response: str,
-    answers: Iterable[str],
-    *,
-    ignore_case: bool = True,
-    ignore_space: bool = True,
-    ignore_punctuation: bool = True,
-) -> float:
+def exact(response: str, answers: Iterable[str], *, ignore_case: bool = True) -> float:
     r"""Tell whether the whole response, or its last \\boxed{}, is one of the answers.
 
-    Punctuation means the outer one.
+    White space and outer punctuation do not count.
 
     >>> exact(r"So it is \\boxed{\\text{blue}}.", ["Blue"])
     1.0
     """
-
-    def folded(text: str) -> str:
-        return normalise(text, case=ignore_case, space=ignore_space, outer=ignore_punctuation)
-
-    boxed = last_boxed(response)
-    given = {folded(response)}
-    if boxed is not None:
+    given = [response]
+    if boxed := last_boxed(response):
         inner = re.fullmatch(r"\s*\\(?:text|textbf|mathrm|mathbf)\{(.*)\}\s*", boxed, re.S)
-        given |= {folded(boxed), folded(inner[1] if inner else boxed)}
-    return float(not given.isdisjoint(folded(answer) for answer in answers))
+        given += [boxed, inner[1] if inner else boxed]
+    right, said = ({normalise(x, case=ignore_case) for x in texts} for texts in (answers, given))
+    return float(not right.isdisjoint(said))
 
 
 def contains(
@@ -79,7 +67,7 @@ def contains(
     """
     text = normalise(response, case=ignore_case, outer=False)
     for answer in answers:
-        pattern = re.escape(normalise(answer, case=ignore_case, outer=False).strip())
+        pattern = re.escape(normalise(answer, case=ignore_case, outer=False))
         if re.search(rf"(?<!\w){pattern}(?!\w)" if whole_words else pattern, text):
             return 1.0
     return 0.0
