@@ -265,7 +265,7 @@ def question(prompts: list[str], url: str, path: Path, **options: Any) -> Replie
     """Ask for the lengths of prompts."""
     expert = Expert("judge", url, "m", attempts=2, concurrency=2, **options.pop("expert", {}))
     calls = [Call({"n": place}, prompt) for place, prompt in enumerate(prompts)]
-    return ask_all(len(calls), calls.__getitem__, expert, path, int, **options)
+    return ask_all(lambda: calls, expert, path, int, **options)
 
 
 def length(request: dict[str, Any]) -> str:

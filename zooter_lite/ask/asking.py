@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,7 @@ class Replies:
 
 
 def ask_all(
-    n_calls: int,
-    call: Callable[[int], Call],
+    questions: Callable[[], Iterable[Call]],
     expert: Expert,
     path: Path,
     parse: Callable[[str], Any],
@@ -39,19 +38,9 @@ def ask_all(
 ) -> Replies:
     """Put questions to one expert, and go on where an earlier run was stopped.
 
-    A question is known in the journal by a hash of the prompt and of the expert's settings:
-    where either changes, the question is a new one, and answers to the old are not used.
-
-    Parameters
-    ----------
-    n_calls, call
-        How many there are, and the one at each position; called twice for each, so that
-        the prompts need not be held. Equal prompts are one question.
-    path
-        The journal; its records hold `question` (the hash), the call's key, and what
-        `run_calls` writes.
-    parse, max_cost, progress
-        As for `run_calls`; questions of earlier runs are counted first.
+    The journal at `path` knows a question by a hash of the prompt and of the expert's settings:
+    where either changes, the question is a new one. Equal prompts are one question. `questions`
+    is called twice, so that the prompts need not be held; the rest is as for `run_calls`.
 
     Raises
     ------
@@ -60,27 +49,31 @@ def ask_all(
     DataError
         The journal is damaged, or `max_cost` was reached; what was answered is kept.
     """
-    keys = [_key(expert, call(place).prompt) for place in range(n_calls)]
-    places = {key: place for place, key in reversed(list(enumerate(keys)))}  # the first of each
+    keys = [_key(expert, each.prompt) for each in questions()]
     known = Known(
         path, "question", lambda r: str(r["question"]), lambda r: r["parsed"], retry_failed
     )
-    missing = [key for key in dict.fromkeys(keys) if key not in known]
-    progress(n_calls - len(missing))
-    tally = Tally()
+    missing = {key for key in keys if key not in known}
+    tally, n_calls = Tally(), len(missing)
+    progress(len(keys) - n_calls)
+
+    def asked() -> Iterator[Call]:
+        for key, each in zip(keys, questions(), strict=True):
+            if key in missing:
+                missing.remove(key)
+                yield Call({"question": key, **each.key}, each.prompt)
+
     if missing:
-        asked = ((key, call(places[key])) for key in missing)
-        calls = (Call({"question": key, **each.key}, each.prompt) for key, each in asked)
         limits: dict[str, Any] = {"max_cost": max_cost, "parse": parse, "progress": progress}
         with Journal(path) as journal:
-            tallies = run_calls({expert.name: calls}, [expert], journal, known, **limits)
+            tallies = run_calls({expert.name: asked()}, [expert], journal, known, **limits)
         tally = tallies[expert.name]
-        if left := len(missing) - tally.answered - tally.failed:
+        if left := n_calls - tally.answered - tally.failed:
             raise DataError(
                 f"{path}: the budget of {max_cost} ended the run with {left} calls left; "
                 "the answers so far are kept"
             )
-    failed = len(known.failed.keys() & places.keys())
+    failed = len(known.failed.keys() & set(keys))
     note = f"{tally} (of all runs {known.cost:.4f}), {failed} queries without a readable answer"
     return Replies([known.answers.get(key) for key in keys], note)
 

@@ -15,23 +15,10 @@ Record = Mapping[str, Any]
 
 
 class Known(Generic[Key, Value]):
-    """Answers and failures of a journal, by key; an answer counts more than an error.
+    """The last answer (`value` of its record) or else error by `key`, and the cost of all calls.
 
-    Parameters
-    ----------
-    path, kind
-        The journal, which may be missing, and what its records are, for errors.
-    key, value
-        Read a record's key, and what is kept of an answer.
-    retry_failed
-        Forget failures, so that they are asked again.
-
-    Attributes
-    ----------
-    answers, failed
-        By key, the last answer; the last error where every attempt failed.
-    cost
-        Of every call that was ever made.
+    The journal may be missing. `kind` says what its records are, for errors. With `retry_failed`,
+    errors are forgotten, so that what failed is asked again.
 
     Raises
     ------
@@ -70,6 +57,5 @@ class Known(Generic[Key, Value]):
             elif "unfinished" not in record and key not in self.answers:
                 self.failed[key] = str(record["error"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f"{self._path}: a record is not one of a {self._kind} ({error!r})"
-            ) from error
+            text = f"{self._path}: a record is not one of a {self._kind} ({error!r})"
+            raise DataError(text) from error

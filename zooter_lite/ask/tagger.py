@@ -6,7 +6,7 @@ write is made one vocabulary afterwards (tags/vocabulary.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,12 @@ def ask_tags(
     again. Options and errors are those of `ask_all`.
     """
 
-    def call(place: int) -> Call:
-        row = rows[place]
-        message = quoted("message", queries.texts[row])
-        return Call({"query_id": queries.ids[row]}, PROMPT.format(message=message))
+    def questions() -> Iterator[Call]:
+        for row in rows:
+            message = quoted("message", queries.texts[row])
+            yield Call({"query_id": queries.ids[row]}, PROMPT.format(message=message))
 
-    return ask_all(len(rows), call, tagger, path, parse_tags, **options)
+    return ask_all(questions, tagger, path, parse_tags, **options)
 
 
 def parse_tags(text: str) -> list[str]:

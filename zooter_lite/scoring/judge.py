@@ -10,7 +10,7 @@ know, and only the judge's own last line is read; neither is a guarantee.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from zooter_lite.ask.asking import Replies, ask_all
+from zooter_lite.ask.asking import ask_all
 from zooter_lite.ask.calls import Call
 from zooter_lite.ask.pool import Expert, experts_of
 from zooter_lite.ask.texts import quoted, spoken
@@ -135,75 +135,67 @@ class Judge:
         DataError
             The journal is damaged or cannot be written, or the budget was reached.
         """
-        path = folder / f"judge-{self.name}.jsonl"
-        way = self._single if self.mode == "single" else self._pairwise
-        return way(items, path, progress)
-
-    def _single(
-        self, items: Sequence[Item], path: Path, progress: Progress
-    ) -> tuple[FloatArray, list[str]]:
-        trials = [(place,) for place in range(len(items))]
-        replies = self._ask(items, trials, path, parse_score, progress)
-        return np.array(replies.parsed, np.float64), [f"{len(trials)} verdicts: {replies.note}"]
-
-    def _pairwise(
-        self, items: Sequence[Item], path: Path, progress: Progress
-    ) -> tuple[FloatArray, list[str]]:
-        groups: dict[str, list[int]] = {}
-        for place, item in enumerate(items):
-            groups.setdefault(item.query_id, []).append(place)
-        pairs = [pair for group in groups.values() for pair in combinations(group, 2)]
+        single = self.mode == "single"
+        pairs = [] if single else _pairs(items)
         differing = [(i, j) for i, j in pairs if items[i].response != items[j].response]
-        trials = [order for i, j in differing for order in ((i, j), (j, i))]
-        replies = self._ask(items, trials, path, parse_verdict, progress)
-        verdicts = dict(zip(trials, replies.parsed, strict=True))
-        points: list[list[float]] = [[] for _ in items]
-        agreed = read = 0
-        for i, j in pairs:  # equal responses tie without a call
-            first, second = verdicts.get((i, j), "tie"), verdicts.get((j, i), "tie")
-            if first is None or second is None:
-                continue
-            win = {("A", "B"): 1.0, ("B", "A"): 0.0}.get((first, second), 0.5)
-            points[i].append(win)
-            points[j].append(1.0 - win)
-            if (i, j) in verdicts:
-                read += 1
-                agreed += win != 0.5 or first == second == "tie"
-        rates = np.array([np.mean(p) if p else np.nan for p in points], np.float64)
-        agreement = f"both orders agree on {agreed} of {read} pairs"
-        return rates, [agreement, f"{len(trials)} verdicts: {replies.note}"]
-
-    def _ask(
-        self,
-        items: Sequence[Item],
-        trials: Sequence[tuple[int, ...]],
-        path: Path,
-        parse: Callable[[str], Any],
-        progress: Progress,
-    ) -> Replies:
-        """Ask for a verdict on the responses at the places of each trial, one or two."""
-        template = f"{self.prompt or CRITERIA[self.mode]}\n\n{FORM[self.mode]}"
-
-        def call(place: int) -> Call:
-            judged = [items[i] for i in trials[place]]
-            blocks = {"query": quoted("question", judged[0].query)}
-            for item, which in zip(judged, ("_a", "_b") if len(judged) > 1 else ("",), strict=True):
-                blocks[f"response{which}"] = quoted(f"answer{which}", item.response)
-            # what stands in a query or response is never taken for a place
-            prompt = re.sub(r"{(\w+)}", lambda found: blocks.get(found[1], found[0]), template)
-            names = [item.expert for item in judged]
-            return Call({"query_id": judged[0].query_id, "experts": names}, prompt)
-
-        return ask_all(
-            len(trials),
-            call,
+        trials: list[tuple[int, ...]] = [x for i, j in differing for x in ((i, j), (j, i))]
+        if single:
+            trials = [(place,) for place in range(len(items))]
+        share = len(items) / max(len(trials), 1)  # of an item in each call
+        replies = ask_all(
+            lambda: (self._question([items[place] for place in trial]) for trial in trials),
             self.expert,
-            path,
-            parse,
+            folder / f"judge-{self.name}.jsonl",
+            parse_score if single else parse_verdict,
             max_cost=self.max_cost,
             retry_failed=self.retry_failed,
-            progress=lambda n: progress(n * len(items) / max(len(trials), 1)),  # of items
+            progress=lambda n: progress(n * share),
         )
+        note = f"{len(trials)} verdicts: {replies.note}"
+        if single:
+            return np.array(replies.parsed, np.float64), [note]
+        verdicts = dict(zip(trials, replies.parsed, strict=True))
+        rates, agreement = _win_rates(len(items), pairs, verdicts)
+        return rates, [agreement, note]
+
+    def _question(self, judged: Sequence[Item]) -> Call:
+        """Ask about one response, or which of two is better."""
+        blocks = {"query": quoted("question", judged[0].query)}
+        for item, end in zip(judged, ("_a", "_b") if len(judged) > 1 else ("",), strict=True):
+            blocks[f"response{end}"] = quoted(f"answer{end}", item.response)
+        template = f"{self.prompt or CRITERIA[self.mode]}\n\n{FORM[self.mode]}"
+        # what stands in a query or response is never taken for a place
+        prompt = re.sub(r"{(\w+)}", lambda place: blocks.get(place[1], place[0]), template)
+        experts = [item.expert for item in judged]
+        return Call({"query_id": judged[0].query_id, "experts": experts}, prompt)
+
+
+def _pairs(items: Sequence[Item]) -> list[tuple[int, int]]:
+    """List the positions of every two responses to one query."""
+    groups: dict[str, list[int]] = {}
+    for place, item in enumerate(items):
+        groups.setdefault(item.query_id, []).append(place)
+    return [pair for group in groups.values() for pair in combinations(group, 2)]
+
+
+def _win_rates(
+    n_items: int, pairs: Sequence[tuple[int, int]], verdicts: Mapping[tuple[int, ...], str | None]
+) -> tuple[FloatArray, str]:
+    """Return (n_items,) win rates, and how often both orders agree; equal responses tie."""
+    points: list[list[float]] = [[] for _ in range(n_items)]
+    agreed = read = 0
+    for i, j in pairs:
+        first, second = verdicts.get((i, j), "tie"), verdicts.get((j, i), "tie")
+        if first is None or second is None:
+            continue
+        win = {("A", "B"): 1.0, ("B", "A"): 0.0}.get((first, second), 0.5)
+        points[i].append(win)
+        points[j].append(1.0 - win)
+        if (i, j) in verdicts:
+            read += 1
+            agreed += win != 0.5 or first == second == "tie"
+    rates = np.array([np.mean(p) if p else np.nan for p in points], np.float64)
+    return rates, f"both orders agree on {agreed} of {read} pairs"
 
 
 def read_judge(table: Mapping[str, Any], where: str) -> Judge:

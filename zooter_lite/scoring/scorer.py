@@ -67,13 +67,12 @@ def score_once(
 ) -> tuple[FloatArray, list[Mapping[str, Any]]]:
     """Score the items that a journal does not have yet.
 
-    A record is keyed by query_id, expert, a hash of query, response and reference, and the
-    scorer's fingerprint; so scores of other texts or settings stand beside it unharmed.
+    A record is keyed by query_id, expert, a hash of query, response and reference, and `scorer`,
+    a fingerprint of whatever else decides the score; so scores of other texts or settings stand
+    beside it unharmed.
 
     Parameters
     ----------
-    scorer
-        Fingerprint of whatever decides the score beside the item.
     compute
         Gets items and their references; yields the position of one among them, its score (NaN
         for none) and other facts to keep, in any order; each is in the journal before the next
