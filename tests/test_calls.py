@@ -179,6 +179,15 @@ def test_the_rate_limit_and_the_concurrency_are_bounds(tmp_path: Path) -> None:
     assert server.most_at_a_time["wide"] == 3
 
 
+def test_many_calls_at_a_time_are_no_fewer(tmp_path: Path) -> None:
+    def reply(request: dict[str, Any]) -> Canned:
+        return Canned(body=json.dumps(completion("x", request)).encode(), delay=1.0)
+
+    with serving(reply) as server:
+        ask(tmp_path / "j", [str(i) for i in range(120)], expert_of(server, concurrency=120))
+    assert server.most_at_a_time["m"] == 120
+
+
 def test_backoff_doubles_up_to_a_limit() -> None:
     for attempt, longest in ((1, 0.5), (2, 1.0), (3, 2.0), (7, 30.0), (1000, 30.0)):
         waits = [backoff(attempt) for _ in range(50)]
@@ -200,7 +209,10 @@ def test_answers_without_usage_and_lost_replies_count_as_the_most(tmp_path: Path
     with serving(reply) as server:
         one = priced(server, concurrency=1, attempts=1)
         _, records = ask(tmp_path / "j", ["a", "lost", "b", "c"], one, max_cost=35.0)
+        dear = expert_of(server, price_input=MILLION, system="Hi.")
+        _, (record,) = ask(tmp_path / "k", ["a"], dear)
     assert [(r["q"], r["cost"]) for r in records] == [("a", 10.0), ("lost", 10.0), ("b", 10.0)]
+    assert record["cost"] == 4 + 64  # a byte is a token, and a chat template some more
 
 
 def test_a_budget_waits_for_what_open_calls_come_to(tmp_path: Path) -> None:
@@ -228,8 +240,13 @@ def test_answers_that_cannot_be_parsed_are_asked_again_and_paid(tmp_path: Path) 
     assert record["cost"] == pytest.approx(3)
     assert record["usage"] == {"input": 2, "output": 3}
     with serving(lambda _: "never") as server:
-        _, records = ask(tmp_path / "k", ["a"], expert_of(server, attempts=2), parse=int)
-    assert "the answer was 'never'" in records[0]["error"]
+        _, (record,) = ask(tmp_path / "k", ["a"], expert_of(server, attempts=2), parse=int)
+    assert "the answer was 'never'" in record["error"]
+    cut = completion("7, 8", {"model": "m", "messages": []})
+    cut["choices"][0]["finish_reason"] = "length"  # as the next one would be
+    with serving(lambda _: Canned(body=json.dumps(cut).encode())) as server:
+        _, (record,) = ask(tmp_path / "l", ["a"], expert_of(server), parse=int)
+    assert (record["attempts"], "(length)" in record["error"]) == (1, True)
 
 
 def test_a_journal_that_cannot_be_written_ends_the_run(

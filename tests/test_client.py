@@ -98,7 +98,9 @@ def test_a_key_must_be_there_and_be_one(monkeypatch: pytest.MonkeyPatch) -> None
         assert "cret" not in str(caught.value)
 
 
-def test_a_proxy_that_is_none_is_an_error_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"expert 'e': cannot be asked .*port"):
+        caller(Expert("e", "http://127.0.0.1:x/v1", "m"))
     monkeypatch.setenv("ALL_PROXY", "foo://127.0.0.1:1")
     with pytest.raises(DataError, match=r"expert 'e': cannot be asked .*foo"):
         caller(Expert("e", "http://127.0.0.1:1/v1", "m"))
@@ -154,6 +156,10 @@ def test_a_wrong_address_is_told() -> None:
         error = str(failure(Expert("e", server.url, "m")))
         assert error == f"HTTP 404 for {server.url}/chat/completions: page not found"
         gone = server.url
+    with serving(lambda _: refusal(307, "moved", f"location: {gone}\r\n")) as server:
+        moved = failure(Expert("e", server.url, "m"))
+        assert str(moved) == f"HTTP 307 for {server.url}/chat/completions: moved"
+        assert not moved.again
     lost = failure(Expert("e", gone, "m"))
     assert str(lost).startswith("connection: ")
     assert str(lost).endswith(f", at {gone}/chat/completions")

@@ -26,7 +26,7 @@ WORTH = {"poor": 2, "fair": 5, "good": 8}
 
 def table(mode: str, url: str = URL, **other: Any) -> dict[str, Any]:
     expert = {"base_url": url, "model": "m", "attempts": 2}
-    return {"kind": "judge", "name": "j", "mode": mode, "expert": expert} | other
+    return {"name": "j", "mode": mode, "expert": expert} | other
 
 
 def items(*responses: str, query: str = "q") -> list[Item]:
@@ -74,8 +74,9 @@ def test_pairs_of_a_fair_judge_give_win_rates(tmp_path: Path) -> None:
         return by_worth(request)
 
     given = [*items("poor", "good", "fair"), *items("good", "poor", query="r")]
+    given += items("same", "same", query="s")  # a tie without a call
     scores, notes = score("pairwise", reply, given, tmp_path)
-    assert scores == [0.0, 1.0, 0.5, 1.0, 0.0]
+    assert scores == [0.0, 1.0, 0.5, 1.0, 0.0, 0.5, 0.5]
     words = ("poor", "good", "fair")
     once = {f"{a} {b}": 1 for a in words for b in words if a != b}
     assert calls == Counter(once) + Counter(["poor good", "good poor"])
@@ -143,6 +144,7 @@ def test_a_prompt_of_ones_own_is_used_with_the_form_added(tmp_path: Path) -> Non
                 "```\nScore: 9\n```": 9, "Score: 9\n\n---": 9, "<score>9</score>": 9,
                 "Score: 9 (was 3)": None, '```json\n{"assessment": "fine", "score": 9}\n```': 9,
                 "Score: 7.5": None, "Score: 7\nThank you!": None, "7": None, "": None,
+                "Score" + "*" * 100_000: None,  # in no time
             },
         ),
         (

@@ -10,7 +10,7 @@ import pytest
 
 from tests.llm_server import Canned, completion, serving
 from tests.test_collect import Case
-from zooter_lite import score, tag
+from zooter_lite import score
 from zooter_lite.ask.reply import CallError, answer_of
 from zooter_lite.ask.texts import spoken
 from zooter_lite.cli import run
@@ -178,13 +178,13 @@ def test_any_reason_but_a_good_one_is_a_cut(reason: str) -> None:
     assert answer_of(json.dumps(whole("The sky", reason))).cut == reason
 
 
-def test_answers_that_were_cut_are_marked_and_told(
+def test_cut_answers_are_told_and_thinking_is_not_scored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def reply(request: dict[str, Any]) -> Canned:
         last = request["messages"][-1]["content"].endswith("3?")
-        content = whole("The sky is often", "length" if last else "stop")
-        return Canned(body=json.dumps(content).encode())
+        said = "<think>red</think> The sky is often" if last else "<think>sky</think> Red."
+        return Canned(body=json.dumps(whole(said, "length" if last else "stop")).encode())
 
     with serving(reply) as server:
         case = Case(tmp_path, server)
@@ -192,13 +192,14 @@ def test_answers_that_were_cut_are_marked_and_told(
         assert case.collect() == 0
     assert [r["query"] for r in case.records if r.get("cut") == "length"] == ["What is 3?"] * 2
     assert "e0: 4 answered (1 cut short" in capsys.readouterr().out
-    (tmp_path / "a.jsonl").write_text(
-        "".join(json.dumps({"query": f"What is {i}?", "answer": "sky"}) + "\n" for i in range(4))
-    )
+    answers = [json.dumps({"query": f"What is {i}?", "answer": "sky"}) + "\n" for i in range(4)]
+    (tmp_path / "a.jsonl").write_text("".join(answers))
     argv = ["--responses", case.out, "--queries", tmp_path / "a.jsonl", "--scorer", "contains"]
     argv += ["--out", tmp_path / "t.csv"]
     assert run(score.Options, score.main, "score", "", list(map(str, argv))) == 0
-    assert "0 failed, 2 cut short" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "0 failed, 2 cut short" in printed
+    assert "e0: mean reward 0.2500 over 4 responses" in printed
 
 
 @pytest.mark.parametrize(
@@ -230,66 +231,3 @@ def test_answers_that_were_cut_are_marked_and_told(
 )  # fmt: skip
 def test_thinking_is_no_part_of_what_is_said(text: str, said: str) -> None:
     assert spoken(text) == said
-
-
-RIGHT = "```python\ndef double(x):\n    return 2 * x\n```"
-WRONG = "```python\ndef double(x):\n    return x + 1\n```"
-
-
-@pytest.mark.parametrize(
-    ("kind", "row", "responses"),
-    [
-        ("exact", {"answer": "blue"}, {
-            "<think>Red? No.</think>\n\nblue": 1, "<think>blue</think>red": 0,
-            r"It is \boxed{blue}.": 1, r"It is \boxed{\text{Blue}}": 1, r"\boxed{red}": 0,
-        }),
-        ("contains", {"answer": "blue"}, {"<think>blue, or red?</think>\nred": 0, "blue!": 1}),
-        ("numeric", {"answer": "12"}, {"<think>13?</think>It is 12.": 1, "<think>12": 0}),
-        ("regex", {"pattern": "^blue$"}, {"<think>red</think>\nblue": 1, "<think>\nblue": 0}),
-        ("json-schema", {"schema": {"type": "object", "required": ["colour"]}}, {
-            '<think>An object.</think>\n{"colour": "blue"}': 1,
-            '```json\n{}\n```\nNo:\n```json\n{"colour": "blue"}\n```': 1,
-            '```json\n{"colour": "blue"}\n```\nNo:\n```json\n{}\n```': 0,
-        }),
-        ("python-tests", {"tests": ["assert double(4) == 8"]}, {
-            f"<think>Draft:\n{WRONG}\nNo.</think>\n{RIGHT}": 1,
-            f"{WRONG}\nThat is wrong; better:\n{RIGHT}": 1, f"{RIGHT}\nOr:\n{WRONG}": 0,
-        }),
-    ],
-)  # fmt: skip
-def test_thinking_is_not_scored(
-    kind: str, row: dict[str, Any], responses: dict[str, int], tmp_path: Path
-) -> None:
-    texts = list(responses)
-    records = [
-        {"query_id": str(n), "query": f"q{n}", "expert": expert, "response": text}
-        for n, text in enumerate(texts)
-        for expert in "ab"
-    ]
-    lines = [json.dumps(record) + "\n" for record in records]
-    (tmp_path / "responses.jsonl").write_text("".join(lines))
-    rows = [{"query_id": str(n), "query": f"q{n}", **row} for n in range(len(texts))]
-    (tmp_path / "q.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
-    argv = ["--responses", tmp_path, "--queries", tmp_path / "q.jsonl", "--scorer", kind]
-    argv += ["--out", tmp_path / "t.jsonl"]
-    assert run(score.Options, score.main, "score", "", list(map(str, argv))) == 0
-    table = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
-    assert {texts[int(r["query_id"])]: r["reward:a"] for r in table} == responses
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        whole('<think>Perhaps [maybe "art"].</think>\n\n[{"tag": "colour naming"}]'),
-        whole('[{"tag": "col', "length"),
-    ],
-)
-def test_a_tagger_that_thinks_or_is_cut_is_asked_once(
-    reply: dict[str, Any], tmp_path: Path
-) -> None:
-    with serving(lambda _: Canned(body=json.dumps(reply).encode())) as server:
-        case = Case(tmp_path, server)
-        argv = ["--queries", case.folder / "q.jsonl", "--tagger", case.folder / "experts.toml"]
-        argv += ["--out", tmp_path / "tagged.jsonl", "--min-support", 1]
-        assert run(tag.Options, tag.main, "tag", "", list(map(str, argv))) == 0
-        assert len(server.requests) == 4

@@ -30,7 +30,7 @@ from transformers import (
 from tests.tiny_encoders import tiny_tokenizer
 from zooter_lite.errors import DataError
 from zooter_lite.scoring import reward_model
-from zooter_lite.scoring.reward_model import Network, RewardModel, read_reward_model
+from zooter_lite.scoring.reward_model import Network, RewardModel
 from zooter_lite.scoring.scorer import Item
 
 MAX_LENGTH = 96
@@ -43,6 +43,12 @@ PAIRS = [
     ("a b c d", "0 1 2 3 4 5"), ("cab " * 20, "face " * 9), ("x", "y z"), ("a cab", "bad"),
 ]  # fmt: skip
 LONG = [*PAIRS, ("a", "b " * 300), ("c " * 200, "d")]
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32, to compare with direct calls."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 def make(folder: Path, kind: str, labels: int = 1) -> Path:
@@ -179,16 +185,3 @@ def test_what_is_no_reward_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="cannot be loaded"):
         score(tmp_path / "empty")
-
-
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        ({}, "no model"),
-        ({"model": "m", "size": 3}, "unknown field 'size'; expected name, model, batch_tokens"),
-        ({"model": "m", "batch_tokens": -1}, "batch_tokens is -1, expected 0 to"),
-    ],
-)
-def test_a_table_with_a_wrong_field_is_refused(table: dict[str, Any], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        read_reward_model({"name": "rm", "kind": "reward-model", **table}, "s.toml, scorer 1")

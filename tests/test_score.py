@@ -122,10 +122,6 @@ def test_two_scorers_are_combined_as_stated_and_compared(
     printed = capsys.readouterr().out
     assert "strict: weight 0.75\nlenient: weight 0.25\n" in printed
     assert "strict and lenient: same best expert 75.0%" in printed
-    for out in ("t.csv", "t.jsonl"):
-        assert score(folder, str(folder / "s.toml"), out) == 0
-        again = read_table(str(folder / out))
-        np.testing.assert_allclose(again.rewards, table.rewards, rtol=1e-6)
 
 
 def test_combining_leaves_out_who_cannot_say() -> None:
@@ -145,8 +141,8 @@ def test_nothing_is_computed_twice_until_text_truth_or_settings_change(tmp_path:
     ]
 
     def scored(items: Sequence[Item], **options: bool) -> tuple[list[float], int]:
-        table = {"name": "exact", "kind": "exact", **options}
-        values, _ = read_verifier(table, "").score(items, tmp_path, lambda n: None)
+        verifier = read_verifier("exact", {"name": "exact", **options}, "")
+        values, _ = verifier.score(items, tmp_path, lambda n: None)
         return values.tolist(), len(list(read_journal(tmp_path / "scores-exact.jsonl")))
 
     assert scored(items) == ([1.0, 0.0], 2)
@@ -226,6 +222,7 @@ def test_wrong_scorers_are_one_line_and_exit_code_2(
         ('[[scorer]]\nname = "a"\nkind = "exact"\nweight = 0', "weight is 0, expected a positive"),
         ('[[scorer]]\nname = "a"\nkind = "exact"\nseconds = 3', "seconds = 3, expected fields are"),
         ('[[scorer]]\nname = "a"\nkind = "exact"\nignore_case = 1', "ignore_case = 1"),
+        ('[[scorer]]\nname = "a"\nkind = "reward-model"\n', "no model"),
         ('[[scorer]]\nname = "a"\nkind = "exact"\n' * 2, "two scorers have the name 'a'"),
     ],
 )

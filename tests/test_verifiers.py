@@ -32,6 +32,8 @@ CATASTROPHE = r"^(a|aa)+$"  # Fibonacci(40) ways to fail
     [
         (exact, "  'New  DELHI'. ", ["New Delhi"], {}, 1.0),
         (exact, "New Delhi, India", ["New Delhi"], {}, 0.0),
+        (exact, r"It is \boxed{\text{Blue}}.", ["blue"], {}, 1.0),
+        (exact, r"Not blue: \boxed{red}", ["blue"], {}, 0.0),
         (exact, "**Paris**", ["London", "Paris"], {}, 1.0),
         (exact, "PARIS", ["Paris"], {"ignore_case": False}, 0.0),
         (contains, "It is\nNEW   delhi, of course", ["New Delhi"], {}, 1.0),
@@ -122,6 +124,8 @@ SCHEMA = {
     [
         ('{"age": 3}', 1.0),
         ('Here you are:\n```json\n{"age": 3}\n```\nAnything else?', 1.0),
+        ('```json\n{}\n```\nNo:\n```json\n{"age": 3}\n```', 1.0),
+        ('```json\n{"age": 3}\n```\nNo:\n```json\n{}\n```', 0.0),
         ('{"age": NaN}', 0.0),
         ("{age: 3}", 0.0),
         ("[" * 100_000, 0.0),

@@ -43,10 +43,11 @@ class _Server:
             headers = {"Authorization": f"Bearer {self._key(expert.api_key_env)}", **headers}
         limits = httpx2.Limits(max_connections=None)
         try:
+            httpx2.URL(self._url)
             self._client = httpx2.AsyncClient(
-                headers=headers, params=query, timeout=None, limits=limits, follow_redirects=True
+                headers=headers, params=query, timeout=None, limits=limits
             )
-        except ValueError as error:  # of a proxy that the environment names
+        except (ValueError, httpx2.InvalidURL) as error:  # of a proxy, or of base_url
             raise DataError(f"expert {expert.name!r}: cannot be asked ({error})") from error
         system = [{"role": "system", "content": _encodable(expert.system)}]
         self._system = system if expert.system else []
@@ -60,14 +61,15 @@ class _Server:
         except asyncio.TimeoutError:
             text = f"no answer within {self._expert.timeout:g} s"
             raise CallError(text, charged=True) from None
-        except (self._errors.HTTPError, self._errors.InvalidURL) as error:
+        except self._errors.HTTPError as error:
             text = self._hide(f"connection: {error or type(error).__name__}, at {self._url}")
             sent = not isinstance(error, self._errors.ConnectError)
             raise CallError(text, charged=sent) from None
         body = self._hide(reply.text)
-        if reply.status_code < 400:
+        if reply.status_code < 300:
             return answer_of(body)
-        place = f" for {self._url}" if reply.status_code == 404 else ""
+        # a redirect is not followed: the pool file says where prompts and keys go
+        place = f" for {self._url}" if reply.status_code < 400 or reply.status_code == 404 else ""
         if place and not re.search(r"/v\d|/openai/", place):
             place += " (base_url usually ends with /v1)"
         raise refusal(reply.status_code, body, retry_after(reply.headers), place)

@@ -38,7 +38,7 @@ def priced(table: RewardTable, file: str, tokenizer: str) -> Priced:
     DataError
         The file lacks an expert or every price, or the table has no response of one.
     """
-    pool = _with_prices(file, table.experts)
+    pool = _named(file, table.experts, prices=True)
     prompts = _lengths(tokenizer, table.queries)
     costs = np.full(table.rewards.shape, np.nan, dtype=np.float32)
     tokens_out = np.zeros(len(table.experts))
@@ -64,7 +64,7 @@ def mean_costs(
     file: str, experts: Sequence[str], tokens_in: Sequence[float], tokens_out: Sequence[float]
 ) -> dict[str, float]:
     """Mean cost of a prompt by expert, by a pool file's prices and mean tokens."""
-    pool = _with_prices(file, experts)
+    pool = _named(file, experts, prices=True)
     tokens = zip(experts, tokens_in, tokens_out, strict=True)
     return {name: pool[name].cost(read, written) for name, read, written in tokens}
 
@@ -84,17 +84,13 @@ def models_of(file: str, experts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, pool[name].model) for name in experts)
 
 
-def _named(file: str, experts: Sequence[str]) -> Mapping[str, Expert]:
+def _named(file: str, experts: Sequence[str], *, prices: bool = False) -> Mapping[str, Expert]:
+    """Read the experts of a pool file by their names; some must have a price where `prices`."""
     pool = {expert.name: expert for expert in read_pool(file)}
-    missing = [name for name in experts if name not in pool]
-    if missing:
-        raise DataError(f"{file}: no expert {missing[0]!r}; found {', '.join(pool)}")
-    return pool
-
-
-def _with_prices(file: str, experts: Sequence[str]) -> Mapping[str, Expert]:
-    pool = _named(file, experts)
-    if not any(pool[name].price_input + pool[name].price_output for name in experts):
+    for name in experts:
+        if name not in pool:
+            raise DataError(f"{file}: no expert {name!r}; found {', '.join(pool)}")
+    if prices and not any(pool[name].price_input + pool[name].price_output for name in experts):
         raise DataError(f"{file}: no expert has price_input or price_output")
     return pool
 

@@ -110,15 +110,14 @@ class Collection:
             sizes = [len(expert.system) + len(call.prompt) for call in self.missing(expert)]
             tokens_in = sum(sizes) / _CHARACTERS_PER_TOKEN
             tokens_out = len(sizes) * (expert.max_tokens or 0)
-            output = f"{tokens_out:,} out (max_tokens)"
+            output = f"{tokens_out:,} out (max_tokens),"
             if expert.max_tokens is None:
-                output = "output unknown (no max_tokens)"
+                output = "output unknown (no max_tokens), at least"
             cost = expert.cost(tokens_in, tokens_out)
             total += cost
-            least = "" if expert.max_tokens else "at least "
             yield (
                 f"{expert.name}: {len(sizes)} calls, about {tokens_in:,.0f} tokens in, "
-                f"{output}, {least}cost {cost:.4f}"
+                f"{output} cost {cost:.4f}"
             )
         yield f"estimated cost: {total:.4f}, beside {self.known.cost:.4f} spent by earlier runs"
 

@@ -126,18 +126,17 @@ class Verifier:
         return outcome if isinstance(outcome, tuple) else (outcome, "")
 
 
-def read_verifier(table: Mapping[str, Any], where: str) -> Verifier:
+def read_verifier(kind: str, table: Mapping[str, Any], where: str) -> Verifier:
     """Make a verifier of its table in scorers.toml; `where` locates the table in errors."""
-    column, check = KINDS[table["kind"]]
+    column, check = KINDS[kind]
     values: dict[str, Any] = {"column": column, "reference": None, **(check.__kwdefaults__ or {})}
-    for name, value in table.items():
-        if name in ("name", "kind"):
-            continue
+    given = {name: value for name, value in table.items() if name != "name"}
+    for name, value in given.items():
         if name not in values or not _fits(value, values[name]):
             raise DataError(f"{where}: {name} = {value!r}, expected fields are {', '.join(values)}")
         values[name] = float(value) if isinstance(values[name], float) else value
     column, reference = values.pop("column"), values.pop("reference")
-    return Verifier(table["name"], table["kind"], column, reference, values)
+    return Verifier(table["name"], kind, column, reference, values)
 
 
 def _fits(value: object, default: object) -> bool:

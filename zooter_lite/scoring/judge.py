@@ -203,7 +203,7 @@ def read_judge(table: Mapping[str, Any], where: str) -> Judge:
 
     Its fields are those of `Judge`; `expert` is a table like those of a pool file.
     """
-    own = {key: value for key, value in table.items() if key != "kind"}
+    own = dict(table)
     if "expert" in own:
         expert = own["expert"] if isinstance(own["expert"], dict) else {}
         (own["expert"],) = experts_of({"expert": [{"name": table["name"], **expert}]}, where)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zooter_lite.errors import DataError, needs
-from zooter_lite.files.toml import from_table, number
+from zooter_lite.files.toml import number
 from zooter_lite.scoring.scorer import FloatArray, Item, Progress, Scored, fingerprint, score_once
 
 VERSION = 1  # of how a response becomes a score
@@ -69,14 +69,6 @@ class RewardModel:
         values, records = score_once(items, path, mark, compute, progress)
         truncated = sum(bool(record.get("truncated")) for record in records)
         return values, [f"{truncated} of {len(items)} responses truncated"]
-
-
-def read_reward_model(table: Mapping[str, Any], where: str) -> RewardModel:
-    """Make a reward model of its table in scorers.toml; `where` locates the table in errors."""
-    model = from_table(RewardModel, {k: v for k, v in table.items() if k != "kind"}, where)
-    if not model.model:
-        raise DataError(f"{where}: no model; expected a folder or the name of a hub model")
-    return model
 
 
 class Network:
