@@ -15,7 +15,7 @@ from zooter_lite.errors import DataError
 from zooter_lite.files.journal import read_journal
 from zooter_lite.score import Options, main
 from zooter_lite.scoring.checks import Verifier, read_verifier
-from zooter_lite.scoring.rewards import combine, read_responses, same_best
+from zooter_lite.scoring.rewards import combine, same_best
 from zooter_lite.scoring.scorer import Item, Scored, score_once
 from zooter_lite.scoring.scorer_file import read_scorers
 from zooter_lite.table import read_table
@@ -190,29 +190,6 @@ def test_same_best_is_over_queries_with_two_responses_of_both() -> None:
     assert np.isnan(same_best(first[2:], second[2:]))
 
 
-def test_a_truth_that_a_scorer_cannot_use_names_the_query(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"scorer 'numeric', query 'q2': the answer 'Paris' holds"):
-        main(Options(str(folder), "numeric", str(folder / "t.csv"), str(folder / "queries.jsonl")))
-
-
-@pytest.mark.parametrize(
-    ("scorer", "message"),
-    [
-        ("exakt", "exakt: unknown scorer; expected a .toml file, exact, contains,"),
-        ("regex", "scorer 'regex': no query has a value in column 'pattern'; the other columns are:"
-         " 'answer', 'subset', 'split', 'tags'"),
-        ("reward-model:", "reward-model:: no model"),
-    ],
-)  # fmt: skip
-def test_wrong_scorers_are_one_line_and_exit_code_2(
-    folder: Path, capsys: pytest.CaptureFixture[str], scorer: str, message: str
-) -> None:
-    assert score(folder, scorer) == 2
-    captured = capsys.readouterr().err.strip().splitlines()
-    assert message in captured[-1]
-    assert not (folder / "table.jsonl").exists()
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -235,44 +212,43 @@ def test_a_wrong_scorers_file_says_where(tmp_path: Path, text: str, message: str
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "more", ["", ', "expert": "a", "content": "c", "scorer": "s", "score": "x"']
-)
-def test_a_damaged_journal_of_scores_is_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str], more: str
-) -> None:
-    (folder / "scores-exact.jsonl").write_text(f'{{"query_id": "q1"{more}}}\n')
-    assert score(folder, "exact") == 2
-    assert "scores-exact.jsonl: a record is not one of a score" in capsys.readouterr().err
+RESPONSE = '{"query_id": "q1", "query": "2 + 2?", "expert": "b", "response": "4"}\n'
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("file", "content", "scorer", "message"),
     [
-        (None, "no such file; expected the journal that collect writes"),
-        ("", "no response to any of the queries"),
-        ('{"query_id": "1", "query": "a"}\n', "a record is not one of a response"),
-        ('{"query_id": "1", "query": "a", "expert": "e", "response": "x"}\n'
-         '{"query_id": "1", "query": "b", "expert": "e", "response": "x"}\n', "for another query"),
+        ("", "", "exakt", "exakt: unknown scorer; expected a .toml file, exact, contains,"),
+        ("", "", "reward-model:", "reward-model:: no model"),
+        ("", "", "numeric", "scorer 'numeric', query 'q2': the answer 'Paris' holds no number"),
+        ("", "", "regex", "scorer 'regex': no query has a value in column 'pattern'; the other "
+         "columns are: 'answer', 'subset', 'split', 'tags'"),
+        ("scores-exact.jsonl", '{"query_id": "q1"}\n', "exact", "is not one of a score"),
+        ("scores-exact.jsonl", '{"query_id": "q1", "expert": "a", "content": "c", "scorer": "s", '
+         '"score": "x"}\n', "exact", "scores-exact.jsonl: a record is not one of a score"),
+        ("responses.jsonl", None, "exact", "no such file; expected the journal that collect"),
+        ("responses.jsonl", "", "exact", "no response to any of the queries"),
+        ("responses.jsonl", '{"query_id": "q1", "query": "2 + 2?"}\n', "exact",
+         "a record is not one of a response"),
+        ("responses.jsonl", RESPONSE.replace("2?", "3?"), "exact",
+         "query_id 'q1' stands there for another query"),
+        ("responses.jsonl", RESPONSE, "exact", "rewards of 1 experts (b); a reward table needs"),
     ],
 )  # fmt: skip
-def test_a_damaged_journal_of_responses_is_refused(
-    tmp_path: Path, content: str | None, message: str
+def test_mistakes_are_one_line_and_exit_code_2(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    content: str | None,
+    scorer: str,
+    message: str,
 ) -> None:
-    path = tmp_path / "responses.jsonl"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(DataError, match=message):
-        read_responses(path)
-
-
-def test_other_mistakes_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{**QUERIES[0], "query": "Another?"}, *QUERIES[1:]]
-    write_lines(folder / "queries.jsonl", rows)
-    assert score(folder, "exact") == 2
-    assert "query_id 'q1' stands there for another query" in capsys.readouterr().err
-    lone = [r for r in read_journal(folder / "responses.jsonl") if r["expert"] == "b"]
-    write_lines(folder / "responses.jsonl", lone)
-    write_lines(folder / "queries.jsonl", QUERIES)
-    assert score(folder, "exact") == 2
-    assert "rewards of 1 experts (b); a reward table needs two at least" in capsys.readouterr().err
+    if content is None:
+        (folder / file).unlink()
+    elif file:
+        (folder / file).write_text(content)
+    argv = ["--responses", str(folder / "responses.jsonl"), "--scorer", scorer]
+    argv += ["--queries", str(folder / "queries.jsonl"), "--out", str(folder / "table.jsonl")]
+    assert run(Options, main, "score", "", argv) == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not (folder / "table.jsonl").exists()

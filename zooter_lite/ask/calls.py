@@ -50,13 +50,6 @@ class Tally:
     cost: float = 0.0
     seconds: float = 0.0
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What a record says of tokens, cost, time and attempts."""
-        usage = {"input": self.tokens_in, "output": self.tokens_out}
-        time_taken = round(self.seconds, 4)
-        return {"usage": usage, "cost": self.cost, "seconds": time_taken, "attempts": self.attempts}
-
     def add(self, record: Mapping[str, Any]) -> None:
         """Count what a record says."""
         self.answered += "error" not in record
@@ -222,7 +215,8 @@ class _Lane:
         # a token is a byte at least
         longest = len((self.expert.system + prompt).encode("utf-8", "replace")) + _EXTRA_TOKENS
         most = self.expert.cost(longest, self.expert.max_tokens or 0)
-        paid, reply = Tally(), None
+        usage, reply = {"input": 0, "output": 0}, None
+        paid: dict[str, Any] = {"usage": usage, "cost": 0.0, "seconds": 0.0, "attempts": 0}
         while await self._turn() and await self.run.reserve(most):
             started = time.monotonic()
             reply = await self._attempt(prompt)
@@ -231,20 +225,20 @@ class _Lane:
             if reply.usage is None and reply.charged:
                 cost = most
             self.run.pay(most, cost)
-            paid.attempts += 1
-            paid.tokens_in += tokens_in
-            paid.tokens_out += tokens_out
-            paid.cost += cost
-            paid.seconds = time.monotonic() - started
+            usage["input"] += tokens_in
+            usage["output"] += tokens_out
+            paid["cost"] += cost
+            paid["seconds"] = round(time.monotonic() - started, 4)
+            paid["attempts"] += 1
             if isinstance(reply, Answer):
                 self.in_a_row = 0
                 cut = {"cut": reply.cut} if reply.cut else {}
                 parsed = {"parsed": reply.parsed} if self.run.parse else {}
-                return {"response": reply.text, **cut, **parsed, **paid.facts}
-            if not await self._goes_on(reply, paid.attempts):
-                return {"error": str(reply), **paid.facts}
-        if paid.cost:
-            return {"error": f"the run ended; {reply}", "unfinished": True, **paid.facts}
+                return {"response": reply.text, **cut, **parsed, **paid}
+            if not await self._goes_on(reply, paid["attempts"]):
+                return {"error": str(reply), **paid}
+        if paid["cost"]:
+            return {"error": f"the run ended; {reply}", "unfinished": True, **paid}
         return None
 
     async def _attempt(self, prompt: str) -> Answer | CallError:

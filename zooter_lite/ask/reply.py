@@ -98,7 +98,7 @@ def _answer(reply: dict[str, Any]) -> Answer:
     bare = "choices" not in reply and any(reply.get(x) for x in ("message", "detail", "errors"))
     problem = reply.get("error") or choice.get("error") or (reply if bare else None)
     if problem:
-        raise CallError(_words(problem), _status(problem), usage=usage)
+        raise CallError(*_told(problem), usage=usage)
     if not choice:
         raise ValueError("no choices")
     message = choice.get("message") or {}
@@ -164,41 +164,37 @@ def refusal(status: int, body: str, wait: float, place: str) -> CallError:
     problem: Any = body
     with suppress(ValueError, RecursionError):
         problem = json.loads(body)
-    spent = _status(problem) == 402  # an empty account comes with 429, too
-    words = f"HTTP {status}{place}: {_words(problem)}"
-    return CallError(words, 402 if spent else status, wait=wait)
+    words, told = _told(problem)
+    means = 402 if told == 402 else status  # an empty account comes with 429, too
+    return CallError(f"HTTP {status}{place}: {words}", means, wait=wait)
 
 
-def _status(problem: Any) -> int:
-    """Read the status of an error: a number such as 429, or what its words stand for."""
-    problem = _innermost(problem)
-    if not isinstance(problem, dict):
-        return 500
-    codes = [str(problem.get(name)) for name in ("code", "status", "status_code", "type")]
-    for code in codes:
-        if re.fullmatch("[45][0-9][0-9]", code):
-            return int(code)
-    told = " ".join(codes).lower()
-    return next((status for status, words in _WORDS if any(word in told for word in words)), 500)
+def _told(problem: Any) -> tuple[str, int]:
+    """Read what a server says of an error: its own words, and the status that its code stands for.
 
-
-def _words(problem: Any) -> str:
-    """Read what a server says of an error: its message, a text, or all of it as JSON."""
-    problem = _innermost(problem)
-    if isinstance(problem, dict) and "metadata" not in problem:  # which says more
-        texts = (problem.get(name) for name in ("message", "detail", "error_message"))
-        problem = next((text for text in texts if isinstance(text, str)), problem)
-    return problem if isinstance(problem, str) else json.dumps(problem)
-
-
-def _innermost(problem: Any) -> Any:
+    The words are its message, a text, or all of it as JSON; the code a number such as 429, or
+    words; 500 without one.
+    """
     while True:
         if isinstance(problem, list) and len(problem) == 1:
             (problem,) = problem
         inner = isinstance(problem, dict) and (problem.get("error") or problem.get("errors"))
         if not inner:
-            return problem
+            break
         problem = inner
+    if not isinstance(problem, dict):
+        return problem if isinstance(problem, str) else json.dumps(problem), 500
+    texts = (problem.get(name) for name in ("message", "detail", "error_message"))
+    words = next((text for text in texts if isinstance(text, str)), json.dumps(problem))
+    if "metadata" in problem:  # which says more
+        words = json.dumps(problem)
+    codes = [str(problem.get(name)) for name in ("code", "status", "status_code", "type")]
+    for code in codes:
+        if re.fullmatch("[45][0-9][0-9]", code):
+            return words, int(code)
+    told = " ".join(codes).lower()
+    found = (status for status, names in _WORDS if any(name in told for name in names))
+    return words, next(found, 500)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
