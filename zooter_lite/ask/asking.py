@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zooter_lite.ask.calls import Call, Tally, run_calls
+from zooter_lite.ask.calls import Call, Progress, Tally, run_calls
 from zooter_lite.ask.known import Known
 from zooter_lite.ask.pool import Expert
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal
-
-Progress = Callable[[float], object]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the second and any later 
 _EXTRA_TOKENS = 64  # of a chat template
 _GLANCE = 0.02  # seconds between two looks at what is left of a budget
 
+Progress = Callable[[float], object]  # gets what was done since it was last called
+
 
 class ExpertError(ZooterError):
     """An expert cannot be asked; what the others answered is kept."""
@@ -74,7 +76,7 @@ def run_calls(
     *,
     max_cost: float | None = None,
     parse: Callable[[str], Any] | None = None,
-    progress: Callable[[float], object] = lambda n: None,
+    progress: Progress = lambda n: None,
 ) -> dict[str, Tally]:
     """Make the calls of every expert; append one record for each to the journal.
 
@@ -129,7 +131,7 @@ class _Run:
     known: Known[Any, Any]
     limit: float
     parse: Callable[[str], Any] | None
-    progress: Callable[[float], object]
+    progress: Progress
     spent: float
     reserved: list[float] = field(default_factory=list)  # the most that each open call can cost
     stopped: asyncio.Event = field(default_factory=asyncio.Event)

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from zooter_lite.ask.calls import Progress
 from zooter_lite.ask.texts import fenced
 from zooter_lite.cores import cores
 from zooter_lite.errors import DataError
 from zooter_lite.scoring import verifiers
 from zooter_lite.scoring.sandbox import Limits, run_python
-from zooter_lite.scoring.scorer import FloatArray, Item, Progress, Scored, fingerprint, score_once
+from zooter_lite.scoring.scorer import FloatArray, Item, Scored, fingerprint, score_once
 
 VERSION = 2  # of the verifiers; a change of what they return makes it 3
 _CHUNK = 256

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from zooter_lite.ask.asking import ask_all
-from zooter_lite.ask.calls import Call
+from zooter_lite.ask.calls import Call, Progress
 from zooter_lite.ask.pool import Expert, experts_of
 from zooter_lite.ask.texts import quoted, spoken
 from zooter_lite.errors import DataError
 from zooter_lite.files.toml import from_table
-from zooter_lite.scoring.scorer import FloatArray, Item, Progress
+from zooter_lite.scoring.scorer import FloatArray, Item
 
 CRITERIA = {
     "single": """\

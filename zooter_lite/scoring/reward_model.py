@@ -10,9 +10,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from zooter_lite.ask.calls import Progress
 from zooter_lite.errors import DataError, needs
 from zooter_lite.files.toml import number
-from zooter_lite.scoring.scorer import FloatArray, Item, Progress, Scored, fingerprint, score_once
+from zooter_lite.scoring.scorer import FloatArray, Item, Scored, fingerprint, score_once
 
 VERSION = 1  # of how a response becomes a score
 _WINDOW = 8192  # responses whose tokens are held, and sorted by length

@@ -27,7 +27,7 @@ class Responses:
     queries: Queries  # those that have a response or a failure, with their other columns
     experts: list[str]  # by name
     items: list[Item]  # the responses, query by query, expert by expert
-    places: NDArray[np.int64]  # (n_items, 2) position of the query and of the expert of each
+    seen: NDArray[np.bool_]  # (n_queries, n_experts) where there is one, in the items' order
     costs: FloatArray  # (n_items,) of each response
     cut: int  # responses that a server ended early, such as at max_tokens
     failed: int  # pairs of query and expert without response whose last record is an error
@@ -35,8 +35,8 @@ class Responses:
 
     def matrix(self, values: FloatArray) -> FloatArray:
         """Spread (n_items,) over (n_queries, n_experts), NaN where there is no item."""
-        matrix = np.full((len(self.queries), len(self.experts)), np.nan)
-        matrix[self.places[:, 0], self.places[:, 1]] = values
+        matrix = np.full(self.seen.shape, np.nan)
+        matrix[self.seen] = values
         return matrix
 
 
@@ -68,19 +68,20 @@ def read_responses(path: Path, queries: Queries | None = None) -> Responses:
     kept = set(queries.ids)
     met = [key for key in (*known.answers, *known.failed) if key[0] in kept]
     experts = sorted({expert for _, expert in met})
-    items, places, costs, n_cut = [], [], [], 0
-    for row, (name, text) in enumerate(zip(queries.ids, queries.texts, strict=True)):
-        for column, expert in enumerate(experts):
-            if (name, expert) in known.answers:
-                said, cost, cut = known.answers[name, expert]
-                n_cut += cut
-                items.append(Item(name, text, expert, said, queries.rows[row]))
-                places.append((row, column))
-                costs.append(cost)
+    seen = np.zeros((len(queries), len(experts)), bool)
+    items, costs, n_cut = [], [], 0
+    for row, column in np.ndindex(*seen.shape):
+        pair = queries.ids[row], experts[column]
+        if pair in known.answers:
+            said, cost, cut = known.answers[pair]
+            seen[row, column] = True
+            n_cut += cut
+            items.append(Item(pair[0], queries.texts[row], pair[1], said, queries.rows[row]))
+            costs.append(cost)
     if not items:
         raise DataError(f"{path}: no response to any of the queries")
-    pairs = np.array(places), np.array(costs)
-    return Responses(queries, experts, items, *pairs, n_cut, len(met) - len(items), left_out)
+    failed = len(met) - len(items)
+    return Responses(queries, experts, items, seen, np.array(costs), n_cut, failed, left_out)
 
 
 def combine(scores: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
@@ -147,7 +148,7 @@ def reward_table(
         if name in responses.queries.columns:
             cells[name] = [row.get(name) for row in queries.rows]
     said = np.full(matrix.shape, None, dtype=object)
-    said[responses.places[:, 0], responses.places[:, 1]] = [x.response for x in responses.items]
+    said[responses.seen] = [item.response for item in responses.items]
     costs = responses.matrix(responses.costs)
     for place, expert in zip(places, experts, strict=True):
         cells[f"reward:{expert}"] = matrix[rows, place]

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.ask.calls import Progress
 from zooter_lite.ask.known import Known
 from zooter_lite.files.journal import Journal
 
 FloatArray = NDArray[np.float64]
-Progress = Callable[[float], object]
 
 
 @dataclass(frozen=True)
