@@ -12,6 +12,7 @@ from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.output import REJECTS
 from zooter_lite.errors import DataError
 from zooter_lite.files.places import (
+    STANDARD,
     SUFFIXES,
     Source,
     filesystem_of,
@@ -19,7 +20,6 @@ from zooter_lite.files.places import (
     refusals,
     split_suffix,
 )
-from zooter_lite.files.rows import STANDARD
 
 _SIGNS = "*?["  # of a pattern
 

@@ -23,8 +23,7 @@ from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.cores import cores
 from zooter_lite.errors import DataError, RouterError, ZooterError
-from zooter_lite.files.places import is_url
-from zooter_lite.files.rows import STANDARD
+from zooter_lite.files.places import STANDARD, is_url
 
 _READERS = 2  # files that are read at a time: reading one is much quicker than routing it
 _AHEAD = 2  # blocks sent to a worker, the one at work included
