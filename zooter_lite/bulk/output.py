@@ -53,6 +53,7 @@ class Standard:
 
     def __init__(self) -> None:
         self.state = State()
+        self._stream = sys.stdout.buffer
 
     def __enter__(self) -> Standard:
         return self
@@ -63,8 +64,8 @@ class Standard:
     def append(self, result: Result) -> None:
         """Write the rows of a block."""
         try:
-            sys.stdout.buffer.write(result.data)
-            sys.stdout.buffer.flush()
+            self._stream.write(result.data)
+            self._stream.flush()
         except BrokenPipeError:
             raise
         except OSError as error:

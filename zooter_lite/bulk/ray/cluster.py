@@ -7,10 +7,9 @@ import logging
 import os
 import secrets
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, BinaryIO
+from typing import Any
 
 from zooter_lite.errors import DataError, needs
 from zooter_lite.files.places import flat
@@ -45,7 +44,7 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
     with needs("ray", "--engine ray"):
         import ray  # which reads the environment
         import ray.data
-    with redirect_stdout(_DataOnly(sys.stdout.buffer)):
+    with redirect_stdout(io.StringIO()):  # where Ray says that a node died
         try:
             _init(ray, wanted, cpus)
             _settle(ray)
@@ -82,17 +81,6 @@ def _init(ray: Any, address: str, cpus: int) -> None:
     finally:
         if kept is not None:
             os.environ[VARIABLE] = kept
-
-
-class _DataOnly(io.TextIOBase):
-    """Standard output for rows, written to `buffer`; Ray prints there that a node died."""
-
-    def __init__(self, buffer: BinaryIO) -> None:
-        self.buffer = buffer
-
-    def write(self, text: str) -> int:
-        """Drop a text."""
-        return len(text)
 
 
 @contextmanager
