@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -259,21 +258,3 @@ def test_a_url(tmp_path: Path, memory: Any) -> None:
     with pytest.raises(DataError, match=r"^memory://bucket/out\.csv: exists already"):
         Output(url, "f", force=False)
     job(url, force=True)
-
-
-def test_the_journal_can_be_read(tmp_path: Path) -> None:
-    job(tmp_path / "out.csv", blocks=BLOCKS[:1])
-    lines = (tmp_path / ".out.csv.journal").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"fingerprint": "f"},
-        {
-            "end": 10,
-            "last": 2,
-            "size": 8,
-            "rejects": 0,
-            "begun": True,
-            "done": False,
-            "whole": -1,
-            "tally": asdict(Tally(rows=1, experts={"a": 0})),
-        },
-    ]

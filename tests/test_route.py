@@ -184,6 +184,7 @@ REFUSED: list[tuple[str, str, list[str], str]] = [
     (CSV, "out.csv", ["--point", "economy"], "point 'economy': expected quality, recom"),
     (CSV, "out.csv", ["--min-reward", "1"], "min_reward: this router does not predict "),
     (CSV, "out.csv", ["--max-novelty", "1"], "max_novelty: this router does not predic"),
+    (CSV, "out.csv", ["--split-by", "expert"], "--split-by is for batch files, with"),
     (CSV, "out.csv", ["--ray-address", "auto"], "--ray-address is for --engine ray\n"),
     (CSV, "out.csv", ["--precision", "int8"], "{router}: no router.int8.onnx; python -m"),
     (CSV, "out.csv", ["--costs", "{in}"], "{in}: not a JSON object ("),

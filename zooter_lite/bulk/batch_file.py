@@ -105,19 +105,7 @@ def part_of(target: str, expert: str) -> Path:
 def check_parts(tasks: Sequence[Task], experts: Sequence[str], new: Sequence[bool]) -> None:
     """Refuse parts that would take the place of another file, or of one another.
 
-    Parameters
-    ----------
-    tasks
-        Whose outputs are to be split.
-    experts
-        Names, some of which may come to the same file.
-    new
-        Whether the parts of each task may not be there yet.
-
-    Raises
-    ------
-    DataError
-        With the file, and what stands against it.
+    `new` says of each task whether its parts may not be there yet.
     """
     taken: set[str] = set()
     for task in tasks:
@@ -145,21 +133,9 @@ def _place(path: str | Path) -> str:
 def write_parts(task: Task, spool: IO[bytes], listing: Path) -> None:
     """Write each expert's requests to a file of its own, and a list of these files.
 
-    An expert without any gets none; one that stands there from an earlier job goes.
-
-    Parameters
-    ----------
-    task
-        Its models name the experts, by whose numbers the requests stand in `spool`.
-    spool
-        The requests, each behind a number and a tab.
-    listing
-        Gets a JSON object per file: expert, model, file and number of requests.
-
-    Raises
-    ------
-    OSError
-        The disk refuses.
+    An expert without any gets none; one that stands there from an earlier job goes. In `spool`
+    each request stands behind its expert's number and a tab; `listing` gets a JSON object per
+    file: expert, model, file and number of requests.
     """
     parts = [part_of(task.target, expert) for expert, _ in task.models]
     hidden = [part.with_name(f".{part.name}.partial") for part in parts]

@@ -29,21 +29,10 @@ _SIGNS = "*?["  # of a pattern
 def plan(source: str, target: str, kind: str | None = None) -> list[Task]:
     """Pair every file that `source` names with the file to write.
 
-    Parameters
-    ----------
-    source
-        A file, a folder (every file below it that has a known suffix), a pattern with
-        `*`, a URL of any of these, or `-`.
-    target
-        A file of the same kind; for a folder or a pattern a folder, which then gets
-        files of the same names.
-    kind
-        Kind of standard input and output.
-
-    Raises
-    ------
-    DataError
-        Nothing to read, an unknown format, or a target that does not fit.
+    `source` is a file, a folder (every file below it that has a known suffix), a pattern with
+    `*`, a URL of any of these, or `-`; `target` a file of the same kind, or for a folder or a
+    pattern a folder, which then gets files of the same names; `kind` that of standard input and
+    output. DataError where there is nothing to read, or the target does not fit.
     """
     source, target = source.removeprefix("file://"), target.removeprefix("file://")
     if target == STANDARD and sys.stdout is None:

@@ -38,19 +38,9 @@ MESSAGES = "body.messages"  # where a batch file of a vendor's API has the promp
 def route_files(options: Options, progress: Callable[[int], object]) -> Done:
     """Route files; go on where a killed run of the same job stopped.
 
-    Parameters
-    ----------
-    options
-        What to do.
-    progress
-        Called with the number of rows done since the last call.
-
-    Raises
-    ------
-    DataError
-        An input or output is not what was expected, or a row cannot be routed.
-    RouterError
-        The router cannot be loaded.
+    `progress` is called with the number of rows done since the last call. DataError where an
+    input or output is not what was expected, or a row cannot be routed; RouterError where the
+    router cannot be loaded.
     """
     options.check()
     tasks = plan(options.input, options.output, options.format)

@@ -93,8 +93,7 @@ class Output:
     fingerprint
         Of everything that the output depends on; None where it cannot be gone on with.
     force
-        Whether an existing target may be replaced, and an unfinished job of another
-        fingerprint thrown away.
+        Whether to replace a target, and to throw away an unfinished job of another fingerprint.
 
     Raises
     ------
@@ -210,19 +209,9 @@ class Output:
         self.state = state
 
     def finish(self, convert: Callable[[IO[bytes], Path], None] | None = None) -> None:
-        """Make the target appear, with its rejected rows first; within the `with` block.
+        """Make the target appear, with its rejected rows first; doing so again does no harm.
 
-        Doing so again does no harm.
-
-        Parameters
-        ----------
-        convert
-            Writes the target from what was appended; None where that is the target.
-
-        Raises
-        ------
-        DataError
-            It cannot be written there; what was appended stays.
+        `convert` writes the target from what was appended; None where that is the target.
         """
         if not self._spool.exists():
             return

@@ -47,12 +47,8 @@ def open_parquet(source: Source) -> Iterator[Any]:
 def parquet_pieces(file: Any, task: Task) -> Iterator[Piece]:
     """Yield the rows that are not done, in pieces of about `task.size` bytes; one at least.
 
-    The pieces are the same wherever reading starts, as long as it is where one ended.
-
-    Raises
-    ------
-    DataError
-        The file is damaged, or the column of the prompts holds no text.
+    The pieces are the same wherever reading starts, as long as it is where one ended. DataError
+    where the file is damaged, or the column of the prompts holds no text.
     """
     pa, start = _arrow(), task.last
     kind = file.schema_arrow.field(task.column).type
@@ -143,14 +139,8 @@ def _added_fields(pa: Any, names: Sequence[str]) -> list[Any]:
 def write_parquet(task: Task, spool: IO[bytes], target: Path) -> None:
     """Write one Parquet file from Arrow streams that stand one after another in `spool`.
 
-    Its schema is that of the source and the added columns.
-
-    Raises
-    ------
-    DataError
-        Parquet cannot hold a type of the columns.
-    OSError
-        The disk refuses.
+    Its schema is that of the source and the added columns. DataError where Parquet cannot hold
+    a type of the columns.
     """
     pa = _arrow()
     with open_parquet(task.source) as file:

@@ -43,15 +43,7 @@ class Record(NamedTuple):
 
 
 class Lines:
-    """A stream of text in lines, counted; a byte order mark at its start is left out.
-
-    Parameters
-    ----------
-    stream
-        Open for reading, at its start.
-    name
-        Of the file, for messages.
-    """
+    """A stream of text from its start, in lines, counted; a byte order mark is left out."""
 
     def __init__(self, stream: IO[bytes], name: str) -> None:
         self.name = name
@@ -112,14 +104,8 @@ def pieces(lines: Lines, size: int, separator: str = "") -> Iterator[Piece]:
     There is at least one piece. Where it ends depends on where it begins, on nothing else. A
     record longer than `MAX_RECORD` is a piece of its own.
 
-    Parameters
-    ----------
-    lines
-        Standing where a record begins.
-    size
-        From 1 to `MAX_RECORD`.
-    separator
-        Between the cells of CSV, which may hold ends of lines; "" for JSON lines.
+    `size` is from 1 to `MAX_RECORD`; `separator` stands between the cells of CSV, which may hold
+    ends of lines, and is "" for JSON lines.
     """
     empty = True
     while (raw := lines.block(size)) or empty:

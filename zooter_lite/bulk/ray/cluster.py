@@ -23,21 +23,9 @@ _SECONDS = 10.0  # to reach an address
 def connected(address: str | None, cpus: int) -> Iterator[Any]:
     """Yield the ray package, connected to a cluster; leave or end that afterwards.
 
-    Parameters
-    ----------
-    address
-        HOST:PORT or "auto"; None for the one that RAY_ADDRESS names, or else for one that
-        is started on this machine.
-    cpus
-        Of one that is started.
-
-    Raises
-    ------
-    MissingPackageError
-        Ray is not installed.
-    DataError
-        There is no cluster at the address, it is of another version, or fails later on; a
-        node lacks zooter-lite.
+    `address` is HOST:PORT or "auto"; None for the one that RAY_ADDRESS names, or else for one
+    with so many CPUs that is started on this machine. DataError where there is no such cluster,
+    or it fails later on, or a node lacks zooter-lite.
     """
     wanted = address or os.environ.get(VARIABLE) or _LOCAL
     _set_environment(wanted)
