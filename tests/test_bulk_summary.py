@@ -18,7 +18,7 @@ def test_everything() -> None:
         cost=1.25, cost_single=5.0, cost_cheapest=0.5, experts={"ant": 30, "bee": 10, "cat": 0},
     )  # fmt: skip
     rejects = ["a.rejects.jsonl", "b.rejects.jsonl"]
-    assert Done(tally.plus(tally), 50, 2.0, rejects, True, "bee", 256).summary() == [
+    assert Done(tally.plus(tally), 50, 2.0, rejects, True, "bee", 256, True).summary() == [
         "80 rows routed (ant 75%, bee 25%); 6 rows with an empty prompt left unrouted",
         "50 rows in 2.0 s after 50 of an earlier run (25 rows/s)",
         "fallbacks: 8 prompts (10%)",
@@ -30,7 +30,7 @@ def test_everything() -> None:
         "expected cost of all: 2.5 (0.03125 a prompt); with bee, the best single expert on "
         "train, alone: 10; with the cheapest for each: 1",
     ]
-    assert Done(Tally(), 0, 2.0, [], False, "bee", 256).summary() == [
+    assert Done(Tally(), 0, 2.0, [], False, "bee", 256, False).summary() == [
         "0 rows routed (none)",
         "0 rows in 2.0 s (nothing left to do)",
     ]

@@ -83,6 +83,7 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
         options.on_error == "keep",
         worker.router.config.best_single,
         worker.router.config.encoder.max_length,
+        options.precision == "auto",
     )
 
 

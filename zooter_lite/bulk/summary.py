@@ -20,6 +20,7 @@ class Done:
     kept: bool  # whether these rows are in the output, too
     single: str  # the best single expert on the training rows
     max_length: int  # tokens of a prompt that the encoder reads
+    repeats: bool  # whether close calls were answered again in fp32
 
     def summary(self) -> list[str]:
         """Lines about rows, speed, experts, what was not routed, and costs."""
@@ -45,10 +46,10 @@ class Done:
             lines.append(f"rejected: {tally.rejected} rows, {kept}{where}")
         if tally.cut:
             lines.append(cut_prompts(tally.cut, tally.computed, self.max_length))
-        if tally.repeated:
+        if self.repeats:
             lines.append(
                 f"close calls answered again in fp32: {tally.repeated} of {tally.computed} prompts "
-                f"computed ({tally.repeated / tally.computed:.1%})"
+                f"computed ({tally.repeated / max(tally.computed, 1):.1%})"
             )
         if tally.unread:
             lines.append(f"{tally.unread} images or other parts that are no text were not read")

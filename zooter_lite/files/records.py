@@ -235,12 +235,19 @@ def _csv_records(piece: Piece, header: Header) -> Iterator[Record]:
             cells = [""]
         raw = lines[start] if end == start + 1 else b"".join(lines[start:end])
         if not sound and (wrong := _wrong(raw)):
-            cells, reason = [], wrong
+            cells, reason = [_shown(cell) for cell in cells], wrong
         elif width and len(cells) != width and not reason:
             cells = header.fitted(cells)
             if len(cells) != width:
                 reason = f"{len(cells)} cells, but the header has {width} columns"
         yield Record(piece.line + start, raw, len(raw), cells, reason)
+
+
+def _shown(cell: str) -> str:
+    """Return a cell with a sign in the place of each character that is none."""
+    return (
+        cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
+    )
 
 
 def _wrong(raw: bytes) -> str:
