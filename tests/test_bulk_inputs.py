@@ -38,7 +38,7 @@ def test_a_single_file(folder: Path) -> None:
     assert task.source.stamp == f"1:{status.st_mtime_ns}"
     assert pairs("in/b.jsonl.gz", "-") == [("in/b.jsonl.gz", "-")]
     assert pairs("in/b.jsonl.gz", "-", "jsonl") == [("in/b.jsonl.gz", "-")]
-    assert pairs(f"file://{folder}/alone.csv", f"local://{folder}/o.csv") == [
+    assert pairs(f"file://{folder}/alone.csv", f"file://{folder}/o.csv") == [
         (f"{folder}/alone.csv", f"{folder}/o.csv")
     ]
 

@@ -24,7 +24,6 @@ import pytest
 
 from tests.helpers import WORDS
 from tests.hostile_files import PACKERS, UNPACKERS, check_error
-from zooter_lite.bulk import engine
 
 ROOT = Path(__file__).resolve().parent.parent
 Route = Callable[..., tuple[int, str]]
@@ -160,12 +159,6 @@ def test_one_worker_and_several_give_the_same_bytes(
     assert tree(tmp_path / "1") == tree(tmp_path / "2")
     names = {"b.jsonl", "b.jsonl.zst", "empty.jsonl", "deep/c.parquet"}
     assert set(tree(tmp_path / "1")) == names
-
-
-def test_one_worker_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "cores", lambda: 4)
-    assert [engine.usual_workers("CPUExecutionProvider", n) for n in (1, 2, 8)] == [4, 2, 1]
-    assert engine.usual_workers("CUDAExecutionProvider", 1) == 1
 
 
 def test_another_version_never_goes_on(

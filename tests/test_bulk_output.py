@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,9 +12,8 @@ from typing import IO, Any
 import pytest
 
 from zooter_lite.bulk import output as output_module
-from zooter_lite.bulk.block import Result
+from zooter_lite.bulk.block import Result, Tally
 from zooter_lite.bulk.output import Output, State
-from zooter_lite.bulk.tally import Tally
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal
 
@@ -153,13 +151,12 @@ def test_a_kill_in_the_middle_of_a_write(tmp_path: Path) -> None:
 def test_rows_that_the_disk_lost_are_routed_again(tmp_path: Path) -> None:
     target = tmp_path / "out.csv"
     job(target, blocks=BLOCKS[:4])
-    with (tmp_path / ".out.csv.partial").open("r+b") as stream:
-        stream.truncate(len(BLOCKS[0].data) * 2 + 3)
-    assert Output(str(target), "f", force=False).state == State(
-        20, 4, 16, 9, Tally(rows=3, experts={"a": 1}), begun=True
-    )
-    (tmp_path / ".out.csv.rejects.partial").write_bytes(b"")
-    assert Output(str(target), "f", force=False).state.end == 10
+    for name in (".out.csv.partial", ".out.csv.rejects.partial"):
+        kept = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(kept[:-3])
+        assert Output(str(target), "f", force=False).state == State()
+        (tmp_path / name).write_bytes(kept)
+    (tmp_path / ".out.csv.partial").write_bytes(b"block 0\n")
     job(target)
     assert target.read_bytes() == WHOLE
 
@@ -261,21 +258,3 @@ def test_a_url(tmp_path: Path, memory: Any) -> None:
     with pytest.raises(DataError, match=r"^memory://bucket/out\.csv: exists already"):
         Output(url, "f", force=False)
     job(url, force=True)
-
-
-def test_the_journal_can_be_read(tmp_path: Path) -> None:
-    job(tmp_path / "out.csv", blocks=BLOCKS[:1])
-    lines = (tmp_path / ".out.csv.journal").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"fingerprint": "f"},
-        {
-            "end": 10,
-            "last": 2,
-            "size": 8,
-            "rejects": 0,
-            "begun": True,
-            "done": False,
-            "whole": -1,
-            "tally": asdict(Tally(rows=1, experts={"a": 0})),
-        },
-    ]

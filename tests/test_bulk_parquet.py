@@ -10,20 +10,20 @@ import pyarrow.parquet as pq
 
 from tests.hostile_parquet import plain
 from zooter_lite.bulk import parquet
+from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.parquet import open_parquet, parquet_pieces
 from zooter_lite.files.places import Source
 from zooter_lite.files.records import Piece
 
-ADDED = ("expert", "probability")
 
-
-def source(path: Path) -> Source:
-    return Source(str(path), "parquet", "", "")
+def task(path: Path, size: int, start: int = 0) -> Task:
+    return Task(Source(str(path), "parquet", "", ""), "-", "query", size=size, last=start)
 
 
 def read_pieces(path: Path, size: int, start: int = 0) -> list[Piece]:
-    with open_parquet(source(path)) as file:
-        return list(parquet_pieces(file, source(path), size, start))
+    given = task(path, size, start)
+    with open_parquet(given.source) as file:
+        return list(parquet_pieces(file, given))
 
 
 def batches(streams: bytes) -> list[pa.RecordBatch]:
@@ -37,7 +37,7 @@ def test_pieces_number_their_rows(tmp_path: Path) -> None:
         found = read_pieces(tmp_path / "in.parquet", size)
         ids: list[int] = []
         for number, piece in enumerate(found, 1):
-            ids += batches(bytes(piece.content))[0]["id"].to_pylist()  # type: ignore[arg-type]
+            ids += batches(piece.content)[0]["id"].to_pylist()
             assert piece.end == piece.last == len(ids)
             if number % 50 == 1:
                 rest = found[number:] or [Piece(b"", 501, 500, 500)]
@@ -52,9 +52,10 @@ def test_a_row_group_is_never_read_whole(tmp_path: Path) -> None:
     table = pa.table({"query": texts})
     pq.write_table(table, tmp_path / "in.parquet", compression="none", use_dictionary=False)
     before = pa.total_allocated_bytes()
-    with open_parquet(source(tmp_path / "in.parquet")) as file:
+    given = task(tmp_path / "in.parquet", 2**18)
+    with open_parquet(given.source) as file:
         assert file.metadata.num_row_groups == 1
-        for number, piece in enumerate(parquet_pieces(file, source(tmp_path), 2**18, 0), 1):
+        for number, piece in enumerate(parquet_pieces(file, given), 1):
             assert piece.last == number * 32
             assert len(piece.content) < 2**19
             assert pa.total_allocated_bytes() - before < 8 * 2**20

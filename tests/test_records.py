@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import lzma
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from zooter_lite.errors import DataError
 from zooter_lite.files import records as records_module
-from zooter_lite.files.records import Lines, Piece, csv_records, json_records, pieces
+from zooter_lite.files.dialect import Header
+from zooter_lite.files.records import Lines, Piece, Record, pieces, records
 
 BYTES = st.lists(
     st.sampled_from([b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"a", b"bc ", b"\xc3\xa9", b"\xff"]),
@@ -33,39 +35,38 @@ def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
             monkeypatch.setattr(records_module, name, value)
 
 
-def read(data: bytes, size: int, *, quotes: bool) -> list[Piece]:
-    return list(pieces(Lines(io.BytesIO(data), "f"), size, quotes=quotes))
+def parsed(found: list[Piece], separator: str) -> Iterator[Record]:
+    for piece in found:
+        yield from records(piece, Header(("a", "b"), separator) if separator else None)
 
 
-def ended(data: bytes) -> int:
-    """Return the number of lines, the last one with or without its end."""
-    return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
-
-
-@pytest.mark.parametrize("quotes", [True, False])
+@pytest.mark.parametrize("separator", [",", ""])
 @pytest.mark.usefixtures("limits")
-def test_pieces_hold_the_file_and_reading_goes_on_after_any(quotes: bool) -> None:
+def test_pieces_hold_the_file_and_reading_goes_on_after_any(separator: str) -> None:
     @given(BYTES, SIZES)
     def check(data: bytes, size: int) -> None:
-        whole = read(data, size, quotes=quotes)
-        find = csv_records if quotes else json_records
-        all_of_them = [record for piece in whole for record in piece.records(quotes=quotes)]
-        assert all_of_them == list(find(Lines(io.BytesIO(data), "f")))
+        whole = list(pieces(Lines(io.BytesIO(data), "f"), size, separator))
         place = 0
         for number, piece in enumerate(whole, 1):
             assert piece.line == 1 + data[:place].count(b"\n")
-            for record in piece.records(quotes=quotes):
-                assert record.line == 1 + data[:place].count(b"\n")
-                assert data[place:].startswith(record.raw)
-                assert record.whole == (record.size <= records_module.MAX_RECORD)
-                assert len(record.raw) == record.size or len(record.raw) == records_module.SHOWN
-                place += record.size
+            assert data[place:].startswith(piece.content)
+            assert (piece.too_long > records_module.MAX_RECORD) == bool(piece.too_long)
+            place += piece.too_long or len(piece.content)
             assert piece.end == place
-            assert piece.last == ended(data[:place])
+            read = data[:place]
+            assert piece.last == read.count(b"\n") + (not read.endswith(b"\n") and bool(read))
             if number < len(whole):
-                lines = Lines(io.BytesIO(data[place:]), "f", place, piece.last)
-                assert list(pieces(lines, size, quotes=quotes)) == whole[number:]
+                lines = Lines(io.BytesIO(data), "f")
+                lines.go_to(place, piece.last)
+                assert list(pieces(lines, size, separator)) == whole[number:]
         assert place == len(data)
+        at_once = list(pieces(Lines(io.BytesIO(data), "f"), 60, separator))
+        assert list(parsed(whole, separator)) == list(parsed(at_once, separator))
+        for record in parsed(whole, separator):
+            start = data.split(b"\n", record.line - 1)[-1]
+            assert start.startswith(record.raw)
+            assert record.size == len(record.raw) or len(record.raw) == records_module.SHOWN
+            assert record.reason or len(record.value) == 2
 
     check()
 
@@ -78,11 +79,8 @@ def test_csv_records_are_those_of_the_csv_module(
     quoting = csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL
     text = "".join(_line(row, quoting) + ending for row in rows)
     data = b"\xef\xbb\xbf" * (mark and bool(rows)) + text.encode()
-    found = [
-        next(csv.reader(io.StringIO(record.raw.decode().removeprefix("\ufeff"), newline="")))
-        for record in csv_records(Lines(io.BytesIO(data), "f"))
-    ]
-    assert found == rows
+    found = pieces(Lines(io.BytesIO(data), "f"), 7, ",")
+    assert [one.value for piece in found for one in records(piece, Header(()))] == rows
 
 
 def _line(row: list[str], quoting: Any) -> str:
@@ -93,14 +91,11 @@ def _line(row: list[str], quoting: Any) -> str:
 
 def test_a_stream_that_cannot_be_read_on() -> None:
     class Failing(io.BytesIO):
-        def readline(self, size: int | None = -1) -> bytes:
-            line = super().readline(size)
-            if not line:
-                raise lzma.LZMAError("Corrupt\n input")
-            return line
+        def read(self, size: int | None = -1) -> bytes:
+            raise lzma.LZMAError("Corrupt\n input")
 
-    lines: Any = json_records(Lines(Failing(b"{}\n"), "f"))
-    assert next(lines).raw == b"{}\n"
+    lines = Lines(Failing(b"{}\n"), "f")
+    lines.count(lines.readline())
     message = r"^f, after line 1: truncated or damaged data \(Corrupt input\)$"
     with pytest.raises(DataError, match=message):
-        next(lines)
+        next(pieces(lines, 9))

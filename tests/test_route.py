@@ -20,7 +20,6 @@ from tests.helpers import (
     EXPERTS,
     TOY_DECISIONS,
     edit_config,
-    replace_file,
     toy_estimates,
     toy_head,
     toy_router,
@@ -185,6 +184,7 @@ REFUSED: list[tuple[str, str, list[str], str]] = [
     (CSV, "out.csv", ["--point", "economy"], "point 'economy': expected quality, recom"),
     (CSV, "out.csv", ["--min-reward", "1"], "min_reward: this router does not predict "),
     (CSV, "out.csv", ["--max-novelty", "1"], "max_novelty: this router does not predic"),
+    (CSV, "out.csv", ["--split-by", "expert"], "--split-by is for batch files, with"),
     (CSV, "out.csv", ["--ray-address", "auto"], "--ray-address is for --engine ray\n"),
     (CSV, "out.csv", ["--precision", "int8"], "{router}: no router.int8.onnx; python -m"),
     (CSV, "out.csv", ["--costs", "{in}"], "{in}: not a JSON object ("),
@@ -409,7 +409,7 @@ def test_costs_and_low_probabilities(tmp_path: Path, route_toy: Route, router: R
         assert row[1] == ("bee" if low else decision.expert)
         assert float(row[2]) == pytest.approx(decision.probabilities[row[1]], abs=2e-5)
     total = sum({"ant": 1, "bee": 0.5, "cat": 100}[row[1]] for row in rows)
-    assert f"estimated cost: {total:.6g} (" in err
+    assert f"expected cost of all: {total:.6g} (" in err
 
 
 def test_costs_that_the_router_knows(
@@ -422,51 +422,8 @@ def test_costs_that_the_router_knows(
     _, rows, err = routed(["one", "two"], router=router)
     total = sum({"ant": 1, "bee": 0.5, "cat": 100}[row["expert"]] for row in rows)
     line = err.splitlines()[-1]
-    assert line.startswith(f"estimated cost: {total:.6g} (")
-    assert line.endswith("with bee, the best single expert on train, alone: 1")
-
-
-def poisoned_router(factory: Factory) -> Path:
-    """A router whose graph has no vector for one word of its tokenizer."""
-    path = priced_router(factory.mktemp("poisoned") / "router")
-    tokenizer = json.loads((path / "tokenizer.json").read_text("utf-8"))
-    tokenizer["model"]["vocab"]["poison"] = len(tokenizer["model"]["vocab"])
-    replace_file(path, "tokenizer.json", json.dumps(tokenizer).encode())
-    return path
-
-
-@pytest.mark.parametrize(("ending", "first"), [("csv", 5), ("jsonl", 4), ("parquet", 4)])
-def test_a_prompt_on_which_the_graph_fails_is_a_row_error(
-    tmp_path: Path,
-    tmp_path_factory: Factory,
-    routed: Callable[..., Any],
-    ending: str,
-    first: int,
-) -> None:
-    router = poisoned_router(tmp_path_factory)
-    prompts = [f"one two {'poison' if i in (3, 40) else 'three'} {i}" for i in range(50)]
-    code, _, err = routed(prompts, ending=ending, router=router)
-    assert code == 2
-    assert re.search(rf"in\.{ending}, (line|row) {first}: the graph cannot be run", err)
-    for mode in ("skip", "keep"):
-        args = ("--on-error", mode, "--budget", 2)
-        code, rows, err = routed(prompts, *args, ending=ending, router=router)
-        assert code == 0, err
-        rejects = (tmp_path / f"out.{ending}.rejects.jsonl").read_text("utf-8").splitlines()
-        assert len(rejects) == 2
-        assert all("the graph cannot be run" in json.loads(line)["reason"] for line in rejects)
-        sound = [prompt for prompt in prompts if "poison" not in prompt]
-        assert [row["query"] for row in rows] == (prompts if mode == "keep" else sound)
-        assert "rejected: 2 rows" in err
-
-
-def test_a_graph_that_fails_on_every_prompt_is_no_fault_of_a_row(
-    tmp_path_factory: Factory, routed: Callable[..., Any]
-) -> None:
-    router = poisoned_router(tmp_path_factory)
-    code, _, err = routed(["poison", "poison one"], "--on-error", "skip", router=router)
-    assert code == 2
-    assert "the graph cannot be run" in err
+    assert line.startswith(f"expected cost of all: {total:.6g} (")
+    assert line.endswith("train, alone: 1; with the cheapest for each: 1")
 
 
 def test_a_fallback_must_be_allowed_and_a_floor_is_of_all(routed: Callable[..., Any]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
-from zooter_lite.bulk.tally import Tally
-from zooter_lite.files.dialect import COMMAS, Dialect, written_with
+from zooter_lite.files.dialect import Header
 from zooter_lite.files.messages import Context
-from zooter_lite.files.places import Source, split_suffix
+from zooter_lite.files.places import STANDARD, Source, split_suffix
 from zooter_lite.files.records import Piece
-from zooter_lite.files.rows import STANDARD
 
 Cells = tuple[Any, ...]  # that routing adds to a row
 
@@ -43,27 +42,45 @@ class Block:
     """A piece of one file."""
 
     task: Task
-    columns: tuple[str, ...] | None  # in the order of the header; None for JSON lines
+    header: Header | None  # of CSV
     piece: Piece
     first: bool  # of its file
     final: bool
-    dialect: Dialect = COMMAS
+
+
+@dataclass
+class Tally:
+    """Counts of a block, a file or a job."""
+
+    rows: int = 0  # read
+    empty: int = 0  # of them, those without a prompt
+    rejected: int = 0  # those that could not be routed
+    fallbacks: int = 0  # prompts that went to the fallback
+    computed: int = 0  # prompts whose probabilities were computed
+    repeated: int = 0  # and again in fp32, as close calls
+    cut: int = 0  # computed ones of which only the first tokens were read
+    unread: int = 0  # parts of chats that are no text, such as images
+    odd: int = 0  # prompts odder than nearly all training queries
+    cost: float = 0.0  # expected of the choices
+    cost_single: float = 0.0  # of the best single expert
+    cost_cheapest: float = 0.0  # of each prompt's cheapest
+    experts: dict[str, int] = field(default_factory=dict)  # prompts that each gets
 
     @property
-    def separator(self) -> str:
-        """What divides the cells of the CSV that is written."""
-        return written_with(self.task.target, self.dialect.separator)
+    def routed(self) -> int:
+        """Rows that have an expert."""
+        return sum(self.experts.values())
 
-
-@dataclass(frozen=True)
-class Bad:
-    """A row that cannot be routed."""
-
-    line: int  # where it starts
-    reason: str  # as a message says it
-    raw: bytes  # or their beginning; empty for a row of Parquet
-    size: int  # bytes in the file
-    values: Any = None  # what could be read of it: cells, or a JSON object; None for nothing
+    def plus(self, other: Tally) -> Tally:
+        """Return the sum of both."""
+        counts = {
+            name: count + getattr(other, name)
+            for name, count in vars(self).items()
+            if name != "experts"
+        }
+        experts = Counter(self.experts)
+        experts.update(other.experts)
+        return Tally(**counts, experts=dict(experts))
 
 
 @dataclass(frozen=True)

@@ -34,20 +34,9 @@ def usual_workers(provider: str, threads: int) -> int:
 def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterator[Result]:
     """Route files in processes and yield the results in the order of the blocks.
 
-    Parameters
-    ----------
-    tasks
-        The files. They are read as they are needed: a few more blocks than there are
-        workers are in memory.
-    worker
-        Of this process; it does the work where one process is enough.
-    options
-        What the other processes load a worker by, and how many they are.
-
-    Raises
-    ------
-    DataError
-        A file or a row cannot be routed, or a worker was ended from outside.
+    Files are read as they are needed: a few more blocks than there are workers are in memory.
+    `worker`, of this process, does the work where one process is enough. DataError where a file
+    or a row cannot be routed, or a worker was ended from outside.
     """
     workers = options.workers or usual_workers(worker.router.provider, options.threads)
     blocks = chain.from_iterable(map(read_blocks, tasks))

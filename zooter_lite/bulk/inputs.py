@@ -7,19 +7,21 @@ import os
 import stat
 import sys
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 from zooter_lite.bulk.block import Task
 from zooter_lite.bulk.output import REJECTS
 from zooter_lite.errors import DataError
 from zooter_lite.files.places import (
+    STANDARD,
     SUFFIXES,
+    Kind,
     Source,
     filesystem_of,
     is_url,
     refusals,
     split_suffix,
 )
-from zooter_lite.files.rows import STANDARD
 
 _SIGNS = "*?["  # of a pattern
 
@@ -27,28 +29,43 @@ _SIGNS = "*?["  # of a pattern
 def plan(source: str, target: str, kind: str | None = None) -> list[Task]:
     """Pair every file that `source` names with the file to write.
 
-    Parameters
-    ----------
-    source
-        A file, a folder (every file below it that has a known suffix), a pattern with
-        `*`, a URL of any of these, or `-`.
-    target
-        A file of the same kind; for a folder or a pattern a folder, which then gets
-        files of the same names.
-    kind
-        Kind of standard input and output.
-
-    Raises
-    ------
-    DataError
-        Nothing to read, an unknown format, or a target that does not fit.
+    `source` is a file, a folder (every file below it that has a known suffix), a pattern with
+    `*`, a URL of any of these, or `-`; `target` a file of the same kind, or for a folder or a
+    pattern a folder, which then gets files of the same names; `kind` that of standard input and
+    output. DataError where there is nothing to read, or the target does not fit.
     """
-    source, target = _local(source), _local(target)
+    source, target = source.removeprefix("file://"), target.removeprefix("file://")
     if target == STANDARD and sys.stdout is None:
         raise DataError("standard output: it is closed")
-    base, paths = _files(source) if source != STANDARD else (None, [])
-    if base is None:
-        return _checked([_single(source, target, kind)])
+    base, paths = _files(source)
+    tasks = (
+        [_single(source, target, kind)] if base is None else _several(source, base, paths, target)
+    )
+    _check(tasks)
+    return tasks
+
+
+def _single(source: str, target: str, kind: str | None) -> Task:
+    """Pair one file, or standard input, with one file or standard output."""
+    if source == STANDARD == target and kind is None:
+        raise DataError("--format csv or --format jsonl is needed with - for both files")
+    if source == STANDARD:
+        read = Source(STANDARD, cast(Kind, kind or split_suffix(target)[0]), "", "")
+    else:
+        read = _source(source)
+    if read.kind == "parquet" and STANDARD in (source, target):
+        what = "read from standard input" if source == STANDARD else "written to standard output"
+        raise DataError(f"{target if source == STANDARD else source}: Parquet cannot be {what}")
+    wanted = (kind or read.kind) if target == STANDARD else split_suffix(target)[0]
+    if wanted != read.kind:
+        raise DataError(
+            f"{target}: the input is {read.kind} and the output {wanted}; expected the same format"
+        )
+    return Task(read, target)
+
+
+def _several(source: str, base: str, paths: list[str], target: str) -> list[Task]:
+    """Pair the files below `base` with files of the same names below `target`."""
     known = sorted(path for path in paths if path.lower().endswith(SUFFIXES))
     if not known:
         raise DataError(f"{source}: no file ending in {', '.join(SUFFIXES)}")
@@ -63,40 +80,20 @@ def plan(source: str, target: str, kind: str | None = None) -> list[Task]:
     if where == below or (recursive and below.startswith(where.rstrip("/") + "/")):
         raise DataError(f"{target}: expected a folder outside {base}")
     folder = target.rstrip("/") or "/"
-    return _checked([Task(_source(path), f"{folder}/{_relative(path, base)}") for path in known])
+    return [Task(_source(path), f"{folder}/{_relative(path, base)}") for path in known]
 
 
-def _local(path: str) -> str:
-    """Return a path where a URL names a local file, which can be replaced at once."""
-    return path.removeprefix("file://").removeprefix("local://")
+def _relative(path: str, base: str) -> str:
+    if is_url(path):
+        return path[len(base.rstrip("/")) + 1 :]
+    name = PurePosixPath(Path(os.path.relpath(path, base)))
+    if ".." in name.parts:
+        raise DataError(f"{path}: expected a file below {base}")
+    return str(name)
 
 
-def _single(source: str, target: str, kind: str | None) -> Task:
-    """Pair one file, or standard input, with one file or standard output."""
-    if source == STANDARD:
-        kind = kind or _kind_of(target)
-        read = Source(STANDARD, kind, "", "")  # type: ignore[arg-type]
-    else:
-        read = _source(source)
-    if read.kind == "parquet" and STANDARD in (source, target):
-        what = "read from standard input" if source == STANDARD else "written to standard output"
-        raise DataError(f"{target if source == STANDARD else source}: Parquet cannot be {what}")
-    wanted = (kind or read.kind) if target == STANDARD else _kind_of(target)
-    if wanted != read.kind:
-        raise DataError(
-            f"{target}: the input is {read.kind} and the output {wanted}; expected the same format"
-        )
-    return Task(read, target)
-
-
-def _kind_of(path: str) -> str:
-    if path == STANDARD:
-        raise DataError("--format csv or --format jsonl is needed with - for both files")
-    return split_suffix(path)[0]
-
-
-def _checked(tasks: list[Task]) -> list[Task]:
-    """Return the tasks, none of which writes what another one reads or writes.
+def _check(tasks: list[Task]) -> None:
+    """Refuse a task that writes what another one reads or writes.
 
     A file may be replaced by its own routed rows.
     """
@@ -110,7 +107,6 @@ def _checked(tasks: list[Task]) -> list[Task]:
         path = task.source.path
         if _real(path) in owners and _real(task.target) != _real(path):
             raise DataError(f"{path}: an input that the job would write; expected another output")
-    return tasks
 
 
 def _real(path: str) -> str:
@@ -168,12 +164,3 @@ def _remote_files(source: str) -> tuple[str | None, list[str]]:
         else:
             return None, []
         return filesystem.unstrip_protocol(base), [filesystem.unstrip_protocol(p) for p in paths]
-
-
-def _relative(path: str, base: str) -> str:
-    if is_url(path):
-        return path[len(base.rstrip("/")) + 1 :]
-    name = PurePosixPath(Path(os.path.relpath(path, base)))
-    if ".." in name.parts:
-        raise DataError(f"{path}: expected a file below {base}")
-    return str(name)

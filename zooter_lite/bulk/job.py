@@ -13,20 +13,19 @@ from typing import IO, cast
 
 from zooter_lite.ask.prices import models_of
 from zooter_lite.bulk.batch_file import check_parts, write_parts
-from zooter_lite.bulk.block import Task
+from zooter_lite.bulk.block import Tally, Task
 from zooter_lite.bulk.engine import run_local
 from zooter_lite.bulk.inputs import plan
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.output import Output, Standard
 from zooter_lite.bulk.parquet import write_parquet
 from zooter_lite.bulk.reader import read_blocks
-from zooter_lite.bulk.tally import Done, Tally, read_costs, table_costs
+from zooter_lite.bulk.summary import Done
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError
 from zooter_lite.files.dialect import check_separator
 from zooter_lite.files.messages import Context
-from zooter_lite.files.places import is_url
-from zooter_lite.files.rows import STANDARD
+from zooter_lite.files.places import STANDARD, is_url
 
 _DECIDING_NOTHING = (  # options on which no byte of an output depends; the files count apart
     "router", "input", "output", "format", "on_error", "force", "workers", "engine", "ray_address",
@@ -39,29 +38,14 @@ MESSAGES = "body.messages"  # where a batch file of a vendor's API has the promp
 def route_files(options: Options, progress: Callable[[int], object]) -> Done:
     """Route files; go on where a killed run of the same job stopped.
 
-    Parameters
-    ----------
-    options
-        What to do.
-    progress
-        Called with the number of rows done since the last call.
-
-    Raises
-    ------
-    DataError
-        An input or output is not what was expected, or a row cannot be routed.
-    RouterError
-        The router cannot be loaded.
+    `progress` is called with the number of rows done since the last call. DataError where an
+    input or output is not what was expected, or a row cannot be routed; RouterError where the
+    router cannot be loaded.
     """
     options.check()
     tasks = plan(options.input, options.output, options.format)
     outputs = [_output(task, options) for task in tasks]
     worker = Worker(options)
-    config = worker.router.config
-    costs = None
-    if not worker.predicts_costs:  # then the means tell what the job costs
-        read = read_costs(options.costs, worker.experts) if options.costs else None
-        costs = read or table_costs(config)
     tasks = _completed(tasks, outputs, options, worker)
     if options.split_by is not None:
         new = [not output.state.begun and not options.force for output in outputs]
@@ -96,10 +80,10 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
         earlier,
         time.perf_counter() - started,
         [each.rejects_target for each in outputs if each.rejects_target and each.state.rejects],
-        costs,
-        config.best_single,
-        repeats=options.precision == "auto",
-        max_length=config.encoder.max_length,
+        options.on_error == "keep",
+        worker.router.config.best_single,
+        worker.router.config.encoder.max_length,
+        options.precision == "auto",
     )
 
 

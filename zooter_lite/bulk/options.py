@@ -4,9 +4,9 @@ argparse-dataclass reads these annotations, so this module keeps them real: no
 `from __future__ import annotations`, and `Optional` for what may be left out.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal, Optional
 
 from zooter_lite.cli import check_range, option, separator_option
@@ -173,31 +173,26 @@ class Options:
     def check(self) -> None:
         """Refuse what no job can be done with: a DataError that names the options."""
         check_range("--block", self.block, 1, MAX_RECORD // 1024)
-        check_range("--min-probability", self.min_probability, 0, 1)
         check_range("--workers", self.workers, 1, MAX_WORKERS)
-        if self.split_by is not None and self.models is None:
-            raise DataError("--split-by is for batch files, with --models")
-        if self.ray_address is not None and self.engine != "ray":
-            raise DataError("--ray-address is for --engine ray")
+        check_range("--min-probability", self.min_probability, 0, 1)
         check_range("--max-novelty", self.max_novelty, 0, 1)
+        check_range("--min-reward", self.min_reward, -MOST_WEIGHT, MOST_WEIGHT)
+        check_range("--floor", self.floor, -MOST_WEIGHT, MOST_WEIGHT)
         check_range("--budget", self.budget, 0, MOST_WEIGHT)
         check_range("--cost-weight", self.cost_weight, 0, MOST_WEIGHT)
-        for name in ("floor", "min_reward"):
-            value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
-                raise DataError(f"--{name.replace('_', '-')} {value}: expected a number")
-        given = [
-            f"--{name.replace('_', '-')}"
-            for name in ("point", "budget", "floor", "cost_weight")
-            if getattr(self, name) is not None
-        ]
+        for first, second in (
+            *combinations(("point", "budget", "floor", "cost_weight"), 2), ("costs", "prices"),
+        ):  # fmt: skip
+            if getattr(self, first) is not None and getattr(self, second) is not None:
+                names = f"--{first} and --{second}".replace("_", "-")
+                raise DataError(f"{names}: expected one of them")
         if self.floor is not None and self.allowed is not None:
             raise DataError("--floor with --allowed: the curve of train has every expert")
-        if self.costs is not None and self.prices is not None:
-            raise DataError("--costs and --prices: expected one of them")
-        if len(given) > 1:
-            raise DataError(f"{' and '.join(given)}: expected one of them")
         if self.fallback is not None and not any(v is not None for v in self.doubts.values()):
             raise DataError(
                 "--fallback: expected with --min-reward, --max-novelty or --min-probability"
             )
+        if self.split_by is not None and self.models is None:
+            raise DataError("--split-by is for batch files, with --models")
+        if self.ray_address is not None and self.engine != "ray":
+            raise DataError("--ray-address is for --engine ray")

@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from zooter_lite.bulk.block import Result
-from zooter_lite.bulk.tally import Tally
+from zooter_lite.bulk.block import Result, Tally
 from zooter_lite.encode.cache import default_cache
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import Journal, read_journal
@@ -54,6 +53,7 @@ class Standard:
 
     def __init__(self) -> None:
         self.state = State()
+        self._stream = sys.stdout.buffer
 
     def __enter__(self) -> Standard:
         return self
@@ -64,8 +64,8 @@ class Standard:
     def append(self, result: Result) -> None:
         """Write the rows of a block."""
         try:
-            sys.stdout.buffer.write(result.data)
-            sys.stdout.buffer.flush()
+            self._stream.write(result.data)
+            self._stream.flush()
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -93,8 +93,7 @@ class Output:
     fingerprint
         Of everything that the output depends on; None where it cannot be gone on with.
     force
-        Whether an existing target may be replaced, and an unfinished job of another
-        fingerprint thrown away.
+        Whether to replace a target, and to throw away an unfinished job of another fingerprint.
 
     Raises
     ------
@@ -140,22 +139,20 @@ class Output:
         return State()
 
     def _last_state(self, records: list[dict[str, Any]]) -> State:
-        """Return the last state whose bytes are on the disk."""
-        spool, rejects = size_of(self._spool), size_of(self._rejects)
-        for record in reversed(records):
-            try:
-                state = State(**record | {"tally": Tally(**record["tally"])})
-            except (KeyError, TypeError) as error:
-                raise DataError(
-                    f"{self._journal_path}: expected the journal of a job; without it the job "
-                    "begins anew"
-                ) from error
-            if state.whole >= 0 and spool < 0 and size_of(self.target) == state.whole:
-                return state
-            rejects_gone = state.whole >= 0 and size_of(self.rejects_target) == state.rejects
-            if state.size <= spool and (rejects_gone or state.rejects <= rejects):
-                return state
-        return State()
+        """Return the last state, if its bytes are on the disk."""
+        if not records:
+            return State()
+        try:
+            state = State(**records[-1] | {"tally": Tally(**records[-1]["tally"])})
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{self._journal_path}: expected the journal of a job; without it the job "
+                "begins anew"
+            ) from error
+        published = state.whole >= 0 and size_of(self.target) == state.whole
+        rejects = state.whole >= 0 or state.rejects <= size_of(self._rejects)
+        spool = size_of(self._spool)
+        return state if (state.size <= spool and rejects) or (published and spool < 0) else State()
 
     def __enter__(self) -> Output:
         self._journal = self._stack.enter_context(Journal(self._journal_path))
@@ -170,13 +167,12 @@ class Output:
             if not self.state.done:
                 self._data = self._stack.enter_context(_at(self._spool, self.state.size))
                 self._lines = self._stack.enter_context(_at(self._rejects, self.state.rejects))
-        except OSError as error:
-            self.__exit__()
-            raise self._refused(error) from error
-        except DataError:
-            if not size_of(self._journal_path):
+        except (OSError, DataError) as error:
+            if not size_of(self._journal_path):  # made here
                 self._journal_path.unlink()
-            self._stack.close()
+            self.__exit__()
+            if isinstance(error, OSError):
+                raise self._refused(error) from error
             raise
         return self
 
@@ -198,9 +194,10 @@ class Output:
         """
         try:
             for stream, content in ((self._data, result.data), (self._lines, result.rejects)):
-                stream.write(content)
-                stream.flush()
-            os.fsync(self._data.fileno())
+                if content:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
         except OSError as error:
             raise self._refused(error) from error
         if not self.state.begun:
@@ -212,19 +209,9 @@ class Output:
         self.state = state
 
     def finish(self, convert: Callable[[IO[bytes], Path], None] | None = None) -> None:
-        """Make the target appear, with its rejected rows first; within the `with` block.
+        """Make the target appear, with its rejected rows first; doing so again does no harm.
 
-        Doing so again does no harm.
-
-        Parameters
-        ----------
-        convert
-            Writes the target from what was appended; None where that is the target.
-
-        Raises
-        ------
-        DataError
-            It cannot be written there; what was appended stays.
+        `convert` writes the target from what was appended; None where that is the target.
         """
         if not self._spool.exists():
             return

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from zooter_lite.bulk.block import Bad, Block, Cells, Task
+from zooter_lite.bulk.block import Block, Cells, Task
 from zooter_lite.errors import DataError, needs
 from zooter_lite.files.messages import Prompt, prompt_of
 from zooter_lite.files.places import Source, flat, open_source, refusals
 from zooter_lite.files.records import Piece
+from zooter_lite.files.rows import check_different
 
 ROWS_PER_PIECE = 65_536  # at most; fewer where rows are long
 _GROUP_ROWS = 2**17  # of the row groups that are written
@@ -37,39 +38,26 @@ def open_parquet(source: Source) -> Iterator[Any]:
             file = pa.parquet.ParquetFile(
                 stream, buffer_size=_BUFFER, page_checksum_verification=True
             )
-            file.schema_arrow.names  # noqa: B018 - which may be damaged too
+            names = file.schema_arrow.names  # which may be damaged too
+        check_different(names, source.name)
         with file:
             yield file
 
 
-def parquet_columns(file: Any, source: Source, column: str) -> tuple[str, ...]:
-    """Names of the columns; DataError where one stands twice, or `column` holds no text."""
-    schema = file.schema_arrow
-    repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{source.name}: column {repeated[0]!r} appears more than once")
-    if column in schema.names:
-        kind = schema.field(column).type
-        inner = kind.value_type if _arrow().types.is_dictionary(kind) else kind
-        each = inner.value_type if _arrow().types.is_list(inner) else inner
-        if str(inner) not in _TEXTS and not _arrow().types.is_struct(each):
-            raise DataError(f"{source.name}: column {column!r} holds {kind}, expected text")
-    return tuple(schema.names)
+def parquet_pieces(file: Any, task: Task) -> Iterator[Piece]:
+    """Yield the rows that are not done, in pieces of about `task.size` bytes; one at least.
 
-
-def parquet_pieces(file: Any, source: Source, size: int, start: int) -> Iterator[Piece]:
-    """Yield the rows from `start` on, in pieces of about `size` bytes; at least one piece.
-
-    The pieces are the same wherever reading starts, as long as it is where one ended.
-
-    Raises
-    ------
-    DataError
-        The file is damaged.
+    The pieces are the same wherever reading starts, as long as it is where one ended. DataError
+    where the file is damaged, or the column of the prompts holds no text.
     """
-    pa = _arrow()
-    with refusals(source.name, _UNREADABLE):
-        rows = _rows_per_piece(file.metadata, size)
+    pa, start = _arrow(), task.last
+    kind = file.schema_arrow.field(task.column).type
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    each = inner.value_type if pa.types.is_list(inner) else inner
+    if str(inner) not in _TEXTS and not pa.types.is_struct(each):
+        raise DataError(f"{task.source.name}: column {task.column!r} holds {kind}, expected text")
+    with refusals(task.source.name, _UNREADABLE):
+        rows = _rows_per_piece(file.metadata, task.size)
         place = end = 0
         for group in range(file.metadata.num_row_groups):
             end += file.metadata.row_group(group).num_rows
@@ -101,60 +89,47 @@ def _stream(pa: Any, batch: Any) -> bytes:
 
 
 class ParquetRows:
-    """The rows of a block of Parquet, as `CsvRows` has them; the output is an Arrow stream."""
+    """The rows of a block of Parquet, as `TextRows` has them; the output is an Arrow stream."""
 
-    def __init__(self, block: Block, refused: Mapping[str, str]) -> None:
-        self._pa = _arrow()
-        self._added, self._first = block.task.added, block.piece.line
-        self._batch = None
-        self.bad: list[Bad] = []
+    def __init__(self, block: Block) -> None:
+        self._task, self._first, self._batch = block.task, block.piece.line, None
+        self._broken: dict[int, bytes] = {}  # prompts that are no UTF-8
         self.prompts: list[str] = []
-        self.unread, self._context = 0, block.task.context
+        self.problems: dict[int, str] = {}
+        self.unread = 0
         if block.piece.content:
-            self._batch = next(iter(self._pa.ipc.open_stream(block.piece.content)))
-            self.prompts = self._texts(self._batch.column(block.task.column))
-        for row, prompt in enumerate(self.prompts if refused else ()):
-            if prompt in refused:
-                raw = prompt.encode("utf-8", "replace")
-                self.bad.append(Bad(self._first + row, refused[prompt], raw, len(raw)))
-                self.prompts[row] = ""
-
-    def _texts(self, column: Any) -> list[str]:
-        try:
-            cells = column.to_pylist()
-        except UnicodeDecodeError:
-            cells = [self._cell(row, cell) for row, cell in enumerate(column, self._first)]
-        texts = []
-        for row, cell in enumerate(cells, self._first):
+            self._batch = next(iter(_arrow().ipc.open_stream(block.piece.content)))
+        column = () if self._batch is None else self._batch.column(block.task.column)
+        for row, cell in enumerate(column):
+            prompt = Prompt("")
             try:
-                prompt = prompt_of(cell, self._context)
+                prompt = prompt_of(cell.as_py(), block.task.context)
+            except UnicodeDecodeError as error:
+                self.problems[row] = (
+                    f"the prompt is not UTF-8 (byte 0x{error.object[error.start]:02x})"
+                )
+                self._broken[row] = error.object
             except ValueError as error:
-                self.bad.append(Bad(row, str(error), b"", 0))
-                prompt = Prompt("")
-            texts.append(prompt.text)
+                self.problems[row] = str(error)
+            self.prompts.append(prompt.text)
             self.unread += prompt.unread
-        return texts
 
-    def _cell(self, row: int, cell: Any) -> Any:
-        try:
-            return cell.as_py()
-        except UnicodeDecodeError as error:
-            reason = f"the prompt is not UTF-8 (byte 0x{error.object[error.start]:02x})"
-            self.bad.append(Bad(row, reason, error.object, len(error.object)))
-            return None
+    def origin(self, row: int) -> tuple[int, bytes, int]:
+        """Return the number of a row from 1, its prompt in bytes, and how many."""
+        raw = self._broken.get(row, self.prompts[row].encode("utf-8", "replace"))
+        return self._first + row, raw, len(raw)
 
     def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
-        """Return the rows with the added columns."""
-        batch = self._batch
+        """Return the rows with the added columns; bad ones only with `keep`."""
+        pa, batch = _arrow(), self._batch
         if batch is None:
             return b""
-        for place, field in enumerate(_added_fields(self._pa, self._added)):
-            values = self._pa.array([row[place] for row in cells], field.type)
+        for place, field in enumerate(_added_fields(pa, self._task.added)):
+            values = pa.array([row[place] for row in cells], field.type)
             batch = batch.append_column(field, values)
-        if self.bad and not keep:
-            lost = {row.line - self._first for row in self.bad}
-            batch = batch.filter(self._pa.array([row not in lost for row in range(len(cells))]))
-        return _stream(self._pa, batch)
+        if self.problems and not keep:
+            batch = batch.filter(pa.array([row not in self.problems for row in range(len(cells))]))
+        return _stream(pa, batch)
 
 
 def _added_fields(pa: Any, names: Sequence[str]) -> list[Any]:
@@ -164,14 +139,8 @@ def _added_fields(pa: Any, names: Sequence[str]) -> list[Any]:
 def write_parquet(task: Task, spool: IO[bytes], target: Path) -> None:
     """Write one Parquet file from Arrow streams that stand one after another in `spool`.
 
-    Its schema is that of the source and the added columns.
-
-    Raises
-    ------
-    DataError
-        Parquet cannot hold a type of the columns.
-    OSError
-        The disk refuses.
+    Its schema is that of the source and the added columns. DataError where Parquet cannot hold
+    a type of the columns.
     """
     pa = _arrow()
     with open_parquet(task.source) as file:

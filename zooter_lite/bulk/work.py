@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -16,41 +16,33 @@ from numpy.typing import NDArray
 from zooter_lite import __version__
 from zooter_lite.ask.prices import mean_costs, windows_of
 from zooter_lite.bulk.batch_file import BatchRows
-from zooter_lite.bulk.block import Bad, Block, Cells, Result
+from zooter_lite.bulk.block import Block, Cells, Result, Tally
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.parquet import ParquetRows
-from zooter_lite.bulk.tally import Tally, read_costs
 from zooter_lite.bulk.text_rows import CsvRows, JsonRows
-from zooter_lite.errors import DataError, RouterError
-from zooter_lite.files.places import Source, packer
+from zooter_lite.errors import DataError
+from zooter_lite.files.lines import json_object
+from zooter_lite.files.places import packer
 from zooter_lite.files.records import SHOWN
-from zooter_lite.router.decision import Choices, Predictions, choose
+from zooter_lite.router.decision import Predictions, choose
 from zooter_lite.router.directory.config import Point, RouterConfig
 from zooter_lite.router.directory.store import ESTIMATES
 from zooter_lite.router.router import Router
-from zooter_lite.router.runtime import Recent
 
-REMEMBERED = 2**16  # prompts whose choices are kept, and characters of them all
-REMEMBERED_CHARACTERS = 2**24
 DIGITS = 6  # behind the point; of a cost, which may be tiny, in all
-_ROWS: dict[str, Callable[[Block, Mapping[str, str]], CsvRows | JsonRows | ParquetRows]] = {
-    "csv": CsvRows,
-    "jsonl": JsonRows,
-    "parquet": ParquetRows,
-}
+ODD = 0.99  # novelty beyond which a prompt is unlike anything in training
+_NOBODY = "no expert is eligible: the prompt is longer than any takes"
+
+Rows = CsvRows | JsonRows | ParquetRows
 
 
-def rows_of(block: Block, refused: Mapping[str, str]) -> CsvRows | JsonRows | ParquetRows:
-    """Read the rows of a block; some prompts are refused, each for a reason."""
-    return (BatchRows if block.task.models else _ROWS[block.task.source.kind])(block, refused)
-
-
-def _reject(source: Source, row: Bad) -> str:
-    """One line of the file of rejected rows."""
-    line: dict[str, Any] = {"file": source.name, source.unit: row.line, "reason": row.reason}
-    if row.raw:
-        line |= {"bytes": row.size, "text": row.raw[:SHOWN].decode("utf-8", "backslashreplace")}
-    return json.dumps(line, ensure_ascii=False) + "\n"
+def rows_of(block: Block) -> Rows:
+    """Read the rows of a block."""
+    if block.task.models:
+        return BatchRows(block)
+    if block.task.source.kind == "parquet":
+        return ParquetRows(block)
+    return CsvRows(block) if block.task.source.kind == "csv" else JsonRows(block)
 
 
 def versions() -> dict[str, str]:
@@ -58,41 +50,49 @@ def versions() -> dict[str, str]:
     return {"zooter-lite": __version__, "onnxruntime": onnxruntime.__version__}
 
 
-ODD = 0.99  # novelty beyond which a prompt is unlike anything in training
+def read_costs(path: str, experts: Sequence[str]) -> dict[str, float]:
+    """Cost of one prompt by expert, from a JSON object; DataError where one is missing."""
+    try:
+        costs = json_object(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; expected from expert to the cost of a prompt") from error
+    for expert in experts:
+        cost = costs.get(expert)
+        number = cost if isinstance(cost, int | float) and not isinstance(cost, bool) else -1
+        if not 0 <= number <= sys.float_info.max:
+            raise DataError(f"{path}: {expert!r} has the cost {cost!r}; expected a number from 0")
+    return {expert: float(costs[expert]) for expert in experts}  # type: ignore[arg-type]
 
 
-class Choice(NamedTuple):
-    """What is decided of a prompt."""
-
-    cells: Cells
-    fallback: bool  # whether the fallback got it
-    odd: bool  # odder than nearly all training queries
-    costs: tuple[float, float, float]  # of the choice, the best single expert, the cheapest
-    refusal: str = ""  # why it cannot be routed
-
-
-def costs_of(options: Options) -> dict[str, float] | None:
-    """Mean costs of now by expert, for a router that weighs costs; None where it keeps its own.
-
-    DataError where the file lacks an expert, or the router cannot follow prices.
-    """
-    if options.costs is None and options.prices is None:
-        return None
-    config = RouterConfig.read(Path(options.router))
+def told_costs(options: Options, config: RouterConfig) -> dict[str, float] | None:
+    """Mean cost of a prompt by expert as --costs or --prices tell it; None without them."""
     training = config.training
-    if options.prices is not None:
-        if training.tokens_in is None or training.tokens_out is None:
-            raise DataError(f"--prices: {options.router} was not fitted with --prices")
-        return mean_costs(options.prices, config.experts, training.tokens_in, training.tokens_out)
-    known = read_costs(str(options.costs), config.experts)
-    return known if ESTIMATES in config.files and training.mean_costs is not None else None
+    if options.costs is not None:
+        return read_costs(options.costs, config.experts)
+    if options.prices is None:
+        return None
+    if training.tokens_in is None or training.tokens_out is None:
+        raise DataError(f"--prices: {options.router} was not fitted with --prices")
+    return mean_costs(options.prices, config.experts, training.tokens_in, training.tokens_out)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is decided of n prompts, in their order."""
+
+    cells: list[Cells]
+    fallback: NDArray[np.bool_]  # (n,) whether the fallback got it
+    odd: NDArray[np.bool_]  # (n,) odder than nearly all training queries
+    costs: NDArray[np.float64]  # (n, 3) of the choice, the best single expert, the cheapest
+    eligible: NDArray[np.bool_]  # (n,) whether any expert may have it
 
 
 class Worker:
     """Routes blocks with a router of its own; one per process.
 
-    The same prompt gets the same cells whatever prompts come with it (`exact`), so what
-    is remembered changes no output.
+    The same prompt gets the same cells whatever prompts come with it (`exact`).
 
     Parameters
     ----------
@@ -111,6 +111,9 @@ class Worker:
 
     def __init__(self, options: Options, at_once: int | None = None) -> None:
         self._options = options
+        config = RouterConfig.read(Path(options.router))
+        told, known = told_costs(options, config), config.training.mean_costs
+        weighs = ESTIMATES in config.files and known is not None
         self.router = Router.load(
             options.router,
             options.precision,
@@ -118,12 +121,14 @@ class Worker:
             remember=0,
             exact=True,
             at_once=at_once,
-            costs=costs_of(options),
+            costs=told if weighs or options.prices else None,
         )
         self.experts = self.router.experts
         estimates = self.router.head.estimates
-        self.predicts_costs = estimates is not None and estimates.costs is not None
-        self.added = options.added(self.experts, costs=self.predicts_costs)
+        self._predicts_costs = estimates is not None and estimates.costs is not None
+        means = list(told.values()) if told else known
+        self._mean_costs = None if means is None or None in means else np.asarray(means, float)
+        self.added = options.added(self.experts, costs=self._predicts_costs)
         self._point = self._operating_point()
         allowed = options.allowed
         self._allowed = None if allowed is None else [n.strip() for n in allowed.split(",")]
@@ -135,9 +140,8 @@ class Worker:
             if self._allowed is not None and fallback not in self._allowed:
                 raise DataError(f"--fallback {fallback}: is not among those of --allowed")
         self._windows = windows_of(options.pool, self.experts) if options.pool else None
-        self._single = self.experts.index(self.router.config.best_single)
-        self.decide(self.router.predict([]), [])  # refuses what the router cannot do
-        self._recent: Recent[Choice] = Recent(REMEMBERED, REMEMBERED_CHARACTERS)
+        self._single = self.experts.index(config.best_single)
+        self.choose([])  # refuses what the router cannot do
 
     def work(self, block: Block) -> Result:
         """Route a block.
@@ -147,30 +151,61 @@ class Worker:
         DataError
             A row cannot be routed, and the job is to fail then; with file, line and reason.
         """
-        piece, task, mode = block.piece, block.task, self._options.on_error
-        before, cut = self.router.repeats, self.router.tokens.cut
-        rows = rows_of(block, {})
-        choices, refused = self._chosen(_different(rows.prompts))
-        if refused:
-            rows = rows_of(block, refused)
-        if rows.bad and mode == "fail":
-            row = rows.bad[0]
-            raise DataError(f"{task.source.name}, {task.source.unit} {row.line}: {row.reason}")
-        tally = Tally(rows=len(rows.prompts), rejected=len(rows.bad), unread=rows.unread)
-        tally.kept = len(rows.bad) if mode == "keep" else 0
-        data = rows.output(self._cells(rows.prompts, choices, tally), keep=mode == "keep")
-        tally.empty = tally.rows - tally.routed - tally.rejected
-        tally.repeated, tally.computed = (
-            now - then for now, then in zip(self.router.repeats, before, strict=True)
+        source, mode = block.task.source, self._options.on_error
+        repeats, cut = self.router.repeats, self.router.tokens.cut
+        rows = rows_of(block)
+        asked = [row for row, prompt in enumerate(rows.prompts) if prompt.strip()]
+        made = self.choose([rows.prompts[row] for row in asked])
+        nobody = np.flatnonzero(~made.eligible).tolist()
+        rows.problems.update((asked[place], _NOBODY) for place in nobody)
+        bad = [(*rows.origin(row), reason) for row, reason in sorted(rows.problems.items())]
+        if bad and mode == "fail":
+            line, _, _, reason = bad[0]
+            raise DataError(f"{source.name}, {source.unit} {line}: {reason}")
+        cells: list[Cells] = [(None,) * len(self.added)] * len(rows.prompts)
+        for row, own in zip(asked, made.cells, strict=True):
+            if row not in rows.problems:
+                cells[row] = own
+        data = rows.output(cells, keep=mode == "keep")
+        again, computed = (
+            now - then for now, then in zip(self.router.repeats, repeats, strict=True)
         )
-        tally.cut = self.router.tokens.cut - cut
-        rejects = "".join(_reject(task.source, row) for row in rows.bad)
+        cost, single, cheapest = made.costs[made.eligible].sum(axis=0).tolist()
+        chosen = Counter(own[0] for own in cells)
+        tally = Tally(
+            rows=len(cells),
+            empty=chosen.pop(None, 0) - len(bad),
+            rejected=len(bad),
+            fallbacks=int(made.fallback[made.eligible].sum()),
+            computed=computed,
+            repeated=again,
+            cut=self.router.tokens.cut - cut,
+            unread=rows.unread,
+            odd=int(made.odd[made.eligible].sum()),
+            cost=cost,
+            cost_single=single,
+            cost_cheapest=cheapest,
+            experts=dict.fromkeys(self.experts, 0) | chosen,
+        )
+        rejects = "".join(
+            json.dumps(
+                {"file": source.name, source.unit: line, "reason": reason}
+                | (
+                    {"bytes": size, "text": raw[:SHOWN].decode("utf-8", "backslashreplace")}
+                    if raw
+                    else {}
+                ),
+                ensure_ascii=False,
+            )
+            + "\n"
+            for line, raw, size, reason in bad
+        )
         return Result(
-            packer(task.packing)(data) if data else b"",
+            packer(block.task.packing)(data) if data else b"",
             rejects.encode("utf-8", "backslashreplace"),  # names of files may be no UTF-8
             tally,
-            piece.end,
-            piece.last,
+            block.piece.end,
+            block.piece.last,
             block.final,
         )
 
@@ -188,92 +223,45 @@ class Worker:
             return self.router.point_for(budget=options.budget, floor=options.floor)
         return self.router.point(options.point)
 
-    def decide(self, predicted: Predictions, prompts: Sequence[str]) -> tuple[Choices, list[str]]:
-        """Choose by the options of the job; beside it, why a prompt cannot be routed, or ""."""
-        eligible = self.router.eligible(
-            predicted, prompts, allowed=self._allowed, windows=self._windows
-        )
-        refusals = [""] * len(prompts)
-        if eligible is not None:
-            for row in np.flatnonzero(~eligible.any(axis=1)).tolist():
-                refusals[row] = "no expert is eligible: the prompt is longer than any takes"
-                eligible[row] = True
-        return choose(predicted, self._point, self.experts, eligible, self._doubt), refusals
-
     def weight_within(self, budget: float, block: Block) -> float:
         """Find the cost weight at which the prompts of a block keep to a mean cost."""
-        routed = list(self._chosen(_different(rows_of(block, {}).prompts))[0])
-        point = self.router.point_for(budget=budget, queries=routed, allowed=self._allowed)
+        prompts = [prompt for prompt in dict.fromkeys(rows_of(block).prompts) if prompt.strip()]
+        point = self.router.point_for(budget=budget, queries=prompts, allowed=self._allowed)
         return point.cost_weight
 
-    def _cells(
-        self, prompts: Sequence[str], choices: Mapping[str, Choice], tally: Tally
-    ) -> list[Cells]:
-        """Return the added cells of each prompt, None where it is empty; count them."""
-        made = [choices[prompt] for prompt in prompts if prompt in choices]
-        tally.experts = dict.fromkeys(self.experts, 0) | Counter(one.cells[0] for one in made)
-        tally.fallbacks = sum(one.fallback for one in made)
-        tally.odd = sum(one.odd for one in made)
-        spent = [math.fsum(costs) for costs in zip(*(one.costs for one in made), strict=True)]
-        tally.cost, tally.cost_single, tally.cost_cheapest = spent or (0.0, 0.0, 0.0)
-        nothing = (None,) * len(self.added)
-        return [choices[prompt].cells if prompt in choices else nothing for prompt in prompts]
-
-    def _chosen(self, prompts: list[str]) -> tuple[dict[str, Choice], dict[str, str]]:
-        """Return the choices of prompts, and of those that cannot be routed the reasons.
-
-        RouterError where it fails on each of several.
-        """
-        try:
-            made = self.choose(prompts)
-        except RouterError as error:
-            if len(prompts) == 1:
-                return {}, {prompts[0]: str(error)}
-            middle = len(prompts) // 2
-            halves = [self._chosen(part) for part in (prompts[:middle], prompts[middle:])]
-            (first, wrong), (second, broken) = halves
-            if not first and not second:
-                raise
-            return first | second, wrong | broken
-        refused = {prompt: one.refusal for prompt, one in made.items() if one.refusal}
-        return {p: one for p, one in made.items() if p not in refused}, refused
-
-    def choose(self, prompts: Sequence[str]) -> dict[str, Choice]:
-        """Return the choice of each of different prompts, computed where it is not remembered."""
-        known = self._recent.get(prompts)
-        unknown = [prompt for prompt in prompts if prompt not in known]
-        computed = dict(zip(unknown, self._compute(unknown), strict=True))
-        self._recent.put(computed)
-        return known | computed
-
-    def _compute(self, prompts: list[str]) -> Iterable[Choice]:
-        if not prompts:
-            return []
+    def choose(self, prompts: Sequence[str]) -> Choice:
+        """Choose for each prompt by the options of the job."""
         predicted = self.router.predict(prompts)
-        made, refusals = self.decide(predicted, prompts)
+        anyone = self.router.eligible(
+            predicted, prompts, allowed=self._allowed, windows=self._windows
+        )
+        eligible = np.ones(len(prompts), dtype=bool)
+        if anyone is not None:
+            eligible = np.asarray(anyone.any(axis=1))
+            anyone[~eligible] = True
+        made = choose(predicted, self._point, self.experts, anyone, self._doubt)
         rows, best = np.arange(len(prompts)), made.experts
+        costs = self._costs(predicted)
         numbers = [_rounded(predicted.probs[rows, best])]
-        costs = np.zeros((len(prompts), 3))
-        if predicted.costs is not None and predicted.rewards is not None:
-            each = predicted.costs.astype(np.float64)
-            paid = [float(f"{cost:.{DIGITS}g}") for cost in each[rows, best].tolist()]
+        if self._predicts_costs and predicted.rewards is not None:
+            paid = [float(f"{cost:.{DIGITS}g}") for cost in costs[rows, best].tolist()]
             numbers += [_rounded(predicted.rewards[rows, best]), paid]
-            costs = np.stack([each[rows, best], each[:, self._single], each.min(axis=1)], axis=1)
         numbers += map(_rounded, predicted.probs.T if self._options.all_probabilities else ())
-        cells = zip(map(self.experts.__getitem__, best.tolist()), *numbers, strict=True)
-        odd = np.zeros(len(prompts)) if predicted.novelty is None else predicted.novelty
-        flags = zip((made.doubts >= 0).tolist(), (odd > ODD).tolist(), refusals, strict=True)
-        return [
-            Choice(own, fallback, strange, (spent[0], spent[1], spent[2]), refusal)
-            for own, (fallback, strange, refusal), spent in zip(
-                cells, flags, costs.tolist(), strict=True
-            )
-        ]
+        names = map(self.experts.__getitem__, best.tolist())
+        return Choice(
+            list(zip(names, *numbers, strict=True)),
+            made.doubts >= 0,
+            np.zeros(len(rows), bool) if predicted.novelty is None else predicted.novelty > ODD,
+            np.stack([costs[rows, best], costs[:, self._single], costs.min(axis=1)], axis=1),
+            eligible,
+        )
 
-
-def _different(prompts: Iterable[str]) -> list[str]:
-    """Return each prompt once, in order, without those that are empty."""
-    return [prompt for prompt in dict.fromkeys(prompts) if prompt.strip()]
+    def _costs(self, predicted: Predictions) -> NDArray[np.float64]:
+        """(n, n_experts) costs as predicted, or else the mean ones; 0 where nobody knows them."""
+        if predicted.costs is not None:
+            return predicted.costs.astype(np.float64)
+        means = np.zeros(len(self.experts)) if self._mean_costs is None else self._mean_costs
+        return np.broadcast_to(means, predicted.probs.shape)
 
 
 def _rounded(column: NDArray[np.floating]) -> list[float]:

@@ -1,4 +1,4 @@
-"""How a CSV file divides its cells, as its first line tells: by commas or what Excel writes."""
+"""What the start of a CSV file tells: its columns, and what divides its cells."""
 
 from __future__ import annotations
 
@@ -12,22 +12,31 @@ SEPARATORS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """How cells are divided."""
+class Header:
+    """Names of the columns, and how cells are divided."""
 
+    columns: tuple[str, ...]
     separator: str = ","
     told: bool = False  # a line such as "sep=;" before the header says so
     surplus: int = 0  # unnamed columns at the end, from two on: left out, with their empty cells
 
-    def fitted(self, cells: list[str], width: int) -> list[str]:
+    @classmethod
+    def of(cls, cells: list[str], separator: str, told: bool) -> Header:
+        """Make the header of its cells, without those that are surplus."""
+        named = len(cells)
+        while named and not cells[named - 1].strip():
+            named -= 1
+        surplus = len(cells) - named
+        if surplus < 2 or not named:
+            named, surplus = len(cells), 0
+        return cls(tuple(cells[:named]), separator, told, surplus)
+
+    def fitted(self, cells: list[str]) -> list[str]:
         """Return a row without the empty cells of the surplus columns."""
-        extra = len(cells) - width
-        if 0 < extra <= self.surplus and not any(map(str.strip, cells[width:])):
+        width = len(self.columns)
+        if 0 < len(cells) - width <= self.surplus and not any(map(str.strip, cells[width:])):
             return cells[:width]
         return cells
-
-
-COMMAS = Dialect()
 
 
 def written_with(path: str, otherwise: str = ",") -> str:
@@ -53,37 +62,21 @@ def check_separator(text: str) -> str:
     return sign
 
 
-def dialect_of(line: str, separator: str = "") -> Dialect:
-    r"""Tell the dialect from the first line that is not blank, unless a separator is given.
+def separator_of(line: str, separator: str = "") -> tuple[str, bool]:
+    r"""Return what divides cells, unless a separator is given, and whether this line only says so.
 
-    It is "sep=" and the separator, or else the header, which is taken to be divided by what
-    divides it into most cells; of equals, the first of `SEPARATORS`.
+    The line, a file's first that is not blank, is "sep=" and the separator, or else the header,
+    which is taken to be divided by what divides it into most cells; of equals, the first of
+    `SEPARATORS`.
 
-    >>> dialect_of("query;reward:a,b;reward:c").separator, dialect_of("sep=;\r\n").told
-    (';', True)
+    >>> separator_of("query;reward:a,b;reward:c"), separator_of("sep=|\r\n")
+    ((';', False), ('|', True))
     """
-    text = re.split("[\r\n]", line.lstrip("\r\n"), maxsplit=1)[0]
+    text = re.split("[\r\n]", line, maxsplit=1)[0]
     said = re.fullmatch(r'"?sep=(.)"?', text, re.I)
     if said:
-        return Dialect(separator or said[1], told=True)
+        return separator or said[1], True
     if separator:
-        return Dialect(separator)
-    return Dialect(max(SEPARATORS, key=lambda sign: len(next(csv.reader([text], delimiter=sign)))))
-
-
-def header_of(cells: list[str], dialect: Dialect) -> tuple[list[str], Dialect]:
-    """Return the names of the columns without those that are surplus, and the dialect with them."""
-    named = len(cells)
-    while named and not cells[named - 1].strip():
-        named -= 1
-    surplus = len(cells) - named
-    if surplus < 2 or not named:
-        return cells, dialect
-    return cells[:named], Dialect(dialect.separator, dialect.told, surplus)
-
-
-def left_out(dialect: Dialect, where: str) -> str:
-    """Say which columns of a file are left out; empty where none is."""
-    if not dialect.surplus:
-        return ""
-    return f"{where}: {dialect.surplus} empty columns at the end are left out"
+        return separator, False
+    counts = {sign: len(next(csv.reader([text], delimiter=sign), [])) for sign in SEPARATORS}
+    return max(SEPARATORS, key=counts.__getitem__), False

@@ -14,17 +14,14 @@ _SAVE = "expected a UTF-8 file (in Excel, save as 'CSV UTF-8')"
 MAX_DEPTH = 400  # of JSON; the json module refuses somewhere below a thousand
 
 
-def decode_line(raw: bytes, *, first: bool = False) -> str:
-    """Text of a line, or of several; without the byte order mark where it is the `first`.
-
-    ValueError says what is wrong: no UTF-8, or a NUL byte.
-    """
+def decode_line(raw: bytes) -> str:
+    """Text of a line, or of several; ValueError says what is wrong: no UTF-8, or a NUL byte."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(f"UTF-16; {_SAVE}")
     if b"\0" in raw:
         raise ValueError("a NUL byte; expected a UTF-8 text file")
     try:
-        return raw.decode("utf-8").removeprefix("\ufeff" if first else "")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         bad = error.object[error.start]
         raise ValueError(f"byte 0x{bad:02x} is not UTF-8; {_SAVE}") from error
@@ -69,23 +66,6 @@ def _refuse_constant(name: str) -> object:
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique_object, parse_constant=_refuse_constant)
 
 
-def is_array(line: str, *, alone: bool) -> bool:
-    """Whether a file is one JSON array and no JSON lines, by its first line that is not blank.
-
-    Parameters
-    ----------
-    alone
-        Whether it is the only one.
-    """
-    if not line.lstrip("\ufeff \t\r\n").startswith("["):
-        return False
-    try:
-        json.loads(line.lstrip("\ufeff"))
-    except (ValueError, RecursionError):
-        return True
-    return alone
-
-
 def json_array(text: str) -> Iterator[tuple[int, str]]:
     """Yield the line on which each element of a JSON array starts, and its text.
 
@@ -95,8 +75,9 @@ def json_array(text: str) -> Iterator[tuple[int, str]]:
     while True:
         begin = _SPACE.match(text, place).end()  # type: ignore[union-attr]
         line += text.count("\n", place, begin)
-        if text[begin : begin + 1] == "]":
-            break  # an empty array, or a comma before its end, as hands write it
+        if text[begin : begin + 1] == "]":  # an empty array, or a comma before its end
+            place = begin + 1
+            break
         try:
             _, end = _DECODER.raw_decode(text, begin)
         except (ValueError, RecursionError) as error:
@@ -110,6 +91,8 @@ def json_array(text: str) -> Iterator[tuple[int, str]]:
             break
         if sign != ",":
             raise ValueError(f"line {line}: expected ',' or ']' after an element of the array")
+    if text[place:].strip():
+        raise ValueError(f"line {line}: expected the end of the file after the array")
 
 
 class _Echo:

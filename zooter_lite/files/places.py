@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 from zooter_lite.errors import DataError, ZooterError, needs
-from zooter_lite.files.rows import CSV_KINDS, JSON_KINDS, STANDARD
 
+STANDARD = "-"  # standard input or output, for the commands that take it
+CSV_KINDS = ("csv", "tsv")
+JSON_KINDS = ("jsonl", "ndjson", "json")
 Kind = Literal["csv", "jsonl", "parquet"]
 _PACKINGS: dict[str, tuple[Callable[..., object], Callable[[bytes], bytes]]] = {
     "": (lambda raw: raw, lambda data: data),
@@ -32,8 +34,6 @@ SUFFIXES = (
     *(f".{kind}{packing}" for kind in _KINDS for packing in (*_PACKINGS, ".zst")),
     ".parquet",
 )
-_STEP = 2**20
-DAMAGED = "truncated or damaged data"
 
 
 @dataclass(frozen=True)
@@ -120,22 +120,16 @@ def flat(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-def refused(error: Exception, where: object, what: str) -> DataError:
-    """Make the error for a file or store that raised `error`: each raises its own kinds."""
-    if isinstance(error, OSError) and error.strerror:
-        return DataError(f"{where}: {error.strerror}")
-    return DataError(f"{where}: {what} ({flat(error)})")
-
-
 @contextmanager
 def refusals(where: object, what: str) -> Iterator[None]:
-    """Turn what files and stores raise into what `refused` makes of it."""
+    """Turn what files, decompressors and stores raise, each its own kinds, into a DataError."""
     try:
         yield
     except ZooterError:
         raise
     except Exception as error:
-        raise refused(error, where, what) from error
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise DataError(f"{where}: {reason or f'{what} ({flat(error)})'}") from error
 
 
 @contextmanager
@@ -169,23 +163,7 @@ def _unpacked(raw: IO[bytes], packing: str) -> object:
         import pyarrow
     # pyarrow's reader is the one that tells when a frame is cut short
     frames = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
-    return io.BufferedReader(frames, _STEP)
-
-
-def go_to(stream: IO[bytes], source: Source, place: int, target: int) -> None:
-    """Move a stream that `open_source` opened from byte `place` on to byte `target`.
-
-    DataError where it ends before, or cannot be read.
-    """
-    with refusals(source.name, DAMAGED):
-        if not source.packing:
-            stream.seek(target)
-            return
-        while place < target:  # packed bytes have to be read to be counted
-            read = len(stream.read(min(target - place, _STEP)))
-            if not read:
-                raise DataError(f"{source.name}: shorter than when the job began")
-            place += read
+    return io.BufferedReader(frames, 2**20)
 
 
 def packer(packing: str) -> Callable[[bytes], bytes]:

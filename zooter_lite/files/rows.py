@@ -1,26 +1,21 @@
-"""Rows of CSV and JSON-lines files as a stream, each with the line on which it starts."""
+"""Rows of CSV and JSON files as a stream, each with the line on which it starts."""
 
 from __future__ import annotations
 
-import csv
-import gzip
+import io
 import re
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
-from typing import IO, cast
 
 from zooter_lite.errors import DataError
-from zooter_lite.files.dialect import dialect_of, header_of, left_out
-from zooter_lite.files.lines import decode_line, is_array, json_array, json_object
+from zooter_lite.files.dialect import Header, separator_of
+from zooter_lite.files.lines import decode_line, json_array
+from zooter_lite.files.places import CSV_KINDS, JSON_KINDS, Source, open_source, split_suffix
+from zooter_lite.files.records import SHOWN, Lines, Record, pieces, records
 
-STANDARD = "-"  # standard input or output, for the commands that take it
-CSV_KINDS = ("csv", "tsv")
-JSON_KINDS = ("jsonl", "ndjson", "json")
 TEXT_SUFFIXES = tuple(f".{kind}{gz}" for kind in (*CSV_KINDS, *JSON_KINDS) for gz in ("", ".gz"))
 _DECIMAL = re.compile(r"^(\s*[-+]?\d*),(\d+\s*)$")
-_MAX_CELL = 2**31 - 1  # the csv module refuses cells over 128 KiB unless told otherwise
+_SIZE = 2**20  # bytes of a file that are parsed at a time
 
 
 def is_csv(path: str) -> bool:
@@ -43,48 +38,24 @@ def csv_rows(
     DataError
         Missing, empty, truncated or badly encoded file; a row that does not fit the header.
     """
-    csv.field_size_limit(_MAX_CELL)
-    columns: list[str] = []
-    numbers: list[int] = []
-    blank = 0
-    lines = _lines(path)
-    before, first = next(((n, line) for n, line in enumerate(lines) if line.strip()), (0, ""))
-    dialect = dialect_of(first, separator)
-    rest = lines if dialect.told else chain([first], lines)
-    before += dialect.told
-    reader = csv.reader(rest, delimiter=dialect.separator, strict=True)
-    while True:
-        line = before + reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise DataError(f"{path}, line {line}: broken CSV ({error})") from error
-        if cells is None:
-            break
-        if not any(cells) and len(columns) != 1:
-            blank += bool(cells and columns)
-            continue
-        if not columns:
-            cells, dialect = header_of(cells, dialect)
-            check_different(cells, f"{path}, line {line}")
-            if dialect.surplus:
-                print(left_out(dialect, path), file=sys.stderr)
-            columns = cells
-            if dialect.separator != ",":
-                numbers = [place for place, name in enumerate(cells) if is_number(name)]
-        cells = dialect.fitted(cells or [""], len(columns))
-        if len(cells) != len(columns):
-            raise DataError(
-                f"{path}, line {line}: {len(cells)} cells, "
-                f"but the header has {len(columns)} columns"
-            )
-        for place in numbers:
-            cells[place] = _DECIMAL.sub(r"\1.\2", cells[place])
-        yield line, cells
+    with open_source(Source(path, *split_suffix(path), "")) as stream:
+        lines = Lines(stream, path)
+        line, header = read_header(lines, separator)
+        columns = list(header.columns)
+        yield line, columns
+        places = [place for place, name in enumerate(columns) if is_number(name)]
+        numbers = [] if header.separator == "," else places
+        blank = 0
+        for record in _records(lines, header):
+            cells: list[str] = record.value
+            if not any(cells) and len(columns) > 1:
+                blank += 1
+                continue
+            for place in numbers:
+                cells[place] = _DECIMAL.sub(r"\1.\2", cells[place])
+            yield record.line, cells
     if blank:
         print(f"{path}: {blank} rows of empty cells are left out", file=sys.stderr)
-    if not columns:
-        raise DataError(f"{path}: the file is empty; expected a header line with column names")
 
 
 def json_rows(path: str) -> Iterator[tuple[int, dict[str, object]]]:
@@ -98,51 +69,81 @@ def json_rows(path: str) -> Iterator[tuple[int, dict[str, object]]]:
         Missing, empty, truncated or badly encoded file; a line or an element of the array
         that is no JSON object.
     """
-    empty = True
-    lines = ((line, text) for line, text in enumerate(_lines(path), 1) if text.strip())
-    for line, text in _elements(lines, path):
-        try:
-            value = json_object(text)
-        except ValueError as error:
-            raise DataError(f"{path}, line {line}: {error}") from error
-        empty = False
-        yield line, value
-    if empty:
-        raise DataError(f"{path}: the file is empty; expected one JSON object per line")
+    with open_source(Source(path, *split_suffix(path), "")) as stream:
+        for record in _records(json_lines(Lines(stream, path)), None):
+            yield record.line, record.value
 
 
-def _elements(lines: Iterator[tuple[int, str]], path: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines as they are, or what the one array or object that they are holds."""
-    first, second = next(lines, None), next(lines, None)
-    one_object = first is not None and first[1].strip("\ufeff \t\r\n") == "{"
-    if first is None or not (one_object or is_array(first[1], alone=second is None)):
-        yield from (line for line in chain([first, second], lines) if line is not None)
-        return
-    lines = chain([second] if second else [], lines)
-    whole = "\n" * (first[0] - 1) + first[1] + "".join(text for _, text in lines)
-    try:
-        yield from json_array(f"[{whole}]" if one_object else whole)
-    except ValueError as error:
-        raise DataError(f"{path}, {error}") from error
+def _records(lines: Lines, header: Header | None) -> Iterator[Record]:
+    for piece in pieces(lines, _SIZE, header.separator if header else ""):
+        for record in records(piece, header):
+            if record.reason:
+                raise DataError(f"{lines.name}, line {record.line}: {record.reason}")
+            yield record
 
 
-def _lines(path: str) -> Iterator[str]:
-    opener = gzip.open if path.lower().endswith(".gz") else open
-    line = 0
-    try:
-        with cast("IO[bytes]", opener(path, "rb")) as stream:
-            for line, raw in enumerate(stream, 1):
-                try:
-                    text = decode_line(raw, first=line == 1)
-                except ValueError as error:
-                    raise DataError(f"{path}, line {line}: {error}") from error
-                yield text
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+def read_header(lines: Lines, separator: str = "") -> tuple[int, Header]:
+    """Read the names of the columns, and on which line they stand; tell what is left out.
+
+    Raises
+    ------
+    DataError
+        The file is empty, a column stands twice, or there is no telling them.
+    """
+    raw = lines.first()
+    if not raw:
         raise DataError(
-            f"{path}, after line {line}: truncated or damaged gzip data ({error})"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
+            f"{lines.name}: the file is empty; expected a header line with column names"
+        )
+    where = f"{lines.name}, line {lines.line + 1}"
+    try:
+        sign, told = separator_of(decode_line(raw[:SHOWN]), separator)
+        if told:
+            lines.count(lines.readline())
+            where = f"{lines.name}, line {lines.line + 1}"
+        piece = next(pieces(lines, 1, sign))
+        if piece.too_long:
+            raise ValueError(f"a header of {piece.too_long} bytes")
+        record = next(records(piece, Header((), sign)))
+        if record.reason:
+            raise ValueError(record.reason)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from error
+    header = Header.of(record.value, sign, told)
+    check_different(header.columns, where)
+    if header.surplus:
+        print(
+            f"{lines.name}: {header.surplus} empty columns at the end are left out", file=sys.stderr
+        )
+    return record.line, header
+
+
+def json_lines(lines: Lines, *, needed: bool = True) -> Lines:
+    """Return JSON lines; of a file that is one array, or one object over several lines, made ones.
+
+    Each element then is a line of its own, with its number where no two stand on one line.
+
+    Raises
+    ------
+    DataError
+        The file is empty, though one that is not is `needed`; or the array is broken.
+    """
+    first = lines.first().strip()
+    if not first and needed:
+        raise DataError(f"{lines.name}: the file is empty; expected one JSON object per line")
+    if first[:1] != b"[" and first != b"{":
+        return lines
+    whole = b"".join(iter(lambda: lines.block(_SIZE), b""))
+    made, last = [], 0
+    try:
+        text = "\n" * lines.line + decode_line(whole)
+        for line, element in json_array(f"[{text}]" if first == b"{" else text):
+            gap = max(line - last, 1)
+            made.append("\n" * (gap - 1) + element.replace("\n", " ") + "\n")
+            last += gap
+    except ValueError as error:
+        raise DataError(f"{lines.name}, {error}") from error
+    return Lines(io.BytesIO("".join(made).encode()), lines.name)
 
 
 def check_different(columns: Sequence[str], where: str) -> None:

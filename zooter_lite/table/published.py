@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError
-from zooter_lite.files.rows import JSON_KINDS, json_rows
+from zooter_lite.files.places import JSON_KINDS
+from zooter_lite.files.rows import json_rows
 from zooter_lite.table.columns import Column, Columns, taken
 from zooter_lite.table.keys import id_of
 

@@ -7,10 +7,9 @@ import logging
 import os
 import secrets
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, BinaryIO
+from typing import Any
 
 from zooter_lite.errors import DataError, needs
 from zooter_lite.files.places import flat
@@ -24,28 +23,16 @@ _SECONDS = 10.0  # to reach an address
 def connected(address: str | None, cpus: int) -> Iterator[Any]:
     """Yield the ray package, connected to a cluster; leave or end that afterwards.
 
-    Parameters
-    ----------
-    address
-        HOST:PORT or "auto"; None for the one that RAY_ADDRESS names, or else for one that
-        is started on this machine.
-    cpus
-        Of one that is started.
-
-    Raises
-    ------
-    MissingPackageError
-        Ray is not installed.
-    DataError
-        There is no cluster at the address, it is of another version, or fails later on; a
-        node lacks zooter-lite.
+    `address` is HOST:PORT or "auto"; None for the one that RAY_ADDRESS names, or else for one
+    with so many CPUs that is started on this machine. DataError where there is no such cluster,
+    or it fails later on, or a node lacks zooter-lite.
     """
     wanted = address or os.environ.get(VARIABLE) or _LOCAL
     _set_environment(wanted)
     with needs("ray", "--engine ray"):
         import ray  # which reads the environment
         import ray.data
-    with redirect_stdout(_DataOnly(sys.stdout.buffer)):
+    with redirect_stdout(io.StringIO()):  # where Ray says that a node died
         try:
             _init(ray, wanted, cpus)
             _settle(ray)
@@ -82,17 +69,6 @@ def _init(ray: Any, address: str, cpus: int) -> None:
     finally:
         if kept is not None:
             os.environ[VARIABLE] = kept
-
-
-class _DataOnly(io.TextIOBase):
-    """Standard output for rows, written to `buffer`; Ray prints there that a node died."""
-
-    def __init__(self, buffer: BinaryIO) -> None:
-        self.buffer = buffer
-
-    def write(self, text: str) -> int:
-        """Drop a text."""
-        return len(text)
 
 
 @contextmanager

@@ -23,8 +23,7 @@ from zooter_lite.bulk.reader import read_blocks
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.cores import cores
 from zooter_lite.errors import DataError, RouterError, ZooterError
-from zooter_lite.files.places import is_url
-from zooter_lite.files.rows import STANDARD
+from zooter_lite.files.places import STANDARD, is_url
 
 _READERS = 2  # files that are read at a time: reading one is much quicker than routing it
 _AHEAD = 2  # blocks sent to a worker, the one at work included
@@ -34,20 +33,8 @@ _COLUMN = "item"
 def run_ray(tasks: Sequence[Task], options: Options) -> Iterator[Result]:
     """Route files on a Ray cluster and yield the results in the order of the blocks.
 
-    Parameters
-    ----------
-    tasks
-        The files. Paths are read on the node of this process, URLs on any.
-    options
-        What the workers load a router by; its files are sent to them. Without a number of
-        workers Ray starts from one to as many as the cluster has room for.
-
-    Raises
-    ------
-    DataError, RouterError
-        As `run_local` does; or the cluster cannot be reached, or fails.
-    MissingPackageError
-        Ray is not installed.
+    Paths are read on the node of this process, URLs on any. Errors are those of `run_local`;
+    or the cluster cannot be reached, or fails; or Ray is not installed.
     """
     if any(task.source.path == STANDARD for task in tasks):
         raise DataError(
@@ -101,14 +88,8 @@ def read_items(table: Any) -> Iterator[Any]:
 class RayWorker:
     """Routes blocks in an actor; what keeps it from starting is told in the place of a block.
 
-    Parameters
-    ----------
-    options
-        Of the job.
-    files
-        A list with the one reference to the content of the router's files, by name.
-    expected
-        Versions on the machine where the job was started.
+    `files` holds the one reference to the router's files; `expected` are the versions on the
+    machine where the job was started.
     """
 
     def __init__(self, options: Options, files: list[Any], expected: dict[str, str]) -> None:
