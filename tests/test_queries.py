@@ -23,7 +23,7 @@ def test_ids_are_given_or_hashes_of_the_text(tmp_path: Path) -> None:
     why = hashlib.sha256(b"Why?").hexdigest()[:16]
     assert queries == Queries(["7", why], ["What?", "Why?"], [{"subset": "a"}, {"subset": None}])
     assert query_id("Why?") == why
-    assert queries.columns == ["subset"]
+    assert queries.columns == {"subset": ["a", None]}
     assert len(query_id("\ud800")) == 16
 
 
@@ -39,7 +39,7 @@ def test_the_same_query_twice_is_one(tmp_path: Path) -> None:
     [
         ("q.csv", "prompt;x\na;b\n", r"no column 'query'; found 'prompt', 'x' \(--column names"),
         ("q.csv", "query\na\n\" \"\n", r"q\.csv, line 3, column 'query': empty; expected text"),
-        ("q.jsonl", '{"query": "a", "query_id": [1]}\n', r"line 1: query_id is \[1\], expected"),
+        ("q.jsonl", '{"query": "a", "query_id": [1]}\n', "line 1, column 'query_id': expected a t"),
         (
             "q.csv", "query_id,query\n1,a\n2,b\n1,c\n",
             r"q\.csv, line 4: query_id '1' stands at two different queries",

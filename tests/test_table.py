@@ -165,7 +165,7 @@ def test_an_id_that_stands_at_two_queries_is_refused() -> None:
     with pytest.raises(DataError, match=expected):
         build(query_id=[7, "7"])
     with pytest.raises(
-        DataError, match=r"line 2: query_id is \['x'\], expected a text or a number"
+        DataError, match=r"line 2, column 'query_id': expected a text or a number, found \['x'\]"
     ):
         build(query_id=[["x"], "y"])
 

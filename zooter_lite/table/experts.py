@@ -70,45 +70,44 @@ def added(table: RewardTable, more: RewardTable, source: str) -> tuple[RewardTab
     DataError
         No query in common, or another reward than the table has.
     """
-    pairs = _pairs(table, more)
-    matched = len(np.unique(pairs[:, 1]))
+    rows, others = _pairs(table, more)
+    matched = len(np.unique(others))
     if not matched:
         raise DataError(f"{source}: none of its {len(more)} queries stands in the table")
     experts = table.experts + [name for name in more.experts if name not in table.experts]
-    rewards, costs = (
-        _widened(values, len(table), len(experts)) for values in (table.rewards, table.costs)
-    )
-    rows, others = pairs.T
-    counts = []
-    for place, name in enumerate(more.experts):
-        column = experts.index(name)
-        found, known = more.rewards[others, place], rewards[rows, column]
-        wrong = np.flatnonzero(~np.isnan(found) & ~np.isnan(known) & (found != known)).tolist()
-        if wrong:
-            row = int(others[wrong[0]])
-            raise DataError(
-                f"{source}: query {more.query_ids[row]!r} gives {name!r} {found[wrong[0]]:g}, but "
-                f"the table has {known[wrong[0]]:g}; expected a reward that it lacks"
-            )
-        rewards[rows, column] = np.where(np.isnan(found), known, found)
-        if more.costs is not None:
-            spent = more.costs[others, place]
-            costs[rows, column] = np.where(np.isnan(spent), costs[rows, column], spent)
-        counts.append(f"{name} ({int((~np.isnan(found)).sum())} queries)")
-    notes = [f"{source}: added {', '.join(counts)}"]
+    blank = np.full((len(table), len(experts) - len(table.experts)), np.nan, dtype=np.float32)
+    rewards = np.hstack([table.rewards, blank])
+    places = np.ix_(rows, np.asarray([experts.index(name) for name in more.experts]))
+    told, known = more.rewards[others], rewards[places]
+    differ = np.argwhere(~np.isnan(told) & ~np.isnan(known) & (told != known))
+    if len(differ):
+        at = tuple(differ[0])
+        raise DataError(
+            f"{source}: query {more.query_ids[others[at[0]]]!r} gives {more.experts[at[1]]!r} "
+            f"{told[at]:g}, but the table has {known[at]:g}; expected a reward that it lacks"
+        )
+    rewards[places] = np.where(np.isnan(told), known, told)
+    costs = np.full_like(rewards, np.nan)
+    if table.costs is not None:
+        costs[:, : len(table.experts)] = table.costs
+    if more.costs is not None:
+        spent = more.costs[others]
+        costs[places] = np.where(np.isnan(spent), costs[places], spent)
+    counts = zip(more.experts, (~np.isnan(told)).sum(axis=0).tolist(), strict=True)
+    notes = [f"{source}: added " + ", ".join(f"{name} ({n} queries)" for name, n in counts)]
     if matched < len(more):
         notes.append(f"{source}: {len(more) - matched} of {len(more)} rows match no query")
     chances = table.propensities
     if chances is not None:  # of rows with one reward
         chances = np.where((~np.isnan(rewards)).sum(axis=1) == 1, chances, np.nan)
-    blanks: list[str | None] = [None] * (len(experts) - len(table.experts))
+    unsaid: list[str | None] = [None] * blank.shape[1]
     return replace(
         table,
         experts=experts,
         rewards=rewards,
         costs=None if table.costs is None and more.costs is None else costs,
-        responses=table.responses and [[*row, *blanks] for row in table.responses],
-        scores={} if blanks else table.scores,
+        responses=table.responses and [[*row, *unsaid] for row in table.responses],
+        scores={} if unsaid else table.scores,
         propensities=chances,
     ), notes
 
@@ -157,30 +156,23 @@ def _check_known(table: RewardTable, names: Sequence[str], option: str) -> None:
             raise DataError(f"{option} {name!r}: the table has {listed(table.experts)}")
 
 
-def _pairs(table: RewardTable, more: RewardTable) -> NDArray[np.int64]:
-    """(k, 2) rows of both tables that are of one query."""
-    places: dict[int, list[int]] = {}
-    for row, key in enumerate(query_hashes(table.queries).tolist()):
-        places.setdefault(key, []).append(row)
-    ids = {name: row for row, name in enumerate(table.query_ids)} if _named(table) else {}
-    found = []
-    for row, key in enumerate(query_hashes(more.queries).tolist()):
-        own = places.get(key)
-        if own is None and _named(more) and more.query_ids[row] in ids:
-            own = [ids[more.query_ids[row]]]
-        found += [(place, row) for place in own or ()]
-    return np.asarray(found, dtype=np.int64).reshape(-1, 2)
+def _pairs(table: RewardTable, more: RewardTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the two tables, (k,) each, that are of one query: by its text, or else by its id."""
+    places: dict[object, list[int]] = {}
+    for one in (query_hashes(table.queries).tolist(), table.query_ids if _named(table) else ()):
+        for row, key in enumerate(one):
+            places.setdefault(key, []).append(row)
+    keys = zip(query_hashes(more.queries).tolist(), more.query_ids, strict=True)
+    by_id = _named(more)
+    pairs = [
+        (place, row)
+        for row, (key, name) in enumerate(keys)
+        for place in places.get(key if key in places or not by_id else name, ())
+    ]
+    rows, others = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
+    return rows, others
 
 
 def _named(table: RewardTable) -> bool:
     """Whether the rows have names of their own, other than their positions."""
     return table.query_ids != [str(row) for row in range(len(table))]
-
-
-def _widened(
-    values: NDArray[np.float32] | None, n_rows: int, n_experts: int
-) -> NDArray[np.float32]:
-    wide = np.full((n_rows, n_experts), np.nan, dtype=np.float32)
-    if values is not None:
-        wide[:, : values.shape[1]] = values
-    return wide

@@ -18,18 +18,15 @@ from zooter_lite.table import cells
 from zooter_lite.table.arrow import read_frame
 from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
 from zooter_lite.table.keys import query_hashes
-from zooter_lite.table.long import NAMES, RESPONSE, is_long, widened
-from zooter_lite.table.published import names_of, renamed
+from zooter_lite.table.shapes import columns_of, in_our_shape
 from zooter_lite.table.storage import read_columns, write_columns
 
 FloatArray = NDArray[np.float32]
 
-_PLAIN = ("query_id", "query", "subset", "split", "tags", "propensity")
 _BY_ROW = (
     "queries", "rewards", "subsets", "splits", "tags", "costs", "responses", "query_ids",
     "propensities",
 )  # fmt: skip
-_PREFIXES = ("reward:", "cost:", "response:", "score:")
 
 
 @dataclass(frozen=True)
@@ -99,8 +96,8 @@ class RewardTable:
         source
             A .parquet, .jsonl, .json or .csv file (the text files also .gz), a folder saved by
             `datasets`, a folder or hub name (owner/name) that `datasets.load_dataset` reads.
-            One row for each query, or one for each query and model (table/long.py); or what
-            another project publishes (table/published.py).
+            One row for each query, or one for each query and model; or what another project
+            publishes (table/shapes.py).
         responses, scores
             Whether the columns "response:<expert>", which outweigh all others, and
             "score:<scorer>:<expert>" are read.
@@ -207,14 +204,9 @@ def _used(
     names: Sequence[str], long: Sequence[str] = (), *, responses: bool = True, scores: bool = True
 ) -> list[str]:
     """Return those of these columns that a reward table is made of."""
-    left_out = ("response:",) * (not responses) + ("score:",) * (not scores)
-    used = {*_PLAIN, *long, *(NAMES - set(RESPONSE if not responses else ()))}
-    ours = dict(zip(names, names, strict=True)) | ({} if long else names_of(names))
-    return [
-        theirs
-        for theirs, name in ours.items()
-        if name in used or (name.startswith(_PREFIXES) and not name.startswith(left_out))
-    ]
+    left_out = ("response",) * (not responses) + ("score:",) * (not scores)
+    pairs = columns_of(names, long).items()
+    return [theirs for ours, theirs in pairs if not ours.startswith(left_out)]
 
 
 def sample_path() -> str:
@@ -263,39 +255,37 @@ def build_table(
     DataError
         A missing or unusable column, or a cell that is not what its column needs.
     """
-    columns = columns if long else renamed(columns)
-    if is_long(columns.names, long):
-        columns = widened(columns, long)
+    columns = in_our_shape(columns, long)
     source, where, read = columns.source, columns.where, columns.cells
     experts = cells.experts_of(columns, fewest)
     if len(columns) == 0:
         raise DataError(f"{source}: no rows; expected one row per query")
     rewards = cells.matrix(columns, "reward:", experts).astype(np.float32)
-    unrewarded = np.flatnonzero(np.isnan(rewards).all(axis=1))
-    if len(unrewarded) and fewest > 1:
+    count = (~np.isnan(rewards)).sum(axis=1)
+    if fewest > 1 and not count.all():
         raise DataError(
-            f"{where(int(unrewarded[0]))}: no reward at all; "
+            f"{where(int(np.argmin(count)))}: no reward at all; "
             "expected a number in at least one 'reward:' column"
         )
-    for name, empty in (("subset", True), ("split", False)):
-        cells.check_texts(name, read.get(name, ()), where, empty=empty)
-    queries: Sequence[str] = cells.prompts("query", read["query"], where, context)
+    queries: Sequence[str] = cells.prompts(columns, "query", context)
     if isinstance(read["query"], ArrowTexts) and queries == read["query"][:]:
         queries = read["query"]
     return RewardTable(
         queries=queries,
         experts=experts,
         rewards=rewards,
-        subsets=[cell if cell and cell.strip() else "(none)" for cell in read["subset"]]
+        subsets=columns.converted("subset", cells.subset_in)
         if "subset" in read
         else ["all"] * len(columns),
-        splits=list(read["split"]) if "split" in read else None,
-        tags=cells.tag_lists(read["tags"], where) if "tags" in read else None,
+        splits=columns.converted("split", cells.filled_text) if "split" in read else None,
+        tags=columns.converted("tags", cells.tags_in) if "tags" in read else None,
         costs=cells.matrix(columns, "cost:", experts).astype(np.float32)
         if any(name.startswith("cost:") for name in read)
         else None,
         responses=cells.responses_of(columns, experts),
         query_ids=cells.row_ids(columns, queries, str),
         scores=cells.scores_of(columns, experts),
-        propensities=cells.propensities(columns, rewards) if "propensity" in read else None,
+        propensities=np.where(count == 1, cells.numbers(columns, "propensity"), np.nan)
+        if "propensity" in read
+        else None,
     )
