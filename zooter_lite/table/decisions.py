@@ -31,25 +31,12 @@ _EARNED = ("reward", "cost")
 
 @dataclass(frozen=True)
 class LoggedTable:
-    """A reward table of a log, and what became of its lines.
+    """A reward table of a log, and how many of its requests and rewards were left out."""
 
-    Attributes
-    ----------
-    table
-        A row for each request with a reward, which stands at the expert that answered; its
-        `propensities` are the chances of the choices.
-    unrewarded
-        Requests that were left out because they have no reward.
-    empty
-        Requests that were left out because their query has no text.
-    unknown
-        Rewards of requests that are not in the journal.
-    """
-
-    table: RewardTable
-    unrewarded: int
-    empty: int
-    unknown: int
+    table: RewardTable  # a row for each request with a reward, which stands at its expert
+    unrewarded: int  # requests without a reward
+    empty: int  # requests whose query has no text
+    unknown: int  # rewards of requests that are not in the journal
 
 
 def logged_table(journal: str, rewards: str, separator: str = "") -> LoggedTable:

@@ -12,7 +12,7 @@ from zooter_lite.files.messages import Context
 from zooter_lite.files.rows import no_column
 from zooter_lite.table.cells import prompts, row_ids, tags_in
 from zooter_lite.table.columns import Column, Columns, objects
-from zooter_lite.table.storage import check_cells, read_columns, write_columns
+from zooter_lite.table.storage import read_columns, write_columns
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,6 @@ def read_queries(
         ],
         repeated=len(ids) - len(first),
     )
-
-
-def check_writable(queries: Queries, path: str) -> None:
-    """Raise DataError where a column of the queries cannot be written to `path`."""
-    check_cells(queries.columns, path)
 
 
 def write_queries(queries: Queries, path: str, column: str = "query") -> None:

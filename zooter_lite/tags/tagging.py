@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.cores import cores
-from zooter_lite.labels.blocks import ROWS, Matrix, for_blocks
+from zooter_lite.labels.blocks import Matrix, RowsOf, for_blocks, in_blocks
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.tags.index import TagIndex
 
@@ -179,17 +179,29 @@ def tags_of_all(
     return Tags(tags.name, assignment, tags.centroids)
 
 
+def tags_by_neighbours(
+    known: FloatArray, tags: TagAssignment, embeddings: Matrix, k: int = 16, top: int = 4
+) -> list[list[str]]:
+    """Give each query (n_queries, dim) the `top` heaviest tags of its `k` nearest known queries.
+
+    `known` are embeddings (n_known, dim) and `tags` theirs; queries without tags are left out.
+    """
+    index = TagIndex.build(known, tags)
+    blocks = in_blocks(
+        lambda rows: index.nearest_tags(embeddings[rows], k, top), len(embeddings), jobs=1
+    )
+    return [[name for name, _ in nearest] for block in blocks for nearest in block]
+
+
 def _fill_from_neighbours(
     lists: list[list[str]], embeddings: FloatArray, known: TagAssignment, inside: FloatArray
 ) -> None:
     """Give a row without tags those of its nearest queries among `inside`, tagged by `known`."""
     untagged = np.asarray([row for row, tags in enumerate(lists) if not tags], dtype=np.int64)
-    if not len(untagged):
-        return
-    index = TagIndex.build(inside, known.names, known.by_query())
-    for part in np.array_split(untagged, -(-len(untagged) // ROWS)):
-        for row, nearest in zip(part, index.nearest_tags(embeddings[part]), strict=True):
-            lists[int(row)] = [name for name, _ in nearest]
+    if len(untagged):
+        found = tags_by_neighbours(inside, known, RowsOf(embeddings, untagged))
+        for row, tags in zip(untagged.tolist(), found, strict=True):
+            lists[row] = tags
 
 
 def _tags(name: str, embeddings: FloatArray, lists: list[list[str]]) -> Tags:

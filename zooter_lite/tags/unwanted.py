@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.table.keys import query_key
 from zooter_lite.table.queries import Queries
-from zooter_lite.tags.neighbours import build_index
+from zooter_lite.tags.index import build_index
+from zooter_lite.tags.vocabulary import Embed
 
 FloatArray = NDArray[np.float32]
-Embed = Callable[[Sequence[str]], FloatArray]
 _BLOCK = 256  # rows searched at a time
 
 # a character of Chinese, Japanese or Korean is a word: they write no spaces
@@ -52,7 +52,7 @@ def repeated(queries: Sequence[str]) -> list[int]:
 def near_repeats(embeddings: FloatArray, threshold: float) -> list[int]:
     """Rows whose cosine similarity to an earlier row that stays is at least `threshold`.
 
-    Exact for up to 50,000 rows, by an approximate index beyond (tags/neighbours.py).
+    Exact for up to 50,000 rows, by an approximate index beyond.
     """
     index, _ = build_index(embeddings)
     dropped = np.zeros(len(embeddings), dtype=bool)
