@@ -278,8 +278,8 @@ def test_one_id_is_one_however_the_file_spells_it(
             assert called(collect, "collect", "--queries", path, *given) == 0
         assert len(server.requests) == 24
     for path in files:
-        given = ("--responses", tmp_path / "responses", "--queries", path, "--scorer", "exact")
-        assert called(score, "score", *given, "--out", tmp_path / "t.csv") == 0
+        words = ("--responses", tmp_path / "responses", "--queries", path, "--scorer", "exact")
+        assert called(score, "score", *words, "--out", tmp_path / "t.csv") == 0
         assert "exact: 24 of 24 responses scored" in capsys.readouterr().out, path
 
 

@@ -164,6 +164,7 @@ def clumps(n: int, seed: int) -> FloatArray:
 
 def large_index(storage: str) -> TagIndex:
     """Build a tag index of an inverted file: SQ8 as a fit builds it, others as fits once did."""
+    index: Any
     index, choice = build_index(clumps(N_MANY, 1), 100)
     assert (choice.kind, choice.probes) == ("IVF64,SQ8", 16)
     if storage != "SQ8":

@@ -68,12 +68,7 @@ def read_frame(frame: Any, source: str, wanted: Wanted) -> Columns:
     """Read a pandas or polars frame, an Arrow table, or a data set of `datasets`.
 
     The parts of a `DatasetDict` stand one after another, with their names as the column
-    'split' where they have none.
-
-    Raises
-    ------
-    DataError
-        It is nothing of that kind, or names a column twice.
+    'split' where they have none. DataError for anything else, or for a name that comes twice.
     """
     with needs("fit", f"{source}: reading a frame"):
         import pyarrow as pa
@@ -180,13 +175,7 @@ def _python(column: Any) -> list[Any]:
 
 
 def write_parquet(columns: Mapping[str, Column], path: str) -> None:
-    """Write columns as a Parquet file: numbers as float32, a column without any cell as text.
-
-    Raises
-    ------
-    DataError
-        A column holds cells of several types, or the file cannot be written.
-    """
+    """Write columns as a Parquet file: numbers as float32, a column without any cell as text."""
     arrays = check_parquet(columns, path)
     import pyarrow as pa
     from pyarrow.parquet import write_table

@@ -50,13 +50,6 @@ def logged_table(journal: str, rewards: str, separator: str = "") -> LoggedTable
     rewards
         A file with the columns request and reward, perhaps cost. Of a request's rows with a
         reward the last counts.
-    separator
-        Between the cells of CSV; empty where the file tells.
-
-    Raises
-    ------
-    DataError
-        A file cannot be read, a line is no decision, or no request has a reward.
     """
     decisions = _decisions(journal)
     earned = _earned(rewards, separator)

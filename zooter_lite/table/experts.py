@@ -15,13 +15,7 @@ from zooter_lite.table.reward_table import RewardTable
 
 
 def renamed(table: RewardTable, names: Mapping[str, str]) -> RewardTable:
-    """Return the table with other names for some experts.
-
-    Raises
-    ------
-    DataError
-        No expert of the old name, or two of the new one.
-    """
+    """Return the table with other names for some experts; `names` gives the new by the old."""
     _check_known(table, list(names), "--rename")
     experts = [names.get(expert, expert) for expert in table.experts]
     twice = sorted(expert for expert in set(experts) if experts.count(expert) > 1)
@@ -33,12 +27,7 @@ def renamed(table: RewardTable, names: Mapping[str, str]) -> RewardTable:
 def without(table: RewardTable, names: Sequence[str]) -> tuple[RewardTable, list[str]]:
     """Return the table without some experts, and what is to be said of it.
 
-    Queries that only they answered are left out.
-
-    Raises
-    ------
-    DataError
-        No such expert, or fewer than two are left.
+    Queries that only they answered are left out. DataError where fewer than two are left.
     """
     _check_known(table, names, "--without")
     kept = [place for place, expert in enumerate(table.experts) if expert not in names]
@@ -56,19 +45,8 @@ def added(table: RewardTable, more: RewardTable, source: str) -> tuple[RewardTab
     """Return the table with the rewards and costs of another, and what is to be said of it.
 
     Rows are joined by the text of the query, white space folded, or else by query_id. An
-    expert that both have gets the rewards that it lacks.
-
-    Parameters
-    ----------
-    more
-        A table of one expert or more, over some of the queries.
-    source
-        What messages call it.
-
-    Raises
-    ------
-    DataError
-        No query in common, or another reward than the table has.
+    expert that both have gets the rewards that it lacks; messages call the other `source`.
+    DataError where no query is common, or a reward differs from the table's.
     """
     rows, others = _pairs(table, more)
     matched = len(np.unique(others))
@@ -115,11 +93,7 @@ def added(table: RewardTable, more: RewardTable, source: str) -> tuple[RewardTab
 def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
     """Return the table with the router's experts, in its order.
 
-    Raises
-    ------
-    DataError
-        The table has no rewards for one of the router's experts, or some of its
-        rows have none for any of them.
+    DataError where one of them, or a row, has no rewards.
     """
     missing = [expert for expert in experts if expert not in table.experts]
     if missing:

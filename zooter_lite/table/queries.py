@@ -58,24 +58,10 @@ def read_queries(
     separator: str = "",
     context: Context = "last",
 ) -> Queries:
-    """Read queries from whatever holds a table (`read_columns`).
+    """Read queries from whatever holds a table, with the options of `RewardTable.read`.
 
-    Parameters
-    ----------
-    column
-        Name of the column that holds the prompts.
-    others
-        Columns to read beside it and query_id; None reads all.
-    separator
-        Between the cells of CSV; empty where the file tells.
-    context
-        Which turns of a chat are the prompt (files/messages.py).
-
-    Raises
-    ------
-    DataError
-        With the file and line, and what was expected there: a text in `column`, and
-        one text for every query_id.
+    The prompts stand in `column`; `others` are the columns to read beside it and query_id,
+    None for all. DataError where a prompt has no text, or a query_id two.
     """
     own = (column, "query_id")
     columns = read_columns(
@@ -103,11 +89,5 @@ def read_queries(
 
 
 def write_queries(queries: Queries, path: str, column: str = "query") -> None:
-    """Write queries as .csv, .jsonl (both also .gz) or .parquet; the file appears whole.
-
-    Raises
-    ------
-    DataError
-        The format is unknown, the file cannot be written, or it cannot hold a cell.
-    """
+    """Write queries as .csv, .jsonl (both also .gz) or .parquet; the file appears whole."""
     write_columns({"query_id": queries.ids, column: queries.texts} | queries.columns, path)

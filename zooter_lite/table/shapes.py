@@ -82,12 +82,7 @@ def in_our_shape(columns: Columns, long: Sequence[str] = ()) -> Columns:
 
     Rows of one query_id, or where there is none of one text, are one query's. A pair of query
     and model without a row has no reward. Of several rows of a pair the first with a reward
-    counts in a published shape; in any other they are an error.
-
-    Raises
-    ------
-    DataError
-        A column is missing, a row names no model, or two rows are of one query and model.
+    counts in a published shape; in any other they are an error, as is a row without a model.
     """
     theirs = columns_of(columns.names, long)
     published = not long and bool(_published(columns.names))
@@ -168,13 +163,7 @@ def _joined(cell: object) -> object:
 
 
 def records_of(file: str) -> Iterator[tuple[int, dict[str, object]]]:
-    """Yield the rows of a JSON file; of a result file of LLMRouterBench, each of its records.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, or a record is no object.
-    """
+    """Yield the rows of a JSON file; of a result file of LLMRouterBench, each of its records."""
     for line, values in json_rows(file):
         records = values.get("records")
         if not isinstance(records, list) or "model_name" not in values:

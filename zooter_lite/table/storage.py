@@ -45,15 +45,7 @@ def table_name(source: str) -> str:
 
 
 def read_columns(source: str, wanted: Wanted, separator: str = "") -> Columns:
-    """Read the wanted columns of a table, from whatever `RewardTable.read` takes.
-
-    Raises
-    ------
-    DataError
-        It cannot be read; the message names the file and the line.
-    MissingPackageError
-        The format needs a package of the `[fit]` extra.
-    """
+    """Read the wanted columns of a table, from whatever `RewardTable.read` takes; same errors."""
     if source.lower().endswith(TEXT_SUFFIXES):
         if is_csv(source):
             return _read_csv(source, wanted, separator)
@@ -116,10 +108,7 @@ def _read_json(source: str, files: Sequence[str], wanted: Wanted) -> Columns:
 def write_columns(columns: Mapping[str, Column], path: str) -> None:
     """Write columns of equal length; the file appears whole.
 
-    Raises
-    ------
-    DataError
-        The format is unknown, the file cannot be written, or the format cannot hold a cell.
+    DataError for an unknown format, one that cannot hold a cell, or a file that cannot be written.
     """
     if path.lower().endswith(".parquet"):
         write_parquet(columns, path)
@@ -165,15 +154,8 @@ def _written(name: str, cells: Column, path: str) -> Iterator[Any]:
 
 
 def json_cell(cell: object) -> object:
-    """Return a cell as JSON can hold it; None for NaN and infinity.
+    """Return a cell as JSON can hold it; None for NaN and infinity, ValueError for bytes.
 
-    Raises
-    ------
-    ValueError
-        It holds bytes, or something else that JSON has no form for.
-
-    Examples
-    --------
     >>> json_cell([Decimal("0.10"), date(2024, 5, 1), math.nan])
     ['0.10', '2024-05-01', None]
     """
@@ -200,12 +182,11 @@ def csv_cell(cell: object) -> object:
     ValueError for bytes, a list of something else, or one with ; in a text.
     """
     plain = json_cell(cell)
-    if isinstance(plain, dict):
-        raise ValueError("it holds objects, which CSV has no form for")
+    parts = plain if isinstance(plain, list) else []
+    if isinstance(plain, dict) or any(isinstance(part, (list, dict)) for part in parts):
+        raise ValueError("it holds objects, or lists of lists, which CSV has no form for")
     if not isinstance(plain, list):
         return plain
-    if any(isinstance(part, (list, dict)) for part in plain):
-        raise ValueError("it holds lists of lists or of objects, which CSV has no form for")
     if any(TAG_SIGN in str(part) for part in plain):
         raise ValueError(f"a text of a list holds {TAG_SIGN!r}, which CSV cannot keep")
     return TAG_SIGN.join("" if part is None else str(part) for part in plain)

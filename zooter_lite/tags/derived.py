@@ -24,12 +24,7 @@ def derived_tags(
     """Tag queries as `nearest:FILE`, `clusters` or `clusters:N` says.
 
     A cluster of k-means gives its queries its name. Without a number there is one for
-    `ROWS_PER_CLUSTER` queries, `MOST_CLUSTERS` at most.
-
-    Raises
-    ------
-    DataError
-        The file has no tags, or there are fewer queries than clusters.
+    `ROWS_PER_CLUSTER` queries, `MOST_CLUSTERS` at most; more than queries are a DataError.
     """
     kind, _, rest = tagger.partition(":")
     if kind == "clusters":

@@ -119,12 +119,8 @@ class TagIndex:
     ) -> list[tuple[int, float]]:
         """Tags (positions in `names`) of one query by its neighbours, heaviest first.
 
-        A tag's weight is the similarity-weighted share of the neighbours that carry it.
-
-        Parameters
-        ----------
-        similarities, positions
-            (k,) one row of what `search` returned.
+        A tag's weight is the similarity-weighted share of the neighbours that carry it. They
+        are told by `similarities` and `positions` (k,), one row of what `search` returned.
         """
         found = positions >= 0
         positive = np.maximum(similarities[found], 1e-6)
@@ -137,10 +133,9 @@ class TagIndex:
     def nearest_tags(
         self, embeddings: FloatArray, k: int = 16, top: int = 4
     ) -> list[list[tuple[str, float]]]:
-        """Return the tags of each query by its `k` nearest training queries.
+        """Return up to `top` tags of each query, by its `k` nearest training queries.
 
-        Returns for each query up to `top` pairs (name, weight as `weigh` gives it),
-        heaviest first.
+        They are pairs of a name and the weight that `weigh` gives it, heaviest first.
         """
         rows = zip(*self.search(embeddings, k), strict=True)
         return [
@@ -177,13 +172,7 @@ class TagIndex:
     def from_files(
         cls, tags_json: Content, tags_faiss: Content, dim: int, n_experts: int
     ) -> TagIndex:
-        """Rebuild the index; both files are checked whole before they are used.
-
-        Raises
-        ------
-        RouterError
-            The two files do not fit each other or the router.
-        """
+        """Rebuild the index; RouterError where the files fit neither each other nor the router."""
         content = parse_json("tags.json", tags_json)
         try:
             means = np.asarray(content["mean_rewards"], dtype=np.float64)

@@ -68,11 +68,8 @@ def cluster_tags(
     """Tag each query (n_queries, dim) with its k-means clusters, `REPEATS` times for each size.
 
     A granularity is a set of cluster counts: (8, 16, 32) gives every query nine tags. Counts
-    with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out.
-
-    Returns
-    -------
-    One tagging for each different set that is left; none where the queries are too few.
+    with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out; there is one tagging for
+    each different set that is left.
     """
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
@@ -119,8 +116,7 @@ def clusters_of(embeddings: FloatArray, size: int, seed: int) -> list[int]:
 def given_tags(embeddings: FloatArray, tags: Sequence[Sequence[str]]) -> Tags | None:
     """Use the table's tags; a query without one takes those of its nearest tagged queries.
 
-    Tags carried by fewer than `MIN_SUPPORT` queries are left out. None is returned
-    where no tag is left.
+    Tags carried by fewer than `MIN_SUPPORT` queries are left out; None where no tag is left.
     """
     counts = Counter(name for names in tags for name in names)
     frequent = {name for name, count in counts.items() if count >= MIN_SUPPORT}
@@ -144,14 +140,8 @@ def tags_of_all(
     tags are those of the table as far as the sample has them; a row without one takes those
     of its nearest queries in the sample.
 
-    Parameters
-    ----------
-    tags, sample
-        Of the sample, and its rows among all.
-    embeddings
-        (n_queries, dim) unit vectors of all rows; read block by block.
-    given
-        The table's tags, for the tagging "given".
+    `sample` are its rows among all; `embeddings` (n_queries, dim) are unit vectors of all rows,
+    read block by block; `given` are the table's tags, for the tagging "given".
     """
     known, names = tags.assignment, tags.assignment.names
     if tags.name == GIVEN:

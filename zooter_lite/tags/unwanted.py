@@ -68,19 +68,10 @@ def near_repeats(embeddings: FloatArray, threshold: float) -> list[int]:
 def without_unwanted(
     queries: Queries, others: Sequence[str], n: int, threshold: float | None, embed: Embed
 ) -> tuple[Queries, list[str]]:
-    """Drop queries that repeat an earlier one, share a run of words, or come near an earlier one.
+    """Drop queries that repeat an earlier one, or share a run of `n` words with one of `others`.
 
-    Parameters
-    ----------
-    others
-        Texts of tests; a query that shares a run of `n` words with one of them is dropped.
-    threshold
-        Cosine similarity from which two queries are one; 1 drops exact repeats only, None
-        no repeats at all.
-
-    Returns
-    -------
-    The queries that stay, and a line about each step that was taken.
+    Two queries are one from the cosine similarity `threshold` on; 1 drops exact repeats only,
+    None no repeats at all. Beside the queries that stay comes a line about each step.
     """
     notes: list[str] = []
 

@@ -34,14 +34,8 @@ def one_vocabulary(
 ) -> Lists:
     """Make one vocabulary of the tags of each query.
 
-    Parameters
-    ----------
-    merge
-        Cosine similarity from which two tags are one; 1 merges none.
-    min_support
-        Tags that fewer queries carry are dropped.
-    confidence
-        See `associated`; above 1 merges none.
+    From the cosine similarity `merge` on two tags are one (1 merges none); tags of fewer than
+    `min_support` queries are dropped; `confidence` is that of `associated` (above 1: none).
     """
     tags = _renamed([[clean_tag(tag) for tag in own] for own in lists], {})
     counts = dict(sorted(support(tags).items()))
@@ -96,11 +90,8 @@ def associated(
     Tag a is merged into b where at least `least` queries carry both, and at least the
     share `confidence` of the queries of a. Where several b serve, the surest and then the
     most frequent is taken; of two tags that imply each other, the rarer (then the later by
-    name) is merged. For rules between two tags, counting pairs is InsTag's FP-growth.
-
-    Returns
-    -------
-    Old name to new; a new name is never an old one.
+    name) is merged. For rules between two tags, counting pairs is InsTag's FP-growth. Returned
+    are old names with their new ones, of which none is old.
     """
     counts = support(lists)
     pairs = Counter(pair for tags in lists for pair in permutations(sorted(set(tags)), 2))
