@@ -51,15 +51,9 @@ def test_what_is_refused(tmp_path: Path, name: str, text: str, message: str) -> 
         read_queries(written(tmp_path, name, text))
 
 
-def test_another_column_may_hold_the_query(tmp_path: Path) -> None:
-    path = written(tmp_path, "q.csv", "query,prompt\nx,a\ny,b\n")
-    queries = read_queries(path, "prompt")
-    assert queries.texts == ["a", "b"]
-    assert queries.rows == [{"query": "x"}, {"query": "y"}]
-
-
-def test_other_columns_are_read_on_request(tmp_path: Path) -> None:
+def test_other_columns_may_hold_the_query_and_are_read_on_request(tmp_path: Path) -> None:
     path = written(tmp_path, "q.csv", "query_id,query,a,b\n1,x,2,3\n")
+    assert read_queries(path, "a") == Queries(["1"], ["2"], [{"query": "x", "b": "3"}])
     assert read_queries(path, others=("b",)) == Queries(["1"], ["x"], [{"b": "3"}])
     assert read_queries(path, others=()).rows == [{}]
 

@@ -39,8 +39,7 @@ def _quotas(root: Path) -> Iterator[float]:
             mounts = (names, "cpu") if names else ("", "unified")
             for mount in mounts:
                 group = root / "sys/fs/cgroup" / mount
-                yield from _quota(group)
-                for part in Path(path.lstrip("/")).parts:
+                for part in ("", *Path(path.lstrip("/")).parts):
                     group /= part
                     yield from _quota(group)
 
