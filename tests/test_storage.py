@@ -373,9 +373,19 @@ def test_a_large_table_stays_on_disk_and_reads_the_same(
     assert isinstance(mapped.queries, ArrowTexts)
     assert_same(replace(mapped, queries=list(mapped.queries)), plain)
     assert mapped.take([1, 0]).take([1, 0, 1]).queries[1:] == [*plain.queries[::-1]]
-    pq.write_table(pa.table(PLAIN | {"query": ["p", " "]}), tmp_path / "bad.parquet")
-    with pytest.raises(DataError, match=r"row 2, column 'query': empty; expected text"):
-        read_table(str(tmp_path / "bad.parquet"))
+    copied = list((tmp_path / "datasets cache").rglob("*.arrow"))
+    assert bool(copied) == (save is save_parquet)
+
+
+def test_a_large_table_with_an_unfit_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow, "TEXTS", 1)
+    for query, message in (
+        (["p", " "], "row 2, column 'query': empty; expected text"),
+        (NOT_UTF8, "column 'query': text that is not UTF-8"),
+    ):
+        (tmp_path / "bad.parquet").write_bytes(parquet(query=query))
+        with pytest.raises(DataError, match=message):
+            read_table(str(tmp_path / "bad.parquet"))
 
 
 @pytest.mark.parametrize("save", [save_csv, save_parquet])

@@ -98,9 +98,7 @@ def _decisions(journal: str) -> dict[str, Mapping[str, Any]]:
                     f"{file}, line {number}, {name!r}: found {line.get(name)!r}; expected a "
                     "decision as exports/litellm writes it, with its expert among its 'chances'"
                 )
-            request = id_of(line["request"])
-            lines.pop(request, None)  # it stands where its last line does
-            lines[request] = line
+            lines[id_of(line["request"])] = line
     if not lines:
         raise DataError(f"{journal}: no decision")
     return lines
