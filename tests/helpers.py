@@ -20,6 +20,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from zooter_lite.encode.encoder import Encoder
+from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.router.directory.config import (
     Calibration,
@@ -69,6 +70,12 @@ def table(
         responses=None,
         query_ids=[str(i) for i in range(n)],
     )
+
+
+def angles(*degrees: float) -> NDArray[np.float32]:
+    """Unit vectors in the plane, (n, 2)."""
+    turned = np.radians(degrees)
+    return np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float32)
 
 
 def units(n: int, dim: int, seed: int) -> NDArray[np.float64]:
@@ -201,10 +208,8 @@ def toy_files(
     }
     if tagged:
         rewards = np.random.default_rng(2).random((12, len(experts)))
-        tags = [[i % 4] for i in range(12)]
-        index = TagIndex.build(
-            units(12, DIM, 8).astype(np.float32), ["a", "b", "c", "d"], tags, rewards
-        )
+        tags = TagAssignment.from_lists([["abcd"[i % 4]] for i in range(12)])
+        index = TagIndex.build(units(12, DIM, 8).astype(np.float32), tags, rewards)
         files |= index.to_files()
     return files
 

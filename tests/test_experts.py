@@ -63,6 +63,8 @@ def test_added_rewards_are_joined_by_query_or_id() -> None:
         "new.csv: added late (1 queries), e1 (1 queries)",
         "new.csv: 1 of 2 rows match no query",
     ]
+    scored = replace(TABLE, scores={"judge": np.zeros((3, 2))})
+    assert added(scored, more, "new.csv")[0].scores == {}  # none of the new expert
     log = replace(TABLE, propensities=np.array([NAN, 0.5, 0.5]))  # of the two rows with one reward
     chances = added(log, more, "new.csv")[0].propensities
     np.testing.assert_array_equal(chances, [NAN, NAN, 0.5])

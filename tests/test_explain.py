@@ -21,6 +21,7 @@ from zooter_lite import Router
 from zooter_lite import explain as explain_command
 from zooter_lite.cli import run
 from zooter_lite.errors import DataError, RouterError
+from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.router.decision import Decision, Predictions
 from zooter_lite.router.explanation import (
     NO_TAGS,
@@ -46,7 +47,8 @@ def example(texts: list[str] | None = None) -> Explanation:
     """Two tags on two axes; expert z was never observed on tag 'right'."""
     embeddings = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
     rewards = np.array([[1.0, 0.0, NAN], [0.5, NAN, NAN], [0.0, 0.8, 0.3]])
-    index = TagIndex.build(embeddings, ["right", "up"], [[0], [0], [1]], rewards)
+    tags = TagAssignment.from_lists([["right"], ["right"], ["up"]])
+    index = TagIndex.build(embeddings, tags, rewards)
     decision = Decision("x", 0.5, {"x": 0.5, "y": 0.2, "z": 0.3})
     query = np.array([0.8, 0.6], dtype=np.float32)
     predicted = Predictions(
@@ -118,8 +120,8 @@ def test_text_of_many_experts_tags_and_neighbours_stays_short() -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     names = [f"expert-{'long' * 20}-{i}" for i in range(30)]
     rewards = np.random.default_rng(1).random((n, 30))
-    tags = [f"t{i}" for i in range(n)]
-    index = TagIndex.build(vectors, tags, [[i] for i in range(n)], rewards)
+    tags = TagAssignment.from_lists([[f"t{i}"] for i in range(n)])
+    index = TagIndex.build(vectors, tags, rewards)
     probs = np.random.default_rng(2).dirichlet(np.ones(30)).tolist()
     decision = Decision(names[0], probs[0], dict(zip(names, probs, strict=True)))
     predicted = Predictions(np.array([probs]))

@@ -98,7 +98,7 @@ def test_a_pattern_names_the_journals_of_several_workers(
     ("lines", "rewards", "message"),
     [
         ([{"request": "r1"}], "request,reward\nr1,1\n", "log.jsonl, line 1, 'query': found None"),
-        ([line("r1", "dog")], "request,reward\nr1,1\n", "'dog' is not among its 'chances'"),
+        ([line("r1", "dog")], "request,reward\nr1,1\n", "log.jsonl, line 1, 'expert': found 'dog'"),
         ([line("r1", "bee")], "id,reward\nr1,1\n", "rewards.csv: no column 'request'"),
         (
             [line("r1", "bee")],

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tests.tiny_encoders import save_tiny
@@ -48,110 +49,83 @@ def routerbench_csv(folder: Path, rows: Rows) -> Path:
     return folder / "routerbench_0shot.csv"
 
 
-def routerbench_parquet(folder: Path, rows: Rows) -> Path:
-    routerbench_frame(rows).to_parquet(folder / "routerbench_0shot.parquet")
-    return folder / "routerbench_0shot.parquet"
-
-
-def long(rows: Rows) -> Rows:
-    """One row for each query and model: number, query, subset, model, place, reward, cost."""
-    return [
-        {"number": n, "model": m, "place": p, "reward": row["rewards"][p], "cost": row["costs"][p]}
-        | {key: row[key] for key in ("query", "subset")}
-        for n, row in enumerate(rows)
-        for p, m in enumerate(MODELS)
-    ]
+def answers(rows: Rows, *names: str) -> list[tuple[int, str, dict[str, Any]]]:
+    """One row for each query and model, under their names: beside the query's number and subset."""
+    made = []
+    for number, row in enumerate(rows):
+        for model, reward, cost in zip(MODELS, row["rewards"], row["costs"], strict=True):
+            values = (model, reward, row["query"], row["subset"], cost, f"{model} says")
+            named = dict(zip(names, values, strict=True))
+            made.append((number, row["subset"], {k: v for k, v in named.items() if k}))
+    return made
 
 
 def routerbench_raw(folder: Path, rows: Rows) -> Path:
+    names = ("model_name", "performance", "prompt", "eval_name", "cost", "model_response")
     made = [
-        {"sample_id": f"{row['subset']}.{row['number']}", "model_name": row["model"]}
-        | {"eval_name": row["subset"], "prompt": str([row["query"]]), "cost": row["cost"]}
-        | {"model_response": str([f"{row['model']} says"]), "performance": row["reward"]}
-        for row in long(rows)
-    ]
+        row | {key: str([row[key]]) for key in ("prompt", "model_response")}
+        | {"sample_id": f"{subset}.{number}"}
+        for number, subset, row in answers(rows, *names)
+    ]  # fmt: skip
     return lines(folder / "routerbench_raw.jsonl", made)
 
 
 def llmrouter(folder: Path, rows: Rows) -> Path:
-    made = [
-        {"task_name": row["subset"], "query": row["query"], "ground_truth": "4", "metric": "em"}
-        | {"choices": None, "task_id": None, "model_name": row["model"], "token_num": 12}
-        | {"response": f"{row['model']} says", "input_tokens": 8, "output_tokens": 4}
-        | {"response_time": 1.5, "api_key_used": "", "performance": row["reward"]}
-        | {"embedding_id": 40 + row["number"], "user_id": None, "fig_id": None}
-        for row in long(rows)
-    ]
+    names = ("model_name", "performance", "query", "task_name", "", "response")
+    more = {"ground_truth": "4", "metric": "em", "choices": None, "task_id": None, "token_num": 12}
+    made = [row | more | {"embedding_id": 40 + n} for n, _, row in answers(rows, *names)]
     return lines(folder / "default_routing_train_data.jsonl", made)
 
 
 def llmrouterbench(folder: Path, rows: Rows) -> Path:
     """results/bench: a file for each data set, split, model and run; the last run counts."""
-    made = long(rows)
-    for subset in dict.fromkeys(row["subset"] for row in made):
-        for model in MODELS:
-            records = [
-                {"index": row["number"], "origin_query": "?", "prompt": row["query"]}
-                | {"prompt_tokens": 8, "completion_tokens": 4, "cost": row["cost"]}
-                | {"score": row["reward"], "prediction": "4", "ground_truth": "4"}
-                | {"raw_output": f"{row['model']} says", "extra_fields": {}}
-                for row in made
-                if (row["subset"], row["model"]) == (subset, model)
-            ]
-            run: dict[str, Any] = {
-                "performance": 0.7,
-                "time_taken": 1.0,
-                "prompt_tokens": 8,
-                "cost": 9.0,
-            }
-            run |= {"counts": 1, "model_name": model, "dataset_name": subset, "split": "test"}
-            place = folder / "bench" / subset / "test" / model.replace("/", "_")
-            place.mkdir(parents=True)
-            for stamp, more in (
-                ("20250101_000000", {"records": [record | {"score": 0.1} for record in records]}),
-                ("20250901_120000", {"records": records, "demo": False}),
-            ):
-                name = f"{subset}-test-{place.name}-{stamp}.json"
-                (place / name).write_text(json.dumps(run | more, indent=2), "utf-8")
+    runs: dict[tuple[str, str], Rows] = {}
+    for _, subset, row in answers(rows, "model", "score", "prompt", "", "cost", "raw_output"):
+        runs.setdefault((subset, row.pop("model")), []).append(row | {"prediction": "4"})
+    for (subset, model), records in runs.items():
+        run = {"performance": 0.7, "cost": 9.0, "model_name": model, "dataset_name": subset}
+        place = folder / "bench" / subset / "test" / model.replace("/", "_")
+        place.mkdir(parents=True)
+        for stamp, more in (
+            ("20250101_000000", {"records": [record | {"score": 0.1} for record in records]}),
+            ("20250901_120000", {"records": records, "split": "test", "demo": False}),
+        ):
+            name = f"{subset}-test-{place.name}-{stamp}.json"
+            (place / name).write_text(json.dumps(run | more, indent=2), "utf-8")
     lines(folder / "bench" / "zz-demo.json", [{"demo": True, "model_name": "x", "records": [{}]}])
     return folder / "bench"
 
 
 def routerarena_cached(folder: Path, rows: Rows) -> Path:
-    for place, model in enumerate(MODELS):
-        made = [
-            {"global_index": f"{row['subset']}_{row['number']}", "question": row["query"]}
-            | {"llm_selected": model, "generated_answer": f"{model} says", "success": True}
-            | {"token_usage": {"input_tokens": 8}, "error": None, "run_number": run}
-            | {"evaluation_result": evaluated}
-            for row in long(rows)
-            if row["place"] == place
-            for run, evaluated in (
-                (3, None),
-                (1, {"score": row["reward"], "metric": "em", "inference_cost": row["cost"]}),
-                (2, {"score": 0.25, "metric": "em", "inference_cost": 7}),
-            )
-            if run == 1 or row["reward"] is not None
-        ]
-        lines(folder / "cached_results" / f"{model.replace('/', '_')}.jsonl", made)
+    made: dict[str, Rows] = {}
+    names = ("llm_selected", "score", "question", "", "inference_cost", "generated_answer")
+    for number, subset, row in answers(rows, *names):
+        told = {key: row.pop(key) for key in ("score", "inference_cost")}
+        runs = [{"score": 0.25, "inference_cost": 7}] * (told["score"] is not None)
+        made.setdefault(row["llm_selected"], []).extend(
+            row | {"global_index": f"{subset}_{number}", "error": None, "evaluation_result": result}
+            for result in (None, told, *runs)
+        )
+    for model, own in made.items():
+        lines(folder / "cached_results" / f"{model.replace('/', '_')}.jsonl", own)
     return folder / "cached_results"
 
 
 def routerarena_predictions(folder: Path, rows: Rows) -> Path:
     made = [
-        {"global index": f"{row['subset']}_{row['number']}", "prompt": row["query"]}
-        | {"prediction": row["model"], "cost": row["cost"], "accuracy": row["reward"]}
-        | {"generated_result": {"generated_answer": f"{row['model']} says", "success": True}}
-        | {"for_optimality": row["place"] > 0}
-        for row in long(rows)
-    ]
+        row | {"global index": f"{subset}_{number}", "for_optimality": False}
+        | {"generated_result": {"generated_answer": row.pop("said"), "success": True}}
+        for number, subset, row in answers(
+            rows, "prediction", "accuracy", "prompt", "", "cost", "said"
+        )
+    ]  # fmt: skip
     made.append(made[0] | {"accuracy": None, "generated_result": None})
     (folder / "mine.json").write_text(json.dumps(made, indent=2), "utf-8")
     return folder / "mine.json"
 
 
 WRITERS = (
-    routerbench_csv, routerbench_parquet, routerbench_raw, llmrouter, llmrouterbench,
+    routerbench_csv, routerbench_raw, llmrouter, llmrouterbench,
     routerarena_cached, routerarena_predictions,
 )  # fmt: skip
 
@@ -180,25 +154,16 @@ def test_a_published_table_is_read(tmp_path: Path, write: Write) -> None:
 
 
 def test_a_frame_of_routerbench_and_the_ids_that_are_kept(tmp_path: Path) -> None:
-    table = RewardTable.of(routerbench_frame(ROWS), "routerbench")
-    assert list(table.queries) == [row["query"] for row in ROWS]
-    assert table.experts == list(MODELS)
-    assert RewardTable.read(llmrouter(tmp_path, ROWS)).query_ids == ["40", "41", "42"]
-    assert RewardTable.read(routerbench_raw(tmp_path, ROWS)).query_ids[0] == "sums.0"
-
-
-def test_the_turns_of_a_prompt_of_routerbench_are_joined() -> None:
     frame = routerbench_frame(ROWS[:2])
     frame["prompt"] = [str(["First?", "And then?"]), "[no list]"]
-    assert list(RewardTable.of(frame).queries) == ["First?\n\nAnd then?", "[no list]"]
-
-
-def test_columns_of_ones_own_stay(tmp_path: Path) -> None:
-    frame = routerbench_frame(ROWS)
-    frame["split"] = ["train", "train", "test"]
-    assert RewardTable.of(frame).splits == ["train", "train", "test"]
+    frame["split"] = ["train", "test"]
+    table = RewardTable.of(frame, "routerbench")
+    assert list(table.queries) == ["First?\n\nAnd then?", "[no list]"]  # turns are joined
+    assert (table.experts, table.splits) == (list(MODELS), ["train", "test"])
     frame = frame.rename(columns={"prompt": "query", **{m: f"reward:{m}" for m in MODELS}})
     assert RewardTable.of(frame).costs is None  # our own shape wins
+    assert RewardTable.read(llmrouter(tmp_path, ROWS)).query_ids == ["40", "41", "42"]
+    assert RewardTable.read(routerbench_raw(tmp_path, ROWS)).query_ids[0] == "sums.0"
 
 
 @pytest.mark.parametrize(
@@ -208,12 +173,7 @@ def test_columns_of_ones_own_stay(tmp_path: Path) -> None:
         (llmrouter, ('"model_name": "big"', '"model_name": ""'), "line 2, column 'model': empty"),
         (llmrouter, ('"query"', '"text"'), "no column 'query'; found "),
         (routerbench_csv, ("1.0,0.5", "1.0,half"), "column 'reward:big': 'half' is not a number"),
-        (routerbench_csv, ("prompt", "text"), "no column 'query'; found 'sample_id', 'text',"),
-        (
-            routerarena_predictions,
-            ('"accuracy"', '"acc"'),
-            "no column 'query'; found 'global index',",
-        ),
+        (routerarena_predictions, ('"accuracy"', '"acc"'), "no column 'query'; found 'prediction"),
     ],
 )
 def test_a_wrong_file_is_told_in_one_line(
@@ -247,6 +207,11 @@ def test_predictions_that_nobody_evaluated_are_told(tmp_path: Path) -> None:
     path = routerarena_predictions(tmp_path, [row | {"rewards": (None, None)} for row in ROWS])
     with pytest.raises(DataError, match=r"mine\.json: no row has a reward; expected one"):
         RewardTable.read(path)
+    names = ("prediction", "accuracy", "prompt", "global index")
+    frame = pa.table({name: [cell] for name, cell in zip(names, "a?bc", strict=True)})
+    frame = frame.set_column(1, "accuracy", [[float("nan")]])
+    with pytest.raises(DataError, match="no row has a reward; expected one"):
+        RewardTable.of(frame)
 
 
 def test_another_folder_of_json_goes_to_datasets(tmp_path: Path) -> None:
@@ -255,48 +220,33 @@ def test_another_folder_of_json_goes_to_datasets(tmp_path: Path) -> None:
     assert RewardTable.read(tmp_path / "data").splits == ["train", "train"]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("published") / "tiny"
-    save_tiny(folder, "mean")
-    return folder
-
-
-@pytest.mark.parametrize("write", [routerbench_csv, llmrouter, llmrouterbench, routerarena_cached])
 @pytest.mark.usefixtures("one_thread")
-def test_a_published_table_is_fitted(tmp_path: Path, tiny: Path, cache: Path, write: Write) -> None:
+def test_a_published_table_is_fitted(tmp_path: Path, cache: Path) -> None:
     rows: Rows = [
         {"query": f"{word} {chr(97 + n // 26)}{chr(97 + n % 26)}", "subset": word}
         | {"rewards": rewards, "costs": (1, 2)}
         for n in range(40)
         for word, rewards in (("face face face", (1.0, 0.0)), ("1 2 3 4", (0.0, 1.0)))
     ]
+    save_tiny(tmp_path / "tiny", "mean")
     router = fit_router(
-        str(write(tmp_path, rows)), out=str(tmp_path / "r"), encoder=str(tiny), head="linear",
-        tags="none", precision="fp32", cache=str(cache),
+        str(routerarena_cached(tmp_path, rows)), out=str(tmp_path / "r"), head="linear",
+        encoder=str(tmp_path / "tiny"), tags="none", precision="fp32", cache=str(cache),
     )  # fmt: skip
     assert isinstance(router, Router)
     found = router.route(["face face face zz", "1 2 3 4 zz"])
     assert [one.expert for one in found] == list(MODELS)
-    assert (found[0].expected_cost is None) == (write is llmrouter)
+    assert found[0].expected_cost is not None
 
 
 @pytest.mark.parametrize("cell", ["[{{}}]", "[1if 2else 3]", "['unclosed", "[{[1]: 2}]"])
-def test_a_prompt_that_only_looks_like_a_list_is_kept(tmp_path: Path, cell: str) -> None:
+def test_a_prompt_that_only_looks_like_a_list_and_rows_without_an_id(
+    tmp_path: Path, cell: str
+) -> None:
     rows = [
-        {"sample_id": f"s{n}", "model_name": model, "eval_name": "e", "cost": 1.0}
+        {"sample_id": None, "model_name": model, "eval_name": "e", "cost": 1.0}
         | {"prompt": prompt, "performance": 1.0, "model_response": cell}
-        for n, prompt in enumerate((cell, "other"))
+        for prompt in (cell, "other")
         for model in MODELS
     ]
     assert RewardTable.read(lines(tmp_path / "raw.jsonl", rows)).queries == [cell, "other"]
-
-
-def test_rows_without_an_id_are_told_apart_by_their_query(tmp_path: Path) -> None:
-    rows = [
-        {"sample_id": None, "model_name": model, "eval_name": "e", "cost": 1.0}
-        | {"prompt": prompt, "performance": 1.0, "model_response": "yes"}
-        for prompt in ("one", "two")
-        for model in MODELS
-    ]
-    assert RewardTable.read(lines(tmp_path / "raw.jsonl", rows)).queries == ["one", "two"]

@@ -23,7 +23,7 @@ def test_ids_are_given_or_hashes_of_the_text(tmp_path: Path) -> None:
     why = hashlib.sha256(b"Why?").hexdigest()[:16]
     assert queries == Queries(["7", why], ["What?", "Why?"], [{"subset": "a"}, {"subset": None}])
     assert query_id("Why?") == why
-    assert queries.columns == ["subset"]
+    assert queries.columns == {"subset": ["a", None]}
     assert len(query_id("\ud800")) == 16
 
 
@@ -39,7 +39,7 @@ def test_the_same_query_twice_is_one(tmp_path: Path) -> None:
     [
         ("q.csv", "prompt;x\na;b\n", r"no column 'query'; found 'prompt', 'x' \(--column names"),
         ("q.csv", "query\na\n\" \"\n", r"q\.csv, line 3, column 'query': empty; expected text"),
-        ("q.jsonl", '{"query": "a", "query_id": [1]}\n', r"line 1: query_id is \[1\], expected"),
+        ("q.jsonl", '{"query": "a", "query_id": [1]}\n', "line 1, column 'query_id': expected a t"),
         (
             "q.csv", "query_id,query\n1,a\n2,b\n1,c\n",
             r"q\.csv, line 4: query_id '1' stands at two different queries",
@@ -51,15 +51,9 @@ def test_what_is_refused(tmp_path: Path, name: str, text: str, message: str) -> 
         read_queries(written(tmp_path, name, text))
 
 
-def test_another_column_may_hold_the_query(tmp_path: Path) -> None:
-    path = written(tmp_path, "q.csv", "query,prompt\nx,a\ny,b\n")
-    queries = read_queries(path, "prompt")
-    assert queries.texts == ["a", "b"]
-    assert queries.rows == [{"query": "x"}, {"query": "y"}]
-
-
-def test_other_columns_are_read_on_request(tmp_path: Path) -> None:
+def test_other_columns_may_hold_the_query_and_are_read_on_request(tmp_path: Path) -> None:
     path = written(tmp_path, "q.csv", "query_id,query,a,b\n1,x,2,3\n")
+    assert read_queries(path, "a") == Queries(["1"], ["2"], [{"query": "x", "b": "3"}])
     assert read_queries(path, others=("b",)) == Queries(["1"], ["x"], [{"b": "3"}])
     assert read_queries(path, others=()).rows == [{}]
 

@@ -185,32 +185,20 @@ def test_parts_with_whole_and_broken_numbers() -> None:
     assert table.rewards.tolist() == [[1.0, 0.0], [0.5, 2.5]]
 
 
-def test_a_frame_without_splits_stays_without() -> None:
-    assert RewardTable.of(pandas.DataFrame(map(without_split, ROWS))).splits is None
-
-
 PLAIN: dict[str, Any] = {"query": ["p", "q"], "reward:a": [1.0, 2.0], "reward:b": [3, 4]}
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"reward:a": [1, "n/a"]}, "mine, row 2, column 'reward:a': 'n/a' is not a number"),
-        ({"tags": [["a"], 3]}, "mine, row 2, column 'tags': expected a list of texts, found 3"),
-    ],
-)
-def test_a_frame_with_an_unfit_cell(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(DataError, match=f"^{re.escape(message)}"):
-        RewardTable.of(pandas.DataFrame(PLAIN | changed), "mine")
 
 
 def test_a_frame_that_is_no_table() -> None:
     frame = pandas.DataFrame(PLAIN)
-    with pytest.raises(DataError, match=r"^mine: column 'reward:a' appears more than once"):
-        RewardTable.of(frame.iloc[:, [0, 1, 2, 1]], "mine")
+    assert RewardTable.of(frame).splits is None
     stream = datasets.Dataset.from_dict(PLAIN).to_iterable_dataset()
-    with pytest.raises(DataError, match=r"^mine: found IterableDataset; expected a pand"):
-        RewardTable.of(stream, "mine")
+    for wrong, message in (
+        (frame.assign(tags=[["a"], 3]), "row 2, column 'tags': expected a list of texts, found 3"),
+        (frame.iloc[:, [0, 1, 2, 1]], "column 'reward:a' appears more than once"),
+        (stream, "found IterableDataset; expected a pandas"),
+    ):
+        with pytest.raises(DataError, match=f"^mine[:,] {re.escape(message)}"):
+            RewardTable.of(wrong, "mine")
 
 
 def test_files_of_a_folder_give_the_splits(tmp_path: Path) -> None:
@@ -287,7 +275,7 @@ def test_json_lines_keep_what_other_formats_cannot(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("t.csv", {"tags": [["x"], ["a;b"]]}, "{}: row 2 cannot be written (a text of a list hol"),
+        ("t.csv", {"tags": [["x"], ["a;b"]]}, "{}: column 'tags' cannot be written (a text of"),
         ("t.csv", {"queries": ["a", "b\0"]}, "{}: row 2 cannot be written (CSV cannot hold a NUL"),
         ("t.csv", {"queries": ["a", "\ud83d"]}, "{}: row 2 cannot be written ('utf-8'"),
         ("t.parquet", {"queries": ["a", "\ud83d"]}, "{}: column 'query' cannot be written ("),
@@ -317,7 +305,7 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("t.csv", b'query,reward:a,reward:b\n"p\n\np",1,2\n\nq,,\n', "{}, line 6: no reward at all"),
     ("t.jsonl", b'\n{"query": "q", "reward:a": 1e400, "reward:b": 1}', "{}, line 2, column 'rew"),
     ("t.jsonl", b'{"query": "q", "reward:a": 1, "reward:b": 1, "tags": 5}', "{}, line 1, column "),
-    ("t.parquet", b"", "{}: the file is empty; expected a Parquet file"),
+    ("t.parquet", b"", "{}: not a readable Parquet file ("),
     ("t.parquet", parquet()[:-30], "{}: not a readable Parquet file ("),
     ("t.parquet", parquet(query=["p", None]), "{}, row 2, column 'query': empty; expected text"),
     ("t.parquet", parquet(reward__a=[0, -np.inf]), "{}, row 2, column 'reward:a': -inf is not fi"),
@@ -385,9 +373,19 @@ def test_a_large_table_stays_on_disk_and_reads_the_same(
     assert isinstance(mapped.queries, ArrowTexts)
     assert_same(replace(mapped, queries=list(mapped.queries)), plain)
     assert mapped.take([1, 0]).take([1, 0, 1]).queries[1:] == [*plain.queries[::-1]]
-    pq.write_table(pa.table(PLAIN | {"query": ["p", " "]}), tmp_path / "bad.parquet")
-    with pytest.raises(DataError, match=r"row 2, column 'query': empty; expected text"):
-        read_table(str(tmp_path / "bad.parquet"))
+    copied = list((tmp_path / "datasets cache").rglob("*.arrow"))
+    assert bool(copied) == (save is save_parquet)
+
+
+def test_a_large_table_with_an_unfit_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow, "TEXTS", 1)
+    for query, message in (
+        (["p", " "], "row 2, column 'query': empty; expected text"),
+        (NOT_UTF8, "column 'query': text that is not UTF-8"),
+    ):
+        (tmp_path / "bad.parquet").write_bytes(parquet(query=query))
+        with pytest.raises(DataError, match=message):
+            read_table(str(tmp_path / "bad.parquet"))
 
 
 @pytest.mark.parametrize("save", [save_csv, save_parquet])

@@ -120,16 +120,13 @@ def test_a_column_that_cannot_be_used_is_refused(changed: dict[str, Any], messag
 
 def test_take_moves_every_field_of_a_row_together() -> None:
     table = table_of(["p", "q", "r"], ["train", "test", "dev"]).take([2, 0, 2])
-    assert table.queries == ["r", "p", "r"]
-    assert table.experts == ["a", "b"]
+    assert (table.queries, table.query_ids) == (["r", "p", "r"], ["2", "0", "2"])
     assert table.rewards.tolist() == [[2, -2], [0, 0], [2, -2]]
     assert table.subsets == ["subset 2", "subset 0", "subset 2"]
     assert table.splits == ["dev", "train", "dev"]
     assert table.tags == [["tag 2"], ["tag 0"], ["tag 2"]]
-    assert table.costs is not None
-    assert table.costs[:, 1].tolist() == [20, 0, 20]
+    np.testing.assert_array_equal(table.costs, [[NAN, 20], [NAN, 0], [NAN, 20]])
     assert table.responses == [["answer 2", None], ["answer 0", None], ["answer 2", None]]
-    assert table.query_ids == ["2", "0", "2"]
 
 
 def test_experts_of_a_router_are_taken_and_ordered_in_every_field() -> None:
@@ -161,11 +158,12 @@ def test_scores_of_a_scorer_that_lacks_an_expert_are_left_out() -> None:
 def test_an_id_that_stands_at_two_queries_is_refused() -> None:
     assert build(query=["one", "one"], query_id=["x", "x"]).query_ids == ["x", "x"]
     assert build(query_id=["1", None]).query_ids == ["1", "1"]  # a position is no given name
+    assert build(query_id=["", None]).query_ids == ["0", "1"]
     expected = "t.csv, line 3: query_id '7' stands at two different queries; the other is t.csv, li"
     with pytest.raises(DataError, match=expected):
         build(query_id=[7, "7"])
     with pytest.raises(
-        DataError, match=r"line 2: query_id is \['x'\], expected a text or a number"
+        DataError, match=r"line 2, column 'query_id': expected a text or a number, found \['x'\]"
     ):
         build(query_id=[["x"], "y"])
 

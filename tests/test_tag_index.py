@@ -12,21 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import units
 from zooter_lite.errors import RouterError
-from zooter_lite.tags.index import TagIndex
-from zooter_lite.tags.neighbours import NEIGHBOURS, RECALL, build_index
+from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.tags.index import TagIndex, build_index
 from zooter_lite.untrusted import typed_json
 
 FloatArray = NDArray[np.float32]
 NAN = float("nan")
 DIM, N = 5, 40
 NAMES = ["a", "b", "c"]
-TAGS = [[[0], [1], [0, 2], [], [2, 1]][i % 5] for i in range(N)]
+TAGS = [[[0], [1], [0, 2], [], [1, 2]][i % 5] for i in range(N)]
 TAGGED = [i for i in range(N) if TAGS[i]]
 
 
@@ -42,7 +43,8 @@ def rewards() -> NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def index() -> TagIndex:
-    return flat_index()
+    lists = [[NAMES[tag] for tag in tags] for tags in TAGS]
+    return TagIndex.build(points(N, 0), TagAssignment.from_lists(lists), rewards())
 
 
 def test_support_and_means_against_loops(index: TagIndex) -> None:
@@ -130,20 +132,11 @@ def test_a_damaged_faiss_file_is_refused_before_faiss_reads_it(
         TagIndex.from_files(files["tags.json"], content, DIM, 2)
 
 
-def test_the_faiss_file_must_fit_the_router_and_tags_json(index: TagIndex) -> None:
-    files = index.to_files()
-    with pytest.raises(RouterError, match=f"{len(TAGGED)} vectors of {DIM + 1} numbers"):
-        TagIndex.from_files(files["tags.json"], files["tags.faiss"], DIM + 1, 2)
-    fewer = json.loads(files["tags.json"])
-    fewer["query_tags"].pop()
-    with pytest.raises(RouterError, match=f"{len(TAGGED) - 1} vectors of {DIM} numbers"):
-        TagIndex.from_files(json.dumps(fewer).encode(), files["tags.faiss"], DIM, 2)
-
-
 @pytest.mark.parametrize(
     "change",
     [
         {"query_tags": [[3], *TAGS[1:]]},
+        {"query_tags": [[0]] * (len(TAGGED) - 1)},  # fewer than tags.faiss has
         {"query_tags": [["x"]]},
         {"query_tags": [7]},
         {"names": ["a", "b"]},
@@ -154,7 +147,7 @@ def test_the_faiss_file_must_fit_the_router_and_tags_json(index: TagIndex) -> No
 def test_tags_json_that_does_not_fit_is_refused(index: TagIndex, change: dict[str, Any]) -> None:
     files = index.to_files()
     content = json.loads(files["tags.json"]) | change
-    with pytest.raises(RouterError, match=r"tags\.json"):
+    with pytest.raises(RouterError, match=r"tags\.(json|faiss is not an index of 31)"):
         TagIndex.from_files(json.dumps(content).encode(), files["tags.faiss"], DIM, 2)
 
 
@@ -170,39 +163,36 @@ def clumps(n: int, seed: int) -> FloatArray:
 
 
 def large_index(storage: str) -> TagIndex:
-    """Build a tag index of an inverted file, as a fit builds one of many more queries."""
-    index, choice = build_index(clumps(N_MANY, 1), 100, [storage])
-    assert choice.kind == f"IVF64,{storage}"
+    """Build a tag index of an inverted file: SQ8 as a fit builds it, others as fits once did."""
+    index: Any
+    index, choice = build_index(clumps(N_MANY, 1), 100)
+    assert (choice.kind, choice.probes) == ("IVF64,SQ8", 16)
+    if storage != "SQ8":
+        choice = replace(choice, kind=f"IVF64,{storage}")
+        index = faiss.index_factory(DIM_MANY, choice.kind, faiss.METRIC_INNER_PRODUCT)
+        index.train(clumps(N_MANY, 1))
+        index.add(clumps(N_MANY, 1))
+        index.nprobe = choice.probes
     tags = [[i % 3] for i in range(N_MANY)]
     support = [N_MANY // 3] * 3
     observed = np.full((3, 2), N_MANY // 3)
     return TagIndex(NAMES, support, np.full((3, 2), 0.5), tags, index, observed, choice)
 
 
-@pytest.mark.parametrize(("storage", "bytes_per_number"), [("SQ8", 1), ("SQfp16", 2), ("Flat", 4)])
-def test_an_inverted_file_finds_the_neighbours_that_it_promises(
-    storage: str, bytes_per_number: int
-) -> None:
-    index = large_index(storage)
-    assert index.choice.recall >= RECALL
-    assert 0 < index.choice.scanned < 1
+def test_an_inverted_file_finds_the_neighbours_that_it_promises() -> None:
+    index = large_index("SQ8")
     queries, rows = clumps(400, 2), clumps(N_MANY, 1)
     similarity = queries @ rows.T
-    limits = np.sort(similarity, axis=1)[:, -NEIGHBOURS]
-    _, positions = index.search(queries, NEIGHBOURS)
+    limits = np.sort(similarity, axis=1)[:, -16]
+    _, positions = index.search(queries, 16)
     found = np.take_along_axis(similarity, positions, axis=1)
-    assert (found >= limits[:, None] - 1e-6).mean() >= RECALL
+    recall = float((found >= limits[:, None] - 1e-6).mean())
+    assert recall >= 0.95
+    assert index.choice.recall == pytest.approx(recall, abs=0.03)
     told, same = index.search(rows[::100], 1)
     np.testing.assert_array_equal(same[:, 0], np.arange(0, N_MANY, 100))
     np.testing.assert_allclose(told, 1.0, atol=index.choice.error + 1e-6)
-    codes = N_MANY * DIM_MANY * bytes_per_number
-    fixed = N_MANY * 8 + 64 * (DIM_MANY * 4 + 8) + 2 * DIM_MANY * 4 + 300  # ids, lists, fields
-    assert codes < len(index.to_files()["tags.faiss"]) < codes + fixed
-
-
-def test_the_next_storage_is_taken_where_the_first_is_not_near_enough() -> None:
-    rows = units(2_000, 3, 4).astype(np.float32)  # so near one another that 8 bits blur them
-    assert build_index(rows, 100)[1].kind == "IVF32,SQfp16"
+    assert len(index.to_files()["tags.faiss"]) < 2 * N_MANY * DIM_MANY  # a byte for a number, ids
 
 
 @pytest.mark.parametrize("storage", ["SQ8", "SQfp16", "Flat"])
@@ -251,14 +241,10 @@ def test_json_that_would_fill_the_memory_is_refused(
         typed_json.parse_json("x.json", content)
 
 
-def flat_index() -> TagIndex:
-    return TagIndex.build(points(N, 0), NAMES, TAGS, rewards())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["SQ8", "SQfp16", "Flat", "no inverted file"])
-def test_hostile_bytes_are_refused_or_harmless(kind: str) -> None:
-    index = flat_index() if kind == "no inverted file" else large_index(kind)
+def test_hostile_bytes_are_refused_or_harmless(kind: str, index: TagIndex) -> None:
+    index = index if kind == "no inverted file" else large_index(kind)
     tags, whole = index.to_files().values()
     dim, rows = index.index.d, index.index.ntotal
     numbers = (0, 1, 255, dim + 1, rows + 1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63, 2**64 - 1)

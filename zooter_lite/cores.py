@@ -39,19 +39,16 @@ def _quotas(root: Path) -> Iterator[float]:
             mounts = (names, "cpu") if names else ("", "unified")
             for mount in mounts:
                 group = root / "sys/fs/cgroup" / mount
-                yield from _quota(group)
-                for part in Path(path.lstrip("/")).parts:
+                for part in ("", *Path(path.lstrip("/")).parts):
                     group /= part
                     yield from _quota(group)
 
 
 def _quota(group: Path) -> Iterator[float]:
     """Yield the quota of one group: version 2 keeps it in one file, version 1 in two."""
-    with suppress(OSError, ValueError):
-        quota, period = (group / "cpu.max").read_text("ascii").split()
-        if quota != "max":
-            yield int(quota) / int(period)
-    with suppress(OSError, ValueError):
-        quota = (group / "cpu.cfs_quota_us").read_text("ascii")
-        if int(quota) > 0:
-            yield int(quota) / int((group / "cpu.cfs_period_us").read_text("ascii"))
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        with suppress(OSError, ValueError):  # such as "max", which is no number
+            words = " ".join((group / name).read_text("ascii") for name in names)
+            quota, period = map(int, words.split())
+            if quota > 0:
+                yield quota / period

@@ -39,12 +39,19 @@ from zooter_lite.cli import (
 )
 from zooter_lite.errors import DataError, needs
 from zooter_lite.table import as_table
-from zooter_lite.table.queries import Queries, check_writable, read_queries, write_queries
-from zooter_lite.table.storage import SUFFIXES, write_columns
-from zooter_lite.tags.meanings import derived_tags, one_vocabulary
+from zooter_lite.table.queries import Queries, read_queries, write_queries
+from zooter_lite.table.storage import SUFFIXES, check_cells, write_columns
+from zooter_lite.tags.derived import derived_tags
 from zooter_lite.tags.plan import per_tag, plan_rows
-from zooter_lite.tags.unwanted import Embed, without_unwanted
-from zooter_lite.tags.vocabulary import ASSOCIATED_SUPPORT, Lists, summary
+from zooter_lite.tags.unwanted import without_unwanted
+from zooter_lite.tags.vocabulary import (
+    ASSOCIATED_SUPPORT,
+    Embed,
+    Lists,
+    one_vocabulary,
+    summary,
+    support,
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def main(options: Options) -> None:
         _plan(options)
         return
     queries = read_queries(options.queries, options.column, separator=options.separator)
-    check_writable(queries, options.out)
+    check_cells(queries.columns, options.out)
     if queries.repeated:
         print(f"{queries.repeated} rows left out: their query_id stands further up")
     embed = _embedder(options)
@@ -196,15 +203,10 @@ def _ask(queries: Queries, rows: Sequence[int], options: Options, embed: Embed) 
     lists = queries.tags()
     for row, tags in zip(rows, replies.parsed, strict=True):
         lists[row] = tags or []
-    lists, counts = one_vocabulary(
-        lists,
-        embed,
-        merge=options.merge,
-        min_support=options.min_support,
-        confidence=options.confidence,
-    )
-    print("tags: " + ", ".join(f"{n} {step}" for step, n in counts.items()))
-    return [lists[row] for row in rows]
+    merging = {"merge": options.merge, "confidence": options.confidence}
+    tags = one_vocabulary(lists, embed, min_support=options.min_support, **merging)
+    print(f"tags: {len(support(lists))} as written, {len(support(tags))} in one vocabulary")
+    return [tags[row] for row in rows]
 
 
 def _embedder(options: Options) -> Embed:

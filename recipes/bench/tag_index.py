@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from zooter_lite.encode.cache import default_cache
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.table import read_table
-from zooter_lite.tags.neighbours import FLAT_UP_TO, STORAGES, build_index
+from zooter_lite.tags.index import FLAT_UP_TO, build_index
 
 FloatArray = NDArray[np.float32]
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +91,7 @@ def _enlarged(base: FloatArray, size: int) -> FloatArray:
 
 
 def _measure(vectors: FloatArray, queries: FloatArray) -> Iterator[str]:
-    """One line for exact search, one for each storage and, for comparison, one for HNSW."""
+    """One line for exact search, one for an inverted file and, for comparison, one for HNSW."""
     started = time.perf_counter()
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
@@ -99,18 +99,11 @@ def _measure(vectors: FloatArray, queries: FloatArray) -> Iterator[str]:
     bench = _Bench(vectors, queries, flat, flat.search(queries, K)[0][:, -1])
     decided = len(vectors) <= FLAT_UP_TO
     yield bench.line(flat, "Flat", "", 1.0, seconds, chosen=decided)
-    for storage in STORAGES:
-        started = time.perf_counter()
-        index, choice = build_index(vectors, 0, [storage])
-        seconds = time.perf_counter() - started
-        if choice.kind == "Flat":
-            yield f"| {len(vectors):,} | {storage}: not near enough | | | | | | | {seconds:.1f} |"
-            continue
-        probes = str(choice.probes)
-        yield bench.line(index, choice.kind, probes, choice.scanned, seconds, chosen=not decided)
-        decided = True
-        if len(vectors) > COMPARED_UP_TO:  # each takes minutes: stop where a fit stops
-            return
+    started = time.perf_counter()
+    index, choice = build_index(vectors, 0)
+    seconds = time.perf_counter() - started
+    probes = str(choice.probes)
+    yield bench.line(index, choice.kind, probes, choice.scanned, seconds, chosen=not decided)
     if len(vectors) <= COMPARED_UP_TO:
         started = time.perf_counter()
         graph: Any = faiss.index_factory(vectors.shape[1], "HNSW32", faiss.METRIC_INNER_PRODUCT)

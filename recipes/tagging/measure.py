@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from zooter_lite.encode.cache import default_cache
 from zooter_lite.encode.load import load_encoder
+from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.table import RewardTable, read_table
-from zooter_lite.tags.meanings import same_meaning, tags_by_neighbours
-from zooter_lite.tags.tagging import clusters_of
-from zooter_lite.tags.vocabulary import support
+from zooter_lite.tags.tagging import clusters_of, tags_by_neighbours
+from zooter_lite.tags.vocabulary import same_meaning, support
 
 FloatArray = NDArray[np.float32]
 Lists = list[list[str]]
@@ -78,7 +78,9 @@ def _score(counts: NDArray[np.int64]) -> Score:
 
 def nearest(k: int, top: int) -> Tagger:
     """Tag by the nearest tagged queries, as `tag --tagger nearest:FILE` does."""
-    return lambda vectors, tags, queries: tags_by_neighbours((vectors, tags), queries, k, top)
+    return lambda vectors, tags, queries: tags_by_neighbours(
+        vectors, TagAssignment.from_lists(tags), queries, k, top
+    )
 
 
 def most_frequent(top: int) -> Tagger:

@@ -58,16 +58,9 @@ class Completion:
     ) -> Filled:
         """Fill every hole in the rewards, in arrays of `dtype`.
 
-        Parameters
-        ----------
-        rewards
-            (n_queries, n_experts), NaN where not observed; at least one observed per query.
-        embeddings
-            (n_queries, dim) unit vectors; read block by block.
-        subsets
-            Name of each query's subset.
-        doubt
-            Standard errors of an effect by which a reward is put lower.
+        Rewards are (n_queries, n_experts), NaN where not observed, at least one observed per
+        query; embeddings (n_queries, dim) unit vectors, read block by block. A reward is put
+        lower by `doubt` standard errors of the effect.
         """
         groups = _groups(self.places, subsets)
         filled = np.empty(rewards.shape, dtype=dtype)
@@ -95,18 +88,12 @@ def learn_completion(
 ) -> Completion:
     """Learn to fill in the rewards of these queries, and of others like them.
 
-    Parameters
-    ----------
-    rewards, embeddings, subsets
-        As for `Completion.fill`.
-    propensities
-        (n_queries,) chance with which a query's only observed expert was chosen; its
-        observation counts by the inverse, up to `MOST_WEIGHT`. NaN, or None: counts once.
+    `propensities` (n_queries,) are the chances with which a query's only observed expert was
+    chosen; its observation counts by the inverse, up to `MOST_WEIGHT`. NaN, or None: once.
     """
-    observed = ~np.isnan(rewards)
     places = {name: place for place, name in enumerate(sorted(set(subsets)))}
     groups, n_groups = _groups(places, subsets), len(places) + 1
-    values = np.where(observed, rewards, 0.0).astype(np.float64)
+    observed, values = ~np.isnan(rewards), np.nan_to_num(rewards.astype(np.float64))
     level, levels, _ = _two_way(values, observed, groups, n_groups)
     weights = observed.astype(np.float64)
     if propensities is not None:

@@ -96,16 +96,8 @@ def sum_groups(
 def normalise(rewards: NDArray[np.floating], temperature: float = 1.0) -> Array:
     """Softmax of each query's observed rewards (the paper's equation for the sample label).
 
-    Parameters
-    ----------
-    rewards
-        (n_queries, n_experts), NaN where not observed; at least one observed per query.
-    temperature
-        Rewards are divided by it; the paper uses 1.
-
-    Returns
-    -------
-    (n_queries, n_experts) float64: sums to 1 over the observed experts, NaN elsewhere.
+    Rewards (n_queries, n_experts), NaN where not observed and at least one observed per query,
+    are divided by `temperature` (the paper uses 1). Labels sum to 1 over the observed experts.
     """
     scaled = np.asarray(rewards, dtype=np.float64) / temperature
     exp = np.exp(scaled - np.nanmax(scaled, axis=1, keepdims=True))
@@ -123,15 +115,8 @@ def smooth(labels: Array, tags: TagAssignment, means: Array, beta: float) -> Arr
     """Mix each query's label with the mean label of its tags (the paper's label enhancement).
 
     s* = beta * s + (1 - beta) * mean over the query's tags of the tag's mean label. A query
-    without tags keeps its own.
-
-    Parameters
-    ----------
-    labels
-        (n_queries, n_experts) from `normalise` or `harden`.
-    means
-        (n_tags, n_experts) mean label of each tag, over exactly the queries that may be
-        learned from: a fold that averages over its training rows leaks nothing.
+    without tags keeps its own. The `means` (n_tags, n_experts) are over exactly the queries that
+    may be learned from: a fold that averages over its training rows leaks nothing.
     """
     count = np.bincount(tags.rows, minlength=tags.n_queries)[:, None]
     tag_label = sum_groups(means, tags.tags, tags.rows, tags.n_queries) / count.clip(1)
@@ -150,16 +135,9 @@ def soft_labels(
 ) -> NDArray[Any]:
     """Turn rewards into the labels that a head learns: normalised or hard, smoothed by tag.
 
-    The work is done block by block, so that of float64 no more than a block is held.
-
-    Parameters
-    ----------
-    filled
-        Rewards (n_queries, n_experts) as `labels/completion.py` fills them in.
-    tags
-        Of exactly these queries, in ascending order of their rows; None smooths nothing.
-    hard
-        Whether the whole label goes to the best expert; `temperature` then has no part in it.
+    The work is done block by block, so that of float64 no more than a block is held. `tags` are
+    of exactly these queries, in ascending order of their rows; None smooths nothing. A `hard`
+    label goes whole to the best expert, and `temperature` has no part in it.
 
     Returns
     -------

@@ -84,8 +84,7 @@ def tag_files(
     if tagging is None:
         return {}
     assignment = tagging.assignment
-    lists = assignment.by_query()
-    files = TagIndex.build(embeddings, assignment.names, lists, train.rewards).to_files()
+    files = TagIndex.build(embeddings, assignment, train.rewards).to_files()
     if keep_queries:
         tagged = np.unique(assignment.rows).tolist()
         text = json.dumps([train.queries[row] for row in tagged], ensure_ascii=False)

@@ -28,35 +28,27 @@ def read_parquet(source: str, wanted: Wanted) -> Columns:
     That keeps an Arrow copy in its own cache folder ($HF_DATASETS_CACHE), which is mapped.
     """
     with needs("fit", f"{source}: reading Parquet"):
-        import pyarrow as pa
-        from pyarrow.parquet import ParquetFile
+        import pyarrow.parquet as parquet
     path = Path(source)
     if not path.is_file():
         raise DataError(f"{source}: no such file")
-    if path.stat().st_size == 0:
-        raise DataError(f"{source}: the file is empty; expected a Parquet file")
+    large = path.stat().st_size > IN_MEMORY
+    if large:
+        with needs("fit", f"{source}: mapping a large file"):
+            import datasets
     try:
-        with ParquetFile(path) as file:  # read_table trips over repeated names
+        with parquet.ParquetFile(path) as file:  # read_table trips over repeated names
             names = file.schema_arrow.names
             kept = _kept(names, wanted, source)
-            if path.stat().st_size > IN_MEMORY:
-                table = _mapped(source, kept)
+            if large:
+                table = datasets.Dataset.from_parquet(source, columns=kept).with_format("arrow")[:]
             else:
                 table = file.read(kept).select(kept)  # "a" alone would bring "a.b", too
-    except (pa.ArrowException, OSError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # the builder of `datasets` raises many unrelated classes
         raise DataError(f"{source}: not a readable Parquet file ({flat(error)})") from error
-    return _columns(table, names, source)
-
-
-def _mapped(source: str, names: list[str]) -> Any:
-    """Arrow table of these columns, in files that are mapped into memory."""
-    with needs("fit", f"{source}: mapping a large file"):
-        import datasets
-    try:
-        loaded = datasets.Dataset.from_parquet(source, columns=names)
-    except Exception as error:  # its builder raises many unrelated classes
-        raise DataError(f"{source}: not a readable Parquet file ({flat(error)})") from error
-    return loaded.with_format("arrow")[:]
+    return _columns({name: table.column(name) for name in kept}, names, source)
 
 
 def read_datasets(source: str, wanted: Wanted) -> Columns:
@@ -76,62 +68,58 @@ def read_frame(frame: Any, source: str, wanted: Wanted) -> Columns:
     """Read a pandas or polars frame, an Arrow table, or a data set of `datasets`.
 
     The parts of a `DatasetDict` stand one after another, with their names as the column
-    'split' where they have none.
-
-    Raises
-    ------
-    DataError
-        It is nothing of that kind, or names a column twice.
+    'split' where they have none. DataError for anything else, or for a name that comes twice.
     """
     with needs("fit", f"{source}: reading a frame"):
         import pyarrow as pa
-    if isinstance(frame, Mapping) and frame and all(map(_is_dataset, frame.values())):
-        return _joined(frame, source, wanted)
     if hasattr(frame, "iloc"):  # pandas, whose columns of objects may hold what Arrow cannot
         names = [str(name) for name in frame.columns]
         kept = _kept(names, wanted, source)
-        series = {name: frame.iloc[:, names.index(name)] for name in kept}
-        cells = {name: _of_series(name, one, source) for name, one in series.items()}
-        return Columns(source, cells, names, lambda row: f"{source}, row {row + 1}")
-    if not _is_dataset(frame):
-        if not hasattr(frame, "__arrow_c_stream__"):
-            raise DataError(
-                f"{source}: found {type(frame).__name__}; expected a pandas or polars frame, "
-                "a datasets.Dataset or an Arrow table"
-            )
-        frame = pa.table(frame)
-    return _columns(_picked(frame, wanted, source), frame.column_names, source)
-
-
-def _is_dataset(frame: object) -> bool:
-    return hasattr(frame, "with_format") and hasattr(frame, "num_rows")  # one that streams has none
-
-
-def _joined(parts: Mapping[str, Any], source: str, wanted: Wanted) -> Columns:
-    import pyarrow as pa
-
-    tables, names = [], dict[str, None]()
-    for split, part in parts.items():
-        table = _picked(part, wanted, source)
-        if "split" not in table.column_names:
+        series = {name: _of_series(name, frame.iloc[:, names.index(name)]) for name in kept}
+        return _columns(series, names, source)
+    tables, names = [], []
+    for split, part in (frame if isinstance(frame, Mapping) else {"": frame}).items():
+        table, own = _selected(part, source, wanted)
+        if split and "split" not in own:
             table = table.append_column("split", pa.array([str(split)] * len(table), pa.string()))
+        names += [*own, *table.column_names]
         tables.append(table)
-        names |= dict.fromkeys([*part.column_names, "split"])
     try:
         table = pa.concat_tables(tables, promote_options="permissive")  # int beside float is float
     except pa.ArrowException as error:
         raise DataError(f"{source}: the splits do not fit together ({flat(error)})") from error
-    return _columns(table, list(names), source)
+    cells = {name: table.column(name) for name in table.column_names}
+    return _columns(cells, list(dict.fromkeys(names)), source)
 
 
-def _of_series(name: str, series: Any, source: str) -> Column:
+def _selected(part: Any, source: str, wanted: Wanted) -> tuple[Any, list[str]]:
+    """Arrow table of the wanted columns of a data set or an Arrow table, and all their names."""
+    import pyarrow as pa
+
+    dataset = hasattr(part, "with_format") and hasattr(
+        part, "num_rows"
+    )  # one that streams has none
+    if not dataset:
+        if not hasattr(part, "__arrow_c_stream__"):
+            raise DataError(
+                f"{source}: found {type(part).__name__}; expected a pandas or polars frame, "
+                "a datasets.Dataset or an Arrow table"
+            )
+        part = pa.table(part)
+    names = part.column_names
+    kept = _kept(names, wanted, source)
+    table = part.select_columns(kept).with_format("arrow")[:] if dataset else part.select(kept)
+    return table, names
+
+
+def _of_series(name: str, series: Any) -> Any:
+    """Arrow column of a column of pandas; a list where its cells are of several types."""
     import pyarrow as pa
 
     try:
-        column = pa.table({name: series}).column(0)
-    except (pa.ArrowException, UnicodeEncodeError):  # cells of several types
+        return pa.table({name: series}).column(0)
+    except (pa.ArrowException, UnicodeEncodeError):
         return list(series.astype(object).where(series.notna(), None))
-    return _column(name, column, source)
 
 
 def _kept(names: Sequence[str], wanted: Wanted, source: str) -> list[str]:
@@ -140,42 +128,31 @@ def _kept(names: Sequence[str], wanted: Wanted, source: str) -> list[str]:
     return [name for name in names if name in kept]
 
 
-def _picked(frame: Any, wanted: Wanted, source: str) -> Any:
-    """Arrow table of the wanted columns of a data set or an Arrow table."""
-    kept = _kept(frame.column_names, wanted, source)
-    return (
-        frame.select_columns(kept).with_format("arrow")[:]
-        if _is_dataset(frame)
-        else frame.select(kept)
-    )
-
-
-def _columns(table: Any, names: Sequence[str], source: str) -> Columns:
-    kept = table.column_names
-    cells = {name: _column(name, table.column(name), source) for name in kept}
+def _columns(columns: Mapping[str, Any], names: Sequence[str], source: str) -> Columns:
+    """Make columns of Arrow's; a list stays one."""
+    cells: dict[str, Column] = {}
+    for name, column in columns.items():
+        try:
+            cells[name] = column if isinstance(column, list) else _column(name, column)
+        except ValueError as error:  # of Arrow or of Unicode
+            raise DataError(f"{source}, column {name!r}: text that is not UTF-8") from error
     return Columns(source, cells, names, lambda row: f"{source}, row {row + 1}")
 
 
-def _column(name: str, column: Any, source: str) -> Column:
+def _column(name: str, column: Any) -> Column:
     import pyarrow as pa
 
     kind = column.type
-    if name.startswith(NUMBERS):
-        if pa.types.is_decimal(kind):
-            column = column.cast(pa.float64())
-        if pa.types.is_floating(column.type) or (
-            pa.types.is_integer(kind) and not column.null_count
-        ):
-            numbers: Column = column.to_numpy()
-            return numbers
+    if name.startswith(NUMBERS) and (
+        pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+    ):
+        numbers: Column = column.cast(pa.float64(), safe=False).to_numpy()
+        return numbers
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    try:
-        if name == "query" and text and column.nbytes > TEXTS:
-            column.validate(full=True)
-            return ArrowTexts(column)
-        cells: list[Any] = _python(column)
-    except (UnicodeDecodeError, pa.ArrowInvalid) as error:
-        raise DataError(f"{source}, column {name!r}: text that is not UTF-8") from error
+    if name == "query" and text and column.nbytes > TEXTS:
+        column.validate(full=True)
+        return ArrowTexts(column)
+    cells = _python(column)
     if name in ("subset", "split") and text:
         return [None if cell is None else intern(cell) for cell in cells]
     return cells
@@ -188,30 +165,21 @@ def _python(column: Any) -> list[Any]:
     kind = column.type
     if pa.types.is_time(kind) and kind.unit == "ns":
         return list(column.cast(pa.string()).to_pylist())
-    if not pa.types.is_timestamp(kind):
-        return list(column.to_pylist())
     try:
-        if kind.unit != "ns":  # which become objects of pandas
+        if not pa.types.is_timestamp(kind) or kind.unit != "ns":  # which become objects of pandas
             return list(column.to_pylist())
     except OverflowError:
         pass
-    moments, zone = column.to_numpy(), "+00:00" if kind.tz else ""
-    texts = np.datetime_as_string(moments).tolist()
-    return [None if text == "NaT" else text + zone for text in texts]
+    texts = np.datetime_as_string(column.to_numpy()).tolist()
+    return [None if text == "NaT" else text + ("+00:00" if kind.tz else "") for text in texts]
 
 
 def write_parquet(columns: Mapping[str, Column], path: str) -> None:
-    """Write columns as a Parquet file: numbers as float32, a column without any cell as text.
-
-    Raises
-    ------
-    DataError
-        A column holds cells of several types, or the file cannot be written.
-    """
+    """Write columns as a Parquet file: numbers as float32, a column without any cell as text."""
     arrays = check_parquet(columns, path)
-    with needs("fit", f"{path}: writing Parquet"):
-        import pyarrow as pa
-        from pyarrow.parquet import write_table
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
     with atomic_file(Path(path)) as partial:
         write_table(pa.table(arrays), partial)
 

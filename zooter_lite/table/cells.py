@@ -12,16 +12,11 @@ from numpy.typing import NDArray
 from zooter_lite.errors import DataError
 from zooter_lite.files.messages import Context, prompt_of
 from zooter_lite.files.rows import listed, no_column
-from zooter_lite.table.columns import Column, Columns, Where
+from zooter_lite.table.columns import Columns
 from zooter_lite.table.keys import id_of
 
 TAG_SIGN = ";"  # between the tags of a text
 _NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf|infinity)\s*", re.I)
-
-
-def unfit(where: Where, row: int, name: str, what: str) -> DataError:
-    """Make the error for a cell that is not what its column needs."""
-    return DataError(f"{where(row)}, column {name!r}: {what}")
 
 
 def experts_of(columns: Columns, fewest: int = 2) -> list[str]:
@@ -35,18 +30,16 @@ def experts_of(columns: Columns, fewest: int = 2) -> list[str]:
         near = get_close_matches(prefix.strip().lower(), ("reward", "cost"), 1, 0.75)
         if colon and near and prefix != near[0]:  # an expert would be left out, unnoticed
             raise DataError(f"{source}: column {name!r}: expected '{near[0]}:{expert}'")
+        beside = colon and name in columns.cells and prefix in ("cost", "response")
+        if beside and expert not in experts:
+            raise DataError(f"{source}: column {name!r} has no column 'reward:{expert}' beside it")
     if "" in experts:
         raise DataError(f"{source}: column 'reward:' names no expert; expected 'reward:<expert>'")
     if len(experts) < fewest:
         raise DataError(
             f"{source}: expected at least {'two columns' if fewest > 1 else 'one column'} named "
-            "'reward:<expert>', "
-            f"found {len(experts)} among {listed(names)}"
+            f"'reward:<expert>', found {len(experts)} among {listed(names)}"
         )
-    for name in columns.cells:
-        prefix, _, expert = name.partition(":")
-        if prefix in ("cost", "response") and expert not in experts:
-            raise DataError(f"{source}: column {name!r} has no column 'reward:{expert}' beside it")
     return experts
 
 
@@ -54,26 +47,18 @@ def matrix(columns: Columns, prefix: str, experts: Sequence[str]) -> NDArray[np.
     """Numbers of all experts as (n_queries, n_experts), NaN where empty or absent."""
     values = np.full((len(columns), len(experts)), np.nan)
     for place, expert in enumerate(experts):
-        name = prefix + expert
-        if name in columns.cells:
-            values[:, place] = numbers(name, columns.cells[name], columns.where)
-            below = np.flatnonzero(values[:, place] < 0).tolist() if prefix == "cost:" else []
-            if below:
-                what = f"{columns.cells[name][below[0]]} is no cost; expected a number from 0"
-                raise unfit(columns.where, below[0], name, what)
+        if prefix + expert in columns.cells:
+            values[:, place] = numbers(columns, prefix + expert)
     return values
 
 
 def responses_of(columns: Columns, experts: Sequence[str]) -> list[list[str | None]] | None:
     """Responses of all experts to each query; None where there is no such column."""
     names = [f"response:{expert}" for expert in experts]
-    found = {name: columns.cells[name] for name in names if name in columns.cells}
-    if not found:
-        return None
-    for name, cells in found.items():
-        check_texts(name, cells, columns.where, empty=True)
+    found = {name: columns.converted(name, text) for name in names if name in columns.cells}
     empty = [None] * len(columns)
-    return [list(row) for row in zip(*(found.get(name, empty) for name in names), strict=True)]
+    rows = zip(*(found.get(name, empty) for name in names), strict=True)
+    return [list(row) for row in rows] if found else None
 
 
 def scores_of(columns: Columns, experts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
@@ -87,111 +72,95 @@ def scores_of(columns: Columns, experts: Sequence[str]) -> dict[str, NDArray[np.
     }
 
 
-def numbers(name: str, cells: Column, where: Where) -> NDArray[np.float64]:
-    """(n_rows,) numbers, NaN where a cell is empty.
+def numbers(columns: Columns, name: str) -> NDArray[np.float64]:
+    """(n_rows,) numbers of a column, NaN where a cell is empty.
 
-    DataError for a cell that is none, or is not finite in 32 bits.
+    DataError for a cell that is none, is not finite in 32 bits, or is no cost or chance where
+    the column holds those.
     """
-    values = np.empty(len(cells), dtype=np.float64)
-    if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiu":
-        values[:] = cells
-    else:
-        for row, cell in enumerate(cells):
-            try:
-                values[row] = _number(cell)
-            except ValueError as error:
-                what = f"{cell!r} is not a number (leave the cell empty if it was not observed)"
-                raise unfit(where, row, name, what) from error
+    cells = columns.cells[name]
+    if not isinstance(cells, np.ndarray):
+        cells = columns.converted(name, _number)
+    values = np.asarray(cells, dtype=np.float64)
     with np.errstate(over="ignore"):
-        infinite = np.flatnonzero(np.isinf(values.astype(np.float32))).tolist()
-    if infinite:
-        what = f"{cells[infinite[0]]} is not finite in 32 bits; expected a number"
-        raise unfit(where, infinite[0], name, what)
+        wrong, what = np.isinf(values.astype(np.float32)), "is not finite in 32 bits"
+    if name.startswith("cost:") and not wrong.any():
+        wrong, what = values < 0, "is no cost; expected a number from 0"
+    if name == "propensity" and not wrong.any():
+        wrong, what = (values <= 0) | (values > 1), "is no chance; expected above 0 and at most 1"
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise columns.unfit(row, name, f"{columns.cells[name][row]} {what}")
     return values
-
-
-def propensities(columns: Columns, rewards: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(n_queries,) chances of the choices, NaN where unknown or beside several rewards.
-
-    DataError for a cell that is no number from above 0 to 1.
-    """
-    values = numbers("propensity", columns.cells["propensity"], columns.where)
-    wrong = np.flatnonzero((values <= 0) | (values > 1)).tolist()
-    if wrong:
-        what = f"{values[wrong[0]]:g}; expected the chance of the choice, above 0 and at most 1"
-        raise unfit(columns.where, wrong[0], "propensity", what)
-    return np.where((~np.isnan(rewards)).sum(axis=1) == 1, values, np.nan)
 
 
 def _number(cell: object) -> float:
     """Return the cell's value, NaN for an empty cell; raise ValueError for what is no number."""
     if cell is None or cell == "":
         return float("nan")
-    if isinstance(cell, bool) or not isinstance(cell, (str, int, float)):
-        raise ValueError(cell)
-    if isinstance(cell, str) and not _NUMBER.fullmatch(cell):
-        raise ValueError(cell)
+    plain = isinstance(cell, (int, float)) and not isinstance(cell, bool)
+    if not plain and not (isinstance(cell, str) and _NUMBER.fullmatch(cell)):
+        raise ValueError(f"{cell!r} is not a number (leave the cell empty if it was not observed)")
     try:
-        return float(cell)
+        return float(cell)  # type: ignore[arg-type]
     except OverflowError:  # an integer beyond the largest float
         return float("inf")
 
 
-def check_texts(name: str, cells: Column, where: Where, *, empty: bool) -> None:
-    """Raise DataError where a cell is no text, or, unless `empty` is right, has none."""
-    for row, cell in enumerate(cells):
-        if cell is not None and not isinstance(cell, str):
-            raise unfit(where, row, name, f"expected text, found {type(cell).__name__}")
-        if not empty and (cell is None or not cell.strip()):
-            raise unfit(where, row, name, "empty; expected text")
+def text(cell: object) -> str | None:
+    """Return a text or None; raise ValueError for anything else."""
+    if cell is not None and not isinstance(cell, str):
+        raise ValueError(f"expected text, found {type(cell).__name__}")
+    return cell
 
 
-def prompts(name: str, cells: Column, where: Where, context: Context) -> list[str]:
+def subset_in(cell: object) -> str:
+    """Return the name of a subset, "(none)" where the cell is empty."""
+    found = text(cell) or ""
+    return found if found.strip() else "(none)"
+
+
+def filled_text(cell: object) -> str:
+    """Return a text that is not empty; raise ValueError for anything else."""
+    found = text(cell)
+    if not found or not found.strip():
+        raise ValueError("empty; expected text")
+    return found
+
+
+def prompts(columns: Columns, name: str, context: Context) -> list[str]:
     """Return what is routed of each prompt; DataError for one without text, or no chat."""
-    texts = []
-    for row, cell in enumerate(cells):
-        try:
-            text = prompt_of(cell, context).text
-        except ValueError as error:
-            raise unfit(where, row, name, str(error)) from error
-        if not text.strip():
-            raise unfit(where, row, name, "empty; expected text")
-        texts.append(text)
-    return texts
+    return columns.converted(name, lambda cell: filled_text(prompt_of(cell, context).text))
 
 
-def tag_lists(cells: Column, where: Where) -> list[list[str]]:
-    """Tags of each row, whose cell is a list of texts, or a text with ; between them."""
-    lists = []
-    for row, cell in enumerate(cells):
-        parts = [] if cell is None else cell.split(TAG_SIGN) if isinstance(cell, str) else cell
-        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            raise unfit(where, row, "tags", f"expected a list of texts, found {cell!r}")
-        lists.append(list(dict.fromkeys(part.strip() for part in parts if part.strip())))
-    return lists
+def tags_in(cell: object) -> list[str]:
+    """Tags of a row, whose cell is a list of texts, or a text with ; between them."""
+    parts = [] if cell is None else cell.split(TAG_SIGN) if isinstance(cell, str) else cell
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"expected a list of texts, found {cell!r}")
+    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
-def row_ids(columns: Columns, queries: Column, unnamed: Callable[[int], str]) -> list[str]:
+def row_ids(columns: Columns, queries: Sequence[str], unnamed: Callable[[int], str]) -> list[str]:
     """Names of the rows: the column query_id, and `unnamed` of the row where a cell is empty.
 
     DataError for a name that is no text or number, or stands at two different queries.
     """
     if "query_id" not in columns.cells:
         return [unnamed(row) for row in range(len(queries))]
-    names, first = [], dict[str, int]()
-    for row, cell in enumerate(columns.cells["query_id"]):
-        if isinstance(cell, (list, dict)):
-            raise DataError(
-                f"{columns.where(row)}: query_id is {cell!r:.40}, expected a text or a number"
-            )
-        if cell is None or cell == "":
-            names.append(unnamed(row))
-            continue
-        names.append(id_of(cell))
-        before = first.setdefault(names[row], row)
+    names = columns.converted("query_id", _id)
+    first: dict[str, int] = {}
+    for row, name in enumerate(names):
+        before = first.setdefault(name, row) if name else row
         if before != row and queries[before] != queries[row]:
             raise DataError(
-                f"{columns.where(row)}: query_id {names[row]!r} stands at two different queries; "
+                f"{columns.where(row)}: query_id {name!r} stands at two different queries; "
                 f"the other is {columns.where(before)}"
             )
-    return names
+    return [name or unnamed(row) for row, name in enumerate(names)]
+
+
+def _id(cell: object) -> str:
+    if isinstance(cell, (list, dict)):
+        raise ValueError(f"expected a text or a number, found {cell!r:.40}")
+    return "" if cell is None else id_of(cell)

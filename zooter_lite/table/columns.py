@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.errors import DataError
+
 Column = Sequence[Any] | NDArray[Any]
-Where = Callable[[int], str]  # words that locate a row
 Wanted = Callable[[Sequence[str]], Collection[str]]  # which columns of these names are read
+T = TypeVar("T")
 
 NUMBERS = ("reward:", "cost:", "score:")  # names of columns of numbers begin so
 
@@ -23,10 +25,24 @@ class Columns:
     source: str  # what messages call it
     cells: dict[str, Column]  # of the wanted columns, all of one length; None where empty
     names: Sequence[str]  # of all columns
-    where: Where  # words that locate a row, such as "prompts.csv, line 14"
+    where: Callable[[int], str]  # words that locate a row, such as "prompts.csv, line 14"
 
     def __len__(self) -> int:
         return len(next(iter(self.cells.values()), ()))
+
+    def unfit(self, row: int, name: str, what: object) -> DataError:
+        """Make the error for a cell that is not what its column needs."""
+        return DataError(f"{self.where(row)}, column {name!r}: {what}")
+
+    def converted(self, name: str, convert: Callable[[Any], T]) -> list[T]:
+        """Convert the cells of a column; where that raises ValueError, DataError locates it."""
+        values = []
+        for row, cell in enumerate(self.cells[name]):
+            try:
+                values.append(convert(cell))
+            except ValueError as error:
+                raise self.unfit(row, name, error) from error
+        return values
 
 
 def objects(column: Column) -> Sequence[Any]:

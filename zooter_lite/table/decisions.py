@@ -8,7 +8,7 @@ A decision is a line of a journal, as exports/litellm writes it:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,36 +18,25 @@ import numpy as np
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import read_journal
 from zooter_lite.files.rows import no_column
-from zooter_lite.table import cells
+from zooter_lite.table.cells import numbers
 from zooter_lite.table.columns import Column, Columns
 from zooter_lite.table.keys import id_of
 from zooter_lite.table.reward_table import RewardTable, build_table
 from zooter_lite.table.storage import read_columns
 
-_NEEDED = {"request": str, "query": str, "expert": str, "propensity": float, "chances": dict}
+_NEEDED: dict[str, Any] = dict.fromkeys(("request", "query", "expert"), str)
+_NEEDED |= {"propensity": (int, float), "chances": dict}
+_EARNED = ("reward", "cost")
 
 
 @dataclass(frozen=True)
 class LoggedTable:
-    """A reward table of a log, and what became of its lines.
+    """A reward table of a log, and how many of its requests and rewards were left out."""
 
-    Attributes
-    ----------
-    table
-        A row for each request with a reward, which stands at the expert that answered; its
-        `propensities` are the chances of the choices.
-    unrewarded
-        Requests that were left out because they have no reward.
-    empty
-        Requests that were left out because their query has no text.
-    unknown
-        Rewards of requests that are not in the journal.
-    """
-
-    table: RewardTable
-    unrewarded: int
-    empty: int
-    unknown: int
+    table: RewardTable  # a row for each request with a reward, which stands at its expert
+    unrewarded: int  # requests without a reward
+    empty: int  # requests whose query has no text
+    unknown: int  # rewards of requests that are not in the journal
 
 
 def logged_table(journal: str, rewards: str, separator: str = "") -> LoggedTable:
@@ -61,17 +50,9 @@ def logged_table(journal: str, rewards: str, separator: str = "") -> LoggedTable
     rewards
         A file with the columns request and reward, perhaps cost. Of a request's rows with a
         reward the last counts.
-    separator
-        Between the cells of CSV; empty where the file tells.
-
-    Raises
-    ------
-    DataError
-        A file cannot be read, a line is no decision, or no request has a reward.
     """
     decisions = _decisions(journal)
     earned = _earned(rewards, separator)
-    experts = list(dict.fromkeys(name for line in decisions.values() for name in line["chances"]))
     known = [request for request in decisions if request in earned]
     kept = [request for request in known if decisions[request]["query"].strip()]
     if not kept:
@@ -79,27 +60,22 @@ def logged_table(journal: str, rewards: str, separator: str = "") -> LoggedTable
             f"{rewards}: no reward of any of the {len(decisions)} requests in {journal}; "
             "expected the journal's values of 'request'"
         )
-    columns: dict[str, Column] = {
-        "query_id": kept,
-        "query": [decisions[request]["query"] for request in kept],
-        "propensity": np.asarray([decisions[request]["propensity"] for request in kept]),
-    }
-    chosen = [decisions[request]["expert"] for request in kept]
-    for place, name in enumerate(("reward", "cost")):
-        values = [earned[request][place] for request in kept]
+    lines = [decisions[request] for request in kept]
+    columns: dict[str, Column] = {"query_id": kept, "query": [line["query"] for line in lines]}
+    columns["propensity"] = [line["propensity"] for line in lines]
+    experts = list(dict.fromkeys(name for line in decisions.values() for name in line["chances"]))
+    chosen = np.asarray([experts.index(line["expert"]) for line in lines])
+    for name, values in zip(
+        _EARNED, np.asarray([earned[request] for request in kept]).T, strict=True
+    ):
         if not np.isnan(values).all():
-            for expert in experts:
-                columns[f"{name}:{expert}"] = np.asarray(
-                    [
-                        value if expert == own else np.nan
-                        for value, own in zip(values, chosen, strict=True)
-                    ]
-                )
-    table = build_table(
-        Columns(journal, columns, list(columns), lambda row: f"{journal}, request {kept[row]!r}")
+            for place, expert in enumerate(experts):
+                columns[f"{name}:{expert}"] = np.where(chosen == place, values, np.nan)
+    located = Columns(
+        journal, columns, list(columns), lambda row: f"{journal}, request {kept[row]!r}"
     )
     return LoggedTable(
-        table,
+        build_table(located),
         unrewarded=len(decisions) - len(known),
         empty=len(known) - len(kept),
         unknown=len(earned) - len(known),
@@ -115,41 +91,29 @@ def _decisions(journal: str) -> dict[str, Mapping[str, Any]]:
     lines: dict[str, Mapping[str, Any]] = {}
     for file in files:
         for number, line in enumerate(read_journal(file), 1):
-            for name, kind in _NEEDED.items():
-                value = line.get(name)
-                if not isinstance(value, (int, float) if kind is float else kind):
-                    raise DataError(
-                        f"{file}, line {number}, {name!r}: found {value!r}; expected a decision as "
-                        "exports/litellm writes it"
-                    )
-            if line["expert"] not in line["chances"]:
+            wrong = [name for name, kind in _NEEDED.items() if not isinstance(line.get(name), kind)]
+            if wrong or line["expert"] not in line["chances"]:
+                name = wrong[0] if wrong else "expert"
                 raise DataError(
-                    f"{file}, line {number}: {line['expert']!r} is not among its 'chances'"
+                    f"{file}, line {number}, {name!r}: found {line.get(name)!r}; expected a "
+                    "decision as exports/litellm writes it, with its expert among its 'chances'"
                 )
-            request = id_of(line["request"])
-            lines.pop(request, None)
-            lines[request] = line
+            lines[id_of(line["request"])] = line
     if not lines:
         raise DataError(f"{journal}: no decision")
     return lines
 
 
-def _earned(source: str, separator: str) -> dict[str, tuple[float, float]]:
+def _earned(source: str, separator: str) -> dict[str, list[float]]:
     """Reward and cost (NaN where there is none) of each request that has a reward."""
-    columns = read_columns(
-        source,
-        lambda names: [name for name in names if name in ("request", "reward", "cost")],
-        separator,
-    )
-    for name in ("request", "reward"):
+    used = ("request", *_EARNED)
+    columns = read_columns(source, lambda names: [n for n in names if n in used], separator)
+    for name in used[:2]:
         if name not in columns.cells:
             raise no_column(source, name, columns.names)
-    values = [
-        cells.numbers(name, columns.cells[name], columns.where)
-        if name in columns.cells
-        else np.full(len(columns), np.nan)
-        for name in ("reward", "cost")
-    ]
-    requests: Sequence[object] = columns.cells["request"]  # type: ignore[assignment]
-    rows = zip(requests, *(part.tolist() for part in values), strict=True)
-    return {id_of(one): (reward, cost) for one, reward, cost in rows if reward == reward}
+    values = np.full((len(columns), len(_EARNED)), np.nan)
+    for place, name in enumerate(_EARNED):
+        if name in columns.cells:
+            values[:, place] = numbers(columns, name)
+    rows = zip(columns.cells["request"], values.tolist(), strict=True)
+    return {id_of(request): pair for request, pair in rows if not np.isnan(pair[0])}

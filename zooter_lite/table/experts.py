@@ -15,13 +15,7 @@ from zooter_lite.table.reward_table import RewardTable
 
 
 def renamed(table: RewardTable, names: Mapping[str, str]) -> RewardTable:
-    """Return the table with other names for some experts.
-
-    Raises
-    ------
-    DataError
-        No expert of the old name, or two of the new one.
-    """
+    """Return the table with other names for some experts; `names` gives the new by the old."""
     _check_known(table, list(names), "--rename")
     experts = [names.get(expert, expert) for expert in table.experts]
     twice = sorted(expert for expert in set(experts) if experts.count(expert) > 1)
@@ -33,12 +27,7 @@ def renamed(table: RewardTable, names: Mapping[str, str]) -> RewardTable:
 def without(table: RewardTable, names: Sequence[str]) -> tuple[RewardTable, list[str]]:
     """Return the table without some experts, and what is to be said of it.
 
-    Queries that only they answered are left out.
-
-    Raises
-    ------
-    DataError
-        No such expert, or fewer than two are left.
+    Queries that only they answered are left out. DataError where fewer than two are left.
     """
     _check_known(table, names, "--without")
     kept = [place for place, expert in enumerate(table.experts) if expert not in names]
@@ -56,59 +45,47 @@ def added(table: RewardTable, more: RewardTable, source: str) -> tuple[RewardTab
     """Return the table with the rewards and costs of another, and what is to be said of it.
 
     Rows are joined by the text of the query, white space folded, or else by query_id. An
-    expert that both have gets the rewards that it lacks.
-
-    Parameters
-    ----------
-    more
-        A table of one expert or more, over some of the queries.
-    source
-        What messages call it.
-
-    Raises
-    ------
-    DataError
-        No query in common, or another reward than the table has.
+    expert that both have gets the rewards that it lacks; messages call the other `source`.
+    DataError where no query is common, or a reward differs from the table's.
     """
-    pairs = _pairs(table, more)
-    matched = len(np.unique(pairs[:, 1]))
+    rows, others = _pairs(table, more)
+    matched = len(np.unique(others))
     if not matched:
         raise DataError(f"{source}: none of its {len(more)} queries stands in the table")
     experts = table.experts + [name for name in more.experts if name not in table.experts]
-    rewards, costs = (
-        _widened(values, len(table), len(experts)) for values in (table.rewards, table.costs)
-    )
-    rows, others = pairs.T
-    counts = []
-    for place, name in enumerate(more.experts):
-        column = experts.index(name)
-        found, known = more.rewards[others, place], rewards[rows, column]
-        wrong = np.flatnonzero(~np.isnan(found) & ~np.isnan(known) & (found != known)).tolist()
-        if wrong:
-            row = int(others[wrong[0]])
-            raise DataError(
-                f"{source}: query {more.query_ids[row]!r} gives {name!r} {found[wrong[0]]:g}, but "
-                f"the table has {known[wrong[0]]:g}; expected a reward that it lacks"
-            )
-        rewards[rows, column] = np.where(np.isnan(found), known, found)
-        if more.costs is not None:
-            spent = more.costs[others, place]
-            costs[rows, column] = np.where(np.isnan(spent), costs[rows, column], spent)
-        counts.append(f"{name} ({int((~np.isnan(found)).sum())} queries)")
-    notes = [f"{source}: added {', '.join(counts)}"]
+    blank = np.full((len(table), len(experts) - len(table.experts)), np.nan, dtype=np.float32)
+    rewards = np.hstack([table.rewards, blank])
+    places = np.ix_(rows, np.asarray([experts.index(name) for name in more.experts]))
+    told, known = more.rewards[others], rewards[places]
+    differ = np.argwhere(~np.isnan(told) & ~np.isnan(known) & (told != known))
+    if len(differ):
+        at = tuple(differ[0])
+        raise DataError(
+            f"{source}: query {more.query_ids[others[at[0]]]!r} gives {more.experts[at[1]]!r} "
+            f"{told[at]:g}, but the table has {known[at]:g}; expected a reward that it lacks"
+        )
+    rewards[places] = np.where(np.isnan(told), known, told)
+    costs = np.full_like(rewards, np.nan)
+    if table.costs is not None:
+        costs[:, : len(table.experts)] = table.costs
+    if more.costs is not None:
+        spent = more.costs[others]
+        costs[places] = np.where(np.isnan(spent), costs[places], spent)
+    counts = zip(more.experts, (~np.isnan(told)).sum(axis=0).tolist(), strict=True)
+    notes = [f"{source}: added " + ", ".join(f"{name} ({n} queries)" for name, n in counts)]
     if matched < len(more):
         notes.append(f"{source}: {len(more) - matched} of {len(more)} rows match no query")
     chances = table.propensities
     if chances is not None:  # of rows with one reward
         chances = np.where((~np.isnan(rewards)).sum(axis=1) == 1, chances, np.nan)
-    blanks: list[str | None] = [None] * (len(experts) - len(table.experts))
+    unsaid: list[str | None] = [None] * blank.shape[1]
     return replace(
         table,
         experts=experts,
         rewards=rewards,
         costs=None if table.costs is None and more.costs is None else costs,
-        responses=table.responses and [[*row, *blanks] for row in table.responses],
-        scores={} if blanks else table.scores,
+        responses=table.responses and [[*row, *unsaid] for row in table.responses],
+        scores={} if unsaid else table.scores,
         propensities=chances,
     ), notes
 
@@ -116,11 +93,7 @@ def added(table: RewardTable, more: RewardTable, source: str) -> tuple[RewardTab
 def in_router_order(table: RewardTable, experts: Sequence[str], source: str) -> RewardTable:
     """Return the table with the router's experts, in its order.
 
-    Raises
-    ------
-    DataError
-        The table has no rewards for one of the router's experts, or some of its
-        rows have none for any of them.
+    DataError where one of them, or a row, has no rewards.
     """
     missing = [expert for expert in experts if expert not in table.experts]
     if missing:
@@ -157,30 +130,23 @@ def _check_known(table: RewardTable, names: Sequence[str], option: str) -> None:
             raise DataError(f"{option} {name!r}: the table has {listed(table.experts)}")
 
 
-def _pairs(table: RewardTable, more: RewardTable) -> NDArray[np.int64]:
-    """(k, 2) rows of both tables that are of one query."""
-    places: dict[int, list[int]] = {}
-    for row, key in enumerate(query_hashes(table.queries).tolist()):
-        places.setdefault(key, []).append(row)
-    ids = {name: row for row, name in enumerate(table.query_ids)} if _named(table) else {}
-    found = []
-    for row, key in enumerate(query_hashes(more.queries).tolist()):
-        own = places.get(key)
-        if own is None and _named(more) and more.query_ids[row] in ids:
-            own = [ids[more.query_ids[row]]]
-        found += [(place, row) for place in own or ()]
-    return np.asarray(found, dtype=np.int64).reshape(-1, 2)
+def _pairs(table: RewardTable, more: RewardTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the two tables, (k,) each, that are of one query: by its text, or else by its id."""
+    places: dict[object, list[int]] = {}
+    for one in (query_hashes(table.queries).tolist(), table.query_ids if _named(table) else ()):
+        for row, key in enumerate(one):
+            places.setdefault(key, []).append(row)
+    keys = zip(query_hashes(more.queries).tolist(), more.query_ids, strict=True)
+    by_id = _named(more)
+    pairs = [
+        (place, row)
+        for row, (key, name) in enumerate(keys)
+        for place in places.get(key if key in places or not by_id else name, ())
+    ]
+    rows, others = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
+    return rows, others
 
 
 def _named(table: RewardTable) -> bool:
     """Whether the rows have names of their own, other than their positions."""
     return table.query_ids != [str(row) for row in range(len(table))]
-
-
-def _widened(
-    values: NDArray[np.float32] | None, n_rows: int, n_experts: int
-) -> NDArray[np.float32]:
-    wide = np.full((n_rows, n_experts), np.nan, dtype=np.float32)
-    if values is not None:
-        wide[:, : values.shape[1]] = values
-    return wide

@@ -18,63 +18,34 @@ from zooter_lite.table import cells
 from zooter_lite.table.arrow import read_frame
 from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
 from zooter_lite.table.keys import query_hashes
-from zooter_lite.table.long import NAMES, RESPONSE, is_long, widened
-from zooter_lite.table.published import names_of, renamed
+from zooter_lite.table.shapes import OF_QUERY, columns_of, in_our_shape
 from zooter_lite.table.storage import read_columns, write_columns
 
 FloatArray = NDArray[np.float32]
 
-_PLAIN = ("query_id", "query", "subset", "split", "tags", "propensity")
 _BY_ROW = (
     "queries", "rewards", "subsets", "splits", "tags", "costs", "responses", "query_ids",
     "propensities",
 )  # fmt: skip
-_PREFIXES = ("reward:", "cost:", "response:", "score:")
 
 
 @dataclass(frozen=True)
 class RewardTable:
-    """Rewards of several experts on the same queries.
+    """Rewards of several experts on the same queries; NaN or None where nothing was observed."""
 
-    Attributes
-    ----------
-    queries
-        The prompts, length n_queries: a list, or `ArrowTexts` where they stay on disk.
-    experts
-        Expert names, in the order of the columns of `rewards`.
-    rewards
-        (n_queries, n_experts) float32; NaN where the reward was not observed.
-    subsets
-        Benchmark or domain of each query; "all" where the file has none.
-    splits
-        `train`, `test` or any other name that is evaluated apart; None where the file has none.
-    tags
-        Tags of each query, in the file's order; None where the file has none.
-    costs
-        (n_queries, n_experts) float32 in one unit for the whole table, NaN where unknown.
-    responses
-        One list per query, one text (or None) per expert.
-    query_ids
-        Names of the rows; their position where the file has none.
-    scores
-        (n_queries, n_experts) float64 scores of each scorer by its name, NaN where there is
-        none: what `score` found with several scorers, beside the rewards it made of them.
-    propensities
-        (n_queries,) chance, in (0, 1], with which the only expert observed for a query was
-        chosen, as a log of routed prompts has it; NaN where unknown or where a query has
-        several rewards. None where the file has no column "propensity".
-    """
-
-    queries: Sequence[str]
-    experts: list[str]
-    rewards: FloatArray
-    subsets: list[str]
-    splits: list[str] | None
-    tags: list[list[str]] | None
-    costs: FloatArray | None
-    responses: list[list[str | None]] | None
-    query_ids: list[str]
+    queries: Sequence[str]  # the prompts: a list, or `ArrowTexts` where they stay on disk
+    experts: list[str]  # their names, in the order of the columns of `rewards`
+    rewards: FloatArray  # (n_queries, n_experts) float32
+    subsets: list[str]  # benchmark or domain of each query; "all" where the file has none
+    splits: list[str] | None  # `train`, `test`, or any other name that is evaluated apart
+    tags: list[list[str]] | None  # of each query, in the file's order
+    costs: FloatArray | None  # (n_queries, n_experts) float32 in one unit for the whole table
+    responses: list[list[str | None]] | None  # of each query, one text per expert
+    query_ids: list[str]  # names of the rows; their position where the file has none
+    # (n_queries, n_experts) of each scorer by its name, where `score` had several
     scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    # (n_queries,) chance, in (0, 1], with which the only expert observed for a query was chosen,
+    # as a log of routed prompts has it; NaN where unknown or where a query has several rewards
     propensities: NDArray[np.float64] | None = None
 
     @classmethod
@@ -99,8 +70,8 @@ class RewardTable:
         source
             A .parquet, .jsonl, .json or .csv file (the text files also .gz), a folder saved by
             `datasets`, a folder or hub name (owner/name) that `datasets.load_dataset` reads.
-            One row for each query, or one for each query and model (table/long.py); or what
-            another project publishes (table/published.py).
+            One row for each query, or one for each query and model; or what another project
+            publishes (table/shapes.py).
         responses, scores
             Whether the columns "response:<expert>", which outweigh all others, and
             "score:<scorer>:<expert>" are read.
@@ -207,14 +178,9 @@ def _used(
     names: Sequence[str], long: Sequence[str] = (), *, responses: bool = True, scores: bool = True
 ) -> list[str]:
     """Return those of these columns that a reward table is made of."""
-    left_out = ("response:",) * (not responses) + ("score:",) * (not scores)
-    used = {*_PLAIN, *long, *(NAMES - set(RESPONSE if not responses else ()))}
-    ours = dict(zip(names, names, strict=True)) | ({} if long else names_of(names))
-    return [
-        theirs
-        for theirs, name in ours.items()
-        if name in used or (name.startswith(_PREFIXES) and not name.startswith(left_out))
-    ]
+    left_out = ("response",) * (not responses) + ("score:",) * (not scores)
+    pairs = columns_of(names, long).items()
+    return [theirs for ours, theirs in pairs if not ours.startswith(left_out)]
 
 
 def sample_path() -> str:
@@ -231,25 +197,19 @@ def write_table(table: RewardTable, path: str) -> None:
         The folder cannot be written, the format is unknown, or it cannot hold a cell, such
         as a tag with the ';' that separates tags in CSV.
     """
-    columns: dict[str, Column | None] = {
-        "query_id": table.query_ids,
-        "query": table.queries,
-        "subset": table.subsets,
-        "split": table.splits,
-        "tags": table.tags,
-        "propensity": table.propensities,
-    }
-    groups: dict[str, Any] = {
-        "reward": table.rewards,
-        "cost": table.costs,
-        "response": table.responses,
-    }
-    groups |= {f"score:{scorer}": values for scorer, values in table.scores.items()}
-    for prefix, rows in groups.items():
-        for place, expert in enumerate(table.experts if rows is not None else ()):
-            columns[f"{prefix}:{expert}"] = (
-                rows[:, place] if isinstance(rows, np.ndarray) else [row[place] for row in rows]
-            )
+    by_query = (
+        table.query_ids, table.queries, table.subsets, table.splits, table.tags,
+        table.propensities,
+    )  # fmt: skip
+    columns: dict[str, Column | None] = dict(zip(OF_QUERY, by_query, strict=True))
+    said = None if table.responses is None else list(zip(*table.responses, strict=True))
+    by_expert = {"reward": table.rewards.T, "cost": None if table.costs is None else table.costs.T}
+    groups: dict[str, Any] = by_expert | {"response": said}
+    groups |= {f"score:{scorer}": values.T for scorer, values in table.scores.items()}
+    for prefix, own in groups.items():
+        if own is not None:
+            names = (f"{prefix}:{expert}" for expert in table.experts)
+            columns |= dict(zip(names, own, strict=True))
     write_columns({name: column for name, column in columns.items() if column is not None}, path)
 
 
@@ -258,44 +218,39 @@ def build_table(
 ) -> RewardTable:
     """Validate columns, wide, long or of a published shape, and make the reward table of them.
 
-    Raises
-    ------
-    DataError
-        A missing or unusable column, or a cell that is not what its column needs.
+    DataError for a missing or unusable column, or a cell that is not what its column needs.
     """
-    columns = columns if long else renamed(columns)
-    if is_long(columns.names, long):
-        columns = widened(columns, long)
+    columns = in_our_shape(columns, long)
     source, where, read = columns.source, columns.where, columns.cells
     experts = cells.experts_of(columns, fewest)
     if len(columns) == 0:
         raise DataError(f"{source}: no rows; expected one row per query")
     rewards = cells.matrix(columns, "reward:", experts).astype(np.float32)
-    unrewarded = np.flatnonzero(np.isnan(rewards).all(axis=1))
-    if len(unrewarded) and fewest > 1:
+    count = (~np.isnan(rewards)).sum(axis=1)
+    if fewest > 1 and not count.all():
         raise DataError(
-            f"{where(int(unrewarded[0]))}: no reward at all; "
+            f"{where(int(np.argmin(count)))}: no reward at all; "
             "expected a number in at least one 'reward:' column"
         )
-    for name, empty in (("subset", True), ("split", False)):
-        cells.check_texts(name, read.get(name, ()), where, empty=empty)
-    queries: Sequence[str] = cells.prompts("query", read["query"], where, context)
+    queries: Sequence[str] = cells.prompts(columns, "query", context)
     if isinstance(read["query"], ArrowTexts) and queries == read["query"][:]:
         queries = read["query"]
     return RewardTable(
         queries=queries,
         experts=experts,
         rewards=rewards,
-        subsets=[cell if cell and cell.strip() else "(none)" for cell in read["subset"]]
+        subsets=columns.converted("subset", cells.subset_in)
         if "subset" in read
         else ["all"] * len(columns),
-        splits=list(read["split"]) if "split" in read else None,
-        tags=cells.tag_lists(read["tags"], where) if "tags" in read else None,
+        splits=columns.converted("split", cells.filled_text) if "split" in read else None,
+        tags=columns.converted("tags", cells.tags_in) if "tags" in read else None,
         costs=cells.matrix(columns, "cost:", experts).astype(np.float32)
         if any(name.startswith("cost:") for name in read)
         else None,
         responses=cells.responses_of(columns, experts),
         query_ids=cells.row_ids(columns, queries, str),
         scores=cells.scores_of(columns, experts),
-        propensities=cells.propensities(columns, rewards) if "propensity" in read else None,
+        propensities=np.where(count == 1, cells.numbers(columns, "propensity"), np.nan)
+        if "propensity" in read
+        else None,
     )

@@ -16,23 +16,11 @@ Numbers = TypeVar("Numbers", bound=np.generic)
 def with_splits(
     table: RewardTable, hold_out: float, drop_leaks: bool
 ) -> tuple[RewardTable, list[str]]:
-    """Make sure of splits; count, and drop if asked, queries that stand in train and outside.
+    """Make sure of splits; count, and drop if asked, evaluated rows whose query stands in train.
 
-    Parameters
-    ----------
-    hold_out
-        Share of the queries held out as "test" where the table has no splits.
-    drop_leaks
-        Whether evaluated rows whose query also stands in train are dropped.
-
-    Returns
-    -------
-    The table, the rows of each split side by side; and what is to be said about it.
-
-    Raises
-    ------
-    DataError
-        No row is of the split "train".
+    A table without splits gets them: the share `hold_out` of its queries is "test". Returned are
+    the table, with the rows of each split side by side, and what is to be said about it.
+    DataError where no row is of the split "train".
     """
     notes = []
     if table.splits is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain
@@ -27,7 +27,7 @@ from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv
 from zooter_lite.table.arrow import check_parquet, read_datasets, read_parquet, write_parquet
 from zooter_lite.table.cells import TAG_SIGN
 from zooter_lite.table.columns import NUMBERS, Column, Columns, Wanted
-from zooter_lite.table.published import records_of, result_files
+from zooter_lite.table.shapes import records_of, result_files
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 _HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -45,15 +45,7 @@ def table_name(source: str) -> str:
 
 
 def read_columns(source: str, wanted: Wanted, separator: str = "") -> Columns:
-    """Read the wanted columns of a table, from whatever `RewardTable.read` takes.
-
-    Raises
-    ------
-    DataError
-        It cannot be read; the message names the file and the line.
-    MissingPackageError
-        The format needs a package of the `[fit]` extra.
-    """
+    """Read the wanted columns of a table, from whatever `RewardTable.read` takes; same errors."""
     if source.lower().endswith(TEXT_SUFFIXES):
         if is_csv(source):
             return _read_csv(source, wanted, separator)
@@ -116,10 +108,7 @@ def _read_json(source: str, files: Sequence[str], wanted: Wanted) -> Columns:
 def write_columns(columns: Mapping[str, Column], path: str) -> None:
     """Write columns of equal length; the file appears whole.
 
-    Raises
-    ------
-    DataError
-        The format is unknown, the file cannot be written, or the format cannot hold a cell.
+    DataError for an unknown format, one that cannot hold a cell, or a file that cannot be written.
     """
     if path.lower().endswith(".parquet"):
         write_parquet(columns, path)
@@ -127,16 +116,15 @@ def write_columns(columns: Mapping[str, Column], path: str) -> None:
     if not path.lower().endswith(TEXT_SUFFIXES):
         raise _unknown(path)
     as_csv, separator = is_csv(path), written_with(path)
-    rows: Iterable[tuple[Any, ...]] = zip(*map(_shortest, columns.values()), strict=True)
+    rows = zip(*(_written(name, cells, path) for name, cells in columns.items()), strict=True)
     with atomic_text(path) as stream:
         for number, row in enumerate(chain([tuple(columns)], rows)):
             try:
                 if as_csv:
-                    stream.write(csv_line([csv_cell(cell) for cell in row], separator))
+                    stream.write(csv_line(row, separator))
                 elif number:
-                    cells = map(json_cell, row)
-                    stream.write(json_line(dict(zip(columns, cells, strict=True))))
-            except (ValueError, RecursionError) as error:
+                    stream.write(json_line(dict(zip(columns, row, strict=True))))
+            except ValueError as error:  # a NUL, or what is no UTF-8
                 what = f"row {number}" if number else "the header"
                 raise DataError(f"{path}: {what} cannot be written ({error})") from error
 
@@ -146,28 +134,28 @@ def check_cells(columns: Mapping[str, Column], path: str) -> None:
     if path.lower().endswith(".parquet"):
         check_parquet(columns, path)
         return
+    for name, cells in columns.items():
+        for _ in _written(name, cells, path):
+            pass
+
+
+def _written(name: str, cells: Column, path: str) -> Iterator[Any]:
+    """Yield the cells of a column as the format of `path` can hold them."""
     convert = csv_cell if is_csv(path) else json_cell
-    for name, column in columns.items():
-        for cell in column:
-            try:
-                convert(cell)
-            except (ValueError, RecursionError) as error:
-                raise DataError(
-                    f"{path}: column {name!r} cannot be written ({error}); leave it out of the "
-                    "input, or write .parquet"
-                ) from error
+    for cell in cells:
+        try:
+            # of an array, the shortest number that reads back
+            yield convert(float(str(cell)) if isinstance(cells, np.ndarray) else cell)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{path}: column {name!r} cannot be written ({error}); leave it out of the "
+                "input, or write .parquet"
+            ) from error
 
 
 def json_cell(cell: object) -> object:
-    """Return a cell as JSON can hold it; None for NaN and infinity.
+    """Return a cell as JSON can hold it; None for NaN and infinity, ValueError for bytes.
 
-    Raises
-    ------
-    ValueError
-        It holds bytes, or something else that JSON has no form for.
-
-    Examples
-    --------
     >>> json_cell([Decimal("0.10"), date(2024, 5, 1), math.nan])
     ['0.10', '2024-05-01', None]
     """
@@ -194,22 +182,14 @@ def csv_cell(cell: object) -> object:
     ValueError for bytes, a list of something else, or one with ; in a text.
     """
     plain = json_cell(cell)
-    if isinstance(plain, dict):
-        raise ValueError("it holds objects, which CSV has no form for")
+    parts = plain if isinstance(plain, list) else []
+    if isinstance(plain, dict) or any(isinstance(part, (list, dict)) for part in parts):
+        raise ValueError("it holds objects, or lists of lists, which CSV has no form for")
     if not isinstance(plain, list):
         return plain
-    if any(isinstance(part, (list, dict)) for part in plain):
-        raise ValueError("it holds lists of lists or of objects, which CSV has no form for")
     if any(TAG_SIGN in str(part) for part in plain):
         raise ValueError(f"a text of a list holds {TAG_SIGN!r}, which CSV cannot keep")
     return TAG_SIGN.join("" if part is None else str(part) for part in plain)
-
-
-def _shortest(column: Column) -> Iterable[Any]:
-    """Cells of a column; those of an array as the shortest numbers that read back."""
-    if not isinstance(column, np.ndarray):
-        return column
-    return (None if np.isnan(cell) else float(str(cell)) for cell in column)
 
 
 def _unknown(path: str) -> DataError:

@@ -11,13 +11,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
-from zooter_lite.labels.soft import sum_groups
-from zooter_lite.tags.neighbours import IndexChoice, build_index
+from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.untrusted.faiss_file import open_index
 from zooter_lite.untrusted.typed_json import parse_json, typed
 from zooter_lite.untrusted.verified import Content
 
 FloatArray = NDArray[np.float32]
+
+FLAT_UP_TO = 50_000  # rows searched exactly; recipes/bench/tag_index.md has the crossover
+PROBES = 128  # lists searched of a larger index at most, else a quarter: recall of 0.98 there
+_ROWS_PER_LIST = 100  # that the centroids are learned from
+_SAMPLE, _NEIGHBOURS = 500, 16  # queries, and their neighbours, of which the recall is measured
+
+
+@dataclass(frozen=True)
+class IndexChoice:
+    """What was built, and what was measured on a sample of queries then."""
+
+    kind: str = "Flat"  # the FAISS factory's name, such as "IVF1024,SQ8"
+    probes: int = 0  # inverted lists searched per query; 0 for a flat index
+    recall: float = 1.0  # share of the exact nearest neighbours that it finds
+    scanned: float = 1.0  # share of the inverted lists that are searched
+    error: float = 0.0  # largest distance at which a row is found from itself
+
+
+def build_index(embeddings: FloatArray, flat_up_to: int = FLAT_UP_TO) -> tuple[Any, IndexChoice]:
+    """Index unit `embeddings` (n, dim) by inner product, and say what the index is.
+
+    Up to `flat_up_to` rows are searched exactly; more go to an inverted file of about sqrt(n)
+    lists, 8 bits a number. Centroids and sample depend on the rows alone, so the same rows
+    give the same index.
+    """
+    import faiss
+
+    rows, dim = embeddings.shape
+    if rows <= flat_up_to:
+        flat = faiss.IndexFlatIP(dim)
+        flat.add(embeddings)
+        return flat, IndexChoice()
+    n_lists = 2 ** max(1, round(float(np.log2(rows)) / 2))
+    kind = f"IVF{n_lists},SQ8"
+    index: Any = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
+    index.train(embeddings[_spread(rows, _ROWS_PER_LIST * n_lists)])
+    index.add(embeddings)
+    index.nprobe = max(1, min(n_lists // 4, PROBES))
+    sample = embeddings[_spread(rows, _SAMPLE)]
+    error = float(np.abs(1 - index.search(sample, 1)[0]).max())
+    # a row shares its list with its neighbours; between two rows is as far from them as a query
+    queries = sample + np.roll(sample, len(sample) // 2, axis=0)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True).clip(1e-12)
+    exact, _ = faiss.knn(queries, embeddings, _NEIGHBOURS, metric=faiss.METRIC_INNER_PRODUCT)
+    near = embeddings[index.search(queries, _NEIGHBOURS)[1]]
+    recall = np.einsum("qd,qkd->qk", queries, near) >= exact[:, -1:] - 1e-6
+    measured = float(recall.mean()), index.nprobe / n_lists, error
+    return index, IndexChoice(kind, index.nprobe, *(round(figure, 6) for figure in measured))
+
+
+def _spread(rows: int, wanted: int) -> NDArray[np.int64]:
+    """At most `wanted` row numbers, evenly spaced."""
+    return np.linspace(0, rows - 1, min(rows, wanted)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -36,26 +88,21 @@ class TagIndex:
     def build(
         cls,
         embeddings: FloatArray,
-        names: list[str],
-        query_tags: list[list[int]],
+        tags: TagAssignment,
         rewards: NDArray[np.floating] | None = None,
     ) -> TagIndex:
         """Index unit `embeddings` (n, dim) of queries with their tags and `rewards` (n, n_experts).
 
         Rows that carry no tag are left out of the index.
         """
-        tagged = [row for row, tags in enumerate(query_tags) if tags]
+        tagged = np.unique(tags.rows)
         kept = embeddings if len(tagged) == len(embeddings) else embeddings[tagged]
         index, choice = build_index(np.ascontiguousarray(kept, dtype=np.float32))
-        rows = np.repeat(np.arange(len(query_tags)), list(map(len, query_tags)))
-        tags = np.fromiter(chain.from_iterable(query_tags), np.int64, len(rows))
-        values = np.zeros((len(query_tags), 0)) if rewards is None else rewards
-        total = sum_groups(np.nan_to_num(values), rows, tags, len(names))
-        count = sum_groups(~np.isnan(values), rows, tags, len(names)).astype(np.int64)
-        support = np.bincount(tags, minlength=len(names))
-        means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-        lists = [query_tags[row] for row in tagged]
-        return cls(names, support.tolist(), means, lists, index, count, choice)
+        values = np.zeros((tags.n_queries, 0)) if rewards is None else rewards
+        count = tags.sum_by_tag(~np.isnan(values)).astype(np.int64)
+        means = np.where(count > 0, tags.sum_by_tag(np.nan_to_num(values)) / count.clip(1), np.nan)
+        lists = [own for own in tags.by_query() if own]
+        return cls(tags.names, tags.support().tolist(), means, lists, index, count, choice)
 
     def search(self, embeddings: FloatArray, k: int) -> tuple[FloatArray, NDArray[np.int64]]:
         """Cosine similarities and positions (n, k) of the nearest training queries.
@@ -72,12 +119,8 @@ class TagIndex:
     ) -> list[tuple[int, float]]:
         """Tags (positions in `names`) of one query by its neighbours, heaviest first.
 
-        A tag's weight is the similarity-weighted share of the neighbours that carry it.
-
-        Parameters
-        ----------
-        similarities, positions
-            (k,) one row of what `search` returned.
+        A tag's weight is the similarity-weighted share of the neighbours that carry it. They
+        are told by `similarities` and `positions` (k,), one row of what `search` returned.
         """
         found = positions >= 0
         positive = np.maximum(similarities[found], 1e-6)
@@ -90,10 +133,9 @@ class TagIndex:
     def nearest_tags(
         self, embeddings: FloatArray, k: int = 16, top: int = 4
     ) -> list[list[tuple[str, float]]]:
-        """Return the tags of each query by its `k` nearest training queries.
+        """Return up to `top` tags of each query, by its `k` nearest training queries.
 
-        Returns for each query up to `top` pairs (name, weight as `weigh` gives it),
-        heaviest first.
+        They are pairs of a name and the weight that `weigh` gives it, heaviest first.
         """
         rows = zip(*self.search(embeddings, k), strict=True)
         return [
@@ -130,13 +172,7 @@ class TagIndex:
     def from_files(
         cls, tags_json: Content, tags_faiss: Content, dim: int, n_experts: int
     ) -> TagIndex:
-        """Rebuild the index; both files are checked whole before they are used.
-
-        Raises
-        ------
-        RouterError
-            The two files do not fit each other or the router.
-        """
+        """Rebuild the index; RouterError where the files fit neither each other nor the router."""
         content = parse_json("tags.json", tags_json)
         try:
             means = np.asarray(content["mean_rewards"], dtype=np.float64)
@@ -172,6 +208,5 @@ def _all_of(values: list[Any], kind: type) -> bool:
 def _within(lists: list[list[Any]], n_tags: int) -> bool:
     """Tell whether the lists hold positions of tags and nothing else, and each at least one."""
     flat = list(chain.from_iterable(lists))
-    return (
-        all(lists) and bool(flat) and _all_of(flat, int) and min(flat) >= 0 and max(flat) < n_tags
-    )
+    whole = all(lists) and bool(flat) and _all_of(flat, int)
+    return whole and 0 <= min(flat) <= max(flat) < n_tags

@@ -23,11 +23,7 @@ def per_tag(lists: Sequence[Sequence[str]], n: int, seed: int) -> list[int]:
     the most tags in need are preferred, a tag counting by the inverse of its support: so
     queries with several intentions and rare ones come first, as in InsTag's "complexity
     first" sampling (Lu et al. 2023, arXiv 2308.07074), and fewer queries are needed.
-    Ties are broken at random under `seed`.
-
-    Returns
-    -------
-    Positions of the chosen queries, in order; a query without tags is never chosen.
+    Ties are broken at random under `seed`. Returned are positions, in order.
     """
     counts = support(lists)
     tags_of = [list(dict.fromkeys(tags)) for tags in lists]

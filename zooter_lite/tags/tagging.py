@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.cores import cores
-from zooter_lite.labels.blocks import ROWS, Matrix, for_blocks
+from zooter_lite.labels.blocks import Matrix, RowsOf, for_blocks, in_blocks
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.tags.index import TagIndex
 
@@ -68,11 +68,8 @@ def cluster_tags(
     """Tag each query (n_queries, dim) with its k-means clusters, `REPEATS` times for each size.
 
     A granularity is a set of cluster counts: (8, 16, 32) gives every query nine tags. Counts
-    with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out.
-
-    Returns
-    -------
-    One tagging for each different set that is left; none where the queries are too few.
+    with fewer than `ROWS_PER_CLUSTER` queries per cluster are left out; there is one tagging for
+    each different set that is left.
     """
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
@@ -119,8 +116,7 @@ def clusters_of(embeddings: FloatArray, size: int, seed: int) -> list[int]:
 def given_tags(embeddings: FloatArray, tags: Sequence[Sequence[str]]) -> Tags | None:
     """Use the table's tags; a query without one takes those of its nearest tagged queries.
 
-    Tags carried by fewer than `MIN_SUPPORT` queries are left out. None is returned
-    where no tag is left.
+    Tags carried by fewer than `MIN_SUPPORT` queries are left out; None where no tag is left.
     """
     counts = Counter(name for names in tags for name in names)
     frequent = {name for name, count in counts.items() if count >= MIN_SUPPORT}
@@ -144,14 +140,8 @@ def tags_of_all(
     tags are those of the table as far as the sample has them; a row without one takes those
     of its nearest queries in the sample.
 
-    Parameters
-    ----------
-    tags, sample
-        Of the sample, and its rows among all.
-    embeddings
-        (n_queries, dim) unit vectors of all rows; read block by block.
-    given
-        The table's tags, for the tagging "given".
+    `sample` are its rows among all; `embeddings` (n_queries, dim) are unit vectors of all rows,
+    read block by block; `given` are the table's tags, for the tagging "given".
     """
     known, names = tags.assignment, tags.assignment.names
     if tags.name == GIVEN:
@@ -179,17 +169,29 @@ def tags_of_all(
     return Tags(tags.name, assignment, tags.centroids)
 
 
+def tags_by_neighbours(
+    known: FloatArray, tags: TagAssignment, embeddings: Matrix, k: int = 16, top: int = 4
+) -> list[list[str]]:
+    """Give each query (n_queries, dim) the `top` heaviest tags of its `k` nearest known queries.
+
+    `known` are embeddings (n_known, dim) and `tags` theirs; queries without tags are left out.
+    """
+    index = TagIndex.build(known, tags)
+    blocks = in_blocks(
+        lambda rows: index.nearest_tags(embeddings[rows], k, top), len(embeddings), jobs=1
+    )
+    return [[name for name, _ in nearest] for block in blocks for nearest in block]
+
+
 def _fill_from_neighbours(
     lists: list[list[str]], embeddings: FloatArray, known: TagAssignment, inside: FloatArray
 ) -> None:
     """Give a row without tags those of its nearest queries among `inside`, tagged by `known`."""
     untagged = np.asarray([row for row, tags in enumerate(lists) if not tags], dtype=np.int64)
-    if not len(untagged):
-        return
-    index = TagIndex.build(inside, known.names, known.by_query())
-    for part in np.array_split(untagged, -(-len(untagged) // ROWS)):
-        for row, nearest in zip(part, index.nearest_tags(embeddings[part]), strict=True):
-            lists[int(row)] = [name for name, _ in nearest]
+    if len(untagged):
+        found = tags_by_neighbours(inside, known, RowsOf(embeddings, untagged))
+        for row, tags in zip(untagged.tolist(), found, strict=True):
+            lists[row] = tags
 
 
 def _tags(name: str, embeddings: FloatArray, lists: list[list[str]]) -> Tags:

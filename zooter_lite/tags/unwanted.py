@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.table.keys import query_key
 from zooter_lite.table.queries import Queries
-from zooter_lite.tags.neighbours import build_index
+from zooter_lite.tags.index import build_index
+from zooter_lite.tags.vocabulary import Embed
 
 FloatArray = NDArray[np.float32]
-Embed = Callable[[Sequence[str]], FloatArray]
 _BLOCK = 256  # rows searched at a time
 
 # a character of Chinese, Japanese or Korean is a word: they write no spaces
@@ -52,7 +52,7 @@ def repeated(queries: Sequence[str]) -> list[int]:
 def near_repeats(embeddings: FloatArray, threshold: float) -> list[int]:
     """Rows whose cosine similarity to an earlier row that stays is at least `threshold`.
 
-    Exact for up to 50,000 rows, by an approximate index beyond (tags/neighbours.py).
+    Exact for up to 50,000 rows, by an approximate index beyond.
     """
     index, _ = build_index(embeddings)
     dropped = np.zeros(len(embeddings), dtype=bool)
@@ -68,19 +68,10 @@ def near_repeats(embeddings: FloatArray, threshold: float) -> list[int]:
 def without_unwanted(
     queries: Queries, others: Sequence[str], n: int, threshold: float | None, embed: Embed
 ) -> tuple[Queries, list[str]]:
-    """Drop queries that repeat an earlier one, share a run of words, or come near an earlier one.
+    """Drop queries that repeat an earlier one, or share a run of `n` words with one of `others`.
 
-    Parameters
-    ----------
-    others
-        Texts of tests; a query that shares a run of `n` words with one of them is dropped.
-    threshold
-        Cosine similarity from which two queries are one; 1 drops exact repeats only, None
-        no repeats at all.
-
-    Returns
-    -------
-    The queries that stay, and a line about each step that was taken.
+    Two queries are one from the cosine similarity `threshold` on; 1 drops exact repeats only,
+    None no repeats at all. Beside the queries that stay comes a line about each step.
     """
     notes: list[str] = []
 
