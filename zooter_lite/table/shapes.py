@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 
 from zooter_lite.errors import DataError
-from zooter_lite.files.rows import JSON_KINDS, json_rows, no_column
+from zooter_lite.files.places import JSON_KINDS
+from zooter_lite.files.rows import json_rows, no_column
 from zooter_lite.table.columns import Column, Columns
 from zooter_lite.table.keys import id_of
 
