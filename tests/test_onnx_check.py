@@ -37,7 +37,7 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "shapes beyond the data": (GRAPHS[f"shape 0 {(2**62, 4)}"], "a tensor of shape"),
     "negative shapes": (GRAPHS["shape 0 (-1, -1)"], "a tensor of shape"),
     "many axes": (GRAPHS[f"shape 0 {(1,) * 200}"], "more than 8 axes"),
-    "no graph": (edited(lambda m: m.ClearField("graph")), "not one of each"),
+    "no graph": (edited(lambda m: m.ClearField("graph")), "has not one graph"),
 }
 
 
