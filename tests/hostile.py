@@ -31,73 +31,26 @@ from tests.hostile_tokenizers import TOKENIZERS
 from zooter_lite.router.directory.config import Parities, Parity
 
 FILES = (
-    "estimates.safetensors",
-    "head.safetensors",
-    "queries.json",
-    "router.int8.onnx",
-    "router.onnx",
-    "tags.faiss",
-    "tags.json",
-    "tokenizer.json",
-)
+    "estimates.safetensors", "head.safetensors", "queries.json", "router.int8.onnx", "router.onnx",
+    "tags.faiss", "tags.json", "tokenizer.json",
+)  # fmt: skip
 ODD: tuple[Any, ...] = (
-    None,
-    True,
-    0,
-    -1,
-    1,
-    2**63,
-    10**400,
-    0.5,
-    float("nan"),
-    float("inf"),
-    "",
-    "x\n\x1b[2J",
-    "\ud800",
-    [],
-    [[]],
-    {},
-    {"int8": []},
-    "../../etc/passwd",
-)
+    None, True, 0, -1, 1, 2**63, 10**400, 0.5, float("nan"), float("inf"), "", "x\n\x1b[2J",
+    "\ud800", [], [[]], {}, {"int8": []}, "../../etc/passwd",
+)  # fmt: skip
 PLACES = (
-    "format_version",
-    "experts",
-    "experts.0",
-    "encoder",
-    "encoder.dim",
-    "encoder.max_length",
-    "training",
-    "training.mean_rewards",
-    "training.mean_rewards.1",
-    "calibration",
-    "calibration.temperature",
-    "parity",
-    "parity.int8",
-    "parity.int8.margin",
-    "decisions",
-    "decisions.default",
-    "decisions.points",
-    "decisions.points.0.name",
-    "decisions.points.1.cost_weight",
-    "decisions.points.3.expert",
-    "decisions.curve.1.cost_weight",
-    "files",
-    "files.router#onnx",
-    "files.tokenizer#json.bytes",
-    "files.tags#faiss.sha256",
-)
+    "format_version", "experts", "experts.0", "encoder", "encoder.dim", "encoder.max_length",
+    "training", "training.mean_rewards", "training.mean_rewards.1", "calibration",
+    "calibration.temperature", "parity", "parity.int8", "parity.int8.margin", "decisions",
+    "decisions.default", "decisions.points", "decisions.points.0.name",
+    "decisions.points.1.cost_weight", "decisions.points.3.expert",
+    "decisions.curve.1.cost_weight", "files", "files.router#onnx",
+    "files.tokenizer#json.bytes", "files.tags#faiss.sha256",
+)  # fmt: skip
 NAMES = (
-    "../x",
-    "/etc/passwd",
-    "C:\\x",
-    "..",
-    "",
-    "\ud800",
-    "a\nb",
-    "x" * 10_000,
+    "../x", "/etc/passwd", "C:\\x", "..", "", "\ud800", "a\nb", "x" * 10_000,
     "\x1b]0;title\x07",
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -50,18 +50,11 @@ def _nested(depth: int) -> Edit:
     return edit
 
 
-def _added(count: int, size: int) -> Edit:
+def _added(*contents: str, **options: Any) -> Edit:
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     tokens = [
-        {
-            "id": i,
-            "content": f"{i:0{size}d}",
-            "single_word": False,
-            "lstrip": True,
-            "rstrip": True,
-            "normalized": bool(i % 2),
-            "special": True,
-        }
-        for i in range(count)
+        {"id": i, "content": content, "special": True} | plain | options
+        for i, content in enumerate(contents)
     ]
     return _with(added_tokens=tokens)
 
@@ -109,33 +102,15 @@ TOKENIZERS: dict[str, Edit] = {
     "nested": _nested(100),
     "no text": _template(single=[]),
     "special tokens": _template(single=[{"SpecialToken": {"id": "[CLS]", "type_id": 0}}] * 100_000),
-    "padded": _with(
-        padding={
-            "strategy": {"Fixed": 2**40},
-            "direction": "Right",
-            "pad_to_multiple_of": 2**40,
-            "pad_id": 0,
-            "pad_type_id": 0,
-            "pad_token": "x",
-        }
-    ),
-    "truncated": _with(
-        truncation={"direction": "Left", "max_length": 0, "strategy": "OnlySecond", "stride": 10**6}
-    ),
-    "many added": _added(30_000, 8),
-    "added nothing": _with(
-        added_tokens=[
-            {
-                "id": 0,
-                "content": "",
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-        ]
-    ),
+    "padded": _with(padding={
+        "strategy": {"Fixed": 2**40}, "direction": "Right", "pad_to_multiple_of": 2**40,
+        "pad_id": 0, "pad_type_id": 0, "pad_token": "x",
+    }),
+    "truncated": _with(truncation={
+        "direction": "Left", "max_length": 0, "strategy": "OnlySecond", "stride": 10**6
+    }),
+    "many added": _added(*(f"{i:08d}" for i in range(30_000)), lstrip=True, rstrip=True),
+    "added nothing": _added(""),
     "ids beyond the table": _model(vocab={"[UNK]": 2**31, "one": 2**32 - 1}),
     "no words": _model(vocab={}),
     "unknown unknown": _model(unk_token="nope"),
@@ -153,14 +128,9 @@ TOKENIZERS: dict[str, Edit] = {
     ),
     "fixed length 0": _with(pre_tokenizer={"type": "FixedLength", "length": 0}),
     "unknown part": _with(pre_tokenizer={"type": "Evil", "path": "/etc/passwd"}),
-    "metaspace": _with(
-        pre_tokenizer={
-            "type": "Metaspace",
-            "replacement": "aa",
-            "prepend_scheme": "always",
-            "split": True,
-        }
-    ),
+    "metaspace": _with(pre_tokenizer={
+        "type": "Metaspace", "replacement": "aa", "prepend_scheme": "always", "split": True
+    }),
     "no model": _with(model=None),
     "a list": lambda _: b"[]",
     "nothing": lambda _: b"",
@@ -168,4 +138,4 @@ TOKENIZERS: dict[str, Edit] = {
     "short charsmap": _charsmap(b"\x04\0\0\0\xff\xff\xff\x7f"),
     "growing charsmap": _charsmap((4).to_bytes(4, "little") + bytes(4) + BIG.encode()),
     **{f"mutated {seed}": _mutated(seed) for seed in range(16)},
-}
+}  # fmt: skip

@@ -48,13 +48,6 @@ def decisions(client: TestClient, **wish: Any) -> list[dict[str, Any]]:
     return cast(list[dict[str, Any]], answer.json()["decisions"])
 
 
-def test_it_answers_as_the_router_does_at_every_point(router_path: Path) -> None:
-    router = Router.load(router_path)
-    with TestClient(Service(router).app()) as client:
-        for point in router.points:
-            check_decisions(decisions(client, prompts=PROMPTS, point=point), router, PROMPTS, point)
-
-
 def test_points_and_costs_of_a_toy(router: Router) -> None:
     with TestClient(Service(router).app()) as client:
         for point in POINTS:

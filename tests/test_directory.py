@@ -196,7 +196,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "config a list": (text("[]"), "names no format_version"),
     "a key twice": (text('{"a": 1, "a": 2}'), "an object has a key twice"),
     "newer version": (config(format_version=2), "format_version 2, but this release reads 1"),
-    "no experts": (config(experts=...), "'experts' is missing"),
+    "no experts": (config(experts=...), "has no 'experts'"),
     "experts a text": (config(experts="abc"), "experts is 'abc', expected a list"),
     "experts numbers": (config(experts=[1, 2, 3]), "experts is 1, expected text"),
     "experts of control characters": (config(experts=["a\n", "b"]), "is not a list of names"),
@@ -221,9 +221,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         )
         for name in ("../x", "/etc/passwd", "a\\b", ".")
     },
-    "no promise": (promised("router.onnx", None), "no size and sha256 for router.onnx"),
+    "no promise": (promised("router.onnx", None), "files 'router.onnx' is None"),
     "promise a text": (
-        promised("router.onnx", {"bytes": "12", "sha256": ""}), "router.onnx 'bytes' is '12'"
+        promised("router.onnx", {"bytes": "12", "sha256": ""}), "'router.onnx' 'bytes' is '12'"
     ),
     "half the tags promised": (
         lambda path: edit_config(path, lambda c: c["files"].pop("tags.json")),

@@ -17,11 +17,9 @@ from tests.helpers import (
     EXPERTS,
     WORDS,
     replace_file,
-    toy_config,
     toy_embedding,
     toy_encoder,
     toy_estimates,
-    toy_files,
     toy_head,
     toy_router,
 )
@@ -29,7 +27,7 @@ from zooter_lite import Router
 from zooter_lite.errors import RouterError
 from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.router.decision import Predictions
-from zooter_lite.router.directory.store import read_router, write_router
+from zooter_lite.router.directory.store import read_router
 from zooter_lite.router.estimates import COSTS, CostModel, Estimates
 from zooter_lite.router.head import Head
 from zooter_lite.router.session import TextSession
@@ -70,15 +68,6 @@ def test_rewards_by_hand() -> None:
     # the mean of the experts is 0.3; a logit above their mean is worth 0.5
     found = estimates.rewards(np.array([[0.3]]), np.array([[3.0, 1.0, 2.0]]))
     np.testing.assert_allclose(found, [[0.8, -0.2, 0.3]])
-
-
-def test_rewards_are_ordered_as_the_logits() -> None:
-    random = np.random.default_rng(0)
-    level, logits = random.normal(size=(300, 1)), 5 * random.normal(size=(300, 7))
-    estimates = toy_estimates(toy_head("linear")).estimates
-    assert estimates is not None
-    order = estimates.rewards(level, logits).argsort(axis=1)
-    np.testing.assert_array_equal(order, logits.argsort(axis=1))
 
 
 def test_novelty_by_hand() -> None:
@@ -234,13 +223,6 @@ def test_a_router_predicts_what_its_files_say(tmp_path: Path, kind: str) -> None
     ]  # fmt: skip
 
 
-def test_a_router_without_estimates_predicts_probabilities_alone(toy: Path) -> None:
-    assert "estimates.safetensors" not in read_router(toy).config.files
-    router = Router.load(toy)
-    found = router.predict(QUERIES)
-    same(found, Predictions(router.predict_proba(QUERIES)), 0.0)
-
-
 def estimates_of(kind: str, n_experts: int = 3, dim: int = DIM) -> bytes:
     """Content of estimates.safetensors of another router."""
     estimates = toy_estimates(toy_head(kind, n_experts=n_experts, dim=dim)).estimates
@@ -277,12 +259,3 @@ def test_damaged_or_foreign_estimates_are_one_clear_error(
     assert str(caught.value).startswith(str(tmp_path / "r"))
     assert f"{name}: {message}" in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("own", [True, False])
-def test_a_graph_that_does_not_fit_the_estimates_is_refused(tmp_path: Path, own: bool) -> None:
-    plain, expecting = toy_head("linear"), toy_estimates(toy_head("linear"))
-    head, other = (expecting, plain) if own else (plain, expecting)
-    write_router(tmp_path / "r", toy_config(head), toy_files(other), head)
-    with pytest.raises(RouterError, match=r"router\.onnx"):
-        Router.load(tmp_path / "r")

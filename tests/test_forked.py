@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,9 +119,3 @@ def test_a_pickled_router_is_loaded_again_with_its_options(
     assert (again.folder, again.config) == (router.folder, router.config)
     assert again._options == router._options
     assert probabilities(again) == probabilities(router)
-
-
-def test_a_router_goes_to_spawned_workers(toy: Path) -> None:
-    router = Router.load(toy, threads=1)
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        assert pool.submit(probabilities, router).result(60) == probabilities(router)

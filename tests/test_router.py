@@ -20,7 +20,6 @@ from tests.helpers import (
     replace_file,
     toy_embedding,
     toy_encoder,
-    toy_head,
     toy_router,
 )
 from zooter_lite.errors import DataError, RouterError
@@ -55,17 +54,6 @@ def test_probs_embeddings_and_decisions_are_the_twins(tmp_path: Path, kind: str)
         assert decision.probability == pytest.approx(row.max(), abs=1e-5)
         assert list(decision.probabilities) == EXPERTS
         assert list(decision.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
-
-
-def test_properties(toy: Path) -> None:
-    router = Router.load(toy)
-    assert router.experts == EXPERTS
-    router.experts.append("x")
-    assert router.experts == EXPERTS  # a copy
-    assert router.config.encoder.dim == DIM
-    np.testing.assert_array_equal(router.head.weight, toy_head("prior").weight)
-    assert router.tag_index is not None
-    assert router.tag_index.names == ["a", "b", "c", "d"]
 
 
 def test_no_queries_give_no_rows_and_one_text_is_no_list(toy: Path) -> None:
@@ -138,13 +126,3 @@ def test_real_probs_are_the_numpy_heads_on_the_graphs_embeddings(real: Router) -
     np.testing.assert_allclose(probs[0], probs[8], atol=1e-5)
     assert np.ptp(probs, axis=0).max() > 0.05
     assert real.route(["What is 17 * 23?"])[0].expert == "calculator"
-
-
-@pytest.mark.slow
-def test_a_real_querys_probs_do_not_depend_on_its_batch(real: Router) -> None:
-    others = [f"{'long ' * (7 * i)}question number {i}?" for i in range(31)]
-    for query in ("What is 17 * 23?", "", "Translate 'sea' to French, please. " * 9):
-        alone = real.predict_proba([query])[0]
-        for place in (0, 15, 31):
-            among = real.predict_proba([*others[:place], query, *others[place:]])[place]
-            np.testing.assert_allclose(among, alone, atol=1e-5)

@@ -54,9 +54,9 @@ def silent(_: int) -> None:
 
 def test_close_calls_are_answered_again_and_counted() -> None:
     first, exact = Fake(FAST, 1), Fake(EXACT, 2)
-    runtime = Runtime(session(first), session(exact), 0.1, 0)
+    runtime = Runtime(session(first), 0, session(exact), 0.1)
     assert runtime.repeats == (0, 0)
-    probs, embeddings = runtime.run(["a", "b", "c"], BOTH, silent)
+    probs, embeddings = runtime.run(["a", "b", "c"], silent).values()
     np.testing.assert_allclose(probs, [[0.9, 0.1], [0.45, 0.55], [0.2, 0.8]])
     np.testing.assert_allclose(embeddings[:, 0], [1, 2, 1])
     assert exact.asked == [["b"]]
@@ -65,16 +65,16 @@ def test_close_calls_are_answered_again_and_counted() -> None:
 
 def test_each_different_query_is_computed_once() -> None:
     first = Fake(FAST, 1)
-    runtime = Runtime(session(first), None, 0.0, 8)
+    runtime = Runtime(session(first), 8)
     steps: list[int] = []
-    probs, _ = runtime.run(["b", "a", "b", "b"], BOTH, steps.append)
+    probs = runtime.run(["b", "a", "b", "b"], steps.append)["probs"]
     np.testing.assert_allclose(probs, np.asarray([FAST[q] for q in "babb"]), rtol=1e-6)
     assert first.asked == [["b", "a"]]
     assert sum(steps) == 4
-    probs, _ = runtime.run(["a", "c"], BOTH, silent)  # across calls, too
+    probs = runtime.run(["a", "c"], silent)["probs"]  # across calls, too
     np.testing.assert_allclose(probs, np.asarray([FAST[q] for q in "ac"]), rtol=1e-6)
     assert first.asked == [["b", "a"], ["c"]]
-    runtime.run(["a"], BOTH, steps.append)
+    runtime.run(["a"], steps.append)
     assert len(first.asked) == 2
     assert sum(steps) == 5
 
@@ -102,10 +102,10 @@ def test_long_prompts_are_forgotten_by_their_characters() -> None:
 
 
 def test_what_is_remembered_is_not_the_callers_to_change() -> None:
-    runtime = Runtime(session(Fake(FAST, 1)), None, 0.0, 8)
-    probs, _ = runtime.run(["a"], BOTH, silent)
+    runtime = Runtime(session(Fake(FAST, 1)), 8)
+    probs = runtime.run(["a"], silent)["probs"]
     probs[:] = 7
-    np.testing.assert_allclose(runtime.run(["a"], BOTH, silent)[0], [[0.9, 0.1]], rtol=1e-6)
+    np.testing.assert_allclose(runtime.run(["a"], silent)["probs"], [[0.9, 0.1]], rtol=1e-6)
 
 
 def test_one_router_shared_by_many_threads(toy: Path) -> None:

@@ -65,14 +65,11 @@ def test_odd_texts(session: TextSession, odd: str, same_as: str) -> None:
     np.testing.assert_allclose(rows[0], toy_embedding("three four"), atol=1e-5)
 
 
-def test_a_graph_or_tokenizer_that_is_none_is_one_clean_error() -> None:
+def test_a_graph_that_is_none_is_one_clean_error() -> None:
     encoder = toy_encoder()
     for graph in (b"", b"no graph", encoder.graph[: len(encoder.graph) // 2]):
         with pytest.raises(RouterError, match="onnxruntime cannot load the graph"):
             TextSession(graph, encoder.tokenizer, 16)
-    for tokenizer in ("", "{}", '{"version": "1.0"}', "[" * 100_000):
-        with pytest.raises(RouterError, match=r"tokenizer\.json cannot be read"):
-            TextSession(encoder.graph, tokenizer, 16)
 
 
 def test_a_graph_with_other_inputs_is_refused() -> None:
@@ -85,11 +82,10 @@ def test_a_graph_with_other_inputs_is_refused() -> None:
 @pytest.mark.parametrize("threads", [None, 1, 2])
 def test_long_calls_give_the_same_whatever_runs_side_by_side(threads: int | None) -> None:
     encoder = toy_encoder()
-    session = TextSession(encoder.graph, encoder.tokenizer, 16, threads)
-    queries = texts(1000)  # more than 24 batches, on which side by side is measured
-    first = embed(session, queries)
-    np.testing.assert_allclose(first, [toy_embedding(query) for query in queries], atol=1e-5)
-    assert embed(session, queries) == first  # decided by now
+    session = TextSession(encoder.graph, encoder.tokenizer, 16, threads, at_once=3)
+    queries = texts(1000)  # more than 24 batches
+    expected = [toy_embedding(query) for query in queries]
+    np.testing.assert_allclose(embed(session, queries), expected, atol=1e-5)
 
 
 def test_a_tokenizer_without_special_tokens_makes_nothing_of_the_empty_text(
@@ -138,13 +134,12 @@ def test_exact_batches_give_the_same_bits_whatever_comes_with_a_text() -> None:
 def test_exact_batches_of_the_router_of_the_sample(
     router_path: Path, precision: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the size of its batches, which may depend on how quick the graph is."""
+    """Whatever the size of its batches."""
     words = ["what", "is", "the", "capital", "of", "17", "(", "}", "é", "日本", "🙂"]
     dice = random.Random(7)
     queries = [" ".join(dice.choices(words, k=dice.choice((1, 5, 20, 60)))) for _ in range(45)]
-    monkeypatch.setattr(session_module, "QUICK", 0.0)
     found = []
-    for budget, at_once in ((TOKENS_PER_BATCH, 2), (session_module.MORE_TOKENS, 1)):
+    for budget, at_once in ((TOKENS_PER_BATCH, 2), (session_module.STATIC_BUDGET, 1)):
         monkeypatch.setattr(session_module, "TOKENS_PER_BATCH", budget)
         router = Router.load(router_path, precision, 1, remember=0, exact=True, at_once=at_once)
         found.append(router.predict_proba(queries))

@@ -30,7 +30,7 @@ from zooter_lite.router import static_session
 from zooter_lite.router.directory.config import STATIC_POOLING
 from zooter_lite.router.directory.store import write_router
 from zooter_lite.router.head import Head
-from zooter_lite.untrusted.onnx_check import constant_of, metadata_of
+from zooter_lite.untrusted.onnx_check import check_graph, constant_of
 
 QUERIES = ["", "one", "three four five", "nine unknown words", "two " * 400, "\ud800 seven"]
 
@@ -125,7 +125,7 @@ def test_constants_and_metadata_are_read_without_onnx(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(found), numpy_helper.to_array(weights))
     assert constant_of(content, "head.biases") is None  # no matrix
     assert constant_of(content, "encoder.none") is None
-    assert metadata_of(content) == {entry.key: entry.value for entry in model.metadata_props}
+    assert check_graph(content) == {entry.key: entry.value for entry in model.metadata_props}
 
 
 def test_a_table_whose_bytes_are_not_its_shape_is_none(tmp_path: Path) -> None:

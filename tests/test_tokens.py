@@ -78,6 +78,12 @@ def test_what_is_not_known_to_be_harmless_is_refused(kind: str) -> None:
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize("content", ["", '{"version": "1.0"}', "[" * 100_000], ids=len)
+def test_what_is_no_tokeniser_is_refused(content: str) -> None:
+    with pytest.raises(RouterError, match=r"tokenizer\.json cannot be read"):
+        TextTokens(content, 16)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -28,20 +28,17 @@ def point_on(
     if not curve:
         raise DataError(_NO_COSTS)
     if budget is not None:
-        name, good = f"budget {budget:g}", [knot for knot in curve if knot.cost <= budget]
+        good = [knot for knot in curve if knot.cost <= budget]
         if not good:
             raise _too_cheap(budget, min(knot.cost for knot in curve))
         best = max(good, key=lambda knot: (knot.reward, -knot.cost))
-    else:
-        name, good = (
-            f"floor {floor:g}",
-            [k for k in curve if floor is not None and k.reward >= floor],
-        )
-        if not good:
-            most = max(knot.reward for knot in curve)
-            raise DataError(f"{name}: the best choices earn {most:.6g} a prompt")
-        best = min(good, key=lambda knot: (knot.cost, -knot.reward))
-    return Point(name, best.cost_weight, None, best.reward, best.cost)
+        return Point(f"budget {budget:g}", best.cost_weight, None, best.reward, best.cost)
+    good = [knot for knot in curve if floor is not None and knot.reward >= floor]
+    if not good:
+        most = max(knot.reward for knot in curve)
+        raise DataError(f"floor {floor:g}: the best choices earn {most:.6g} a prompt")
+    best = min(good, key=lambda knot: (knot.cost, -knot.reward))
+    return Point(f"floor {floor:g}", best.cost_weight, None, best.reward, best.cost)
 
 
 def _too_cheap(budget: float, least: float) -> DataError:

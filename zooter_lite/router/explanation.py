@@ -44,23 +44,10 @@ class TagEvidence:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the head and the tags agree.
+    """How far the head and the tags agree."""
 
-    Attributes
-    ----------
-    kendall_tau_b
-        Rank agreement of the head's probabilities with the tag rewards over the experts
-        that have both, -1 (reversed) to 1 (same order); None where it is undefined.
-    same_choice
-        Whether the head's most probable expert also has the highest tag reward; None where
-        it has none.
-    tag_choice
-        The expert with the highest tag reward; of equals the first.
-    """
-
-    kendall_tau_b: float | None = None
-    same_choice: bool | None = None
-    tag_choice: str | None = None
+    same_choice: bool | None = None  # None where the head's choice has no tag reward
+    tag_choice: str | None = None  # the expert with the highest tag reward; of equals the first
 
 
 @dataclass(frozen=True)
@@ -108,11 +95,21 @@ class Explanation:
         ]
         if decision.novelty is not None:
             first.append(f"novelty   odder than {decision.novelty:.0%} of the training queries")
+        tags = [
+            [f"[{place}] {shown(tag.tag, NAME)}", f"{tag.weight:.2f}", str(tag.support)]
+            for place, tag in enumerate(self.tags, start=1)
+        ]
+        neighbours = [
+            [shown(one.text or ", ".join(one.tags), TEXT), f"{one.similarity:.3f}"]
+            for one in self.neighbours
+        ]
         blocks = [
             first,
-            _expert_lines(self),
-            _tag_lines(self.tags),
-            _neighbour_lines(self.neighbours),
+            _table(_expert_rows(self), EXPERTS, "experts"),
+            _table([["tags", "weight", "support"], *tags], TAGS, "tags"),
+            _table(
+                [["nearest training queries", "similarity"], *neighbours], NEIGHBOURS, "queries"
+            ),
             _agreement_lines(self.agreement),
             [f"missing   {words}" for words in self.missing],
         ]
@@ -180,29 +177,10 @@ def agreement(probabilities: Mapping[str, float], rewards: Mapping[str, float | 
     known = {expert: reward for expert, reward in rewards.items() if reward is not None}
     if not known:
         return Agreement()
-    tau = kendall_tau_b([probabilities[expert] for expert in known], list(known.values()))
     head_choice = max(probabilities, key=lambda expert: probabilities[expert])
     best = max(known.values())
     same = known[head_choice] >= best - 1e-9 if head_choice in known else None
-    return Agreement(tau, same, max(known, key=lambda expert: known[expert]))
-
-
-def kendall_tau_b(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Rank agreement of two lists of values for the same things, -1 to 1.
-
-    tau-b = sum sign(x_i - x_j) sign(y_i - y_j) / sqrt(n_x n_y) over the pairs i < j, where
-    n_x and n_y count the pairs that are not tied in x and in y. None where either count is 0.
-
-    Examples
-    --------
-    >>> kendall_tau_b([3, 2, 1], [9, 5, 7])  # two pairs of three in the same order
-    0.3333333333333333
-    """
-    x, y = (np.asarray(values, dtype=np.float64) for values in (first, second))
-    i, j = np.triu_indices(len(x), 1)
-    x_signs, y_signs = np.sign(x[i] - x[j]), np.sign(y[i] - y[j])
-    untied = float(np.count_nonzero(x_signs)) * float(np.count_nonzero(y_signs))
-    return float((x_signs * y_signs).sum() / np.sqrt(untied)) if untied else None
+    return Agreement(same, max(known, key=lambda expert: known[expert]))
 
 
 def shown(text: str, width: int) -> str:
@@ -211,26 +189,28 @@ def shown(text: str, width: int) -> str:
     return plain if len(plain) <= width else plain[: width - 3] + "..."
 
 
-def _table(rows: Sequence[Sequence[str]], left: int, what: str) -> list[str]:
-    """Align the first column to the left, the others to the right; count what is left out."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+def _table(rows: Sequence[Sequence[str]], most: int, what: str) -> list[str]:
+    """Align a header and rows, the first column to the left; count those beyond `most`."""
+    shown_rows, left = rows[: most + 1], len(rows) - most - 1
+    widths = [max(map(len, column)) for column in zip(*shown_rows, strict=True)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in rows
+        for row in shown_rows
     ]
-    return [*lines, f"and {left} {what}"] if left > 0 else lines
+    if left > 0:
+        lines.append(f"and {left} more {what}")
+    return lines if len(rows) > 1 else []
 
 
-def _expert_lines(explanation: Explanation) -> list[str]:
+def _expert_rows(explanation: Explanation) -> list[list[str]]:
+    """Return a header, and a row for each expert, the most probable first."""
     probabilities, tags = explanation.decision.probabilities, explanation.tags[:TAGS]
-    ranked = sorted(probabilities, key=lambda expert: -probabilities[expert])
-    rows = [["expert", "probability"]]
     further = {"reward": explanation.expected_rewards, "cost": explanation.expected_costs}
     known = {name: values for name, values in further.items() if values is not None}
-    rows[0] += known
+    rows = [["expert", "probability", *known]]
     if tags:
         rows[0] += ["tag reward", *(f"[{i + 1}]" for i in range(len(tags)))]
-    for expert in ranked[:EXPERTS]:
+    for expert in sorted(probabilities, key=lambda expert: -probabilities[expert]):
         cells = [shown(expert, NAME), f"{probabilities[expert]:.3f}"]
         cells += [f"{values[expert]:.3g}" for values in known.values()]
         if tags:
@@ -240,42 +220,20 @@ def _expert_lines(explanation: Explanation) -> list[str]:
             support = f" ({observed})" if observed != tag.support else ""
             cells.append(_number(tag.mean_rewards[expert]) + support)
         rows.append(cells)
-    return _table(rows, len(ranked) - EXPERTS, "more experts")
+    return rows
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _tag_lines(tags: Sequence[TagEvidence]) -> list[str]:
-    if not tags:
-        return []
-    rows = [["tags of the nearest training queries", "weight", "support"]]
-    for place, tag in enumerate(tags[:TAGS], start=1):
-        name = f"[{place}] {shown(tag.tag, NAME)}"
-        rows.append([name, f"{tag.weight:.2f}", str(tag.support)])
-    return _table(rows, len(tags) - TAGS, "lighter tags")
-
-
-def _neighbour_lines(neighbours: Sequence[Neighbour]) -> list[str]:
-    if not neighbours:
-        return []
-    lines = ["similarity  nearest training queries"]
-    for neighbour in neighbours[:NEIGHBOURS]:
-        words = ", ".join(neighbour.tags) if neighbour.text is None else neighbour.text
-        lines.append(f"{neighbour.similarity:10.3f}  {shown(words, TEXT)}")
-    left = len(neighbours) - NEIGHBOURS
-    return [*lines, f"and {left} farther ones"] if left > 0 else lines
-
-
 def _agreement_lines(agreed: Agreement) -> list[str]:
     if agreed.tag_choice is None:
         return []
-    choice, tau = shown(agreed.tag_choice, NAME), agreed.kendall_tau_b
+    choice = shown(agreed.tag_choice, NAME)
     words = {
         True: "the head and the tags choose the same expert",
         False: f"the tags would choose {choice}",
         None: f"the tags know nothing of the head's choice and would choose {choice}",
-    }[agreed.same_choice]
-    rank = "no rank agreement is defined" if tau is None else f"rank agreement (tau-b) {tau:.2f}"
-    return [f"agreement  {words}; {rank}"]
+    }
+    return [f"agreement  {words[agreed.same_choice]}"]

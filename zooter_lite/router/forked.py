@@ -5,21 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from typing import Protocol
+from typing import Any
 from weakref import WeakSet
 
-
-class Forked(Protocol):
-    """What has to be told that it stands in a child now."""
-
-    def after_fork(self) -> None:
-        """Let go of what does not work here; called once, before anything else runs."""
+_told: WeakSet[Any] = WeakSet()
 
 
-_told: WeakSet[Forked] = WeakSet()
-
-
-def tell_after_fork(thing: Forked) -> None:
+def tell_after_fork(thing: Any) -> None:
     """Call `thing.after_fork` in every child that is forked while it lives."""
     _told.add(thing)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,15 @@ from zooter_lite.router.decision import check_names
 from zooter_lite.router.directory.config import STATIC_POOLING, RouterConfig
 from zooter_lite.router.directory.store import RouterFiles, read_router
 from zooter_lite.router.forked import tell_after_fork
-from zooter_lite.router.runtime import OUTPUTS, Device, Precision, Runtime, Session
+from zooter_lite.router.runtime import OUTPUTS, Device, Precision, Runtime
 from zooter_lite.router.static_session import StaticSession
 from zooter_lite.router.tokens import TextTokens
 from zooter_lite.tags.index import TagIndex
-from zooter_lite.untrusted.onnx_check import check_graph, metadata_of
+from zooter_lite.untrusted.onnx_check import check_graph
 from zooter_lite.untrusted.verified import VerifiedFile
+
+if TYPE_CHECKING:
+    from zooter_lite.router.runtime import Session
 
 Own = TypeVar("Own", bound="LoadedRouter")
 MAX_THREADS = 256  # onnxruntime ends the process where the system refuses it a thread
@@ -75,9 +78,8 @@ class LoadedRouter:
             "fp32"; "int8", faster, with the loss that config.json states under `parity`;
             "auto", which answers close calls of int8 again in fp32.
         threads
-            Threads of one forward pass. None takes every core up to four, and measures
-            on the first long list of prompts whether several side by side are faster.
-            One is meant for long lists: as many passes as cores, side by side. A static
+            Threads of one forward pass, of which as many run side by side as the cores then
+            allow. None takes every core up to four; one is meant for long lists. A static
             router is computed by numpy, whose threads are its own.
         remember
             Outputs of so many recent prompts are kept, so that repeated ones cost nothing.
@@ -119,7 +121,7 @@ class LoadedRouter:
         started = self._started
         if started is None:
             with self._starting:
-                started = self._started or _start_again(self._files, **self._options)
+                started = self._started or _start_again(self._files, self._options)
                 self._started = started
         return started
 
@@ -188,13 +190,13 @@ def _start(
         finally:
             for check in checks:  # damage is told before what it led to
                 check.result()
-    again = sessions[1] if precision == "auto" else None
     int8 = files.config.parity.int8
-    margin = int8.margin if precision == "auto" and int8 is not None else 0.0
-    return Runtime(sessions[0], again, margin, remember)
+    if precision == "auto":
+        return Runtime(sessions[0], remember, sessions[1], int8.margin if int8 else 0.0)
+    return Runtime(sessions[0], remember)
 
 
-def _start_again(known: RouterFiles, **options: Any) -> Runtime:
+def _start_again(known: RouterFiles, options: Mapping[str, Any]) -> Runtime:
     """Start the sessions of a router in a forked child, if it still stands where it was."""
     files = read_router(known.folder)
     if files.config != known.config:
@@ -210,32 +212,30 @@ def _session(
 ) -> Session:
     """Start one of the graphs, or numpy in its place; it must be what config.json describes."""
     where, max_length = f"{files.folder}: {graph.name}", files.config.encoder.max_length
+    static = files.config.encoder.pooling == STATIC_POOLING
     session: Session | None = None
     try:
-        with graph.view() as content:
-            check_graph(content)
-            metadata = metadata_of(content)
-            if files.config.encoder.pooling == STATIC_POOLING and not exact:
-                session = StaticSession.of(content, files.head, files.tokenizer, max_length)
+        content = graph.content()
+        metadata = check_graph(content)
+        if static and not exact:
+            session = StaticSession.of(content, files.head, files.tokenizer, max_length)
+        del content  # it may be mapped
         if session is None:
-            from zooter_lite.router.session import TextSession  # onnxruntime takes its time
+            from zooter_lite.router import session as graphs  # onnxruntime takes its time
 
-            session = TextSession(
+            options["budget"] = graphs.STATIC_BUDGET if static else graphs.TOKENS_PER_BATCH
+            session = graphs.TextSession(
                 *(graph.path, files.tokenizer, max_length, threads), exact=exact, **options
             )
     except RouterError as error:
         raise RouterError(f"{where}: {error}") from error
-    widths = files.head.widths
     ours = {name: width for name, width in session.widths.items() if name in OUTPUTS}
-    if ours != widths:
-        raise RouterError(f"{where} has the outputs {session.widths}, expected {widths}")
-    expected = {
-        "experts": json.dumps(files.config.experts, ensure_ascii=False),
-        "max_length": str(max_length),
-    }
-    for name, value in expected.items():
-        if metadata.get(f"zooter.{name}") != value:
-            raise RouterError(f"{where} and config.json name different {name.rstrip('s')}s")
+    if ours != files.head.widths:
+        raise RouterError(f"{where} has the outputs {session.widths}, expected {files.head.widths}")
+    if metadata.get("zooter.experts") != json.dumps(files.config.experts, ensure_ascii=False):
+        raise RouterError(f"{where} and config.json name different experts")
+    if metadata.get("zooter.max_length") != str(max_length):
+        raise RouterError(f"{where} and config.json name different max_lengths")
     return session
 
 

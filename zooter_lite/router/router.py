@@ -63,14 +63,14 @@ class Router(LoadedRouter):
         -------
         (n_queries, n_experts) float32; rows sum to 1, columns in the order of `experts`.
         """
-        return self._outputs(queries, ["probs"], progress)[0]
+        return np.asarray(self.predict(queries, progress).probs)
 
     def embed(
         self, queries: Sequence[str], progress: Progress = _silent
     ) -> tuple[FloatArray, FloatArray]:
         """Return `predict_proba` and the unit embeddings (n_queries, dim), in one pass."""
-        probs, embeddings = self._outputs(queries, ["probs", "embedding"], progress)
-        return probs, embeddings
+        predicted, embeddings = self.predict_and_embed(queries, progress)
+        return np.asarray(predicted.probs), embeddings
 
     def predict(self, queries: Sequence[str], progress: Progress = _silent) -> Predictions:
         """Probabilities, expected rewards and costs of every expert, and the prompts' novelty.
@@ -80,35 +80,24 @@ class Router(LoadedRouter):
         An object with `.probs`, `.rewards`, `.costs` (n_queries, n_experts), columns in the
         order of `experts`, and `.novelty` (n_queries,); None for what the router lacks.
         """
-        names = [name for name in self._runtime.outputs if name != "embedding"]
-        return self._named(names, self._outputs(queries, names, progress))
+        return self.predict_and_embed(queries, progress)[0]
 
     def predict_and_embed(
         self, queries: Sequence[str], progress: Progress = _silent
     ) -> tuple[Predictions, FloatArray]:
         """Return `predict` and the unit embeddings (n_queries, dim), in one pass."""
-        names = self._runtime.outputs
-        outputs = self._outputs(queries, names, progress)
-        return self._named(names, outputs), outputs[names.index("embedding")]
-
-    def _outputs(
-        self, queries: Sequence[str], names: list[str], progress: Progress
-    ) -> list[FloatArray]:
         texts = self._texts(queries)
-        if not texts:
-            return [np.zeros((0, self.head.widths[name]), dtype=np.float32) for name in names]
-        return self._runtime.run(texts, names, progress)
+        if texts:
+            outputs = self._runtime.run(texts, progress)
+        else:
+            widths = self.head.widths.items()
+            outputs = {name: np.zeros((0, width), dtype=np.float32) for name, width in widths}
+        embeddings, novelty = outputs.pop("embedding"), outputs.pop("novelty", None)
+        predicted = Predictions(**outputs, novelty=None if novelty is None else novelty[:, 0])
+        return self.repriced(predicted), embeddings
 
     def _texts(self, queries: Sequence[str]) -> list[str]:
         return texts_of(queries, cast(Context, self.config.training.context))
-
-    def _named(self, names: Sequence[str], outputs: Sequence[FloatArray]) -> Predictions:
-        """Put the graph's outputs under their names; the novelty without its second axis."""
-        values = dict(zip(names, outputs, strict=True))
-        values.pop("embedding", None)
-        if "novelty" in values:
-            values["novelty"] = values["novelty"][:, 0]
-        return self.repriced(Predictions(**values))
 
     def repriced(self, predicted: Predictions) -> Predictions:
         """Return what the head predicts at the costs that the router was loaded with."""

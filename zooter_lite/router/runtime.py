@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import RouterError
-from zooter_lite.router.tokens import TextTokens
+
+if TYPE_CHECKING:  # onnxruntime takes its time
+    from zooter_lite.router.session import TextSession
+    from zooter_lite.router.static_session import StaticSession
+
+    Session: TypeAlias = TextSession | StaticSession
 
 Value = TypeVar("Value")
 FloatArray = NDArray[np.float32]
@@ -20,25 +25,6 @@ Device = Literal["cpu", "cuda"]
 Row = tuple[FloatArray, ...]  # of each output
 OUTPUTS = ("probs", "embedding", "rewards", "costs", "novelty")  # the last three not always
 _TOLERANCE = 1e-3  # of the sum of the probabilities
-
-
-class Session(Protocol):
-    """What a runtime asks: `TextSession` for a graph, `StaticSession` for a static router's."""
-
-    tokens: TextTokens
-
-    @property
-    def widths(self) -> Mapping[str, object]:
-        """Width of each output."""
-
-    @property
-    def provider(self) -> str:
-        """What computes."""
-
-    def run(
-        self, texts: Sequence[str], outputs: Sequence[str], progress: Callable[[int], object] = ...
-    ) -> list[FloatArray]:
-        """Return the named outputs, rows in the order of the texts."""
 
 
 class Recent(Generic[Value]):
@@ -85,16 +71,18 @@ class Runtime:
     ----------
     first
         The graph that answers every query.
+    remember
+        Number of recent queries whose outputs are kept.
     exact
         The graph that answers again where the two best of `first` are closer than
         `margin`; None where `first` has the last word.
     margin
         Smallest difference of the two best probabilities that is no close call.
-    remember
-        Number of recent queries whose outputs are kept.
     """
 
-    def __init__(self, first: Session, exact: Session | None, margin: float, remember: int) -> None:
+    def __init__(
+        self, first: Session, remember: int, exact: Session | None = None, margin: float = 0.0
+    ) -> None:
         self.first = first
         self.outputs = [name for name in OUTPUTS if name in first.widths]
         self._exact = exact
@@ -110,45 +98,43 @@ class Runtime:
             return self._repeated, self._computed
 
     def run(
-        self, queries: Sequence[str], outputs: list[str], progress: Callable[[int], object]
-    ) -> list[FloatArray]:
-        """Return the named outputs of one query or more, each (n, width); the first is probs."""
+        self, queries: Sequence[str], progress: Callable[[int], object]
+    ) -> dict[str, FloatArray]:
+        """Return all outputs of one query or more by their names, each (n, width)."""
         different = list(dict.fromkeys(queries))
         known = self._recent.get(different)
         unknown = [query for query in different if query not in known] if known else different
         progress(len(queries) - len(unknown))
-        # what is remembered answers every later question; else only this one is answered
-        names = self.outputs if self._recent.prompts else outputs
         if unknown:
-            arrays = self._compute(unknown, progress, names)
+            arrays = self._compute(unknown, progress)
             if self._recent.prompts:
                 last = range(len(unknown))[-self._recent.prompts :]  # as many as are remembered
                 copies = {unknown[i]: tuple(array[i].copy() for array in arrays) for i in last}
                 self._recent.put(copies)
             if len(unknown) == len(queries):
-                return [arrays[names.index(name)] for name in outputs]
+                return dict(zip(self.outputs, arrays, strict=True))
             known |= zip(unknown, zip(*arrays, strict=True), strict=True)
-        places = map(names.index, outputs)
-        return [np.stack([known[query][place] for query in queries]) for place in places]
+        rows = zip(*(known[query] for query in queries), strict=True)
+        return {name: np.stack(row) for name, row in zip(self.outputs, rows, strict=True)}
 
     def _compute(
-        self, queries: Sequence[str], progress: Callable[[int], object], outputs: list[str]
+        self, queries: Sequence[str], progress: Callable[[int], object]
     ) -> list[FloatArray]:
-        arrays = self.first.run(queries, outputs, progress)
-        probs = arrays[0]
+        arrays = self.first.run(queries, self.outputs, progress)
+        probs, n_again = arrays[0], 0
         _check(probs)
-        close = np.zeros(0, dtype=np.int64)
         if self._exact is not None:
             best = np.partition(probs, -2, axis=1)[:, -2:]
             close = np.flatnonzero(best[:, 1] - best[:, 0] <= self._margin)
-        if self._exact is not None and len(close):
+            n_again = len(close)
+        if self._exact is not None and n_again:
             again = [queries[row] for row in close.tolist()]
-            for output, exact in zip(arrays, self._exact.run(again, outputs), strict=True):
+            for output, exact in zip(arrays, self._exact.run(again, self.outputs), strict=True):
                 output[close] = exact
             _check(probs[close])
         with self._lock:
             self._computed += len(queries)
-            self._repeated += len(close)
+            self._repeated += n_again
         return arrays
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,16 +15,14 @@ from zooter_lite.errors import RouterError
 from zooter_lite.router.forked import leak, tell_after_fork
 from zooter_lite.router.runtime import Device
 from zooter_lite.router.tokens import Ids, TextTokens
-from zooter_lite.untrusted.limits import bound_memory, run_bounded, run_trusted
+from zooter_lite.untrusted.limits import bound_memory, run_graph
 
 TOKENS_PER_BATCH = 512  # padding and cache, not arithmetic, decide the speed of a batch
+STATIC_BUDGET = 2048  # of a static router's, which are mostly the way there and back
 ROWS = 8  # of an exact batch, or a multiple: no operator then treats its last rows apart
 _STEPS = ((32, 2), (64, 4), (128, 8))  # up to this many tokens, exact lengths are multiples of
 _LAST_STEP = 16
-QUICK = 2e-3  # seconds: a batch that takes less is mostly the way there and back
-MORE_TOKENS = 2048  # of an exact batch of such a graph, where its size changes no result
 THREADS = 4  # a judgement: one query's products are too small to divide among many cores
-_MEASURED_BATCHES = 6  # that decide between one batch at a time and several
 # Folding constants changes no graph of ours, and computes before any time limit holds.
 _FOLDING = ["ConstantFolding", "ConstantFoldingDQ"]
 # The fused operator is several times slower than its parts on many processors.
@@ -40,8 +37,8 @@ Feed = dict[str, NDArray[np.int64]]
 class TextSession:
     """Runs a graph with inputs input_ids and attention_mask on texts.
 
-    Safe to share between threads. Batches hold texts of about the same length, at
-    most `TOKENS_PER_BATCH` padded tokens each; the results keep the order of the texts.
+    Safe to share between threads. Batches hold texts of about the same length; the results
+    keep the order of the texts.
 
     Parameters
     ----------
@@ -54,8 +51,7 @@ class TextSession:
         Longer texts are truncated to this many tokens.
     threads
         Threads of one batch; as many batches as the cores then allow run side by side.
-        None gives one batch every core up to `THREADS`, and measures on the first long
-        call whether several batches side by side are faster.
+        None gives one batch every core up to `THREADS`.
     exact
         A text gets the same bits whatever texts stand beside it: the shape of its batch
         depends on its own length alone. About 5% more tokens; on a CPU, with one thread.
@@ -65,6 +61,8 @@ class TextSession:
         "cpu" or "cuda"; None for CUDA where onnxruntime has it.
     trusted
         The graph is the user's own encoder: its memory and time have no bounds.
+    budget
+        Most padded tokens of a batch.
     """
 
     def __init__(
@@ -78,13 +76,13 @@ class TextSession:
         at_once: int | None = None,
         device: Device | None = None,
         trusted: bool = False,
+        budget: int = TOKENS_PER_BATCH,
     ) -> None:
         self._exact = exact
-        self._run_graph = run_trusted if trusted else run_bounded
-        self._budget = TOKENS_PER_BATCH
-        available = cores()
-        together = threads or min(available, THREADS)
-        self._session = _start(model, together, _providers(device), trusted=trusted)
+        self._trusted = trusted
+        self._budget = budget
+        threads = threads or min(cores(), THREADS)
+        self._session = _start(model, threads, _providers(device), trusted=trusted)
         self.widths: dict[str, object] = {
             output.name: output.shape[-1] if output.shape else None
             for output in self._session.get_outputs()
@@ -95,15 +93,13 @@ class TextSession:
                 f"the graph has the inputs {inputs}, expected attention_mask and input_ids"
             )
         self.tokens = TextTokens(tokenizer, max_length)
-        side_by_side = at_once or max(2 if threads is None else 1, available // together)
-        self._workers = ThreadPoolExecutor(side_by_side, thread_name_prefix="zooter")
-        self._side_by_side: bool | None = None if threads is None else side_by_side > 1
+        self._at_once = at_once or max(1, cores() // threads)
+        self._workers = ThreadPoolExecutor(self._at_once, thread_name_prefix="zooter")
         tell_after_fork(self)
 
     def after_fork(self) -> None:
         """Keep the parent's session from being ended in a child."""
         leak(self._session)
-        self.tokens.after_fork()
 
     @property
     def provider(self) -> str:
@@ -127,13 +123,16 @@ class TextSession:
             return rows
         tokens = self.tokens.many(texts)
         together = batches(tokens, self._budget, exact=self._exact)
+
+        def work(batch: Ids) -> Outputs:
+            outputs = self._run(names, feed([tokens[i] for i in batch], exact=self._exact))
+            return [output[: len(batch)] for output in outputs]
+
+        run = self._workers.map if min(self._at_once, len(together)) > 1 else map
         done: list[Outputs] = []
-        started = time.perf_counter()
-        for batch, rows in zip(together, self._results(names, tokens, together), strict=True):
+        for batch, rows in zip(together, run(work, together), strict=True):
             done.append(rows)
             progress(len(batch))
-        if self._exact and time.perf_counter() - started < QUICK * len(together):
-            self._budget = MORE_TOKENS
         if not done:
             return [np.zeros((0, 0), dtype=np.float32) for _ in names]
         places = np.argsort(np.concatenate(together))
@@ -146,7 +145,7 @@ class TextSession:
             yield feed([tokens[i] for i in batch])
 
     def _run(self, names: list[str], inputs: Feed) -> Outputs:
-        outputs = self._run_graph(self._session, names, inputs)
+        outputs = run_graph(self._session, names, inputs, trusted=self._trusted)
         for name, output in zip(names, outputs, strict=True):
             if output.shape[1] != self.widths[name]:
                 raise RouterError(
@@ -154,29 +153,6 @@ class TextSession:
                     f"but it names {self.widths[name]}"
                 )
         return outputs
-
-    def _results(
-        self, names: list[str], tokens: list[Ids], together: list[Ids]
-    ) -> Iterator[Outputs]:
-        """Yield the outputs of each batch, in order."""
-
-        def work(batch: Ids) -> Outputs:
-            rows = [tokens[i] for i in batch]
-            outputs = self._run(names, feed(rows, exact=self._exact))
-            return [output[: len(rows)] for output in outputs]
-
-        start = 0
-        if self._side_by_side is None and len(together) >= 4 * _MEASURED_BATCHES:
-            start = 2 * _MEASURED_BATCHES
-            clock = [time.perf_counter()]
-            yield from map(work, together[:_MEASURED_BATCHES])
-            clock.append(time.perf_counter())
-            yield from self._workers.map(work, together[_MEASURED_BATCHES:start])
-            clock.append(time.perf_counter())
-            one_by_one, at_a_time = np.diff(clock)
-            self._side_by_side = bool(at_a_time < one_by_one)
-        run = self._workers.map if self._side_by_side and len(together) > 1 else map
-        yield from run(work, together[start:])
 
 
 def _providers(device: Device | None) -> list[str]:

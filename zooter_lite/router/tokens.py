@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -42,14 +41,8 @@ class TextTokens:
     def __init__(self, content: str, max_length: int) -> None:
         self._tokenizer: Any = checked_tokenizer(content, max_length)
         self._max_length = max_length
-        self._cut = 0
-        self._counting = Lock()
+        self.cut = 0  # texts so far that were longer than `max_length` tokens
         self._least = max_length - len(self.one(""))  # bytes, a token each, that just fit
-
-    @property
-    def cut(self) -> int:
-        """Number of texts so far that were longer than `max_length` tokens."""
-        return self._cut
 
     def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """(n,) tokens of each text, cut at `max_length`."""
@@ -57,13 +50,9 @@ class TextTokens:
 
     def longer(self, texts: Sequence[str]) -> int:
         """Count the texts that are longer than `max_length` tokens; no other thread may read."""
-        before = self._cut
+        before = self.cut
         self.many([text for text in texts if len(text.encode("utf-8", "replace")) > self._least])
-        return self._cut - before
-
-    def after_fork(self) -> None:
-        """Take a lock that no other thread holds."""
-        self._counting = Lock()
+        return self.cut - before
 
     def one(self, text: str) -> Ids:
         """Token ids of a text, with special tokens, truncated.
@@ -120,8 +109,7 @@ class TextTokens:
             encodings = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts])
         full = [one for one in encodings if len(one) >= self._max_length]
         if full:
-            with self._counting:
-                self._cut += sum(bool(one.overflowing) for one in full)
+            self.cut += sum(bool(one.overflowing) for one in full)
         return encodings
 
     def _long(self, text: str) -> Ids:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from zooter_lite.errors import RouterError
 from zooter_lite.untrusted.verified import Content
 
-_INNER_PRODUCT = 0  # faiss.METRIC_INNER_PRODUCT
 _FLAT, _IVF_FLAT, _IVF_QUANTIZED = b"IxFI", b"IwFl", b"IwSq"
 _CODE_BYTES = {0: 1, 4: 2}  # faiss.ScalarQuantizer.QT_8bit and QT_fp16: bytes per number
+_ANY = None  # a field that faiss ignores, or that is looked at later
+# The first fields of every index: kind, dimension, rows, two ignored, trained, inner product.
+_HEADER = "4siqqqBi"
 
 
 def open_index(content: Content, dim: int, rows: int) -> Any:
@@ -41,7 +43,12 @@ def open_index(content: Content, dim: int, rows: int) -> Any:
         The file is anything else.
     """
     try:
-        _check(_Walk(content), dim, rows)
+        walk = _Walk(content)
+        if content[:4] == _FLAT:
+            _check_flat(walk, dim, rows)
+        else:
+            _check_ivf(walk, dim, rows, content[:4])
+        walk.end()
     except ValueError as error:
         raise RouterError(
             f"tags.faiss is not an index of {rows} vectors of {dim} numbers ({error})"
@@ -64,21 +71,19 @@ class _Walk:
         self._content = content
         self._at = 0
 
-    def fields(self, layout: str) -> tuple[Any, ...]:
-        """Unpack the next fields, little-endian."""
+    def fields(self, layout: str, *expected: object) -> tuple[Any, ...]:
+        """Unpack the next fields, little-endian, and compare them with what they must be."""
         size = struct.calcsize("<" + layout)
-        return struct.unpack("<" + layout, self._content[self._skip(size) : self._at])
+        fields = struct.unpack("<" + layout, self._content[self._skip(size) : self._at])
+        for value, wanted in zip(fields, expected, strict=True):
+            if wanted is not _ANY and value != wanted:
+                raise ValueError(f"expected {wanted}, found {value} before byte {self._at}")
+        return fields
 
     def array(self, dtype: str, count: int) -> NDArray[Any]:
         """View the next `count` numbers."""
         start = self._skip(np.dtype(dtype).itemsize * count)
         return np.frombuffer(self._content, dtype=dtype, count=count, offset=start)
-
-    def expect(self, name: str, layout: str, *values: object) -> None:
-        """Compare the next fields with what they must be."""
-        found = self.fields(layout)
-        if found != values:
-            raise ValueError(f"{name}: expected {list(values)}, found {list(found)}")
 
     def end(self) -> None:
         """Insist that the file ends here."""
@@ -93,61 +98,43 @@ class _Walk:
         return start
 
 
-def _check(walk: _Walk, dim: int, rows: int) -> None:
-    (magic,) = walk.fields("4s")
-    if magic == _FLAT:
-        _check_flat(walk, dim, rows)
-    elif magic in (_IVF_FLAT, _IVF_QUANTIZED):
-        _check_ivf(walk, dim, rows, quantized=magic == _IVF_QUANTIZED)
-    else:
-        raise ValueError(f"its kind is {magic!r}")
-    walk.end()
-
-
-def _check_header(walk: _Walk, dim: int, rows: int) -> None:
-    walk.expect("dimension and rows", "iq", dim, rows)
-    walk.fields("qq")  # faiss reads and ignores these
-    walk.expect("trained and metric", "Bi", 1, _INNER_PRODUCT)
-
-
 def _check_flat(walk: _Walk, dim: int, rows: int) -> None:
-    _check_header(walk, dim, rows)
-    walk.expect("numbers", "Q", dim * rows)
+    walk.fields(_HEADER + "Q", _FLAT, dim, rows, _ANY, _ANY, 1, 0, dim * rows)
     walk.array("<f4", dim * rows)
 
 
-def _check_ivf(walk: _Walk, dim: int, rows: int, *, quantized: bool) -> None:
-    _check_header(walk, dim, rows)
-    n_lists, _ = walk.fields("QQ")  # the second is nprobe, which we set ourselves
+def _check_ivf(walk: _Walk, dim: int, rows: int, kind: bytes) -> None:
+    if kind not in (_IVF_FLAT, _IVF_QUANTIZED):
+        raise ValueError(f"its kind is {kind!r}")
+    # of the last two, nprobe is the second, which we set ourselves
+    header = walk.fields(_HEADER + "QQ", kind, dim, rows, _ANY, _ANY, 1, 0, _ANY, _ANY)
+    n_lists = header[-2]
     if not 1 <= n_lists <= max(rows, 1):
         raise ValueError(f"{n_lists} lists")
-    walk.expect("kind of the quantizer", "4s", _FLAT)
     _check_flat(walk, dim, n_lists)
-    walk.expect("direct map", "BQ", 0, 0)
-    code_bytes = _check_quantization(walk, dim) if quantized else 4 * dim
+    walk.fields("BQ", 0, 0)  # no direct map
+    code_bytes = _check_quantization(walk, dim) if kind == _IVF_QUANTIZED else 4 * dim
     _check_lists(walk, rows, n_lists, code_bytes)
 
 
 def _check_quantization(walk: _Walk, dim: int) -> int:
     """Check the scalar quantizer and return the bytes of a vector."""
-    kind, _, _ = walk.fields("iif")  # the other two matter in training only
+    kind, _, _ = walk.fields("iif", _ANY, _ANY, _ANY)  # the other two matter in training only
     if kind not in _CODE_BYTES:
         raise ValueError(f"its scalar quantizer is of type {kind}")
     code_bytes = dim * _CODE_BYTES[kind]
     ranges = 2 * dim if kind == 0 else 0  # a smallest value and a range per number
-    walk.expect("scalar quantizer", "QQQ", dim, code_bytes, ranges)
+    walk.fields("QQQ", dim, code_bytes, ranges)
     walk.array("<f4", ranges)
-    walk.expect("bytes of a code", "Q", code_bytes)
-    (by_residual,) = walk.fields("B")
-    if by_residual not in (0, 1):
+    _, by_residual = walk.fields("QB", code_bytes, _ANY)
+    if by_residual > 1:
         raise ValueError(f"by_residual is {by_residual}")
     return code_bytes
 
 
 def _check_lists(walk: _Walk, rows: int, n_lists: int, code_bytes: int) -> None:
     """Check the inverted lists: together they hold each row once."""
-    walk.expect("inverted lists", "4sQQ", b"ilar", n_lists, code_bytes)
-    walk.expect("sizes of the lists", "4sQ", b"full", n_lists)
+    walk.fields("4sQQ4sQ", b"ilar", n_lists, code_bytes, b"full", n_lists)
     sizes = walk.array("<u8", n_lists)
     if sizes.max() > rows or int(sizes.sum()) != rows:
         raise ValueError("the sizes of its lists do not add up")

@@ -18,8 +18,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,6 @@ from numpy.typing import NDArray
 
 from zooter_lite.cores import cores
 from zooter_lite.errors import RouterError
-from zooter_lite.untrusted.finite import check_finite
 
 Feed = Mapping[str, NDArray[np.int64]]
 Outputs = list[NDArray[np.float32]]
@@ -37,8 +38,6 @@ Provider = str | tuple[str, dict[str, str]]
 MEMORY_VARIABLE = "ZOOTER_MEMORY_MB"
 RUN_SECONDS = 30.0  # of one batch, about 512 tokens; long for any encoder that is a router's
 _TICK = 0.25
-
-
 SLOTS = max(4, cores())
 
 
@@ -90,15 +89,11 @@ class _Runs:
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._deadlines: dict[Any, float] = {}  # of the runs at work, by their options
         self._busy = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._watch, daemon=True).start()
 
-    def alive(self) -> bool:
-        """Whether the thread still watches; after a fork it does not."""
-        return self._thread.is_alive()
-
-    def run(self, session: Any, names: Sequence[str], feed: Feed) -> Outputs:
-        """Wait for a slot, and run the session until its time is over."""
+    @contextmanager
+    def slot(self) -> Iterator[Any]:
+        """Wait for a slot, and yield the options of a run that ends when its time is over."""
         with self._slots:
             options = onnxruntime.RunOptions()
             options.log_severity_level = 4  # what went wrong is told once, by the error
@@ -107,12 +102,9 @@ class _Runs:
             if not self._busy.is_set():
                 self._busy.set()
             try:
-                outputs: Outputs = session.run(names, feed, options)
-            except Exception as error:  # onnxruntime's exceptions share no base class
-                raise RouterError(_reason(error, stopped=options.terminate)) from error
+                yield options
             finally:
                 del self._deadlines[options]
-        return outputs
 
     def _watch(self) -> None:
         while True:
@@ -125,31 +117,19 @@ class _Runs:
                         options.terminate = True
 
 
-_starting = threading.Lock()
-_runs: list[_Runs] = []  # of this process; the last is at work
-
-
-def _after_fork() -> None:
-    """Begin anew in a child, where no thread watches and a lock may be held by one of them."""
-    global _starting
-    _starting = threading.Lock()
-    _runs.clear()
+@lru_cache(maxsize=1)
+def _runs() -> _Runs:
+    """Return the runs of this process."""
+    return _Runs()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_after_fork)
+    # a child begins anew: no thread watches there, and a lock may be held by one of the parent's
+    os.register_at_fork(after_in_child=_runs.cache_clear)
 
 
-def _running() -> _Runs:
-    if not _runs or not _runs[-1].alive():
-        with _starting:
-            if not _runs or not _runs[-1].alive():
-                _runs.append(_Runs())
-    return _runs[-1]
-
-
-def run_bounded(session: Any, names: Sequence[str], feed: Feed) -> Outputs:
-    """Run a session within the bounds.
+def run_graph(session: Any, names: Sequence[str], feed: Feed, *, trusted: bool = False) -> Outputs:
+    """Run a session within the bounds; a `trusted` one, of the user's own, for as long as it takes.
 
     Returns
     -------
@@ -161,19 +141,16 @@ def run_bounded(session: Any, names: Sequence[str], feed: Feed) -> Outputs:
         The graph fails, takes too much memory or time, or returns something else than
         finite rows, one for each row of the feed.
     """
-    return _checked(_running().run(session, names, feed), names, feed)
-
-
-def run_trusted(session: Any, names: Sequence[str], feed: Feed) -> Outputs:
-    """Run a session of the user's own, for as long as it takes; otherwise as `run_bounded`."""
+    options = None
     try:
-        outputs = session.run(names, feed)
+        if trusted:
+            outputs: Outputs = session.run(names, feed)
+        else:
+            with _runs().slot() as options:
+                outputs = session.run(names, feed, options)
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise RouterError(_reason(error, stopped=False)) from error
-    return _checked(outputs, names, feed)
-
-
-def _checked(outputs: Outputs, names: Sequence[str], feed: Feed) -> Outputs:
+        stopped = options is not None and options.terminate
+        raise RouterError(_reason(error, stopped=stopped)) from error
     rows = len(next(iter(feed.values())))
     for name, output in zip(names, outputs, strict=True):
         if not isinstance(output, np.ndarray) or output.dtype != np.float32:
@@ -182,7 +159,9 @@ def _checked(outputs: Outputs, names: Sequence[str], feed: Feed) -> Outputs:
             raise RouterError(
                 f"the graph's output {name!r} has the shape {output.shape} for {rows} queries"
             )
-    check_finite(outputs, names)
+        flat = output.reshape(-1)
+        if not isfinite(np.dot(flat, flat)):  # quicker than to look at each
+            raise RouterError(f"the graph's output {name!r} is not finite")
     return outputs
 
 

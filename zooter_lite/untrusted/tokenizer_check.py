@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -20,17 +21,28 @@ MAX_GROWTH = 1024  # times that a tokeniser may lengthen a text
 MAX_MEMORY = 640 * 2**20  # bytes that a tokeniser may take once it is parsed
 _COSTS = {",": 60, '"': 60, "[": 60, "{": 300}  # bytes in memory for each such sign
 
-_NORMALIZERS = {
-    "BertNormalizer", "ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt",
-    "Precompiled", "Prepend", "Replace", "Sequence", "Strip", "StripAccents",
+_KNOWN = {  # parts of a tokeniser, the key of a sequence of such, and the kinds that are harmless
+    "normalizer": (
+        "normalizers",
+        {
+            "BertNormalizer", "ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt",
+            "Precompiled", "Prepend", "Replace", "Strip", "StripAccents",
+        },
+    ),
+    "pre_tokenizer": (
+        "pretokenizers",
+        {
+            "BertPreTokenizer", "ByteLevel", "CharDelimiterSplit", "Digits", "FixedLength",
+            "Metaspace", "Punctuation", "Split", "UnicodeScripts", "Whitespace",
+            "WhitespaceSplit",
+        },
+    ),
+    "post_processor": (
+        "processors",
+        {"BertProcessing", "ByteLevel", "RobertaProcessing", "TemplateProcessing"},
+    ),
 }  # fmt: skip
-_PRE_TOKENIZERS = {
-    "BertPreTokenizer", "ByteLevel", "CharDelimiterSplit", "Digits", "FixedLength", "Metaspace",
-    "Punctuation", "Sequence", "Split", "UnicodeScripts", "Whitespace", "WhitespaceSplit",
-}  # fmt: skip
-_POST_PROCESSORS = {
-    "BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing"
-}  # fmt: skip
+_MODELS = {"BPE", "Unigram", "WordLevel", "WordPiece"}
 _END = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
 _OTHER = r"| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -68,7 +80,7 @@ def checked_tokenizer(content: str, max_length: int) -> Tokenizer:
     if not problem:
         try:
             tokenizer = Tokenizer.from_str(content)
-            problem = _problem(tokenizer, max_length)
+            problem = next(_problems(tokenizer, max_length), "")
             tokenizer.no_padding()
             tokenizer.enable_truncation(max_length)
         except BaseException as error:
@@ -100,42 +112,36 @@ def _charsmap_problem(content: str) -> str:
     return ""
 
 
-def _problem(tokenizer: Any, max_length: int) -> str:
-    """Say what is not known to be harmless, or ""."""
-    problem = _model_problem(tokenizer.model)
-    parts = (
-        (tokenizer.normalizer, "normalizers", _NORMALIZERS),
-        (tokenizer.pre_tokenizer, "pretokenizers", _PRE_TOKENIZERS),
-        (tokenizer.post_processor, "processors", _POST_PROCESSORS),
-    )
-    growth = 1.0
-    for part, key, known in parts:
-        for piece in _pieces(part, key):
-            kind = piece.get("type")
-            if kind not in known:
-                problem = problem or f"the {key[:-1]} {str(kind)[:60]!r}"
-            growth *= _growth(piece)
-            problem = problem or _piece_problem(piece)
-    if growth > MAX_GROWTH:
-        problem = problem or f"it makes a text more than {MAX_GROWTH} times as long"
-    special = tokenizer.num_special_tokens_to_add(is_pair=False)
-    if special >= max_length:
-        problem = problem or f"{special} special tokens of {max_length}"
-    return problem
-
-
-def _model_problem(model: Any) -> str:
-    kind = type(model).__name__
-    if kind not in ("BPE", "Unigram", "WordLevel", "WordPiece"):
-        return f"the model {kind[:60]!r}"
+def _problems(tokenizer: Any, max_length: int) -> Iterator[str]:
+    """Say what is not known to be harmless."""
+    model = tokenizer.model
+    if type(model).__name__ not in _MODELS:
+        yield f"the model {type(model).__name__[:60]!r}"
     if getattr(model, "dropout", None) is not None:
-        return "a model with dropout"
+        yield "a model with dropout"
     if getattr(model, "max_input_chars_per_word", 0) > 1000:
-        return "words of more than 1000 characters"
+        yield "words of more than 1000 characters"
     affixes = ("continuing_subword_prefix", "end_of_word_suffix")
     if any(len(getattr(model, name, None) or "") > 64 for name in affixes):
-        return "an affix of more than 64 characters"
-    return ""
+        yield "an affix of more than 64 characters"
+    growth = 1.0
+    for part, (sequence, known) in _KNOWN.items():
+        for piece in _pieces(getattr(tokenizer, part), sequence):
+            kind = piece.get("type")
+            if kind not in known:
+                yield f"the {part} {str(kind)[:60]!r}"
+            pattern, text = _pattern(piece)
+            if pattern == "Regex" and text not in _PATTERNS and not _SINGLE.fullmatch(text):
+                yield f"the pattern {text[:60]!r}"
+            single = piece.get("single")
+            if isinstance(single, list) and sum("Sequence" in item for item in single) > 1:
+                yield "a template that holds the text more than once"
+            growth *= _growth(piece)
+    if growth > MAX_GROWTH:
+        yield f"it makes a text more than {MAX_GROWTH} times as long"
+    special = tokenizer.num_special_tokens_to_add(is_pair=False)
+    if special >= max_length:
+        yield f"{special} special tokens of {max_length}"
 
 
 def _pieces(part: Any, key: str) -> list[dict[str, Any]]:
@@ -176,13 +182,3 @@ def _growth(piece: dict[str, Any]) -> float:
         content = len(piece["content"].encode())
         return max(1.0, content / found) if kind == "String" and found else 1.0 + content
     return 1.0
-
-
-def _piece_problem(piece: dict[str, Any]) -> str:
-    kind, text = _pattern(piece)
-    if kind == "Regex" and text not in _PATTERNS and not _SINGLE.fullmatch(text):
-        return f"the pattern {text[:60]!r}"
-    single = piece.get("single")
-    if isinstance(single, list) and sum("Sequence" in item for item in single) > 1:
-        return "a template that holds the text more than once"
-    return ""

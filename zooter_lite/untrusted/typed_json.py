@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -54,15 +55,23 @@ def typed(kind: Any, value: Any, where: str) -> Any:
         return None if value is None else typed(arguments[0], value, where)
     if get_origin(kind) is tuple and isinstance(value, list):
         return tuple(typed(arguments[0], each, where) for each in value)
+    if get_origin(kind) is Mapping and isinstance(value, dict):
+        return {
+            key: typed(arguments[1], each, f"{where} {shown(key)}") for key, each in value.items()
+        }
     if is_dataclass(kind) and isinstance(value, dict):
-        kinds = get_type_hints(kind)
         section: Any = kind  # the class, whatever mypy makes of is_dataclass
-        keys = [name for name in kinds if name in value]
+        kinds, given = get_type_hints(kind), {}
         for each in fields(kind):
-            if each.default is MISSING and each.name not in value:
-                raise ValueError(f"{where} has no {each.name!r}")
-        return section(**{key: typed(kinds[key], value[key], f"{where} {key!r}") for key in keys})
-    types, words = _TYPES.get(kind, ((), "an object" if is_dataclass(kind) else "a list"))
+            name = each.name
+            if name in value:
+                given[name] = typed(
+                    kinds[name], value[name], f"{where} {name!r}" if where else name
+                )
+            elif each.default is MISSING:
+                raise ValueError(f"{where} has no {name!r}".strip())
+        return section(**given)
+    types, words = _TYPES.get(kind, ((), "a list" if get_origin(kind) is tuple else "an object"))
     if not isinstance(value, types) or isinstance(value, bool) != (kind is bool):
         raise ValueError(f"{where} is {shown(value)}, expected {words}")
     return value

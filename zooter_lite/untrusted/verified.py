@@ -7,8 +7,6 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -51,7 +49,7 @@ class VerifiedFile:
     """A file of the promised size, held open: what is checked is what is loaded.
 
     A folder may be replaced by a new fit between the two; this file is not. Use it in a
-    `with` block, or close it.
+    `with` block.
 
     Parameters
     ----------
@@ -77,7 +75,7 @@ class VerifiedFile:
         self._file, self._promise = file, promise
         self._size = os.fstat(self._stream.fileno()).st_size
         if self._size != promise.bytes:
-            self.close()
+            self._stream.close()
             state = "truncated" if self._size < promise.bytes else "too long"
             promised = str(promise.bytes)[:20]
             raise RouterError(f"{file}: {state}: {self._size} bytes, config.json says {promised}")
@@ -96,42 +94,17 @@ class VerifiedFile:
         self._stream.seek(0)
         while count := self._stream.readinto(buffer):
             sha256.update(view[:count])
-        self._compare(sha256.hexdigest())
-
-    @contextmanager
-    def view(self) -> Iterator[Content]:
-        """Yield the content, unchecked, read or memory-mapped."""
-        content = self._load()
-        try:
-            yield content
-        finally:
-            _close(content)
-
-    def content(self) -> Content:
-        """Return the content after the check, read or memory-mapped."""
-        content = self._load()
-        try:
-            self._compare(hashlib.sha256(content).hexdigest())
-        except RouterError:
-            _close(content)
-            raise
-        return content
-
-    def _load(self) -> Content:
-        with Path(self.path).open("rb") as stream:  # the held one may be at work in `check`
-            if self._size < MAP_FROM:
-                return stream.read()
-            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def _compare(self, digest: str) -> None:
-        if digest != self._promise.sha256:
+        if sha256.hexdigest() != self._promise.sha256:
             raise RouterError(
                 f"{self._file}: its sha256 is not the one in config.json; damaged or changed"
             )
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._stream.close()
+    def content(self) -> Content:
+        """Return the content, unchecked, read or memory-mapped."""
+        with Path(self.path).open("rb") as stream:  # the held one may be at work in `check`
+            if self._size < MAP_FROM:
+                return stream.read()
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __enter__(self) -> VerifiedFile:
         """Hold the file for a block."""
@@ -139,12 +112,7 @@ class VerifiedFile:
 
     def __exit__(self, *_: object) -> None:
         """Let go of the file at the end of a block."""
-        self.close()
-
-
-def _close(content: Content) -> None:
-    if isinstance(content, mmap.mmap):
-        content.close()
+        self._stream.close()
 
 
 def read_verified(file: Path, promise: Promise | None) -> Content:
@@ -156,6 +124,7 @@ def read_verified(file: Path, promise: Promise | None) -> Content:
         No promise, no plain file, or another size or hash.
     """
     with VerifiedFile(file, promise) as opened:
+        opened.check()
         return opened.content()
 
 

@@ -15,16 +15,15 @@ import onnxruntime
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, compose, helper
 from tokenizers import Tokenizer
 
-from zooter_lite.graph.builder import GraphBuilder
+from zooter_lite.graph.builder import IR_VERSION, MICROSOFT, OPSET, GraphBuilder, serialise
 from zooter_lite.onnx.parity import MAX_DIFFERENCE
-from zooter_lite.onnx.text.tables import tables
 from zooter_lite.onnx.text.token_nodes import token_nodes
 from zooter_lite.onnx.text.wordpiece import TextExportError, WordPiece, read_wordpiece
 from zooter_lite.router.directory.config import TextParity
 from zooter_lite.router.runtime import OUTPUTS
 from zooter_lite.router.session import TextSession
 
-_OPSETS = {"": 18, "ai.onnx.ml": 2, "com.microsoft": 1}  # the oldest that have the operators
+_OPSETS = {"": OPSET, "ai.onnx.ml": 2, MICROSOFT: 1}  # the oldest that have the operators
 _INPUTS = ["input_ids", "attention_mask"]
 _PREFIX = "router."
 
@@ -34,8 +33,7 @@ def text_graph(graph: bytes, tokenizer: str, max_length: int) -> bytes:
 
     The tokens are those of the `tokenizers` library for every text; a tokenizer for which
     that does not hold is refused. (Lone surrogates, which ONNX strings cannot hold, are the
-    caller's to replace, with "?" as the router does. A run of characters that is no token
-    is taken for one with a probability below 2**-40.)
+    caller's to replace, with "?" as the router does.)
 
     Parameters
     ----------
@@ -57,33 +55,36 @@ def text_graph(graph: bytes, tokenizer: str, max_length: int) -> bytes:
     TextExportError
         The tokenizer cannot be expressed, or the graph is not a router's.
     """
-    wordpiece = read_wordpiece(tokenizer)
-    room = max_length - len(wordpiece.prefix) - len(wordpiece.suffix)
-    if room < 1:
-        raise TextExportError(f"max_length {max_length} leaves no room for the text")
-    router = _renamed(onnx.load_model_from_string(graph))
+    router = onnx.load_model_from_string(graph)
+    inputs = sorted(value.name for value in router.graph.input)
+    if inputs != sorted(_INPUTS) or OUTPUTS[0] not in {v.name for v in router.graph.output}:
+        raise TextExportError(f"the graph, with the inputs {inputs}, is not a router's")
+    router = compose.add_prefix(router, _PREFIX, rename_functions=False)
     nodes = GraphBuilder("text")
     trips = nodes.add("Squeeze", nodes.add("Shape", "query"))
-    body = _body(router.graph, wordpiece, room, nodes)
+    body = _body(router.graph, read_wordpiece(tokenizer), max_length, nodes)
     sizes = _sizes(router.graph)
-    names = [name for name, _ in sizes]
-    nodes.nodes.append(helper.make_node("Loop", [trips, ""], names, body=body))
-    model = helper.make_model(
-        helper.make_graph(
-            nodes.nodes,
-            "text_router",
-            [helper.make_tensor_value_info("query", TensorProto.STRING, ["batch"])],
-            [_float(name, ["batch", size]) for name, size in sizes],
-            [*nodes.constants, *router.graph.initializer],
-        ),
-        opset_imports=_opsets(router),
-        functions=router.functions,
-        ir_version=router.ir_version,
-        producer_name="zooter-lite",
+    nodes.nodes.append(helper.make_node("Loop", [trips, ""], [*sizes], body=body))
+    nodes.constants.extend(router.graph.initializer)
+    model = _model(
+        nodes,
+        helper.make_tensor_value_info("query", TensorProto.STRING, ["batch"]),
+        [_float(name, ["batch", size]) for name, size in sizes.items()],
+        {entry.domain: entry.version for entry in router.opset_import},
     )
-    helper.set_model_props(model, {prop.key: prop.value for prop in router.metadata_props})
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    model.functions.extend(router.functions)
+    model.metadata_props.extend(router.metadata_props)
+    return serialise(model)
+
+
+def token_graph(tokenizer: str, max_length: int) -> bytes:
+    """Serialise the tokenizer alone: `query` string (1,) to `input_ids` int64 (n_tokens,)."""
+    nodes = GraphBuilder("text")
+    ids = _framed(nodes, "query", read_wordpiece(tokenizer), max_length)
+    nodes.add("Identity", ids, output=_INPUTS[0])
+    query = helper.make_tensor_value_info("query", TensorProto.STRING, [1])
+    output = helper.make_tensor_value_info(_INPUTS[0], TensorProto.INT64, ["n_tokens"])
+    return serialise(_model(nodes, query, [output], {}))
 
 
 def checked_text_graph(
@@ -124,15 +125,15 @@ def check_text_parity(
     reference = Tokenizer.from_str(tokenizer)
     reference.no_padding()
     reference.enable_truncation(max_length)
-    session = _session_with_tokens(text)
+    router, tokens = _session(text), _session(token_graph(tokenizer, max_length))
     (expected,) = TextSession(graph, tokenizer, max_length).run(queries, ["probs"])
     probs = np.empty_like(expected)
     changed = 0
     for i, given in enumerate(queries):
         query = given.encode("utf-8", "replace").decode("utf-8")  # as the router does
         feed = {"query": np.asarray([query], dtype=object)}
-        probs[i : i + 1], (ids,) = session.run(["probs", _INPUTS[0]], feed)
-        changed += ids.flatten().tolist() != reference.encode(query).ids
+        (probs[i : i + 1],), (ids,) = router.run(["probs"], feed), tokens.run(None, feed)
+        changed += ids.tolist() != reference.encode(query).ids
     return TextParity(
         queries=float(len(queries)),
         changed_tokens=changed / len(queries),
@@ -141,38 +142,32 @@ def check_text_parity(
     )
 
 
-def _session_with_tokens(text: bytes) -> onnxruntime.InferenceSession:
-    """Start onnxruntime on the graph with the token ids of a single text as a further output."""
-    model = onnx.load_model_from_string(text)
-    (loop,) = (node for node in model.graph.node if node.op_type == "Loop")
-    (body,) = (attribute.g for attribute in loop.attribute if attribute.name == "body")
-    ids = helper.make_tensor_value_info(_PREFIX + _INPUTS[0], TensorProto.INT64, [1, "length"])
-    body.output.append(ids)
-    loop.output.append(_INPUTS[0])
-    shape: list[str | int] = ["batch", 1, "length"]
-    model.graph.output.append(helper.make_tensor_value_info(_INPUTS[0], TensorProto.INT64, shape))
+def _session(graph: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # texts of a few tokens gain nothing from more
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _model(
+    nodes: GraphBuilder,
+    query: ValueInfoProto,
+    outputs: Sequence[ValueInfoProto],
+    versions: dict[str, int],
+) -> ModelProto:
+    """Make a model of operators of these versions, or the later ones that the tokenizer needs."""
+    newest = {name: max(versions.get(name, 0), version) for name, version in _OPSETS.items()}
+    return helper.make_model(
+        helper.make_graph(nodes.nodes, "text_router", [query], outputs, nodes.constants),
+        opset_imports=[helper.make_opsetid(*e) for e in sorted((versions | newest).items())],
+        ir_version=IR_VERSION,
+        producer_name="zooter-lite",
     )
 
 
-def _renamed(router: ModelProto) -> ModelProto:
-    """Put every name of the router's graph behind a prefix, away from those of the tokenizer."""
-    inputs = sorted(value.name for value in router.graph.input)
-    outputs = sorted(value.name for value in router.graph.output)
-    needed = [*OUTPUTS[:2]]
-    if inputs != sorted(_INPUTS) or not {*needed} <= {*outputs} <= {*OUTPUTS}:
-        raise TextExportError(
-            f"the graph has the inputs {inputs} and the outputs {outputs}, "
-            f"expected {sorted(_INPUTS)} and {needed}, perhaps {[*OUTPUTS[2:]]}"
-        )
-    return compose.add_prefix(router, _PREFIX, rename_functions=False)
-
-
-def _body(router: GraphProto, wordpiece: WordPiece, room: int, outer: GraphBuilder) -> GraphProto:
+def _body(
+    router: GraphProto, wordpiece: WordPiece, max_length: int, outer: GraphBuilder
+) -> GraphProto:
     """One text's tokens, what the template puts around them, and the router.
 
     The constants, the router's weights among them, stay in the outer graph.
@@ -182,15 +177,13 @@ def _body(router: GraphProto, wordpiece: WordPiece, room: int, outer: GraphBuild
     going = helper.make_tensor_value_info("text.body.going", TensorProto.BOOL, [])
     axis = inner.value([0])
     text = inner.add("Gather", "query", inner.add("Unsqueeze", row.name, axis))
-    tokens = token_nodes(inner, text, wordpiece, tables(wordpiece), room)
-    prefix, suffix = inner.value(wordpiece.prefix), inner.value(wordpiece.suffix)
-    framed = inner.add("Concat", prefix, tokens, suffix, axis=0)
-    ids = inner.add("Unsqueeze", framed, axis, output=_PREFIX + _INPUTS[0])
-    shape = inner.add("Shape", ids)
-    inner.add("Expand", inner.value([1]), shape, output=_PREFIX + _INPUTS[1])
+    ids = _framed(inner, text, wordpiece, max_length)
+    ids = inner.add("Unsqueeze", ids, axis, output=_PREFIX + _INPUTS[0])
+    inner.add("Expand", inner.value([1]), inner.add("Shape", ids), output=_PREFIX + _INPUTS[1])
     inner.nodes.extend(router.node)
     rows = [
-        _float(inner.add("Squeeze", _PREFIX + name, axis), [size]) for name, size in _sizes(router)
+        _float(inner.add("Squeeze", _PREFIX + name, axis), [size])
+        for name, size in _sizes(router).items()
     ]
     on = helper.make_tensor_value_info(inner.add("Identity", going.name), TensorProto.BOOL, [])
     outer.constants.extend(inner.constants)
@@ -199,21 +192,21 @@ def _body(router: GraphProto, wordpiece: WordPiece, room: int, outer: GraphBuild
     )
 
 
-def _sizes(router: GraphProto) -> list[tuple[str, int]]:
+def _framed(nodes: GraphBuilder, text: str, wordpiece: WordPiece, max_length: int) -> str:
+    """Add the nodes from a text, string (1,), to its ids with those that the template adds."""
+    room = max_length - len(wordpiece.prefix) - len(wordpiece.suffix)
+    if room < 1:
+        raise TextExportError(f"max_length {max_length} leaves no room for the text")
+    prefix, suffix = nodes.value(wordpiece.prefix), nodes.value(wordpiece.suffix)
+    tokens = token_nodes(nodes, text, wordpiece, room)
+    return nodes.add("Concat", prefix, tokens, suffix, axis=0)
+
+
+def _sizes(router: GraphProto) -> dict[str, int]:
     """Length of a row of each output, in the order of the contract."""
     sizes = {value.name: value.type.tensor_type.shape.dim[1].dim_value for value in router.output}
-    return [(name, sizes[_PREFIX + name]) for name in OUTPUTS if _PREFIX + name in sizes]
+    return {name: sizes[_PREFIX + name] for name in OUTPUTS if _PREFIX + name in sizes}
 
 
 def _float(name: str, shape: Sequence[str | int]) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-def _opsets(router: ModelProto) -> list[onnx.OperatorSetIdProto]:
-    """Versions of the operators: the router's, and those that the tokenizer adds."""
-    versions = {entry.domain: entry.version for entry in router.opset_import}
-    if versions.get("", 0) < _OPSETS[""]:
-        raise TextExportError(
-            f"the graph uses opset {versions.get('')}, expected at least {_OPSETS['']}"
-        )
-    return [helper.make_opsetid(*entry) for entry in sorted((_OPSETS | versions).items())]

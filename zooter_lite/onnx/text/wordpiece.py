@@ -1,27 +1,33 @@
-"""Read a BERT tokenizer.json: every field that decides a token, or a refusal that names it.
+"""Read a BERT tokenizer.json: everything that decides a token, or a refusal that says why.
 
-What its normaliser and word splitter do to each single character the `tokenizers` library is
-asked, instead of being written again: its tables of Unicode are the ones that count.
+The `tokenizers` library is asked what its parts do to single characters and what it puts around
+a text, instead of that being written again: its tables of Unicode are the ones that count.
 """
 
 from __future__ import annotations
 
 import functools
-import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import Tokenizer
+from tokenizers import models as library_models
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from zooter_lite.errors import ZooterError
 
-_BETWEEN = "|"  # comes out of the normalisation of no other character
 _LETTER = "a"  # is part of a word
+_BETWEEN = "|"  # comes out of the normalisation of no other character
 _CHUNK = 256
 _SURROGATES = range(0xD800, 0xE000)
+_PARTS: dict[str, type] = {
+    "model": library_models.WordPiece,
+    "normalizer": BertNormalizer,
+    "pre_tokenizer": BertPreTokenizer,
+}
 
 
 class TextExportError(ZooterError):
@@ -29,13 +35,22 @@ class TextExportError(ZooterError):
 
 
 @dataclass(frozen=True)
-class Normaliser:
-    """Options of BERT's normaliser, as tokenizer.json names them."""
+class Characters:
+    """What a normaliser and a word splitter do to every single character.
 
-    clean_text: bool
-    handle_chinese_chars: bool
-    strip_accents: bool | None
-    lowercase: bool
+    Attributes
+    ----------
+    normalised
+        What a character becomes; characters that stay as they are, are left out.
+    spaces
+        Normalised characters that end a word and vanish.
+    isolated
+        Normalised characters that are a word of their own, such as punctuation.
+    """
+
+    normalised: Mapping[str, str]
+    spaces: Sequence[str]
+    isolated: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,7 @@ class WordPiece:
         Ids before and after the tokens of the text, [CLS] and [SEP] among them.
     added
         Tokens that are found in the text as written, such as [SEP]; text to id.
-    normaliser
+    characters
         What is done to the characters first.
     """
 
@@ -62,10 +77,10 @@ class WordPiece:
     continuing: str
     unknown: int
     max_chars: int
-    prefix: tuple[int, ...]
-    suffix: tuple[int, ...]
+    prefix: Sequence[int]
+    suffix: Sequence[int]
     added: Mapping[str, int]
-    normaliser: Normaliser
+    characters: Characters
 
 
 def read_wordpiece(tokenizer: str) -> WordPiece:
@@ -74,102 +89,90 @@ def read_wordpiece(tokenizer: str) -> WordPiece:
     Raises
     ------
     TextExportError
-        It is not WordPiece with BERT's normaliser, word splitter and template, or has an
-        added token with an option that only the `tokenizers` library knows.
+        It is not WordPiece with BERT's normaliser and word splitter; has an added token with an
+        option that only the `tokenizers` library knows; or has marks whose order could matter.
     """
     try:
-        content = json.loads(tokenizer)
-        Tokenizer.from_str(tokenizer)  # so that every field below is there
+        library = Tokenizer.from_str(tokenizer)
     except Exception as error:  # the tokenizers library raises plain Exception
         raise TextExportError(f"tokenizer.json cannot be read ({error})") from error
-    for part, kind in (
-        ("model", "WordPiece"),
-        ("normalizer", "BertNormalizer"),
-        ("pre_tokenizer", "BertPreTokenizer"),
-    ):
-        found = (content.get(part) or {}).get("type")
-        if found != kind:
-            raise unsupported(f"its {part} is {found or 'missing'}, expected {kind}")
-    model = content["model"]
-    unknown = model["vocab"].get(model["unk_token"])
-    if unknown is None:
-        raise unsupported(f"its unk_token {model['unk_token']!r} is not in the vocabulary")
-    prefix, suffix = _template(content.get("post_processor"))
+    library.no_padding()
+    library.no_truncation()
+    for name, kind in _PARTS.items():
+        part = getattr(library, name)
+        if not isinstance(part, kind):
+            actual = "missing" if part is None else type(part).__name__
+            raise _unsupported(f"its {name} is {actual}, expected {kind.__name__}")
+    model: Any = library.model
+    vocabulary = dict(sorted(library.get_vocab(with_added_tokens=False).items()))
+    if model.unk_token not in vocabulary:
+        raise _unsupported(f"its unk_token {model.unk_token!r} is not in the vocabulary")
+    prefix, suffix = _template(library)
+    normaliser: Any = library.normalizer
+    strips = normaliser.lowercase if normaliser.strip_accents is None else normaliser.strip_accents
+    kinds = characters(
+        normaliser.clean_text,
+        normaliser.handle_chinese_chars,
+        normaliser.strip_accents,
+        normaliser.lowercase,
+    )
+    if strips:
+        _refuse_ordered_marks({*"".join(vocabulary)} - kinds.normalised.keys())
     return WordPiece(
-        vocabulary=model["vocab"],
-        continuing=model["continuing_subword_prefix"],
-        unknown=unknown,
-        max_chars=model["max_input_chars_per_word"],
+        vocabulary=vocabulary,
+        continuing=model.continuing_subword_prefix,
+        unknown=vocabulary[model.unk_token],
+        max_chars=model.max_input_chars_per_word,
         prefix=prefix,
         suffix=suffix,
-        added=dict(map(_added, content.get("added_tokens") or [])),
-        normaliser=Normaliser(
-            **{key: value for key, value in content["normalizer"].items() if key != "type"}
-        ),
+        added=dict(sorted(_added(library))),
+        characters=kinds,
     )
 
 
-def unsupported(reason: str) -> TextExportError:
-    """Return the error that says why this tokenizer cannot become part of a graph."""
+def _unsupported(reason: str) -> TextExportError:
     return TextExportError(f"tokenizer.json cannot be put into the graph: {reason}")
 
 
-def _template(processor: Mapping[str, Any] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _template(library: Tokenizer) -> tuple[list[int], list[int]]:
     """Ids before and after the text."""
-    if processor is None:  # as of a static encoder
-        return (), ()
-    kind = processor.get("type")
-    if kind == "BertProcessing":
-        return (processor["cls"][1],), (processor["sep"][1],)
-    if kind != "TemplateProcessing":
-        raise unsupported(f"its post_processor is {kind}, expected TemplateProcessing")
-    before: list[int] = []
-    after: list[int] = []
-    texts = 0
-    for piece in processor["single"]:
-        if "Sequence" in piece:
-            texts += 1
-        else:
-            name = piece["SpecialToken"]["id"]
-            (after if texts else before).extend(processor["special_tokens"][name]["ids"])
-    if texts != 1:
-        raise unsupported("its template does not hold the text once, as [CLS] $A [SEP] does")
-    return tuple(before), tuple(after)
+    encoding = library.encode(_LETTER)  # one token, whatever the vocabulary is
+    special = encoding.special_tokens_mask
+    if special.count(0) != 1:
+        raise _unsupported("its template does not hold the text once, as [CLS] $A [SEP] does")
+    place = special.index(0)
+    return encoding.ids[:place], encoding.ids[place + 1 :]
 
 
-def _added(token: Mapping[str, Any]) -> tuple[str, int]:
-    """One added token, if it is found as written wherever it stands."""
-    options = [name for name in ("single_word", "lstrip", "rstrip", "normalized") if token[name]]
-    if options or len(token["content"]) < 2:
-        raise unsupported(
-            f"its added token {token['content']!r} has the options {options}, or one character"
-        )
-    return token["content"], token["id"]
+def _added(library: Tokenizer) -> Iterator[tuple[str, int]]:
+    """Text and id of the added tokens, if each is found as written wherever it stands."""
+    for token_id, token in library.get_added_tokens_decoder().items():
+        names = ("single_word", "lstrip", "rstrip", "normalized")
+        options = [name for name in names if getattr(token, name)]
+        if options or len(token.content) < 2:
+            raise _unsupported(
+                f"its added token {token.content!r} has the options {options}, or one character"
+            )
+        yield token.content, token_id
 
 
-@dataclass(frozen=True)
-class Characters:
-    """Behaviour of every character.
+def _refuse_ordered_marks(letters: set[str]) -> None:
+    """Refuse a vocabulary for which the order of combining marks could matter.
 
-    Attributes
-    ----------
-    normalised
-        What a character becomes; characters that stay as they are, are left out.
-    spaces
-        Normalised characters that end a word and vanish.
-    isolated
-        Normalised characters that are a word of their own, such as punctuation.
+    Stripping accents puts the marks that it leaves into canonical order; the graph looks at
+    single characters. Marks outside of the vocabulary make a word unknown in any order.
     """
-
-    normalised: dict[str, str]
-    spaces: frozenset[str]
-    isolated: frozenset[str]
+    marks = [f"U+{ord(letter):04X}" for letter in sorted(letters) if unicodedata.combining(letter)]
+    if marks:
+        raise _unsupported(f"its vocabulary has the combining marks {', '.join(marks)}")
 
 
 @functools.cache
-def characters(options: Normaliser) -> Characters:
-    """Ask about all 1.1 million characters (seconds; kept for the life of the process)."""
-    normaliser = BertNormalizer(**asdict(options))
+def characters(
+    clean_text: bool, handle_chinese_chars: bool, strip_accents: bool | None, lowercase: bool
+) -> Characters:
+    """Ask BERT's normaliser about all 1.1 million characters (seconds; kept)."""
+    normaliser = BertNormalizer(clean_text, handle_chinese_chars, strip_accents, lowercase)
     normalised: dict[str, str] = {}
     spaces: set[str] = set()
     isolated: set[str] = set()
@@ -177,19 +180,13 @@ def characters(options: Normaliser) -> Characters:
         if first in _SURROGATES:
             continue
         chunk = "".join(map(chr, range(first, first + _CHUNK)))
-        results = _normalise(normaliser, chunk)
+        results = normaliser.normalize_str(_BETWEEN.join(chunk)).split(_BETWEEN)
+        if len(results) != len(chunk):  # it holds the separator itself
+            results = [normaliser.normalize_str(character) for character in chunk]
         normalised.update((old, new) for old, new in zip(chunk, results, strict=True) if old != new)
         for character in _apart(sorted(set("".join(results)))):
             (spaces if character.isspace() else isolated).add(character)
-    return Characters(normalised, frozenset(spaces), frozenset(isolated))
-
-
-def _normalise(normaliser: BertNormalizer, chunk: str) -> list[str]:
-    """Normalise each character of `chunk` by itself."""
-    results = normaliser.normalize_str(_BETWEEN.join(chunk)).split(_BETWEEN)
-    if len(results) != len(chunk):  # it holds the separator itself
-        return [normaliser.normalize_str(character) for character in chunk]
-    return results
+    return Characters(normalised, sorted(spaces), sorted(isolated))
 
 
 def _apart(results: Sequence[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from zooter_lite.errors import RouterError
 from zooter_lite.untrusted.typed_json import shown, typed, unique_keys
@@ -204,7 +204,7 @@ class RouterConfig:
             found = f"format_version {shown(version)}"
             raise RouterError(f"{found}, but this release reads {FORMAT_VERSION}")
         try:
-            config = cls(**_sections(content))
+            config: RouterConfig = typed(cls, content, "")
             _check(config)
         except (ValueError, OverflowError) as error:
             raise RouterError(f"{CONFIG}: {error}") from error
@@ -237,25 +237,6 @@ def _written(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in pairs if value is not None or key == "tags"}
 
 
-def _sections(content: dict[str, Any]) -> dict[str, Any]:
-    """Return what a RouterConfig is made of; ValueError where a part is not what it must be."""
-    kinds = get_type_hints(RouterConfig)
-    for name in ("experts", "encoder", "training", "calibration", "files"):
-        if name not in content:
-            raise ValueError(f"{name!r} is missing")
-    files = content["files"]
-    if not isinstance(files, dict):
-        raise ValueError(f"files is {shown(files)}, expected an object")
-    for name, promise in files.items():
-        if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
-            raise ValueError(f"lists {shown(name)}, which is no bare file name")
-        if not isinstance(promise, dict) or not {"bytes", "sha256"} <= promise.keys():
-            raise ValueError(f"gives no size and sha256 for {name}")
-    names = [name for name in kinds if name in content and name != "files"]
-    sections = {name: typed(kinds[name], content[name], name) for name in names}
-    return sections | {"files": {name: typed(Promise, files[name], name) for name in files}}
-
-
 def _is_name(name: str) -> bool:
     """Tell whether the name of an expert can be printed and written anywhere."""
     return len(name) <= MAX_NAME and not {"Cc", "Cs"} & {*map(unicodedata.category, name)}
@@ -263,6 +244,9 @@ def _is_name(name: str) -> bool:
 
 def _check(config: RouterConfig) -> None:
     """Raise ValueError where a value is out of its range or does not fit the others."""
+    for name in config.files:
+        if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
+            raise ValueError(f"lists {shown(name)}, which is no bare file name")
     n_experts, encoder, training = len(config.experts), config.encoder, config.training
     if not all(map(_is_name, config.experts)):
         raise ValueError("'experts' is not a list of names")

@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
@@ -94,7 +93,7 @@ class RouterFiles:
         if TAG_FILES[0] not in self.config.files:
             return None
         tags, index = map(self.read, TAG_FILES)
-        with _named(self.folder):
+        with _about(self.folder):
             return TagIndex.from_files(tags, index, self.head.dim, len(self.config.experts))
 
     @cached_property
@@ -110,7 +109,7 @@ class RouterFiles:
             return None
         rows = 0 if self.tags is None else len(self.tags.query_tags)
         content = self.read(QUERIES)
-        with _named(self.folder):
+        with _about(self.folder):
             queries = parse_json(QUERIES, content)
             if not isinstance(queries, list) or not all(isinstance(q, str) for q in queries):
                 raise RouterError(f"{QUERIES} is not a list of texts")
@@ -120,12 +119,14 @@ class RouterFiles:
 
 
 @contextmanager
-def _named(folder: Path) -> Iterator[None]:
-    """Say in errors which router they are about."""
+def _about(where: object) -> Iterator[None]:
+    """Say in errors which router, or which file of it, they are about."""
     try:
         yield
-    except RouterError as error:
-        raise RouterError(f"{folder}: {error}") from error
+    except KeyError as error:  # a number type that numpy lacks, such as BF16
+        raise RouterError(f"{where}: {error} is not float32") from error
+    except (RouterError, SafetensorError, ValueError, AttributeError) as error:
+        raise RouterError(f"{where}: {error}") from error
 
 
 def read_router(path: Path) -> RouterFiles:
@@ -144,17 +145,18 @@ def read_router(path: Path) -> RouterFiles:
         with VerifiedFile(folder / name, config.files.get(name)) as file:
             file.check()
     head = _read_head(folder, config)
+    tokenizer = read_verified(folder / TOKENIZER, config.files.get(TOKENIZER))[:]
     try:
-        tokenizer = read_verified(folder / TOKENIZER, config.files.get(TOKENIZER))[:].decode()
+        return RouterFiles(config, head, tokenizer.decode(), folder.absolute())
     except UnicodeDecodeError as error:
         raise RouterError(f"{folder}: tokenizer.json is not UTF-8") from error
-    return RouterFiles(config, head, tokenizer, folder.absolute())
 
 
 def _read_head(folder: Path, config: RouterConfig) -> Head:
     experts, dim = len(config.experts), config.encoder.dim
-    with _arrays(folder, config, HEAD) as tensors:
-        head = Head.from_tensors(tensors, config.calibration.temperature)
+    content = read_verified(folder / HEAD, config.files.get(HEAD))
+    with _about(f"{folder}: {HEAD}"):
+        head = Head.from_tensors(load_tensors(content[:]), config.calibration.temperature)
     if (len(head.bias), head.dim) != (experts, dim):
         raise RouterError(
             f"{folder}: the head takes {head.dim} numbers to {len(head.bias)} experts, "
@@ -162,23 +164,12 @@ def _read_head(folder: Path, config: RouterConfig) -> Head:
         )
     if ESTIMATES not in config.files:
         return head
-    with _arrays(folder, config, ESTIMATES) as tensors:
-        estimates = Estimates.from_tensors(tensors, experts, dim)
+    content = read_verified(folder / ESTIMATES, config.files.get(ESTIMATES))
+    with _about(f"{folder}: {ESTIMATES}"):
+        estimates = Estimates.from_tensors(load_tensors(content[:]), experts, dim)
         if estimates.nearness is not None and head.prior is None:
             raise ValueError("nearness to tags of a head without tags")
     return replace(head, estimates=estimates)
-
-
-@contextmanager
-def _arrays(folder: Path, config: RouterConfig, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the arrays of a file; what they cannot be is told as a RouterError that names it."""
-    content = read_verified(folder / name, config.files.get(name))
-    try:
-        yield load_tensors(content[:])
-    except KeyError as error:  # a number type that numpy lacks, such as BF16
-        raise RouterError(f"{folder}: {name}: {error} is not float32") from error
-    except (SafetensorError, ValueError, AttributeError) as error:
-        raise RouterError(f"{folder}: {name}: {error}") from error
 
 
 def write_router(
