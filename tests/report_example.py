@@ -7,28 +7,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from zooter_lite.measure.calibration import Calibration, ReliabilityBin
+from zooter_lite.measure.calibration import Calibration
 from zooter_lite.measure.costs import CostCurve, CostQuality, Point
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.ranks import RankedSystem, Ranking
 from zooter_lite.measure.regret import Part, Regret, WorstRow
-from zooter_lite.measure.results import (
-    CalibrationPair,
-    Report,
-    SliceReport,
-    SystemResult,
-    Verdict,
-)
+from zooter_lite.measure.results import Report, SliceReport, SystemResult, Verdict
 from zooter_lite.measure.significance import Gap
 from zooter_lite.measure.system import Role
 
 EXPERTS = ["Mistral-7B-Instruct-v0.2", "zephyr-7b-beta", "MetaMath-Mistral-7B", "dolphin-2.6"]
 RIVALS = ["best single on train", "best per subset on train", "kNN", "ridge per expert", "SVM"]
 RIVALS += ["matrix factorisation"]
-TABLES = {  # slice: groups of its subsets
-    "routerdc test": {"mmlu": "knowledge", "arc_challenge": "knowledge", "gsm8k": "maths"},
-    "routerdc ood": {"prealgebra": "maths", "mbpp": "code", "ceval": "chinese"},
-    "code_tags test": {f"tag group {i}": "code" for i in range(1, 9)},
+TABLES = {  # slice: its subsets
+    "routerdc test": ["mmlu", "arc_challenge", "gsm8k"],
+    "routerdc ood": ["prealgebra", "mbpp", "ceval"],
+    "code_tags test": [f"tag group {i}" for i in range(1, 9)],
 }
 WORDS = ["how", "many", "apples", "does", "a", "function", "return", "sorted", "by", "price"]
 HOSTILE = (
@@ -51,17 +45,16 @@ def example(slices: int, seed: int = 0) -> Report:
     names = list(TABLES)[:slices]
     made = {name: one_slice(name, seed + place) for place, name in enumerate(names)}
     systems = [s for s in made[names[0]].systems if s.role in ("router", "baseline")]
-    groups = sorted({group for one in made.values() for group in one.groups.values()})
     ranked = [
         RankedSystem(
             *(s.name, s.role, around(0.62 - 0.008 * i), around(3.2 + 0.5 * i, 0.6)),
-            *(around(0.3 / (1 + i), 0.1), dict.fromkeys(groups, 3 + 0.5 * i)),
+            around(0.3 / (1 + i), 0.1),
         )
         for i, s in enumerate(systems)
     ]
     return Report(
         slices=made,
-        ranking=Ranking(sum(len(one.groups) for one in made.values()), 0, names, ranked),
+        ranking=Ranking(sum(len(one.subset_rows) for one in made.values()), names, ranked),
         made={
             "command": "python -m zooter_lite.evaluate --suite recipes/suite/suite.toml",
             "version": "0.1.0",
@@ -75,16 +68,16 @@ def example(slices: int, seed: int = 0) -> Report:
 
 def one_slice(name: str = "routerdc test", seed: int = 0) -> SliceReport:
     """Return a slice; that of `routerdc ood` is bad news."""
-    random, groups = np.random.default_rng(seed), TABLES[name]
+    random, subsets = np.random.default_rng(seed), TABLES[name]
     earned = 0.5 if name == "routerdc ood" else 0.65
     singles = [f"always {expert}" for expert in EXPERTS]
     systems = [SystemResult("router", "router", around(earned), around(earned), {})]
     systems += [_system(rival, "baseline", random, earned) for rival in RIVALS]
     systems += [_system(single, "single", random, earned) for single in singles]
     systems += [SystemResult("oracle", "bound", around(0.9), around(0.9), {})]
-    systems = [replace(s, subsets=dict.fromkeys(groups, s.micro.value)) for s in systems]
+    systems = [replace(s, subsets=dict.fromkeys(subsets, s.micro.value)) for s in systems]
     systems = [
-        replace(s, gap=replace(s.gap, subsets=dict.fromkeys(groups, s.gap.value))) if s.gap else s
+        replace(s, gap=replace(s.gap, subsets=dict.fromkeys(subsets, s.gap.value))) if s.gap else s
         for s in systems
     ]
     single = systems[1].gap
@@ -98,22 +91,24 @@ def one_slice(name: str = "routerdc test", seed: int = 0) -> SliceReport:
         rows=1947,
         experts=EXPERTS,
         best_expert=EXPERTS[1],
-        subset_rows={subset: int(random.integers(60, 700)) for subset in groups},
-        groups=groups,
+        subset_rows={subset: int(random.integers(60, 700)) for subset in subsets},
         systems=systems,
         verdict=Verdict(single.outcome, single.p_holm, f"The router is {single.outcome}."),
         gap_closed=0.22,
         shares=dict(zip(EXPERTS, (0.4, 0.3, 0.2, 0.1), strict=True)),
-        confusion=np.full((4, 4), 0.05) + 0.05 * np.eye(4),
+        best_shares=dict(zip(EXPERTS, (0.1, 0.2, 0.3, 0.4), strict=True)),
         regret=Regret(
             around(0.2),
-            [Part(subset, 100, around(0.2), 0.5) for subset in groups],
+            [Part(subset, around(0.2), 0.5) for subset in subsets],
             [
                 WorstRow(f"q{i}", text, "mmlu", EXPERTS[i % 3], 0.0, EXPERTS[3], 1.0, 1.0, 0.8)
                 for i, text in enumerate(texts)
             ],
         ),
-        calibration=CalibrationPair(_calibration(0.55, 0.094), _calibration(0.97, 0.018)),
+        calibration={
+            "before": Calibration(around(0.094), around(0.23)),
+            "after": Calibration(around(0.018), around(0.21)),
+        },
         costs=_costs(),
     )
 
@@ -126,29 +121,14 @@ def _system(name: str, role: Role, random: np.random.Generator, router: float) -
     )
 
 
-def _calibration(slope: float, ece: float) -> Calibration:
-    bins = []
-    for middle in np.linspace(0.18, 0.72, 10).tolist():
-        share = 0.45 + slope * (middle - 0.45)
-        bins.append(ReliabilityBin(212, middle, around(share, 0.04)))
-    return Calibration(around(ece), 0.01, around(0.21), bins)
-
-
 def _costs() -> CostQuality:
     def curve(name: str, role: Role, lift: float) -> CostCurve:
         points = [Point(0.1 * i, 0.4 + lift + 0.1 * math.sqrt(i)) for i in range(12)]
-        return CostCurve(name, role, points, points, around(0.5 + lift))
+        return CostCurve(name, role, points[-1], points, around(0.5 + lift))
 
     systems = [curve("router", "router", 0.04), curve("kNN", "baseline", 0.02)]
     for i, expert in enumerate(EXPERTS):
-        point = [Point(0.3 * i, 0.4 + 0.05 * i)]
-        systems.append(CostCurve(f"always {expert}", "single", point, point, around(0.5)))
-    return CostQuality(
-        systems,
-        frontier=["router"],
-        random_mix=[Point(0.0, 0.4), Point(0.9, 0.55)],
-        cheapest_right=Point(0.2, 0.8),
-        weak=EXPERTS[0],
-        strong=EXPERTS[1],
-        unit="USD per 1000 queries",
-    )
+        point = Point(0.3 * i, 0.4 + 0.05 * i)
+        systems.append(CostCurve(f"always {expert}", "single", point, [point], around(0.5)))
+    mix = [Point(0.0, 0.4), Point(0.9, 0.55)]
+    return CostQuality(systems, random_mix=mix, weak=EXPERTS[0], strong=EXPERTS[1])

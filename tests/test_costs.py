@@ -1,4 +1,4 @@
-"""Frontier, hull and AIQ by hand, by brute force over mixtures, and against scipy's hull."""
+"""Hull and AIQ by hand, by brute force over mixtures, and against scipy's hull."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from zooter_lite.measure.costs import (
     cost_quality,
     hull,
     mean_height,
-    pareto,
     sweep,
 )
 from zooter_lite.measure.metrics import Draws, draw, reward_of
@@ -61,15 +60,6 @@ def test_the_hull_leaves_unknown_points_out() -> None:
     found = hull(np.array([[NAN, 9.0], [1.0, 0.5], [0.5, NAN], [1.0, 0.7]]))
     np.testing.assert_array_equal(found, [[1.0, 0.7]])
     assert hull(np.array([[NAN, NAN]])).shape == (0, 2)
-
-
-@given(points)
-def test_the_frontier_equals_its_definition(found: list[tuple[float, float]]) -> None:
-    expected = [
-        not any((c <= cost and r >= reward) and (c < cost or r > reward) for c, r in found)
-        for cost, reward in found
-    ]
-    assert pareto(np.array(found)).tolist() == expected
 
 
 def test_mean_height_of_no_range_is_nan() -> None:
@@ -121,6 +111,7 @@ def by_hand() -> CostQuality:
     systems = [
         System("router", "router", reward_of(choices, rewards), choices, scores),
         *(System(f"e{i}", "single", rewards[:, i], np.full(4, i), None) for i in range(3)),
+        System("no scores", "baseline", rewards[:, 0], np.zeros(4, dtype=np.intp)),
         System("oracle", "bound", rewards.max(axis=1), None, None),
     ]
     draws = draw([*"abcd"], 0, 20)  # one row per subset: every resample is the table itself
@@ -129,24 +120,21 @@ def by_hand() -> CostQuality:
 
 def test_costs_and_quality_by_hand() -> None:
     found = by_hand()
-    assert (found.weak, found.strong, found.unit) == ("e0", "e2", "the table's unit")
+    assert (found.weak, found.strong) == ("e0", "e2")
     assert [system.name for system in found.systems] == ["router", "e0", "e1", "e2"]
     router, cheapest, middle, dearest = found.systems
-    assert router.points[0] == Point(2.25, 0.6875)  # rewards 1, .5, 1, .25; costs 2, 1, 5, 1
-    assert router.points[-1] == Point(1.0, 0.25)
+    assert router.own == Point(2.25, 0.6875)  # rewards 1, .5, 1, .25; costs 2, 1, 5, 1
     # the first query leaves at 0.5, the third at 0.2: first only e1 is given up, or only e2
-    assert Point(1.25, 0.5) in router.points
     assert router.hull == [Point(1.0, 0.25), Point(1.25, 0.5), Point(2.25, 0.6875)]
     area = 0.25 * 0.375 + 1.0 * 0.59375 + 2.75 * 0.6875
     assert router.aiq.value == pytest.approx(area / 4)
     assert (router.aiq.low, router.aiq.high) == pytest.approx((area / 4, area / 4))
-    assert cheapest.points == cheapest.hull == [Point(1.0, 0.25)]
+    assert [cheapest.own] == cheapest.hull == [Point(1.0, 0.25)]
     assert cheapest.aiq.value == 0.25
-    assert middle.points == [Point(2.0, 0.5)]
+    assert middle.own == Point(2.0, 0.5)
     assert middle.hull == [Point(1.0, 0.25), Point(2.0, 0.5)]
     assert middle.aiq.value == pytest.approx((1.0 * 0.375 + 3 * 0.5) / 4)
     assert dearest.aiq.value == pytest.approx((0.25 + 1.0) / 2)
-    assert found.frontier == ["router", "e0", "e1", "e2"]
     assert found.random_mix == [Point(1.0, 0.25), Point(2.0, 0.5), Point(5.0, 1.0)]
 
 

@@ -118,7 +118,8 @@ def test_hostile_names_are_shown_as_text() -> None:
         name=name,
         best_expert=name,
         systems=systems,
-        shares=dict.fromkeys(one.shares, 0.25),
+        shares={name: 1.0},
+        best_shares={name: 1.0},
         verdict=Verdict("better", 0.01, name),
         regret=replace(
             one.regret, by_subset=[replace(part, name=name) for part in one.regret.by_subset]
@@ -193,7 +194,7 @@ def test_a_report_of_unknown_numbers_is_still_a_page() -> None:
     shown = words(render(holed(example(1))))
     assert "nan" not in shown.lower().split()
     assert "None" not in shown
-    render(Report({}, Ranking(0, 0, [], [])))
+    render(Report({}, Ranking(0, [], [])))
 
 
 def test_a_notebook_shows_the_verdicts_and_a_picture_that_needs_nothing() -> None:

@@ -14,7 +14,7 @@ from zooter_lite.measure.costs import CostCurve, Point
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.system import Role
 from zooter_lite.report import svg
-from zooter_lite.report.figures import of_slice
+from zooter_lite.report.figures import cost_curves, earned
 from zooter_lite.report.plots import Dot, Row, Series, named_rows, plane
 
 
@@ -40,10 +40,10 @@ def texts(drawing: svg.Drawing) -> list[str]:
 
 def test_a_dot_stands_on_its_value_and_its_whisker_between_the_ends() -> None:
     rows = [
-        Row("low", [Dot(0)]),
-        Row("middle", [Dot(1, 0.5, 2, "single")]),
-        Row("high", [Dot(4)]),
-        Row("unknown", [Dot(math.nan)]),
+        Row("low", Dot(0)),
+        Row("middle", Dot(1, 0.5, 2, "single")),
+        Row("high", Dot(4)),
+        Row("unknown", Dot(math.nan)),
     ]
     drawing = named_rows("label", rows, "points")
     (start, _), (end, _) = shapes(drawing, "router")
@@ -79,7 +79,7 @@ def test_axes_name_round_numbers_few_enough_to_be_apart() -> None:
 
 def test_names_are_text_whatever_they_hold_and_long_ones_break_or_end_in_dots() -> None:
     names = ["<b>&amp;</b>-->", "列出五个质数", "word " * 20, "列" * 60]
-    drawing = named_rows(HOSTILE, [Row(name, [Dot(1)]) for name in names], "points")
+    drawing = named_rows(HOSTILE, [Row(name, Dot(1)) for name in names], "points")
     shown = texts(drawing)[-6:]
     assert shown[:2] == ["<b>&amp;</b>-->", "列出五个质数"]
     assert [words[:4] for words in shown[2:]] == ["word", "word", "列列列列", "列列列列"]
@@ -89,8 +89,8 @@ def test_names_are_text_whatever_they_hold_and_long_ones_break_or_end_in_dots() 
 
 
 def test_a_file_is_one_svg_with_its_colours_and_without_scripts_or_links() -> None:
-    drawing = named_rows("first", [Row("a", [Dot(1)])], "points")
-    text = svg.document([drawing, named_rows("second", [Row("b", [Dot(2)])], "points")])
+    drawing = named_rows("first", [Row("a", Dot(1))], "points")
+    text = svg.document([drawing, named_rows("second", [Row("b", Dot(2))], "points")])
     root = ElementTree.fromstring(text)
     assert {"first", "a", "second", "b"} <= {e.text for e in root.iter() if e.text}
     assert "prefers-color-scheme: dark" in text
@@ -104,25 +104,21 @@ def test_a_file_is_one_svg_with_its_colours_and_without_scripts_or_links() -> No
 def test_costs_draw_the_largest_areas_and_number_the_experts_from_the_cheapest_on() -> None:
     def curve(name: str, role: Role, aiq: float, *costs: float) -> CostCurve:
         points = [Point(cost, 0.5) for cost in costs]
-        return CostCurve(name, role, points, points, Estimate(aiq, aiq, aiq))
+        return CostCurve(name, role, points[-1], points, Estimate(aiq, aiq, aiq))
 
     baselines = [curve(f"b{i}", "baseline", i / 10, 1, 2) for i in range(5)]
     systems = [curve("mine", "router", 0.1, 1, 2), *baselines]
-    systems += [curve("best single on train", "baseline", 0.9, 1)]
     systems += [curve(n, "single", 0.5, c) for n, c in (("dear", 3), ("?", math.nan), ("low", 1))]
     costs = one_slice().costs
     assert costs
-    one = replace(one_slice(), costs=replace(costs, systems=systems))
-    figure = of_slice(one)["costs"]
+    figure = cost_curves(one_slice(), replace(costs, systems=systems))
     assert figure.note == "1 low, 2 dear"
-    named = [words for words in texts(figure.drawing) if re.match(r"b\d|mine|best|dear", words)]
+    named = [words for words in texts(figure) if re.match(r"b\d|mine|dear", words)]
     assert named == ["mine", "b4", "b3", "b2"]
-    assert len(shapes(figure.drawing, "single")) == 2
+    assert len(shapes(figure, "single")) == 2
 
 
 def test_the_best_single_expert_stands_in_a_figure_once() -> None:
-    figures = of_slice(one_slice())
-    for name in ("systems", "gaps"):
-        words = texts(figures[name].drawing)
-        assert sum(text.startswith("best single on") for text in words) == 1
-        assert f"always {one_slice().best_expert}" not in " ".join(words)
+    words = texts(earned(one_slice()))
+    assert sum(text.startswith("best single on") for text in words) == 1
+    assert f"always {one_slice().best_expert}" not in " ".join(words)

@@ -50,7 +50,6 @@ def test_gain_cost_and_words_by_hand() -> None:
     )
     assert found[1].verdict.startswith("10% of the cost, a LOSS is shown: -50.00 points [-6")
     assert found[2].verdict == "always e1, the best single expert on train"
-    assert found[1].shares == {"e0": 1.0, "e1": 0.0}
 
 
 def test_without_costs_only_rewards_are_compared() -> None:
@@ -83,11 +82,10 @@ def test_the_report_tells_every_point() -> None:
     card = model_card(toy_config(toy_head("prior")), [one], "fit")
     for point in one.points:
         assert point.verdict in printed
-        assert f"| {point.name} | " in card
+        assert f"| {point.name:15} | " in card
         assert f">{point.name}<" in page
     assert "55% of the cost, no loss is shown" in page
     assert one.costs is not None
-    assert (one.costs.cheapest_right.cost, one.costs.cheapest_right.reward) == (5.5, 1.0)
     curves = {curve.name: curve for curve in one.costs.systems}
     threshold = curves["threshold between cheapest and best"]
     assert threshold.aiq_gap is not None

@@ -57,7 +57,7 @@ def run(folder: Path, plan: Plan | None = None, **changes: Any) -> RoutedTable:
 
 
 def test_the_slices_hold_the_routers_outputs_of_their_rows(folder: Path) -> None:
-    found = run(folder, groups={"a": "first"})
+    found = run(folder)
     rows = toy_table()
     router = Router.load(folder / "router")
     assert [one.name for one in found.slices] == ["toy ood", "toy test"]
@@ -69,7 +69,6 @@ def test_the_slices_hold_the_routers_outputs_of_their_rows(folder: Path) -> None
         np.testing.assert_array_equal(one.table.rewards, part.rewards)
         earned = [part.rewards[i, choice] for i, choice in enumerate(probs.argmax(axis=1))]
         np.testing.assert_allclose(one.systems[0].rewards, earned)
-        assert one.groups == {"a": "first"}
         assert one.temperature == pytest.approx(0.7)
         train = rows.rewards[:24].astype(np.float64)
         np.testing.assert_allclose(one.known.mean_rewards, train.mean(axis=0))

@@ -15,7 +15,6 @@ WHOLE = """
 name = "first"
 data = "tables/first.parquet"
 router = "../routers/first"
-groups = { maths = ["gsm8k", "algebra"], code = ["mbpp"] }
 
 [[table.splits]]
 split = "test"
@@ -49,14 +48,13 @@ def test_a_suite_is_read_whole(tmp_path: Path) -> None:
         "first",
         str(tmp_path / "tables" / "first.parquet"),
         str(tmp_path / ".." / "routers" / "first"),
-        (SplitChoice("test"), SplitChoice("ood", leave_out=("javascript",))),
-        groups={"gsm8k": "maths", "algebra": "maths", "mbpp": "code"},
+        [SplitChoice("test"), SplitChoice("ood", leave_out=["javascript"])],
+        also=[],
     )
     assert second.router == "/routers/second"
-    assert second.splits == (SplitChoice("test"), SplitChoice("shift", only=("a",)))
-    assert third.splits == ()
-    assert third.groups == {}
-    assert third.also == (str(tmp_path / "s"), "/t")
+    assert second.splits == [SplitChoice("test"), SplitChoice("shift", only=["a"])]
+    assert third.splits == []
+    assert third.also == [str(tmp_path / "s"), "/t"]
 
 
 GOOD = 'name = "t"\ndata = "t.csv"\nrouter = "r"\n'
@@ -66,25 +64,16 @@ GOOD = 'name = "t"\ndata = "t.csv"\nrouter = "r"\n'
     ("text", "expected"),
     [
         ("", "no [[table]]"),
-        ('[[table]]\ndata = "t.csv"\nrouter = "r"', "table 1: name is None, expected text"),
-        ('[[table]]\nname = "t"\ndata = "d"\nrouter = 3', "table 't': router is 3, expected text"),
+        ('[[table]]\ndata = "t.csv"\nrouter = "r"', "table 1: no name"),
+        ('[[table]]\nname = "t"\ndata = "d"\nrouter = 3', "table 't': router is of type int"),
         (f"[[table]]\n{GOOD}[[table]]\n{GOOD}", "two tables have the name 't'"),
-        (f'[[table]]\n{GOOD}split = "x"', "unknown key 'split'; expected name, data, router"),
-        (f'[[table]]\n{GOOD}splits = "x"', "table 't': splits is 'x', expected a list"),
-        (f"[[table]]\n{GOOD}splits = [3]", "table 't': splits is 3, expected an object"),
+        (f'[[table]]\n{GOOD}split = "x"', "unknown field 'split'; expected name, data, router"),
+        (f'[[table]]\n{GOOD}splits = "x"', "splits is of type str, expected list"),
+        (f"[[table]]\n{GOOD}splits = [3]", "splits: split is of type int, expected str"),
         (f'[[table]]\n{GOOD}splits = ["a", "a"]', "two splits have the name 'a'"),
         (
             f'[[table]]\n{GOOD}splits = [{{ split = "a", leave = [] }}]',
-            "splits: unknown key 'leave'; expected split, leave_out, only",
-        ),
-        (
-            f'[[table]]\n{GOOD}splits = [{{ split = "a", only = "b" }}]',
-            "splits 'only' is 'b', expected a list",
-        ),
-        (f"[[table]]\n{GOOD}groups = []", "groups is [], expected a table"),
-        (
-            f'[[table]]\n{GOOD}groups = {{ a = ["x"], b = ["x"] }}',
-            "groups: subset 'x' stands in 'a' and in 'b'",
+            "splits: unknown field 'leave'; expected split, only, leave_out",
         ),
     ],
 )

@@ -72,7 +72,7 @@ def plot(samples: list[tuple[float, int]], rows: int, path: Path) -> None:
     curve = Series([(0.0, Dot(0.0)), *((second, Dot(size / MIB)) for second, size in samples)])
     title = f"python -m zooter_lite.route, {rows:,} prompts"
     axes = ("seconds", "memory of all processes, MiB")
-    path.write_text(document([plane(title, [curve], axes, height=200)]), "utf-8")
+    path.write_text(document([plane(title, [curve], axes)]), "utf-8")
 
 
 def main() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +20,7 @@ Remembered = Callable[[Router, Sequence[str]], tuple[NDArray[np.bool_], FloatArr
 
 SAME = 1e-5  # cosine distance below which two queries are one
 CHECKED = 32  # remembered embeddings that the router's graph computes again
-EQUAL = 1e-4  # difference of a probability or an embedding up to which they are the same
+EQUAL = 1e-4  # difference of a number of an embedding up to which it is the same
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,8 @@ class SplitChoice:
     """One split to evaluate: the subsets in `only`, or all of them, but those to leave out."""
 
     split: str
-    only: tuple[str, ...] = ()
-    leave_out: tuple[str, ...] = ()
+    only: list[str] = field(default_factory=list)
+    leave_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -46,36 +44,25 @@ class TableChoice:
         What is evaluated; empty for every split except train.
     only
         The subsets to evaluate where `splits` is empty; empty for all.
-    groups
-        Group of each subset; subsets without one are in none.
     also
         Directories of further routers over the same experts.
-    long
-        Columns of the model and of the reward of a long table, as for `RewardTable.read`.
-    separator
-        Between the cells of CSV, likewise.
+    long, separator
+        As for `RewardTable.read`.
     """
 
     name: str
     data: str | RewardTable
     router: str | Router
-    splits: tuple[SplitChoice, ...] = ()
-    only: tuple[str, ...] = ()
-    groups: Mapping[str, str] = field(default_factory=dict)
-    also: tuple[str, ...] = ()
-    long: tuple[str, ...] = ()
+    splits: Sequence[SplitChoice] = ()
+    only: list[str] = field(default_factory=list)
+    also: Sequence[str] = ()
+    long: Sequence[str] = ()
     separator: str = ""
 
     @property
     def source(self) -> str:
         """What errors call the table."""
         return self.data if isinstance(self.data, str) else f"table {self.name!r}"
-
-    @property
-    def router_name(self) -> str:
-        """Name of the router directory, without the folders it stands in."""
-        where = self.router.folder if isinstance(self.router, Router) else self.router
-        return Path(where).name
 
 
 def chosen_splits(table: RewardTable, wanted: TableChoice) -> dict[str, Rows]:
@@ -84,20 +71,14 @@ def chosen_splits(table: RewardTable, wanted: TableChoice) -> dict[str, Rows]:
     DataError for what the table does not have, and where nothing is left to evaluate.
     """
     present = sorted(set(table.splits or []))
-    choices = wanted.splits or tuple(
+    choices = wanted.splits or [
         SplitChoice(name, wanted.only) for name in present if name != "train"
-    )
+    ]
     if not choices:
         raise DataError(
             f"{wanted.source}: every row has the split 'train', which the router was fitted on; "
             "name it with --split train to evaluate there all the same"
         )
-    for subset, group in sorted(wanted.groups.items()):
-        if subset not in set(table.subsets):
-            raise DataError(
-                f"{wanted.source}: no subset {subset!r}, which group {group!r} names; "
-                f"found {', '.join(sorted(set(table.subsets)))}"
-            )
     return {choice.split: _rows(table, choice, wanted.source, present) for choice in choices}
 
 
@@ -110,9 +91,9 @@ def _rows(table: RewardTable, choice: SplitChoice, source: str, present: list[st
     rows = table.rows(choice.split)
     subsets = np.asarray(table.subsets)[rows]
     known = set(subsets.tolist())
-    unknown = sorted({*choice.only, *choice.leave_out} - known)
-    if unknown:
-        raise DataError(f"{where} has no subset {unknown[0]!r}; found {', '.join(sorted(known))}")
+    for name in [*choice.only, *choice.leave_out]:
+        if name not in known:
+            raise DataError(f"{where} has no subset {name!r}; found {', '.join(sorted(known))}")
     kept = (set(choice.only) or known) - set(choice.leave_out)
     if not kept:
         raise DataError(f"{where}: every subset is left out")
@@ -130,41 +111,24 @@ def outputs_of(
         Tells which queries' embeddings an earlier fit left, and gives them; the head does
         the rest. They are taken where the router's graph agrees on a part of them.
     """
-    outputs, rows = [], np.zeros(0, dtype=np.intp)
+    known, kept = np.zeros(len(queries), dtype=bool), np.zeros((0, router.head.dim), "f4")
     if remembered is not None:
         known, kept = remembered(router, queries)
-        texts = [queries[row] for row in np.flatnonzero(known).tolist()]
-        estimates = router.head.estimates
-        priced = estimates is not None and estimates.costs is not None
-        tokens = router.tokens.lengths(texts) if priced else None
-        likely = router.repriced(router.head.predict(kept, tokens))
-        part = np.unique(np.linspace(0, len(texts) - 1, CHECKED).astype(np.int64))
-        if texts and _agrees(
-            router, [texts[row] for row in part.tolist()], likely.probs[part], kept[part]
-        ):
-            outputs, rows = [(likely, kept)], np.flatnonzero(known)
-    left = np.setdiff1d(np.arange(len(queries)), rows)
+        sample = np.unique(np.linspace(0, len(kept) - 1, min(CHECKED, len(kept))).astype(int))
+        again = router.embed([queries[row] for row in np.flatnonzero(known)[sample]])[1]
+        if np.abs(again - kept[sample]).max(initial=0.0) > EQUAL:
+            known = np.zeros(len(queries), dtype=bool)
+    left = np.flatnonzero(~known)
     with bar(len(left), "routing") as progress:
-        texts = [queries[row] for row in left.tolist()]
-        outputs.append(router.predict_and_embed(texts, progress.update))
-    order = np.argsort(np.concatenate([rows, left]))
-
-    def joined(parts: Sequence[Any]) -> Any:
-        """Put the rows of the parts in order; None where the router has no such part."""
-        missing = any(part is None for part in parts)
-        return None if missing else np.concatenate(parts, dtype=np.float32)[order]
-
-    names = ("probs", "rewards", "costs", "novelty")
-    predicted = {name: joined([getattr(one, name) for one, _ in outputs]) for name in names}
-    return Predictions(**predicted), joined([embeddings for _, embeddings in outputs])
-
-
-def _agrees(
-    router: Router, queries: Sequence[str], probs: NDArray[np.floating], embeddings: FloatArray
-) -> bool:
-    """Whether the router's graph gives these outputs for these queries."""
-    pairs = zip(router.embed(queries), (probs, embeddings), strict=True)
-    return all(float(np.abs(ours - theirs).max()) <= EQUAL for ours, theirs in pairs)
+        asked = router.predict_and_embed([queries[row] for row in left.tolist()], progress.update)
+    if len(left) == len(queries):
+        return asked
+    embeddings = np.empty((len(queries), router.head.dim), dtype=np.float32)
+    embeddings[known], embeddings[left] = kept, asked[1]
+    estimates = router.head.estimates
+    priced = estimates is not None and estimates.costs is not None
+    tokens = router.tokens.lengths(queries) if priced else None
+    return router.repriced(router.head.predict(embeddings, tokens)), embeddings
 
 
 def unseen_apart(

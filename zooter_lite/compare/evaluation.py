@@ -15,7 +15,7 @@ from zooter_lite import __version__
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.routed import Plan, routed, sliced, trained_on
-from zooter_lite.errors import MissingPackageError
+from zooter_lite.errors import needs
 from zooter_lite.files.messages import Context
 from zooter_lite.measure.results import Report
 from zooter_lite.measure.system import FloatArray
@@ -83,14 +83,14 @@ def evaluate_router(
         config = router.config if isinstance(router, Router) else RouterConfig.read(Path(router))
         context = cast(Context, config.training.context)
         source = RewardTable.of(source, context=context)
-    only = tuple(subsets or ())
+    only = list(subsets or ())
     wanted = TableChoice(
         name=name or (table_name(source) if isinstance(source, str) else "table"),
         data=source,
         router=router if isinstance(router, Router) else str(router),
-        splits=tuple(SplitChoice(split, only) for split in splits or ()),
+        splits=[SplitChoice(split, only) for split in splits or ()],
         only=only,
-        also=tuple(str(folder) for folder in also),
+        also=[str(folder) for folder in also],
     )
     plan = Plan(rivals, precision, seed, cache, prices)
     return evaluate_suite([wanted], plan, by_split=True)
@@ -107,12 +107,9 @@ def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool =
         Rivals without the extra `fit`.
     """
     started = time.monotonic()
-    try:
-        if plan.rivals:  # what is missing is said before anything is computed
+    if plan.rivals:  # what is missing is said before anything is computed
+        with needs("fit", "training baselines (--rivals off leaves them out)"):
             import zooter_lite.compare.rivals  # noqa: F401
-    except ImportError as error:
-        what = "training baselines (--rivals off leaves them out)"
-        raise MissingPackageError(str(error.name), "fit", what) from error
     tables = [routed(wanted, plan) for wanted in suite]
     report = analyse([one for table in tables for one in table.slices], plan.seed, by_split)
     return replace(
@@ -122,7 +119,10 @@ def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool =
             "version": __version__,
             "seed": plan.seed,
             "precision": plan.precision,
-            "routers": {table.wanted.name: table.wanted.router_name for table in tables},
+            "routers": {
+                wanted.name: table.router.folder.name
+                for wanted, table in zip(suite, tables, strict=True)
+            },
             "seconds": round(time.monotonic() - started, 1),
         },
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from zooter_lite.ask.prices import priced
-from zooter_lite.cli import bar
+from zooter_lite.cli import bar, cache_folder
 from zooter_lite.compare.baselines import best_answer, points_of, usual_systems
 from zooter_lite.compare.evaluated_rows import (
     Remembered,
@@ -62,9 +62,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class RoutedTable:
-    """One table with its router, and what was run on its rows."""
+    """A router, the evaluated slices of its table, and what is to be said about these."""
 
-    wanted: TableChoice
     router: Router
     slices: list[Slice]
     notes: list[str]
@@ -73,36 +72,30 @@ class RoutedTable:
 def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     """Route a table's rows, fit the baselines on its training rows, and make the slices."""
     router, table = _read(wanted, plan)
-    exact = router if plan.precision == "fp32" and router is not wanted.router else None
-    remembered = None if exact is None else _remembered(plan)
-    outputs, notes = None, list[str]()
+    exact = plan.precision == "fp32" and router is not wanted.router
+    remembered = _remembered(plan) if exact else None
+    predicted, embeddings = outputs_of(router, table.queries, remembered)
+    notes: list[str] = []
     if table.splits is None:
         # the tag index holds fp32 embeddings, to which those of another precision are unequal
-        fp32 = exact or Router.load(router.folder)
-        outputs = outputs_of(fp32, table.queries, remembered)
-        table, notes = unseen_apart(table, fp32, outputs[1])
-    elif len(table.leaks()):
-        leaks = len(table.leaks())
-        notes = [f"{leaks} evaluated rows have a query that also stands in train"]
+        true = embeddings if exact else outputs_of(Router.load(router.folder), table.queries)[1]
+        table, notes = unseen_apart(table, router, true)
+    elif leaks := len(table.leaks()):
+        notes.append(f"{leaks} evaluated rows have a query that also stands in train")
     chosen = chosen_splits(table, wanted)
-    used = np.unique(np.concatenate([table.rows("train"), *chosen.values()]))
-    table, chosen = table.take(used), {k: np.searchsorted(used, v) for k, v in chosen.items()}
-    if outputs is not None and exact is not None:
-        predicted, embeddings = outputs[0].take(used), outputs[1][used]
-    else:
-        predicted, embeddings = outputs_of(router, table.queries, remembered)
     evaluated = np.concatenate([*chosen.values()])
     if n_cut := router.tokens.longer([table.queries[row] for row in evaluated]):
         notes.append(cut_prompts(n_cut, len(evaluated), router.config.encoder.max_length))
+    if plan.precision == "auto":
+        share = f"{router.repeat_share:.1%}"
+        notes.append(f"auto: int8, with {share} of the queries answered again in fp32")
     known = trained_on(table, embeddings, router.config.training.mean_rewards)
     scored = _rival_scores(known, embeddings[evaluated], plan)
     for folder in wanted.also:
         name, other = f"router {Path(folder).name}", Router.load(folder, plan.precision)
         scored[name] = _other_scores(other, folder, table, evaluated)
-    if plan.precision == "auto":
-        share = f"{router.repeat_share:.1%}"
-        notes.append(f"auto: int8, with {share} of the queries answered again in fp32")
-    slices: list[Slice] = []
+    points, temperature = router.config.decisions.points, router.config.calibration.temperature
+    slices = []
     end = 0
     for split, rows in chosen.items():
         part, start, end = table.take(rows), end, end + len(rows)
@@ -112,10 +105,10 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         ]
         others += [best_answer(n, s, part, known.mean_rewards) for n, s in part.scores.items()]
         outputs = predicted.take(rows), embeddings[rows]
-        points, temperature = router.config.decisions.points, router.config.calibration.temperature
-        one = sliced((wanted.name, split), part, known, outputs, others, points, temperature)
-        slices.append(replace(one, groups=wanted.groups))
-    return RoutedTable(wanted, router, slices, notes)
+        slices.append(
+            sliced((wanted.name, split), part, known, outputs, others, points, temperature)
+        )
+    return RoutedTable(router, slices, notes)
 
 
 def sliced(
@@ -173,19 +166,18 @@ def _read(wanted: TableChoice, plan: Plan) -> tuple[Router, RewardTable]:
 
 def _remembered(plan: Plan) -> Remembered | None:
     """Return what finds the embeddings that a fit has left; None where there is no cache."""
-    from zooter_lite.encode.cache import default_cache
     from zooter_lite.encode.encoder import recall
 
-    return None if plan.cache == "none" else recall(Path(plan.cache or default_cache()))
+    return None if plan.cache == "none" else recall(cache_folder(plan.cache))
 
 
 def _rival_scores(known: TrainedOn, embeddings: FloatArray, plan: Plan) -> dict[str, Array]:
     """Per rival (n, n_experts) scores of embeddings (n, dim)."""
-    scored: dict[str, Array] = {}
     if not plan.rivals or known.table is None or known.embeddings is None:
-        return scored
+        return {}
     from zooter_lite.compare.rivals import RIVALS, tuned_scores
 
+    scored = {}
     with bar(len(RIVALS), "rivals") as progress:
         for rival in RIVALS:
             train = (known.table, known.embeddings)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,18 +188,3 @@ def measured(means: Array, draws: Draws, weights: Array | None = None) -> Measur
 def over_subsets(means: Array) -> Array:
     """(1 + n_resamples, k) unweighted mean over the second axis, without NaN."""
     return ratio(np.nansum(means, axis=1), (~np.isnan(means)).sum(axis=1).astype(np.float64))
-
-
-def plain(value: Any) -> Any:
-    """Return dataclasses, arrays and mappings as what JSON holds; None for NaN and infinities."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = {part.name: getattr(value, part.name) for part in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

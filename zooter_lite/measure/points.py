@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zooter_lite.measure.metrics import Draws, Estimate, estimate, measured, ratio, reward_of
-from zooter_lite.measure.system import System, expert_shares
+from zooter_lite.measure.system import System
 from zooter_lite.table.reward_table import RewardTable
 
 
@@ -24,8 +24,6 @@ class PointResult:
         The same minus that of the best single expert, paired by query.
     cost, cost_share
         Mean cost of a query, and that divided by the best single expert's; None without costs.
-    shares
-        Share of the queries that each expert gets.
     """
 
     name: str
@@ -33,7 +31,6 @@ class PointResult:
     gap: Estimate
     cost: Estimate | None
     cost_share: Estimate | None
-    shares: dict[str, float]
     verdict: str
 
 
@@ -60,7 +57,6 @@ def point_results(
             gap=gaps[place],
             cost=costs[place],
             cost_share=shares[place],
-            shares=expert_shares(choices[place], table.experts),
             verdict=f"always {best}, the best single expert on train"
             if np.array_equal(choices[place], choices[-1])
             else _verdict(gaps[place], shares[place], best),

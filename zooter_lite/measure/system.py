@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -66,12 +66,6 @@ def chooser(name: str, role: Role, rewards: NDArray[np.floating], scores: Array)
     return System(name, role, reward_of(choices, rewards), choices, scores)
 
 
-def expert_shares(choices: IntArray, experts: Sequence[str]) -> dict[str, float]:
-    """Share of the choices (n,) that each expert has."""
-    counts = np.bincount(choices, minlength=len(experts)) / len(choices)
-    return dict(zip(experts, counts.tolist(), strict=True))
-
-
 @dataclass(frozen=True)
 class TrainedOn:
     """What baselines and costs may know: the training rows.
@@ -115,8 +109,6 @@ class Slice:
         The router first, the oracle last.
     temperature
         That of the calibration, which divided the logits of `predicted.probs`.
-    groups
-        Group of each subset; subsets without one are absent.
     points
         The router at each of its operating points.
     """
@@ -129,7 +121,6 @@ class Slice:
     embeddings: FloatArray
     systems: list[System]
     temperature: float = 1.0
-    groups: Mapping[str, str] = field(default_factory=dict)
     points: Sequence[System] = ()
 
     @property

@@ -43,16 +43,15 @@ def render(report: Report) -> str:
             {
                 "data": one,
                 "id": f"s{place}",
-                "figures": figures.of_slice(one),
+                "earned": figures.earned(one),
+                "costs": figures.cost_curves(one, one.costs) if one.costs else None,
                 "leaderboard": sorted(one.systems, key=lambda s: _last(-s.micro.value)),
-                "subsets": sorted(one.subset_rows, key=lambda s: (one.groups.get(s, ""), s)),
             }
             for place, one in enumerate(slices, start=1)
         ],
         ranks={s.name: s for s in report.ranking.systems} if len(slices) == 1 else None,
         ranking=figures.ranked(report.ranking),
         ranked=sorted(report.ranking.systems, key=lambda system: _last(system.mtr.value)),
-        groups=sorted({group for s in report.ranking.systems for group in s.groups}),
         style=svg.STYLE,
     )
     return page

@@ -33,26 +33,19 @@ class Dot:
 
 @dataclass(frozen=True)
 class Row:
-    """A named row with one value, or with several side by side, and a text at its end."""
+    """A named row with a value, and a text at its end."""
 
     name: str
-    dots: Sequence[Dot]
+    dot: Dot
     text: str = ""
     bold: bool = False
 
 
 @dataclass(frozen=True)
 class Series:
-    """Dots over x: a line through them, or markers with whiskers.
+    """Dots over x, from left to right: a line through them, or markers with whiskers.
 
-    Attributes
-    ----------
-    points
-        (x, dot) from left to right.
-    dashes
-        Of the line, as in `stroke-dasharray`.
-    labels
-        What stands above each marker; empty for nothing.
+    `dashes` are those of the line, as in `stroke-dasharray`; `labels` stand above the markers.
     """
 
     points: Sequence[tuple[float, Dot]]
@@ -68,39 +61,28 @@ class Series:
         return [(x, dot) for x, dot in self.points if not math.isnan(x + dot.value)]
 
 
-def named_rows(
-    label: str, rows: Sequence[Row], axis: str, zero: bool = False, width: float = WIDTH
-) -> Drawing:
-    """Draw one line per row, from top to bottom: dots with whiskers, names at the left.
-
-    A screen reader says `label`; with `zero`, 0 is on the axis, with a strong line.
-    """
+def named_rows(label: str, rows: Sequence[Row], axis: str, width: float = WIDTH) -> Drawing:
+    """Draw one line per row, from top to bottom: dots with whiskers, names at the left."""
     left = 0.415 * width
     right = width - 12 - max((svg.text_width(row.text) for row in rows), default=0)
     names = [svg.wrapped(row.name, left - 14) for row in rows]
     steps = [33 if len(lines) > 1 else 24 for lines in names]
-    dots = [dot for row in rows for dot in row.dots]
-    looks = {dot.look for dot in dots}
+    looks = {row.dot.look for row in rows}
     keys = [(key[0], svg.marker(look, (9, 9))) for look, key in svg.LOOKS.items() if look in looks]
-    body, top = _legend(keys if looks != {"router"} else [], width)
+    body, top = _legend(keys, width)
     bottom = top + sum(steps)
-    low, high = _range(dots, [0.0] if zero else [])
+    low, high = _range([row.dot for row in rows])
     scale = _scale(low, high, left, right)
     marks = _ticks(low, high, int((right - left) / 40))
     body += _x_axis(scale, marks, (top, bottom), axis, width)
-    if zero:
-        body += svg.line("muted", [(scale(0), top), (scale(0), bottom)], 1.2)
     for row, lines, step in zip(rows, names, steps, strict=True):
-        middle = top + step / 2
+        y = top + step / 2
         for place, words in enumerate(lines):
-            y = middle + 4 + 13.5 * (place - (len(lines) - 1) / 2)
-            body += svg.text(words, (left - 8, y), anchor="end", bold=row.bold)
-        for place, dot in enumerate(row.dots):
-            if not math.isnan(dot.value):
-                y = middle + 7 * (place - (len(row.dots) - 1) / 2)
-                body += svg.line(dot.look, [(scale(end), y) for end in dot.ends], 2)
-                body += svg.marker(dot.look, (scale(dot.value), y))
-        body += svg.text(row.text, (width, middle + 4), anchor="end", bold=row.bold)
+            at = (left - 8, y + 4 + 13.5 * (place - (len(lines) - 1) / 2))
+            body += svg.text(words, at, anchor="end", bold=row.bold)
+        body += _dot(row.dot.look, row.dot, lambda value, y=y: (scale(value), y))  # type: ignore[misc]
+        if row.text:
+            body += svg.text(row.text, (width, y + 4), anchor="end", bold=row.bold)
         top += step
     return Drawing(label, width, bottom + _FOOT, body)
 
@@ -109,12 +91,12 @@ def plane(
     label: str,
     series: Sequence[Series],
     axes: tuple[str, str],
-    height: float = 210,
     width: float = WIDTH,
     *,
     logarithmic: bool = False,
+    note: str = "",
 ) -> Drawing:
-    """Draw series over two axes; `height` is without legend and axis.
+    """Draw series over two axes.
 
     With `logarithmic` the places on x are decimal logarithms of what the axis shows.
     """
@@ -128,11 +110,11 @@ def plane(
     body, top = _legend(keys, width)
     body += svg.text(axes[1], (0, top + 10), "muted")
     top, right = top + 22, width - 14
-    bottom = top + height
+    bottom = top + 210
     points = [point for one in series for point in one.known]
     (x_low, x_high), (y_low, y_high) = (
-        _range([], [x for x, _ in points]),
-        _range([d for _, d in points]),
+        _range([Dot(x) for x, _ in points]),
+        _range([dot for _, dot in points]),
     )
     y_marks = _ticks(y_low, y_high, 5)
     left = 10 + max(svg.text_width(words) for _, words in y_marks)
@@ -145,7 +127,7 @@ def plane(
     x_marks = x_marks if len(x_marks) > 1 else _ticks(x_low, x_high, 5)
     body += _x_axis(x_scale, x_marks, (top, bottom), axes[0], width)
     body += "".join(_series(one, x_scale, y_scale) for one in series)
-    return Drawing(label, width, bottom + _FOOT, body)
+    return Drawing(label, width, bottom + _FOOT, body, note)
 
 
 def _series(one: Series, x: Scale, y: Scale) -> str:
@@ -154,12 +136,19 @@ def _series(one: Series, x: Scale, y: Scale) -> str:
         return svg.line(one.look, [(x(at), y(dot.value)) for at, dot in one.known], 2, one.dashes)
     body = ""
     for place, (at, dot) in enumerate(one.known):
-        body += svg.line(one.look, [(x(at), y(end)) for end in dot.ends], 2)
-        body += svg.marker(one.look, (x(at), y(dot.value)))
+        body += _dot(one.look, dot, lambda value, at=at: (x(at), y(value)))  # type: ignore[misc]
         if one.labels:  # every other one below, since neighbours are often near
             shift = 16 if place % 2 and not one.labels[place].isdigit() else -7
             body += svg.text(one.labels[place], (x(at), y(dot.value) + shift), anchor="middle")
     return body
+
+
+def _dot(look: str, dot: Dot, place: Callable[[float], Place]) -> str:
+    """Draw a value and its whisker, each at its place."""
+    if math.isnan(dot.value):
+        return ""
+    whisker = svg.line(look, [place(end) for end in dot.ends], 2)
+    return whisker + svg.marker(look, place(dot.value))
 
 
 def _legend(keys: Iterable[tuple[str, str]], width: float) -> tuple[str, float]:
@@ -169,10 +158,10 @@ def _legend(keys: Iterable[tuple[str, str]], width: float) -> tuple[str, float]:
         wide = 24 + svg.text_width(name)
         if left and left + wide > width:
             left, top = 0.0, top + 18
-        move = f'transform="translate({svg.pixels(left)} {svg.pixels(top)})"'
+        move = f'transform="translate({left:.1f} {top:.1f})"'
         body += f"<g {move}>{drawn}{svg.text(name, (23, 13))}</g>"
         left += wide + 12
-    return body, top + (24 if body else 4)
+    return body, top + 24
 
 
 def _x_axis(scale: Scale, marks: Marks, span: Place, name: str, width: float) -> str:
@@ -186,9 +175,9 @@ def _x_axis(scale: Scale, marks: Marks, span: Place, name: str, width: float) ->
     return body + svg.text(name, (middle, bottom + 33), "muted", "middle")
 
 
-def _range(dots: Sequence[Dot], further: Sequence[float] = ()) -> Place:
-    """Return the range of dots, whiskers and further values, with a margin."""
-    every = [*further, *(value for dot in dots for value in (dot.value, *dot.ends))]
+def _range(dots: Sequence[Dot]) -> Place:
+    """Return the range of dots and whiskers, with a margin."""
+    every = [value for dot in dots for value in (dot.value, *dot.ends)]
     values = [value for value in every if not math.isnan(value)]
     low, high = min(values, default=0.0), max(values, default=1.0)
     margin = 0.04 * (high - low) or 0.04 * abs(high) or 0.5
