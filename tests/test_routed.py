@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tests.helpers import EXPERTS, WORDS, table, toy_router, units
 from zooter_lite import Router
 from zooter_lite.compare import evaluation, rivals
-from zooter_lite.compare.evaluated_rows import TableChoice
 from zooter_lite.compare.evaluation import evaluate_router, held_out_report
 from zooter_lite.compare.rivals import Rival, clusters
 from zooter_lite.compare.routed import Plan, RoutedTable, routed
+from zooter_lite.compare.suite import TableChoice
 from zooter_lite.errors import DataError
 from zooter_lite.router.head import Head
 from zooter_lite.table import write_table

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Literal, Optional
 
 from zooter_lite.cli import as_command, check_out, check_range, option, run, separator_option
-from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.evaluation import evaluate_suite
 from zooter_lite.compare.routed import Plan
-from zooter_lite.compare.suite import read_suite
+from zooter_lite.compare.suite import SplitChoice, TableChoice, read_suite
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files.atomic import atomic_text
 from zooter_lite.files.dialect import check_separator

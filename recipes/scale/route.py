@@ -17,8 +17,7 @@ from pathlib import Path
 
 from recipes.scale.prompts import write
 from recipes.scale.raw import TOKENS, raw_speed
-from zooter_lite.report.plots import Dot, Series, plane
-from zooter_lite.report.svg import document
+from zooter_lite.report.plots import Dot, Series, document, plane
 
 MIB = 2**20
 

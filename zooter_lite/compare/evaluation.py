@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from zooter_lite import __version__
 from zooter_lite.compare.analysis import analyse
-from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.routed import Plan, routed, sliced, trained_on
+from zooter_lite.compare.suite import SplitChoice, TableChoice
 from zooter_lite.errors import needs
 from zooter_lite.files.messages import Context
 from zooter_lite.measure.results import Report
@@ -166,5 +166,5 @@ def held_out_report(
         own = part_of(embeddings, rows)
         outputs = head.predict(own, None if tokens is None else tokens[rows]), own
         part, named = table.take(rows), (name, split)
-        slices.append(sliced(named, part, known, outputs, (), points, head.temperature))
+        slices.append(sliced(named, part, known, outputs, None, points, head.temperature))
     return replace(analyse(slices, seed), notes=notes)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zooter_lite.ask.prices import priced
 from zooter_lite.cli import bar, cache_folder
-from zooter_lite.compare.baselines import best_answer, points_of, usual_systems
-from zooter_lite.compare.evaluated_rows import (
-    Remembered,
-    Rows,
-    TableChoice,
-    chosen_splits,
-    outputs_of,
-    unseen_apart,
-)
+from zooter_lite.compare.baselines import points_of, usual_systems
+from zooter_lite.compare.suite import Rows, TableChoice, chosen_splits
 from zooter_lite.errors import DataError
 from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.measure.metrics import Array
-from zooter_lite.measure.system import FloatArray, Slice, System, TrainedOn, chooser
+from zooter_lite.measure.system import FloatArray, Slice, TrainedOn
 from zooter_lite.router.decision import Predictions
 from zooter_lite.router.directory.config import Point
 from zooter_lite.router.directory.store import read_router
@@ -31,6 +25,12 @@ from zooter_lite.router.runtime import Precision
 from zooter_lite.router.tokens import cut_prompts
 from zooter_lite.table import RewardTable, in_router_order
 from zooter_lite.table.splits import part_of
+
+Remembered = Callable[[Router, Sequence[str]], tuple[NDArray[np.bool_], FloatArray]]
+
+SAME = 1e-5  # cosine distance below which two queries are one
+CHECKED = 32  # remembered embeddings that the router's graph computes again
+EQUAL = 1e-4  # difference of a number of an embedding up to which it is the same
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,11 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     """Route a table's rows, fit the baselines on its training rows, and make the slices."""
     router, table = _read(wanted, plan)
     exact = plan.precision == "fp32" and router is not wanted.router
-    remembered = _remembered(plan) if exact else None
+    remembered = None
+    if exact and plan.cache != "none":
+        from zooter_lite.encode.encoder import recall
+
+        remembered = recall(cache_folder(plan.cache))
     predicted, embeddings = outputs_of(router, table.queries, remembered)
     notes: list[str] = []
     if table.splits is None:
@@ -83,7 +87,7 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     elif leaks := len(table.leaks()):
         notes.append(f"{leaks} evaluated rows have a query that also stands in train")
     chosen = chosen_splits(table, wanted)
-    evaluated = np.concatenate([*chosen.values()])
+    evaluated = np.sort(np.concatenate([*chosen.values()]))
     if n_cut := router.tokens.longer([table.queries[row] for row in evaluated]):
         notes.append(cut_prompts(n_cut, len(evaluated), router.config.encoder.max_length))
     if plan.precision == "auto":
@@ -96,17 +100,11 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         scored[name] = _other_scores(other, folder, table, evaluated)
     points, temperature = router.config.decisions.points, router.config.calibration.temperature
     slices = []
-    end = 0
     for split, rows in chosen.items():
-        part, start, end = table.take(rows), end, end + len(rows)
-        others = [
-            chooser(name, "baseline", part.rewards, scores[start:end])
-            for name, scores in scored.items()
-        ]
-        others += [best_answer(n, s, part, known.mean_rewards) for n, s in part.scores.items()]
-        outputs = predicted.take(rows), embeddings[rows]
+        part, outputs = table.take(rows), (predicted.take(rows), embeddings[rows])
+        there = {name: scores[np.searchsorted(evaluated, rows)] for name, scores in scored.items()}
         slices.append(
-            sliced((wanted.name, split), part, known, outputs, others, points, temperature)
+            sliced((wanted.name, split), part, known, outputs, there, points, temperature)
         )
     return RoutedTable(router, slices, notes)
 
@@ -116,11 +114,11 @@ def sliced(
     part: RewardTable,
     known: TrainedOn,
     outputs: tuple[Predictions, FloatArray],
-    others: Sequence[System] = (),
+    scored: Mapping[str, Array] | None = None,
     points: Sequence[Point] = (),
     temperature: float = 1.0,
 ) -> Slice:
-    """Put the usual systems, and `others`, on the rows of one split.
+    """Put every system on the rows of one split.
 
     Parameters
     ----------
@@ -128,10 +126,12 @@ def sliced(
         Of the table and of the split.
     outputs
         What the router predicts of the n rows, and their embeddings (n, dim).
+    scored
+        Scores (n, n_experts) of further baselines.
     points, temperature
         Operating points and calibration of the router.
     """
-    systems = usual_systems(part, *outputs, known, others)
+    systems = usual_systems(part, *outputs, known, scored)
     at = points_of(outputs[0], points, part)
     return Slice(*name, part, known, *outputs, systems, temperature, points=at)
 
@@ -145,6 +145,56 @@ def trained_on(
         return TrainedOn(np.asarray(means, dtype=np.float64))
     train = table.take(rows)
     return TrainedOn(mean_rewards(train.rewards, train.subsets), train, part_of(embeddings, rows))
+
+
+def outputs_of(
+    router: Router, queries: Sequence[str], remembered: Remembered | None = None
+) -> tuple[Predictions, FloatArray]:
+    """Predictions and unit embeddings (n, dim) of n queries.
+
+    `remembered` tells which queries' embeddings an earlier fit left, and gives them; the head
+    does the rest. They are taken where the router's graph agrees on a part of them.
+    """
+    known, kept = np.zeros(len(queries), dtype=bool), np.zeros((0, router.head.dim), "f4")
+    if remembered is not None:
+        known, kept = remembered(router, queries)
+        sample = np.unique(np.linspace(0, len(kept) - 1, min(CHECKED, len(kept))).astype(int))
+        again = router.embed([queries[row] for row in np.flatnonzero(known)[sample]])[1]
+        if np.abs(again - kept[sample]).max(initial=0.0) > EQUAL:
+            known = np.zeros(len(queries), dtype=bool)
+    left = np.flatnonzero(~known)
+    with bar(len(left), "routing") as progress:
+        asked = router.predict_and_embed([queries[row] for row in left.tolist()], progress.update)
+    if len(left) == len(queries):
+        return asked
+    embeddings = np.empty((len(queries), router.head.dim), dtype=np.float32)
+    embeddings[known], embeddings[left] = kept, asked[1]
+    estimates = router.head.estimates
+    costed = estimates is not None and estimates.costs is not None
+    tokens = router.tokens.lengths(queries) if costed else None
+    return router.repriced(router.head.predict(embeddings, tokens)), embeddings
+
+
+def unseen_apart(
+    table: RewardTable, router: Router, embeddings: FloatArray
+) -> tuple[RewardTable, list[str]]:
+    """Split a table without splits: queries that the router was fitted on are `train`.
+
+    They are told by an embedding (n, dim), of the fp32 graph, that equals one in the router's
+    tag index. Beside the table with splits stands what is to be said about it.
+    """
+    index = router.tag_index
+    if index is None:
+        note = "no column 'split', and a router without tags cannot tell what it was fitted on"
+        return replace(table, splits=["all"] * len(table)), [note]
+    # an index that rounds its vectors sees a query a little way off itself
+    seen = index.distance(embeddings) < SAME + 2 * index.choice.error
+    note = (
+        f"{int(seen.sum())} of {len(table)} queries are among those the router was fitted on: "
+        "they count as 'train' and are not evaluated"
+    )
+    splits = np.where(seen, "train", "all").tolist()
+    return replace(table, splits=splits), [note] if seen.any() else []
 
 
 def _read(wanted: TableChoice, plan: Plan) -> tuple[Router, RewardTable]:
@@ -162,13 +212,6 @@ def _read(wanted: TableChoice, plan: Plan) -> tuple[Router, RewardTable]:
         table = now.table
         router = Router.load(router.folder, plan.precision, costs=now.mean_costs)
     return router, table
-
-
-def _remembered(plan: Plan) -> Remembered | None:
-    """Return what finds the embeddings that a fit has left; None where there is no cache."""
-    from zooter_lite.encode.encoder import recall
-
-    return None if plan.cache == "none" else recall(cache_folder(plan.cache))
 
 
 def _rival_scores(known: TrainedOn, embeddings: FloatArray, plan: Plan) -> dict[str, Array]:

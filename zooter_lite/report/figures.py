@@ -12,39 +12,35 @@ from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.results import SliceReport
 from zooter_lite.measure.system import ALWAYS
-from zooter_lite.report import svg
-from zooter_lite.report.plots import WIDTH, Dot, Row, Series, named_rows, plane
+from zooter_lite.report.plots import Dot, Drawing, Row, Series, document, named_rows, plane
 from zooter_lite.report.readable import counted, number
-from zooter_lite.report.svg import Drawing
 
 REWARD = "mean reward ×100"
 WIDE_RANGE = 30  # dearest cost over cheapest beyond which the axis is logarithmic
-WIDE = 720  # CSS pixels of a panel of report.svg
 _RIVALS = (("baseline", "6 3"), ("other", "2 3"), ("bound", "8 3 2 3"))  # looks over cost
 
 
 def chart(slices: Iterable[SliceReport]) -> str:
-    """Return an SVG file that shows what every system earns, one panel a slice."""
+    """Return an SVG file that shows what every system earns, and what that costs."""
     panels = []
     for one in slices:
-        title = f"{one.name}: {REWARD} over {counted(one.rows, 'query')}, 95% intervals"
-        panels.append(earned(one, title, WIDE))
+        panels.append(earned(one))
         if one.costs:
-            panels.append(cost_curves(one, one.costs, WIDE))
-    return svg.document(panels)
+            panels.append(cost_curves(one, one.costs))
+    return document(panels)
 
 
-def ranked(ranking: Ranking) -> Drawing:
-    """Draw the mean task ranks over all slices, best first."""
+def ranked(ranking: Ranking) -> str:
+    """Return an SVG file with the mean task ranks over all slices, best first."""
     known = [system for system in ranking.systems if not math.isnan(system.mtr.value)]
     rows = [
         Row(system.name, _dot(system.mtr, system.role, 1.0), bold=system.role == "router")
         for system in sorted(known, key=lambda system: system.mtr.value)
     ]
-    return named_rows("Mean task rank (MTR)", rows, "mean rank over the subsets")
+    return document([named_rows("Mean task rank (MTR)", rows, "mean rank over the subsets")])
 
 
-def earned(one: SliceReport, title: str = "Mean reward", width: float = WIDTH) -> Drawing:
+def earned(one: SliceReport) -> Drawing:
     """Draw the mean of every system, best first; that of the best single expert once.
 
     The bounds, which would stretch the axis, stand in its name.
@@ -60,25 +56,21 @@ def earned(one: SliceReport, title: str = "Mean reward", width: float = WIDTH) -
         for s in known
         if s.role != "bound"
     ]
-    return named_rows(title, rows, f"{REWARD} ({', '.join(bounds)})" if bounds else REWARD, width)
+    title = f"{one.name}: {REWARD} over {counted(one.rows, 'query')}, 95% intervals"
+    return named_rows(title, rows, f"{REWARD} ({', '.join(bounds)})" if bounds else REWARD)
 
 
-def cost_curves(one: SliceReport, costs: CostQuality, width: float = WIDTH) -> Drawing:
+def cost_curves(one: SliceReport, costs: CostQuality) -> Drawing:
     """Draw the hulls of the router and of the three baselines with the largest area.
 
-    The operating points stand there by name, and single experts by number where the figure
-    has a note that names them.
+    The single experts stand there, and the operating points by name.
     """
     known = [system for system in costs.systems if not math.isnan(system.aiq.value)]
     known.sort(key=lambda system: -system.aiq.value)
     rivals = [system for system in known if system.role == "baseline"]
-    experts = sorted(
-        (system.own.cost, system.own.reward, system.name)
-        for system in costs.systems
-        if system.role == "single" and not math.isnan(system.own.cost + system.own.reward)
-    )
+    experts = [s.own for s in costs.systems if s.role == "single" and not math.isnan(s.own.cost)]
     points = [(p.cost.value, p) for p in one.points if p.cost and not math.isnan(p.cost.value)]
-    every = [cost for cost, *_ in experts] + [cost for cost, _ in points]
+    every = [own.cost for own in experts] + [cost for cost, _ in points]
     paid = [cost for cost in every if cost > 0]
     least, dearest = min(paid, default=1.0), max(paid, default=1.0)
     log = dearest > WIDE_RANGE * least
@@ -99,14 +91,12 @@ def cost_curves(one: SliceReport, costs: CostQuality, width: float = WIDTH) -> D
         Series(outline(system.hull), look, system.name, dashes=dashes)
         for system, (look, dashes) in zip(rivals, _RIVALS, strict=False)
     ]
-    note = ", ".join(f"{nth} {name}" for nth, (*_, name) in enumerate(experts, start=1))
-    numbers = [str(nth) for nth in range(1, len(experts) + 1)] if width == WIDTH else []
-    dots = [(place(cost), Dot(100 * reward)) for cost, reward, _ in experts]
-    series.append(Series(dots, "single", "single experts", line=False, labels=numbers))
+    dots = [(place(own.cost), Dot(100 * own.reward)) for own in experts]
+    series.append(Series(dots, "single", "single experts", line=False))
     at = [(place(cost), _dot(point.reward)) for cost, point in points]
     series.append(Series(at, line=False, labels=[point.name for _, point in points]))
     axes = ("mean cost (the table's unit)", REWARD)
-    return plane("Cost against quality", series, axes, width, logarithmic=log, note=note)
+    return plane("Cost against quality", series, axes, logarithmic=log)
 
 
 def _dot(estimate: Estimate, look: str = "router", scale: float = 100.0) -> Dot:

@@ -13,7 +13,7 @@ from typing import Any
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.measure.results import Report, SliceReport
 from zooter_lite.measure.significance import Outcome
-from zooter_lite.report import figures, readable, svg
+from zooter_lite.report import figures, plots, readable
 
 FOLDED = 240  # characters of a prompt that stand on the page unfolded
 LONGEST = 4000  # characters of a prompt that the page holds at all
@@ -43,8 +43,7 @@ def render(report: Report) -> str:
             {
                 "data": one,
                 "id": f"s{place}",
-                "earned": figures.earned(one),
-                "costs": figures.cost_curves(one, one.costs) if one.costs else None,
+                "picture": figures.chart([one]),
                 "leaderboard": sorted(one.systems, key=lambda s: _last(-s.micro.value)),
             }
             for place, one in enumerate(slices, start=1)
@@ -52,7 +51,7 @@ def render(report: Report) -> str:
         ranks={s.name: s for s in report.ranking.systems} if len(slices) == 1 else None,
         ranking=figures.ranked(report.ranking),
         ranked=sorted(report.ranking.systems, key=lambda system: _last(system.mtr.value)),
-        style=svg.STYLE,
+        style=plots.STYLE,
     )
     return page
 
