@@ -10,8 +10,8 @@ import pytest
 from tests.helpers import table, toy_config, toy_head, units
 from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.routed import sliced
+from zooter_lite.measure.costs import point_results
 from zooter_lite.measure.metrics import draw
-from zooter_lite.measure.points import point_results
 from zooter_lite.measure.system import System, TrainedOn
 from zooter_lite.report.card import model_card
 from zooter_lite.report.page import render

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.labels.soft import harden
 from zooter_lite.measure.calibration import Calibration, calibration
-from zooter_lite.measure.costs import cost_quality
+from zooter_lite.measure.costs import cost_quality, point_results
 from zooter_lite.measure.metrics import (
     Array,
     Draws,
@@ -22,7 +22,6 @@ from zooter_lite.measure.metrics import (
     reward_of,
 )
 from zooter_lite.measure.partial import Logged, logged_means
-from zooter_lite.measure.points import point_results
 from zooter_lite.measure.ranks import ranking
 from zooter_lite.measure.regret import regret
 from zooter_lite.measure.results import Report, SliceReport, SystemResult, Verdict

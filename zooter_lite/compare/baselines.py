@@ -118,12 +118,8 @@ def nearest_neighbours(train: TrainedOn, embeddings: FloatArray) -> tuple[Array,
 
     k is the one of `NEIGHBOURS` whose leave-one-out choices earn most on train, over the
     rows where every k chose an observed expert. Of more training queries than
-    `MOST_NEIGHBOURS`, so many are drawn to be neighbours.
-
-    Returns
-    -------
-    (n, n_experts) scores for `embeddings` (n, dim), -inf for an expert that none of the
-    neighbours observed, and k.
+    `MOST_NEIGHBOURS`, so many are drawn to be neighbours. Returns (n, n_experts) scores for
+    `embeddings` (n, dim), -inf for an expert that none of the neighbours observed, and k.
     """
     if train.table is None or train.embeddings is None:
         raise ValueError("the neighbours need the training rows")

@@ -224,7 +224,7 @@ def _rival_scores(known: TrainedOn, embeddings: FloatArray, plan: Plan) -> dict[
     with bar(len(RIVALS), "rivals") as progress:
         for rival in RIVALS:
             train = (known.table, known.embeddings)
-            scored[rival.name], _ = tuned_scores(rival, *train, embeddings, plan.seed)
+            scored[rival.name] = tuned_scores(rival, *train, embeddings, plan.seed)
             progress.update(1)
     return scored
 

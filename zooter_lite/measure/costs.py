@@ -1,4 +1,4 @@
-"""Cost and quality: the Pareto frontier, the non-decreasing hull and AIQ, as in RouterBench."""
+"""Cost and quality: the non-decreasing hull and AIQ, as in RouterBench; operating points."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.measure.metrics import Array, Draws, Estimate, IntArray, estimate, reward_of
+from zooter_lite.measure.metrics import (
+    Array,
+    Draws,
+    Estimate,
+    IntArray,
+    estimate,
+    measured,
+    ratio,
+    reward_of,
+)
 from zooter_lite.measure.system import KNN, RIDGE, THRESHOLD, Role, System, TrainedOn
 from zooter_lite.table.reward_table import RewardTable
 
@@ -223,3 +232,57 @@ def _threshold(systems: Sequence[System], weak: int, strong: int) -> list[System
 
 def _points(outline: Array) -> list[Point]:
     return [Point(cost, reward) for cost, reward in outline.tolist()]
+
+
+@dataclass(frozen=True)
+class PointResult:
+    """One operating point on one slice, by the mean over the queries.
+
+    `gap` is its reward minus that of the best single expert, paired by query; `cost_share` its
+    cost divided by that expert's. Both costs are None where the table has none.
+    """
+
+    name: str
+    reward: Estimate
+    gap: Estimate
+    cost: Estimate | None
+    cost_share: Estimate | None
+    verdict: str
+
+
+def point_results(
+    points: Sequence[System], single: System, table: RewardTable, draws: Draws
+) -> list[PointResult]:
+    """Measure operating points against the best single expert, on the rows of `table`."""
+    systems = [*points, single]
+    choices = [one.choices for one in systems if one.choices is not None]
+    best = table.experts[int(choices[-1][0])]
+    means = np.stack([one.means(draws) for one in systems], axis=2)
+    rewards = measured(means, draws).micro
+    gaps = measured(means - means[:, :, -1:], draws).micro
+    costs: Sequence[Estimate | None] = [None] * len(systems)
+    shares = costs
+    if table.costs is not None and not np.isnan(table.costs).all():
+        paid = draws.means(np.stack([reward_of(one, table.costs) for one in choices], axis=1))
+        costs = [estimate(own) for own in paid.T]
+        shares = [estimate(own) for own in ratio(paid, paid[:, -1:]).T]
+    found = []
+    for point, chosen, reward, gap, cost, share in zip(
+        systems, choices, rewards, gaps, costs, shares, strict=True
+    ):
+        words = _verdict(gap, share, best)
+        if np.array_equal(chosen, choices[-1]):
+            words = f"always {best}, the best single expert on train"
+        found.append(PointResult(point.name, reward, gap, cost, share, words))
+    return found[:-1]
+
+
+def _verdict(gap: Estimate, share: Estimate | None, best: str) -> str:
+    """Say what is gained or lost, and at which share of the cost."""
+    at = "" if share is None or np.isnan(share.value) else f"{share.value:.0%} of the cost, "
+    points = f"{100 * gap.value:+.2f} points [{100 * gap.low:.2f}, {100 * gap.high:.2f}]"
+    if np.isnan(gap.value):
+        return f"cannot be compared with always {best}"
+    words = "no loss is shown" + (", nor a gain" if gap.low <= 0 else "")
+    words = "a LOSS is shown" if gap.high < 0 else words
+    return f"{at}{words}: {points} against always {best}"

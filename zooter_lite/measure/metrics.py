@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.labels.diagnostics import observed_mean
+
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
@@ -44,25 +46,12 @@ def reward_of(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Ar
     return np.asarray(rewards[np.arange(len(rewards)), choices], dtype=np.float64)
 
 
-def micro_mean(values: Array) -> float:
-    """Mean over the rows with an observed reward; NaN where there is none."""
-    observed = ~np.isnan(values)
-    return float(values[observed].mean()) if observed.any() else float("nan")
-
-
-def macro_mean(values: Array, subsets: Sequence[str]) -> float:
-    """Unweighted mean of the subset means."""
-    names = np.asarray(subsets)
-    return micro_mean(np.asarray([micro_mean(values[names == name]) for name in np.unique(names)]))
-
-
 def paired_means(columns: Array) -> Array:
     """(k,) mean of each of the `columns` (n, k) over the rows where all of them were observed.
 
     NaN where there is no such row.
     """
-    complete = columns[~np.isnan(columns).any(axis=1)]
-    return np.asarray([micro_mean(column) for column in complete.T])
+    return observed_mean(columns[~np.isnan(columns).any(axis=1)])
 
 
 @dataclass(frozen=True)
@@ -76,8 +65,8 @@ class Draws:
     subsets, rows
         Names of the subsets, sorted, and per subset the positions of its rows.
     counts
-        Per subset (n_resamples, n_rows_of_subset): how often a resample holds each row. A row
-        is drawn more than 255 times with a probability below 1e-500, so a byte holds that.
+        Per subset (n_resamples, n_rows_of_subset): how often a resample holds each row, which
+        fits in a byte.
     """
 
     subsets: list[str]
@@ -141,16 +130,9 @@ def ratio(total: Array, count: Array) -> Array:
 
 @dataclass(frozen=True)
 class Measured:
-    """Means of k columns over the same rows and resamples.
+    """Means of k columns: over the rows, unweighted over the subsets, and by subset.
 
-    Attributes
-    ----------
-    micro, macro
-        Mean over the rows, and unweighted over the subsets.
-    subsets
-        Mean by subset.
-    means
-        (1 + n_resamples, k) the mean over the rows, as measured and on every resample.
+    `means` (1 + n_resamples, k) are those over the rows, as measured and on every resample.
     """
 
     micro: list[Estimate]

@@ -15,16 +15,10 @@ TIE = 1e-7  # rewards are kept in 32 bits: means closer than this, relative to 1
 
 @dataclass(frozen=True)
 class RankedSystem:
-    """How one system does over all tasks; a task is a subset of a slice.
+    """Means over all tasks, the subsets of the slices, of what one system does.
 
-    Attributes
-    ----------
-    average
-        Unweighted mean over the tasks of the mean reward.
-    mtr
-        Mean rank over the tasks, 1 is best (MTR in Lu et al. 2023, section 4.1).
-    uplift
-        Share of the tasks in which no system is better (%Uplift there).
+    `average` is of its mean reward, `mtr` of its rank, 1 being best, and `uplift` the share of
+    tasks in which no system is better (MTR and %Uplift in Lu et al. 2023, section 4.1).
     """
 
     name: str

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from zooter_lite.measure.calibration import Calibration
-from zooter_lite.measure.costs import CostQuality
+from zooter_lite.measure.costs import CostQuality, PointResult
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.partial import Logged
-from zooter_lite.measure.points import PointResult
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.regret import Regret
 from zooter_lite.measure.significance import Gap, Outcome
@@ -28,11 +27,9 @@ class SystemResult:
 
     Attributes
     ----------
-    micro, macro
-        Mean reward over the queries, and unweighted over the subsets; rewards that were not
-        observed count as measure/partial.py estimates them.
-    subsets
-        The same mean by subset.
+    micro, macro, subsets
+        Mean reward over the queries, unweighted over the subsets, and by subset; rewards that
+        were not observed count as measure/partial.py estimates them.
     gap
         The router's reward minus this system's. None for the router itself and for bounds.
     unobserved
@@ -81,12 +78,8 @@ class SliceReport:
     ----------
     name
         Of table and split, for instance `routerdc test`.
-    experts
-        In the router's order.
     best_expert
         The expert with the best mean reward on train.
-    subset_rows
-        Number of rows of each subset.
     systems
         The router first, the oracle last.
     gap_closed

@@ -37,11 +37,9 @@ class System:
         (n,) reward earned on each row, NaN where it was not observed.
     choices
         (n,) chosen expert; None where the system chooses none (random, oracle).
-    scores
-        (n, n_experts) what the system predicts, higher is better; None where it predicts
-        nothing that costs could be weighed against.
-    costs
-        (n, n_experts) what it predicts of the costs; None where it goes by the means on train.
+    scores, costs
+        (n, n_experts) what the system predicts; higher scores are better. None where it
+        predicts nothing that costs could be weighed against, or goes by mean costs on train.
     level
         (n,) what other experts earned on each row (measure/partial.py); None where every
         reward of the rows was observed.
@@ -68,15 +66,10 @@ def chooser(name: str, role: Role, rewards: NDArray[np.floating], scores: Array)
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What baselines and costs may know: the training rows.
+    """What baselines and costs may know: mean rewards (n_experts,) on the training rows.
 
-    Attributes
-    ----------
-    mean_rewards
-        (n_experts,) mean reward over the rows (labels/completion.py).
-    table, embeddings
-        The training rows and their unit embeddings (n, dim); None where the evaluated
-        file has no training rows: only the best single expert is known then.
+    And the rows with their unit embeddings (n, dim); None where the evaluated file has no
+    training rows: only the best single expert is known then.
     """
 
     mean_rewards: Array
@@ -103,6 +96,8 @@ class Slice:
     ----------
     table
         The n evaluated rows, experts in the router's order.
+    known
+        What could be learned on train.
     predicted, embeddings
         What the router predicts of the rows, and their unit embeddings (n, dim).
     systems
