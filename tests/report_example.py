@@ -131,4 +131,4 @@ def _costs() -> CostQuality:
         point = Point(0.3 * i, 0.4 + 0.05 * i)
         systems.append(CostCurve(f"always {expert}", "single", point, [point], around(0.5)))
     mix = [Point(0.0, 0.4), Point(0.9, 0.55)]
-    return CostQuality(systems, random_mix=mix, weak=EXPERTS[0], strong=EXPERTS[1])
+    return CostQuality(systems, mix)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,9 @@ from zooter_lite.compare.analysis import analyse
 from zooter_lite.compare.routed import Plan, routed, sliced, trained_on
 from zooter_lite.compare.suite import SplitChoice, TableChoice
 from zooter_lite.errors import needs
-from zooter_lite.files.messages import Context
 from zooter_lite.measure.results import Report
 from zooter_lite.measure.system import FloatArray
-from zooter_lite.router.directory.config import Point, RouterConfig
+from zooter_lite.router.directory.config import Point
 from zooter_lite.router.head import Head
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
@@ -78,15 +77,10 @@ def evaluate_router(
     >>> report.slices["test"].router.micro.mean  # doctest: +SKIP
     0.61
     """
-    source = str(table) if isinstance(table, (str, Path)) else table
-    if not isinstance(source, (str, RewardTable)):
-        config = router.config if isinstance(router, Router) else RouterConfig.read(Path(router))
-        context = cast(Context, config.training.context)
-        source = RewardTable.of(source, context=context)
-    only = list(subsets or ())
+    only, path = list(subsets or ()), isinstance(table, (str, Path))
     wanted = TableChoice(
-        name=name or (table_name(source) if isinstance(source, str) else "table"),
-        data=source,
+        name=name or (table_name(str(table)) if path else "table"),
+        data=str(table) if path else table,
         router=router if isinstance(router, Router) else str(router),
         splits=[SplitChoice(split, only) for split in splits or ()],
         only=only,
@@ -99,12 +93,8 @@ def evaluate_router(
 def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool = False) -> Report:
     """Evaluate several tables, each with its router, and rank over all their subsets at once.
 
-    Raises
-    ------
-    DataError, RouterError
-        A table, a router or a choice of rows is not usable.
-    MissingPackageError
-        Rivals without the extra `fit`.
+    Errors are those of `evaluate_router`, and MissingPackageError for rivals without the extra
+    `fit`.
     """
     started = time.monotonic()
     if plan.rivals:  # what is missing is said before anything is computed
@@ -140,18 +130,9 @@ def held_out_report(
 ) -> Report:
     """Describe every split but train of a table that a head was just fitted on.
 
-    Parameters
-    ----------
-    table, embeddings
-        All rows, with splits, and their unit embeddings (n, dim).
-    head
-        Fitted on the rows of train.
-    seed
-        Of the bootstrap, and of the `MOST_ROWS` rows that stand for a split that has more.
-    points
-        Operating points of the router.
-    tokens
-        (n,) tokens of each query, which costs depend on; None without.
+    `embeddings` (n, dim) are unit vectors of all rows, `tokens` (n,) those of the queries, which
+    costs depend on, and `points` the router's. Of a split with more than `MOST_ROWS`, so many
+    are drawn; `seed` is of that, and of the bootstrap.
     """
     known = trained_on(table, embeddings)
     slices, notes = [], []

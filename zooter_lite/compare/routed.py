@@ -23,7 +23,7 @@ from zooter_lite.router.directory.store import read_router
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.router.tokens import cut_prompts
-from zooter_lite.table import RewardTable, in_router_order
+from zooter_lite.table import RewardTable, as_table, in_router_order
 from zooter_lite.table.splits import part_of
 
 Remembered = Callable[[Router, Sequence[str]], tuple[NDArray[np.bool_], FloatArray]]
@@ -199,14 +199,12 @@ def unseen_apart(
 
 def _read(wanted: TableChoice, plan: Plan) -> tuple[Router, RewardTable]:
     """Load the router and the table, at the plan's prices."""
-    router, table = wanted.router, wanted.data
+    router = wanted.router
     if not isinstance(router, Router):
         router = Router.load(router, plan.precision)
-    if not isinstance(table, RewardTable):
-        context = router.config.training.context
-        how = {"long": wanted.long, "separator": wanted.separator, "context": context}
-        table = RewardTable.read(table, responses=bool(plan.prices), **how)  # type: ignore[arg-type]
-    table = in_router_order(table, router.experts, wanted.source)
+    how = {"long": wanted.long, "separator": wanted.separator, "scores": True}
+    how |= {"context": router.config.training.context, "responses": bool(plan.prices)}
+    table = in_router_order(as_table(wanted.data, **how), router.experts, wanted.source)
     if plan.prices:
         now = priced(table, plan.prices, read_router(router.folder).tokenizer)
         table = now.table

@@ -43,7 +43,7 @@ class TableChoice:
     Attributes
     ----------
     data, router
-        The reward table and the router, or where they are read from.
+        The reward table, or a frame, and the router; or where they are read from.
     splits
         What is evaluated; empty for the subsets in `only`, or all, of every split except train.
     also
@@ -53,7 +53,7 @@ class TableChoice:
     """
 
     name: str
-    data: str | RewardTable
+    data: object
     router: str | Router
     splits: list[SplitChoice] = field(default_factory=list)
     only: list[str] = field(default_factory=list)

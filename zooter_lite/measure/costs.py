@@ -68,14 +68,10 @@ class CostQuality:
     random_mix
         Hull of the single experts: what mixing them at random reaches. The mixture is picked
         on the evaluated rows, which favours it.
-    weak, strong
-        The cheapest expert, and the best by mean reward, on train.
     """
 
     systems: list[CostCurve]
     random_mix: list[Point]
-    weak: str
-    strong: str
 
 
 def cost_quality(
@@ -87,12 +83,8 @@ def cost_quality(
     were not, the points of two systems are means over different rows. None where the rows or
     train have no costs.
 
-    Parameters
-    ----------
-    systems
-        The router first, with scores. Those without scores are left out, but for single experts.
-    train
-        Mean costs and rewards on train are all that a choice may know of an answer.
+    The router stands first. Systems without scores are left out, but for single experts. Of an
+    answer a choice may know mean costs and rewards on train alone.
     """
     train_costs = train.mean_costs
     if table.costs is None or np.isnan(table.costs).all() or train_costs is None:
@@ -123,12 +115,7 @@ def cost_quality(
                 aiq_gap=None if system.role == "router" else estimate(heights[0] - heights[-1]),
             )
         )
-    return CostQuality(
-        systems=curves,
-        random_mix=_points(hull(of_singles[0])),
-        weak=table.experts[weak],
-        strong=table.experts[train.best_single],
-    )
+    return CostQuality(curves, _points(hull(of_singles[0])))
 
 
 def sweep(scores: Array, expert_costs: Array, n_points: int = SWEEP) -> IntArray:

@@ -84,13 +84,11 @@ def _as_dear(decisions: Decisions) -> list[str]:
     single = decisions.single
     if single is None or single.cost is None:
         return []
-    near = [knot for knot in decisions.curve if knot.cost <= single.cost]
-    if not near:
-        return []
-    best = max(near, key=lambda knot: knot.reward)
+    near = [knot.reward for knot in decisions.curve if knot.cost <= single.cost]
     return [
-        f"for no more than always {single.expert} costs, the curve earns {100 * best.reward:.2f} "
+        f"for no more than always {single.expert} costs, the curve earns {100 * reward:.2f} "
         f"(route --budget {single.cost:.4g})"
+        for reward in sorted(near)[-1:]
     ]
 
 
