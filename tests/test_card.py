@@ -53,15 +53,21 @@ def small(*values: float) -> SliceReport:
         SystemResult(name, role, Estimate(v, v - 0.01, v + 0.02), around(0.5, 0.04), {})
         for name, role, v in zip(names, roles, values or (0.6, 0.55, 0.3, 0.8), strict=False)
     ]
-    one = one_slice("code_tags test")
     parts = [Part("a", around(0.1), 0.3), Part("b", around(0.2), 0.7)]
     return replace(
-        one,
+        one_slice(),
         rows=120,
         best_expert="bee",
         systems=systems,
         shares={"ant": 0.25, "bee": 0.75},
-        regret=replace(one.regret, mean=around(0.02), by_subset=parts),
+        points=(),
+        calibration={
+            name: replace(found, ece=around(ece))
+            for (name, found), ece in zip(
+                one_slice().calibration.items(), (0.094, 0.018), strict=True
+            )
+        },
+        regret=replace(one_slice().regret, mean=around(0.02), by_subset=parts),
     )
 
 
@@ -69,7 +75,7 @@ def test_the_terminal_holds_the_numbers_and_ends_in_the_verdict() -> None:
     lines = conclusion([small(math.nan, -0.55)]).splitlines()
     assert lines[:3] == [
         "",
-        "split test: 120 queries, 8 subsets",
+        "split test: 120 queries, 3 subsets",
         "| mean reward x100, 95% interval | micro                 | macro              |",
     ]
     assert [line.split("|")[1:3] for line in lines[4:6]] == [
@@ -131,11 +137,11 @@ def test_the_section_on_precision_is_replaced_and_the_rest_stays() -> None:
 def test_the_text_of_no_query_reaches_the_router_directory() -> None:
     one = small()
     files = documents(CONFIG, [one], {"options": {"seed": 0}}, "fit --data x")
-    secret = one.regret.worst[3].query.encode()
+    secret = next(row.query for row in one.regret.worst if row.query.isascii()).encode()
     assert not any(secret in content for content in files.values())
     report = json.loads(files["report.json"])
     assert {row["query"] for row in report["slices"][0]["regret"]["worst"]} == {None}
-    assert report["slices"][0]["regret"]["worst"][0]["query_id"] == "q0"
+    assert report["slices"][0]["regret"]["worst"][0]["query_id"] == one.regret.worst[0].query_id
     assert (report["command"], report["options"]) == ("fit --data x", {"seed": 0})
 
 
