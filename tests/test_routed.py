@@ -69,7 +69,6 @@ def test_the_slices_hold_the_routers_outputs_of_their_rows(folder: Path) -> None
         np.testing.assert_array_equal(one.table.rewards, part.rewards)
         earned = [part.rewards[i, choice] for i, choice in enumerate(probs.argmax(axis=1))]
         np.testing.assert_allclose(one.systems[0].rewards, earned)
-        assert one.temperature == pytest.approx(0.7)
         train = rows.rewards[:24].astype(np.float64)
         np.testing.assert_allclose(one.known.mean_rewards, train.mean(axis=0))
         assert one.known.best_single == int(train.mean(axis=0).argmax())

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.labels.soft import harden
-from zooter_lite.measure.calibration import Calibration, calibration
+from zooter_lite.measure.calibration import calibration
 from zooter_lite.measure.costs import cost_quality, point_results
 from zooter_lite.measure.metrics import (
     Array,
     Draws,
     Estimate,
-    IntArray,
     draw,
     measured,
     reward_of,
@@ -56,7 +55,8 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
     table, choices = one.table, one.systems[0].choices
     if choices is None:
         raise ValueError(f"{one.name}: the first system must be a router, which chooses")
-    results = system_results(one, draws)
+    stated = reward_of(choices, one.predicted.probs)
+    results, best_shares = system_results(one, draws), harden(table.rewards)
     closed = gap_closed(results)
     best = table.experts[one.known.best_single]
     single = next(system for system in one.systems if system.name == BEST_SINGLE)
@@ -74,9 +74,9 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
         verdict=verdict(results, one.split, best, closed, logged),
         gap_closed=closed,
         shares=shares(np.eye(len(table.experts))[choices], table.experts),
-        best_shares=shares(harden(table.rewards), table.experts),
-        regret=regret(table, choices, reward_of(choices, one.predicted.probs), draws),
-        calibration=calibrations(one, choices, draws),
+        best_shares=shares(best_shares, table.experts),
+        regret=regret(table, choices, stated, draws),
+        calibration=calibration(stated, reward_of(choices, best_shares), draws),
         costs=cost_quality(one.systems, table, one.known, draws),
         points=point_results(one.points, single, table, draws),
         logged=logged,
@@ -196,19 +196,3 @@ def verdict(
 
 def _points(found: Estimate) -> str:
     return f"{100 * found.value:.2f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-
-
-def calibrations(one: Slice, choices: IntArray, draws: Draws) -> dict[str, Calibration]:
-    """Reliability of the chosen expert's probability, before and after calibration.
-
-    Before: the softmax of the head's logits as they are, which is the calibrated
-    distribution to the power of its temperature, normalised.
-    """
-    after = one.predicted.probs
-    powers = np.maximum(after.astype(np.float64), 1e-30) ** one.temperature
-    before = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    events = reward_of(choices, harden(one.table.rewards))  # is the chosen expert a best one
-    return {
-        name: calibration(reward_of(choices, probs), events, draws)
-        for name, probs in (("before", before), ("after", after))
-    }

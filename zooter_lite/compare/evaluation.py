@@ -147,5 +147,5 @@ def held_out_report(
         own = part_of(embeddings, rows)
         outputs = head.predict(own, None if tokens is None else tokens[rows]), own
         part, named = table.take(rows), (name, split)
-        slices.append(sliced(named, part, known, outputs, None, points, head.temperature))
+        slices.append(sliced(named, part, known, outputs, None, points))
     return replace(analyse(slices, seed), notes=notes)

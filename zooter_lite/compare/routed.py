@@ -98,14 +98,12 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     for folder in wanted.also:
         name, other = f"router {Path(folder).name}", Router.load(folder, plan.precision)
         scored[name] = _other_scores(other, folder, table, evaluated)
-    points, temperature = router.config.decisions.points, router.config.calibration.temperature
     slices = []
     for split, rows in chosen.items():
         part, outputs = table.take(rows), (predicted.take(rows), embeddings[rows])
         there = {name: scores[np.searchsorted(evaluated, rows)] for name, scores in scored.items()}
-        slices.append(
-            sliced((wanted.name, split), part, known, outputs, there, points, temperature)
-        )
+        points = router.config.decisions.points
+        slices.append(sliced((wanted.name, split), part, known, outputs, there, points))
     return RoutedTable(router, slices, notes)
 
 
@@ -116,7 +114,6 @@ def sliced(
     outputs: tuple[Predictions, FloatArray],
     scored: Mapping[str, Array] | None = None,
     points: Sequence[Point] = (),
-    temperature: float = 1.0,
 ) -> Slice:
     """Put every system on the rows of one split.
 
@@ -128,12 +125,12 @@ def sliced(
         What the router predicts of the n rows, and their embeddings (n, dim).
     scored
         Scores (n, n_experts) of further baselines.
-    points, temperature
-        Operating points and calibration of the router.
+    points
+        Operating points of the router.
     """
     systems = usual_systems(part, *outputs, known, scored)
     at = points_of(outputs[0], points, part)
-    return Slice(*name, part, known, *outputs, systems, temperature, points=at)
+    return Slice(*name, part, known, *outputs, systems, at)
 
 
 def trained_on(

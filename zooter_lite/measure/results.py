@@ -88,7 +88,7 @@ class SliceReport:
         Share of the queries that the router sends to each expert, and on which that is the best
         one; experts that tie for the best share their query.
     calibration
-        Of the chosen expert's probability, `before` and `after` the calibration.
+        Of the chosen expert's probability.
     costs
         None where slice or train have no costs.
     logged
@@ -108,7 +108,7 @@ class SliceReport:
     shares: dict[str, float]
     best_shares: dict[str, float]
     regret: Regret
-    calibration: dict[str, Calibration]
+    calibration: Calibration
     costs: CostQuality | None = None
     points: Sequence[PointResult] = ()
     logged: Logged | None = None

@@ -102,8 +102,6 @@ class Slice:
         What the router predicts of the rows, and their unit embeddings (n, dim).
     systems
         The router first, the oracle last.
-    temperature
-        That of the calibration, which divided the logits of `predicted.probs`.
     points
         The router at each of its operating points.
     """
@@ -115,7 +113,6 @@ class Slice:
     predicted: Predictions
     embeddings: FloatArray
     systems: list[System]
-    temperature: float = 1.0
     points: Sequence[System] = ()
 
     @property

@@ -25,11 +25,10 @@ def summary(one: SliceReport) -> list[str]:
     earned = [[one.label(s), with_interval(s.micro), with_interval(s.macro)] for s in one.systems]
     lines = markdown_table(["mean reward x100, 95% interval", "micro", "macro"], earned)
     sent = sorted(one.shares.items(), key=lambda item: -item[1])
-    ece = {name: with_interval(found.ece) for name, found in one.calibration.items()}
     lines += [
         "",
         f"- sent to: {', '.join(f'{name} {percent(share)}' for name, share in sent if share)}",
-        f"- expected calibration error x100: {ece['after']}, {ece['before']} without calibration",
+        f"- expected calibration error x100: {with_interval(one.calibration.ece)}",
     ]
     parts = [part for part in one.regret.by_subset if not math.isnan(part.share)]
     if len(parts) > 1:
