@@ -1,4 +1,4 @@
-"""Hull, AIQ and operating points by hand, by brute force over mixtures, and against scipy's hull."""
+"""Hull, AIQ and operating points by hand, and by brute force over mixtures."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ N = 40
 
 def priced_table() -> RewardTable:
     """Expert e1 earns 1 everywhere at 10 a prompt; e0 earns 1 on every other row at 1."""
-    rewards = np.stack([np.arange(N) % 2, np.ones(N)], axis=1)
+    rewards = np.stack([np.arange(N) % 2, np.ones(N)], axis=1).astype(np.float64)
     return priced(rewards, np.tile([1.0, 10.0], (N, 1)))
 
 

@@ -12,7 +12,7 @@ from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.results import SliceReport
 from zooter_lite.measure.system import ALWAYS
-from zooter_lite.report.plots import Dot, Drawing, Row, Series, document, named_rows, plane
+from zooter_lite.report.plots import Dot, Drawing, Series, document, named_rows, plane
 from zooter_lite.report.readable import counted, number
 
 REWARD = "mean reward ×100"
@@ -34,7 +34,7 @@ def ranked(ranking: Ranking) -> str:
     """Return an SVG file with the mean task ranks over all slices, best first."""
     known = [system for system in ranking.systems if not math.isnan(system.mtr.value)]
     rows = [
-        Row(system.name, _dot(system.mtr, system.role, 1.0), bold=system.role == "router")
+        (system.name, _dot(system.mtr, system.role, 1.0))
         for system in sorted(known, key=lambda system: system.mtr.value)
     ]
     return document([named_rows("Mean task rank (MTR)", rows, "mean rank over the subsets")])
@@ -51,11 +51,7 @@ def earned(one: SliceReport) -> Drawing:
         key=lambda system: -system.micro.value,
     )
     bounds = [f"{s.name} {number(s.micro.value)}" for s in known[::-1] if s.role == "bound"]
-    rows = [
-        Row(one.label(s), _dot(s.micro, s.role), number(s.micro.value), s.role == "router")
-        for s in known
-        if s.role != "bound"
-    ]
+    rows = [(one.label(s), _dot(s.micro, s.role)) for s in known if s.role != "bound"]
     title = f"{one.name}: {REWARD} over {counted(one.rows, 'query')}, 95% intervals"
     return named_rows(title, rows, f"{REWARD} ({', '.join(bounds)})" if bounds else REWARD)
 

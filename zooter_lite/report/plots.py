@@ -55,16 +55,6 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A named row with a value, and a text at its end."""
-
-    name: str
-    dot: Dot
-    text: str = ""
-    bold: bool = False
-
-
-@dataclass(frozen=True)
 class Series:
     """Dots over x, from left to right: a line through them, or markers with whiskers.
 
@@ -104,23 +94,22 @@ def document(drawings: Sequence[Drawing]) -> str:
     )
 
 
-def named_rows(label: str, rows: Sequence[Row], axis: str) -> Drawing:
-    """Draw one line per row, from top to bottom: dots with whiskers, names at the left."""
-    left = 300.0
-    right = WIDTH - 12 - max((_text_width(row.text) for row in rows), default=0)
-    looks = {row.dot.look for row in rows}
+def named_rows(label: str, rows: Sequence[tuple[str, Dot]], axis: str) -> Drawing:
+    """Draw a line per named dot: the name, the dot with its whisker, and the value."""
+    left, right = 300.0, WIDTH - 48.0
+    dots = [dot for _, dot in rows]
+    looks = {dot.look for dot in dots}
     keys = [(key[0], _marker(look, (9, 9))) for look, key in LOOKS.items() if look in looks]
     body, top = _legend(keys)
-    low, high = _range([row.dot for row in rows])
+    low, high = _range(dots)
     scale = _scale(low, high, left, right)
     bottom = top + 24 * len(rows)
     body += _x_axis(scale, _ticks(low, high, 8), (top, bottom), axis)
-    for place, row in enumerate(rows):
-        y = top + 24 * place + 12
-        at, end = (left - 8, y + 4), (WIDTH, y + 4)
-        body += _text(_fitted(row.name, left - 14), at, anchor="end", bold=row.bold)
-        body += _dot(row.dot.look, row.dot, lambda value, y=y: (scale(value), y))  # type: ignore[misc]
-        body += _text(row.text, end, anchor="end", bold=row.bold)
+    for place, (name, dot) in enumerate(rows):
+        y, bold = top + 24 * place + 12, dot.look == "router"
+        body += _text(_fitted(name, left - 14), (left - 8, y + 4), anchor="end", bold=bold)
+        body += _dot(dot.look, dot, lambda value, y=y: (scale(value), y))  # type: ignore[misc]
+        body += _text(number(dot.value, 1, 1), (WIDTH, y + 4), anchor="end", bold=bold)
     return Drawing(label, bottom + _FOOT, body)
 
 
