@@ -1,4 +1,4 @@
-"""Calibration against scikit-learn, a plain loop and simulated tables."""
+"""Calibration against scikit-learn and simulated tables."""
 
 from __future__ import annotations
 
@@ -34,22 +34,6 @@ def test_bins_and_brier_are_those_of_scikit_learn() -> None:
     accuracy, mean = calibration_curve(events, confidence, n_bins=10, strategy="quantile")
     assert found.brier.value == pytest.approx(brier_score_loss(events, confidence))
     assert found.ece.value == pytest.approx(np.abs(accuracy - mean).mean())
-
-
-def test_the_interval_equals_a_plain_loop_over_the_draws() -> None:
-    confidence, events = sample(60)
-    draws = draws_of(60, 80)
-    found = calibration(confidence, events, draws, n_bins=3)
-    places = equal_mass_bins(confidence, 3)
-    errors = []
-    for counts in draws.counts[0]:
-        rows = np.repeat(np.arange(60), counts)
-        inside = [rows[places[rows] == place] for place in range(3)]
-        errors.append(sum(abs((confidence[at] - events[at]).sum()) for at in inside) / 60)
-    low, high = np.percentile(errors, [2.5, 97.5])
-    value = found.ece.value
-    assert found.ece.low == pytest.approx(max(0.0, min(value, 2 * value - high)))
-    assert found.ece.high == pytest.approx(max(value, 2 * value - low))
 
 
 def test_the_interval_of_the_error_covers_the_truth() -> None:

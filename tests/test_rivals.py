@@ -93,34 +93,24 @@ def test_a_strength_is_the_one_whose_held_out_choices_earn_most_where_all_are_kn
     assert set(scores.argmax(axis=1)) == {complete.argmax()}
 
 
-def test_every_row_is_held_out_once_and_equal_queries_together() -> None:
-    held: list[list[int]] = []
+def test_some_rows_are_held_out_once_equal_queries_together_and_all_are_fitted_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[tuple[set[float], list[float]]] = []
 
     def spy(inside: Array, rewards: Array, outside: Array, strength: float) -> Array:
-        if strength == 1.0 and len(inside) < 40:
-            assert not set(inside[:, 0]) & set(outside[:, 0])
-            held.append(outside[:, 0].astype(int).tolist())
+        calls.append((set(inside[:, 0].tolist()), outside[:, 0].tolist()))
         return np.zeros((len(outside), 2))
 
-    numbers = np.repeat(np.arange(20.0), 2)[:, None].astype(np.float32)
-    train = table(np.zeros((40, 2)), queries=[f"query {i // 2}" for i in range(40)])
-    tuned_scores(Rival("spy", spy, (1.0, 2.0)), train, numbers, numbers)
-    assert len(held) == FOLDS
-    assert sorted(row for part in held for row in part) == sorted([*range(20), *range(20)])
-
-
-def test_many_rows_are_tuned_on_some_and_fitted_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-
-    def count(x: Array, r: Array, evaluated: Array, strength: float) -> Array:
-        sizes.append(len(x))
-        return np.zeros((len(evaluated), 2))
-
     monkeypatch.setattr("zooter_lite.compare.rivals.TUNING_ROWS", 50)
-    rows = np.zeros((70, 2), dtype=np.float32)
-    tuned_scores(Rival("c", count, (1.0, 2.0)), table(rows), rows, rows[:1])
-    assert sizes[:-1] == [40] * 2 * FOLDS
-    assert sizes[-1] == 70
+    numbers = np.repeat(np.arange(35.0), 2)[:, None].astype(np.float32)
+    train = table(np.zeros((70, 2)), queries=[f"query {i // 2}" for i in range(70)])
+    tuned_scores(Rival("spy", spy, (1.0, 2.0)), train, numbers, numbers[:1])
+    *tuning, (everything, _) = calls
+    assert len(tuning) == 2 * FOLDS
+    assert everything == set(range(35))
+    assert not any(inside & set(outside) for inside, outside in tuning)
+    assert sum(len(outside) for _, outside in tuning) == 2 * 50
 
 
 def test_cluster_means_by_loops() -> None:
