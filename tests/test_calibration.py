@@ -36,6 +36,14 @@ def test_bins_and_brier_are_those_of_scikit_learn() -> None:
     assert found.ece.value == pytest.approx(np.abs(accuracy - mean).mean())
 
 
+def test_the_interval_is_the_basic_bootstrap_one() -> None:
+    events, draws = (np.arange(60) < 10).astype(np.float64), draws_of(60)
+    found = calibration(np.full(60, 0.5), events, draws).ece  # all in one bin
+    low, high = np.percentile(np.abs(0.5 - draws.counts[0] @ events / 60), [2.5, 97.5])
+    assert found.value == pytest.approx(1 / 3)
+    assert [found.low, found.high] == pytest.approx([2 / 3 - high, 2 / 3 - low])
+
+
 def test_the_interval_of_the_error_covers_the_truth() -> None:
     slope, truth = 0.95, 0.025
     # events come with probability slope x confidence; the mean confidence is 1/2

@@ -14,7 +14,7 @@ from zooter_lite.measure.costs import CostCurve, Point
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.system import Role
 from zooter_lite.report.figures import cost_curves, earned
-from zooter_lite.report.plots import STYLE, Dot, Drawing, Series, document, named_rows, plane
+from zooter_lite.report.plots import STYLE, WIDTH, Dot, Drawing, Series, document, named_rows, plane
 
 
 def shapes(drawing: Drawing, look: str) -> list[tuple[float, float]]:
@@ -66,6 +66,14 @@ def test_a_line_goes_through_its_values_and_a_whisker_between_the_ends() -> None
     assert second == pytest.approx([to_x, to_y + 5 * unit, to_x, to_y - 5 * unit], abs=0.2)
 
 
+def test_a_legend_goes_on_below_where_a_line_is_full() -> None:
+    names = [f"the name of a system that is number {place}" for place in range(6)]
+    drawing = plane("label", [Series([(0, Dot(1))], name=name) for name in names], ("x", "y"))
+    found = re.findall(r'<g transform="translate\(([\d.]+) ([\d.]+)\)">', drawing.body)
+    assert all(float(left) + 24 + 12 * 0.6 * len(names[0]) <= WIDTH for left, _ in found)
+    assert len({top for _, top in found}) == 3
+
+
 def test_axes_name_round_numbers_few_enough_to_be_apart() -> None:
     for high in (0.003, 0.07, 1.0, 33.0, 1_234_567.0):
         drawing = plane("label", [Series([(0, Dot(0)), (high, Dot(1))])], ("x", "y"))
@@ -106,12 +114,15 @@ def test_costs_draw_the_largest_areas_and_every_expert_whose_cost_is_known() -> 
 
     baselines = [curve(f"b{i}", "baseline", i / 10, 1, 2) for i in range(5)]
     systems = [curve("mine", "router", 0.1, 1, 2), *baselines]
-    systems += [curve(n, "single", 0.5, c) for n, c in (("dear", 3), ("?", math.nan), ("low", 1))]
+    systems += [
+        curve(n, "single", 0.5, c) for n, c in (("dear", 1000), ("?", math.nan), ("low", 1))
+    ]
     costs = one_slice().costs
     assert costs
     figure = cost_curves(one_slice(), replace(costs, systems=systems))
     named = [words for words in texts(figure) if re.match(r"b\d|mine", words)]
     assert named == ["mine", "b4", "b3", "b2"]
+    assert {"1", "10", "100", "1000"} <= set(texts(figure))  # so far apart they need logarithms
     assert len(shapes(figure, "single")) == 2
 
 
