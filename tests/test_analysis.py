@@ -199,21 +199,14 @@ def test_a_gap_is_the_difference_of_the_means() -> None:
             assert row.gap.macro.value == pytest.approx(found.router.macro.value - row.macro.value)
 
 
-def test_the_best_rival_is_the_closest() -> None:
-    point = Estimate(0.5, 0.4, 0.6)
-
-    def rival(name: str, mean: float, lead: float) -> SystemResult:
-        gap = Gap(lead, lead, lead, 1.0, 1.0, point, {})
-        return SystemResult(name, "baseline", Estimate(mean, mean, mean), point, {}, gap)
-
-    systems = [
-        SystemResult("router", "router", point, point, {}),
-        rival(BEST_SINGLE, 0.9, -0.3),
-        rival("farther behind", 0.8, 0.1),
-        rival("closest", 0.4, -0.1),
-        rival("unknown", 0.9, NAN),
+def test_the_best_rival_is_the_closest(found: SliceReport) -> None:
+    router, single, other = found.systems[:3]
+    leads = {"farther behind": 0.1, "closest": -0.1, "unknown": NAN}
+    rivals = [
+        replace(other, name=name, gap=replace(gap_of(found, other.name), value=lead))
+        for name, lead in leads.items()
     ]
-    best = replace(report_of(slice_of()), systems=systems).best_rival
+    best = replace(found, systems=[router, single, *rivals]).best_rival
     assert best is not None
     assert best.name == "closest"
 
