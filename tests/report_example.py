@@ -1,36 +1,27 @@
-"""A report of made-up numbers, with everything that an evaluation may hold."""
+"""A report on random rewards, with everything that an evaluation may hold."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
-from zooter_lite.measure.calibration import Calibration, ReliabilityBin
-from zooter_lite.measure.costs import CostCurve, CostQuality, Point
+from tests.helpers import table, units
+from zooter_lite.compare.analysis import analyse
+from zooter_lite.compare.routed import sliced, trained_on
 from zooter_lite.measure.metrics import Estimate
-from zooter_lite.measure.ranks import RankedSystem, Ranking
-from zooter_lite.measure.regret import Part, Regret, WorstRow
-from zooter_lite.measure.results import (
-    CalibrationPair,
-    Report,
-    SliceReport,
-    SystemResult,
-    Verdict,
-)
-from zooter_lite.measure.significance import Gap
-from zooter_lite.measure.system import Role
+from zooter_lite.measure.results import Report, SliceReport
+from zooter_lite.measure.system import Slice
+from zooter_lite.router.decision import Predictions
+from zooter_lite.router.directory.config import Point
 
 EXPERTS = ["Mistral-7B-Instruct-v0.2", "zephyr-7b-beta", "MetaMath-Mistral-7B", "dolphin-2.6"]
-RIVALS = ["best single on train", "best per subset on train", "kNN", "ridge per expert", "SVM"]
-RIVALS += ["matrix factorisation"]
-TABLES = {  # slice: groups of its subsets
-    "routerdc test": {"mmlu": "knowledge", "arc_challenge": "knowledge", "gsm8k": "maths"},
-    "routerdc ood": {"prealgebra": "maths", "mbpp": "code", "ceval": "chinese"},
-    "code_tags test": {f"tag group {i}": "code" for i in range(1, 9)},
+TABLES = {  # slice: its subsets
+    "routerdc test": ["mmlu", "arc_challenge", "gsm8k"],
+    "routerdc ood": ["prealgebra", "mbpp", "ceval"],
 }
-WORDS = ["how", "many", "apples", "does", "a", "function", "return", "sorted", "by", "price"]
+N = 120  # queries of a slice, and as many to train on
 HOSTILE = (
     "</script><img src=x onerror=\"alert(1)\"> <b>bold</b> & 'quotes' {{ 7 * 7 }} "
     "\u202etxet desrever\u202c \u0627\u0644\u0633\u0644\u0627\u0645 \x00\x07\x1b[31m $x_1^2$ "
@@ -42,113 +33,42 @@ def around(value: float, wide: float = 0.01) -> Estimate:
     return Estimate(value, value - wide, value + wide)
 
 
-def gap(value: float, wide: float = 0.01, p: float = 0.5, **subsets: float) -> Gap:
-    return Gap(value, value - wide, value + wide, p, p, around(value, wide), subsets)
+@cache
+def example(slices: int = 1) -> Report:
+    """Report over the first `slices` of `TABLES`."""
+    made = {
+        "command": "python -m zooter_lite.evaluate --suite recipes/suite/suite.toml",
+        "version": "0.1.0",
+        "precision": "fp32",
+        "routers": {"routerdc": "bench-routerdc"},
+        "seconds": 312.4,
+    }
+    report = analyse([_slice(name) for name in list(TABLES)[:slices]], by_split=False)
+    return replace(report, made=made, notes=["a note about the rows"])
 
 
-def example(slices: int, seed: int = 0) -> Report:
-    """Report over the first `slices` tables; the second one is bad news for the router."""
-    names = list(TABLES)[:slices]
-    made = {name: one_slice(name, seed + place) for place, name in enumerate(names)}
-    systems = [s for s in made[names[0]].systems if s.role in ("router", "baseline")]
-    groups = sorted({group for one in made.values() for group in one.groups.values()})
-    ranked = [
-        RankedSystem(
-            *(s.name, s.role, around(0.62 - 0.008 * i), around(3.2 + 0.5 * i, 0.6)),
-            *(around(0.3 / (1 + i), 0.1), dict.fromkeys(groups, 3 + 0.5 * i)),
-        )
-        for i, s in enumerate(systems)
-    ]
-    return Report(
-        slices=made,
-        ranking=Ranking(sum(len(one.groups) for one in made.values()), 0, names, ranked),
-        made={
-            "command": "python -m zooter_lite.evaluate --suite recipes/suite/suite.toml",
-            "version": "0.1.0",
-            "precision": "fp32",
-            "routers": {name.split()[0]: name.split()[0] for name in names},
-            "seconds": 312.4,
-        },
-        notes=["split test: 20000 of its 30000 rows are evaluated here"],
+def one_slice() -> SliceReport:
+    return next(iter(example().slices.values()))
+
+
+def _slice(name: str) -> Slice:
+    random = np.random.default_rng(len(name))
+    texts = [HOSTILE, "列出五个质数。", "\u0645\u0627 \u0647\u064a?", "how many apples " * 60]
+    made = table(
+        random.random((2 * N, 4)),
+        queries=[f"{texts[place % 4]} {place}" for place in range(2 * N)],
+        subsets=[TABLES[name][place % 3] for place in range(2 * N)],
     )
-
-
-def one_slice(name: str = "routerdc test", seed: int = 0) -> SliceReport:
-    """Return a slice; that of `routerdc ood` is bad news."""
-    random, groups = np.random.default_rng(seed), TABLES[name]
-    earned = 0.5 if name == "routerdc ood" else 0.65
-    singles = [f"always {expert}" for expert in EXPERTS]
-    systems = [SystemResult("router", "router", around(earned), around(earned), {})]
-    systems += [_system(rival, "baseline", random, earned) for rival in RIVALS]
-    systems += [_system(single, "single", random, earned) for single in singles]
-    systems += [SystemResult("oracle", "bound", around(0.9), around(0.9), {})]
-    systems = [replace(s, subsets=dict.fromkeys(groups, s.micro.value)) for s in systems]
-    systems = [
-        replace(s, gap=replace(s.gap, subsets=dict.fromkeys(groups, s.gap.value))) if s.gap else s
-        for s in systems
-    ]
-    single = systems[1].gap
-    assert single is not None
-    texts = [HOSTILE, "列出五个质数。", "\u0645\u0627 \u0647\u064a \u0639\u0627\u0635\u0645\u0629?"]
-    texts += [" ".join(random.choice(WORDS, int(random.integers(6, 400)))) for _ in range(7)]
-    return SliceReport(
-        name=name,
-        table=name.split()[0],
-        split=name.split()[1],
-        rows=1947,
-        experts=EXPERTS,
-        best_expert=EXPERTS[1],
-        subset_rows={subset: int(random.integers(60, 700)) for subset in groups},
-        groups=groups,
-        systems=systems,
-        verdict=Verdict(single.outcome, single.p_holm, f"The router is {single.outcome}."),
-        gap_closed=0.22,
-        shares=dict(zip(EXPERTS, (0.4, 0.3, 0.2, 0.1), strict=True)),
-        confusion=np.full((4, 4), 0.05) + 0.05 * np.eye(4),
-        regret=Regret(
-            around(0.2),
-            [Part(subset, 100, around(0.2), 0.5) for subset in groups],
-            [
-                WorstRow(f"q{i}", text, "mmlu", EXPERTS[i % 3], 0.0, EXPERTS[3], 1.0, 1.0, 0.8)
-                for i, text in enumerate(texts)
-            ],
-        ),
-        calibration=CalibrationPair(_calibration(0.55, 0.094), _calibration(0.97, 0.018)),
-        costs=_costs(),
-    )
-
-
-def _system(name: str, role: Role, random: np.random.Generator, router: float) -> SystemResult:
-    value = random.uniform(0.4, 0.7)
-    lead = router - value
-    return SystemResult(
-        name, role, around(value), around(value), {}, gap(lead, p=0.01 if abs(lead) > 0.03 else 0.5)
-    )
-
-
-def _calibration(slope: float, ece: float) -> Calibration:
-    bins = []
-    for middle in np.linspace(0.18, 0.72, 10).tolist():
-        share = 0.45 + slope * (middle - 0.45)
-        bins.append(ReliabilityBin(212, middle, around(share, 0.04)))
-    return Calibration(around(ece), 0.01, around(0.21), bins)
-
-
-def _costs() -> CostQuality:
-    def curve(name: str, role: Role, lift: float) -> CostCurve:
-        points = [Point(0.1 * i, 0.4 + lift + 0.1 * math.sqrt(i)) for i in range(12)]
-        return CostCurve(name, role, points, points, around(0.5 + lift))
-
-    systems = [curve("router", "router", 0.04), curve("kNN", "baseline", 0.02)]
-    for i, expert in enumerate(EXPERTS):
-        point = [Point(0.3 * i, 0.4 + 0.05 * i)]
-        systems.append(CostCurve(f"always {expert}", "single", point, point, around(0.5)))
-    return CostQuality(
-        systems,
-        frontier=["router"],
-        random_mix=[Point(0.0, 0.4), Point(0.9, 0.55)],
-        cheapest_right=Point(0.2, 0.8),
-        weak=EXPERTS[0],
-        strong=EXPERTS[1],
-        unit="USD per 1000 queries",
+    costs = np.tile(np.array([1, 2, 4, 8], dtype=np.float32), (2 * N, 1))
+    splits = ["train"] * N + ["test"] * N
+    rows = replace(made, experts=EXPERTS, costs=costs, splits=splits)
+    part, embeddings = rows.take(rows.rows("test")), units(2 * N, 5, 0).astype(np.float32)
+    own = part.rewards + random.random((N, 4)).astype(np.float32)  # the router knows something
+    probs = own / own.sum(axis=1, keepdims=True)
+    return sliced(
+        (name.split()[0], name.split()[1]),
+        *(part, trained_on(rows, embeddings)),
+        (Predictions(probs, own, part.costs), embeddings[N:]),
+        {"SVM (RBF)": random.random((N, 4)), "matrix factorisation": random.random((N, 4))},
+        (Point("quality"), Point("match", 0.1)),
     )

@@ -21,7 +21,7 @@ from tests.helpers import (
     toy_files,
     toy_head,
 )
-from zooter_lite.compare.evaluated_rows import outputs_of
+from zooter_lite.compare.routed import outputs_of
 from zooter_lite.encode import cache as module
 from zooter_lite.encode.cache import EmbeddingCache, default_cache
 from zooter_lite.encode.encoder import cache_key, recall

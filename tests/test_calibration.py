@@ -1,8 +1,6 @@
-"""Calibration against scikit-learn, a plain loop and by hand."""
+"""Calibration against scikit-learn and simulated tables."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pytest
@@ -34,35 +32,16 @@ def test_bins_and_brier_are_those_of_scikit_learn() -> None:
     confidence, events = sample(1000)
     found = calibration(confidence, events, draws_of(1000))
     accuracy, mean = calibration_curve(events, confidence, n_bins=10, strategy="quantile")
-    np.testing.assert_allclose([b.accuracy.value for b in found.bins], accuracy)
-    np.testing.assert_allclose([b.confidence for b in found.bins], mean)
-    assert [b.count for b in found.bins] == [100] * 10
     assert found.brier.value == pytest.approx(brier_score_loss(events, confidence))
     assert found.ece.value == pytest.approx(np.abs(accuracy - mean).mean())
 
 
-def test_intervals_equal_a_plain_loop_over_the_draws() -> None:
-    confidence, events = sample(60)
-    draws = draws_of(60, 80)
-    found = calibration(confidence, events, draws, n_bins=3)
-    places = equal_mass_bins(confidence, 3)
-    errors, accuracies = [], []
-    for counts in draws.counts[0]:
-        rows = np.repeat(np.arange(60), counts)
-        error, accuracy = 0.0, []
-        for place in range(3):
-            inside = rows[places[rows] == place]
-            accuracy.append(events[inside].mean())
-            error += len(inside) / 60 * abs(confidence[inside].mean() - events[inside].mean())
-        errors.append(error)
-        accuracies.append(accuracy)
-    low, high = np.percentile(errors, [2.5, 97.5])
-    value = found.ece.value
-    assert found.ece.low == pytest.approx(max(0.0, min(value, 2 * value - high)))
-    assert found.ece.high == pytest.approx(max(value, 2 * value - low))
-    for place, bin_ in enumerate(found.bins):
-        low, high = np.percentile(np.array(accuracies)[:, place], [2.5, 97.5])
-        assert (bin_.accuracy.low, bin_.accuracy.high) == pytest.approx((low, high))
+def test_the_interval_is_the_basic_bootstrap_one() -> None:
+    events, draws = (np.arange(60) < 10).astype(np.float64), draws_of(60)
+    found = calibration(np.full(60, 0.5), events, draws).ece  # all in one bin
+    low, high = np.percentile(np.abs(0.5 - draws.counts[0] @ events / 60), [2.5, 97.5])
+    assert found.value == pytest.approx(1 / 3)
+    assert [found.low, found.high] == pytest.approx([2 / 3 - high, 2 / 3 - low])
 
 
 def test_the_interval_of_the_error_covers_the_truth() -> None:
@@ -77,21 +56,15 @@ def test_the_interval_of_the_error_covers_the_truth() -> None:
     assert covered / 100 >= 0.83
 
 
-def test_noise_is_the_mean_error_of_perfect_probabilities() -> None:
-    random, errors, draws = np.random.default_rng(0), [], draws_of(800, 2)
-    confidence = random.random(800)
-    for _ in range(200):
-        events = (random.random(800) < confidence).astype(np.float64)
-        errors.append(calibration(confidence, events, draws).ece.value)
-    found = calibration(confidence, events, draws).noise
-    assert found == pytest.approx(np.mean(errors), rel=0.06)
-
-
-def test_calibration_of_nothing_is_nan() -> None:
-    found = calibration(np.array([0.5, 0.6]), np.array([NAN, NAN]), draws_of(2))
-    assert math.isnan(found.ece.value)
-    assert math.isnan(found.brier.low)
-    assert found.bins == []
+def test_what_is_unknown_counts_nowhere() -> None:
+    confidence, events = sample(300)
+    gaps = np.array([0.5, 0.6])
+    some = calibration(np.append(confidence, gaps), np.append(events, [NAN] * 2), draws_of(302))
+    all_known = calibration(confidence, events, draws_of(300))
+    assert some.ece.value == pytest.approx(all_known.ece.value)
+    assert some.brier.value == pytest.approx(all_known.brier.value)
+    nothing = calibration(gaps, np.array([NAN, NAN]), draws_of(2))
+    assert np.isnan([*vars(nothing.ece).values(), *vars(nothing.brier).values()]).all()
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 8))

@@ -1,4 +1,4 @@
-"""Frontier, hull and AIQ by hand, by brute force over mixtures, and against scipy's hull."""
+"""Hull, AIQ and operating points by hand, and by brute force over mixtures."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.helpers import table
+from tests.helpers import table, toy_config, toy_head, units
+from zooter_lite.compare.analysis import analyse
+from zooter_lite.compare.routed import sliced
 from zooter_lite.measure.costs import (
     CostQuality,
     Point,
     cost_quality,
     hull,
     mean_height,
-    pareto,
+    point_results,
     sweep,
 )
 from zooter_lite.measure.metrics import Draws, draw, reward_of
 from zooter_lite.measure.system import System, TrainedOn
+from zooter_lite.report.card import model_card
+from zooter_lite.report.page import render
+from zooter_lite.report.terminal import conclusion
+from zooter_lite.router import decision
+from zooter_lite.router.directory import config
 from zooter_lite.table.reward_table import RewardTable
 
 Array = NDArray[np.float64]
@@ -61,15 +68,6 @@ def test_the_hull_leaves_unknown_points_out() -> None:
     found = hull(np.array([[NAN, 9.0], [1.0, 0.5], [0.5, NAN], [1.0, 0.7]]))
     np.testing.assert_array_equal(found, [[1.0, 0.7]])
     assert hull(np.array([[NAN, NAN]])).shape == (0, 2)
-
-
-@given(points)
-def test_the_frontier_equals_its_definition(found: list[tuple[float, float]]) -> None:
-    expected = [
-        not any((c <= cost and r >= reward) and (c < cost or r > reward) for c, r in found)
-        for cost, reward in found
-    ]
-    assert pareto(np.array(found)).tolist() == expected
 
 
 def test_mean_height_of_no_range_is_nan() -> None:
@@ -121,6 +119,7 @@ def by_hand() -> CostQuality:
     systems = [
         System("router", "router", reward_of(choices, rewards), choices, scores),
         *(System(f"e{i}", "single", rewards[:, i], np.full(4, i), None) for i in range(3)),
+        System("no scores", "baseline", rewards[:, 0], np.zeros(4, dtype=np.intp)),
         System("oracle", "bound", rewards.max(axis=1), None, None),
     ]
     draws = draw([*"abcd"], 0, 20)  # one row per subset: every resample is the table itself
@@ -129,24 +128,20 @@ def by_hand() -> CostQuality:
 
 def test_costs_and_quality_by_hand() -> None:
     found = by_hand()
-    assert (found.weak, found.strong, found.unit) == ("e0", "e2", "the table's unit")
     assert [system.name for system in found.systems] == ["router", "e0", "e1", "e2"]
     router, cheapest, middle, dearest = found.systems
-    assert router.points[0] == Point(2.25, 0.6875)  # rewards 1, .5, 1, .25; costs 2, 1, 5, 1
-    assert router.points[-1] == Point(1.0, 0.25)
+    assert router.own == Point(2.25, 0.6875)  # rewards 1, .5, 1, .25; costs 2, 1, 5, 1
     # the first query leaves at 0.5, the third at 0.2: first only e1 is given up, or only e2
-    assert Point(1.25, 0.5) in router.points
     assert router.hull == [Point(1.0, 0.25), Point(1.25, 0.5), Point(2.25, 0.6875)]
     area = 0.25 * 0.375 + 1.0 * 0.59375 + 2.75 * 0.6875
     assert router.aiq.value == pytest.approx(area / 4)
     assert (router.aiq.low, router.aiq.high) == pytest.approx((area / 4, area / 4))
-    assert cheapest.points == cheapest.hull == [Point(1.0, 0.25)]
+    assert [cheapest.own] == cheapest.hull == [Point(1.0, 0.25)]
     assert cheapest.aiq.value == 0.25
-    assert middle.points == [Point(2.0, 0.5)]
+    assert middle.own == Point(2.0, 0.5)
     assert middle.hull == [Point(1.0, 0.25), Point(2.0, 0.5)]
     assert middle.aiq.value == pytest.approx((1.0 * 0.375 + 3 * 0.5) / 4)
     assert dearest.aiq.value == pytest.approx((0.25 + 1.0) / 2)
-    assert found.frontier == ["router", "e0", "e1", "e2"]
     assert found.random_mix == [Point(1.0, 0.25), Point(2.0, 0.5), Point(5.0, 1.0)]
 
 
@@ -181,3 +176,79 @@ def test_intervals_equal_a_plain_loop_with_gaps_in_the_table() -> None:
     assert (curve.aiq.low, curve.aiq.high) == pytest.approx(
         np.percentile(areas, [2.5, 97.5]), abs=1e-5
     )
+
+
+N = 40
+
+
+def priced_table() -> RewardTable:
+    """Expert e1 earns 1 everywhere at 10 a prompt; e0 earns 1 on every other row at 1."""
+    rewards = np.stack([np.arange(N) % 2, np.ones(N)], axis=1).astype(np.float64)
+    return priced(rewards, np.tile([1.0, 10.0], (N, 1)))
+
+
+def chosen(name: str, choices: list[int]) -> System:
+    rewards = priced_table().rewards.astype(np.float64)
+    picked = np.asarray(choices, dtype=np.intp)
+    return System(name, "router", rewards[np.arange(N), picked], picked)
+
+
+def test_gain_cost_and_words_by_hand() -> None:
+    draws = draw(["all"] * N, 0)
+    right = chosen("right", [1 - i % 2 for i in range(N)])
+    wrong = chosen("wrong", [0] * N)
+    single = chosen("single", [1] * N)
+    found = point_results([right, wrong, single], single, priced_table(), draws)
+    assert [point.gap.value for point in found] == [0.0, -0.5, 0.0]
+    shares = [point.cost_share.value for point in found if point.cost_share]
+    assert shares == pytest.approx([0.55, 0.1, 1.0])
+    assert found[0].verdict.startswith(
+        "55% of the cost, no loss is shown, nor a gain: +0.00 points"
+    )
+    assert found[1].verdict.startswith("10% of the cost, a LOSS is shown: -50.00 points [-6")
+    assert found[2].verdict == "always e1, the best single expert on train"
+
+
+def test_without_costs_only_rewards_are_compared() -> None:
+    draws, single = draw(["all"] * N, 0), chosen("single", [1] * N)
+    free = replace(priced_table(), costs=None)
+    (found,) = point_results([chosen("wrong", [0] * N)], single, free, draws)
+    assert (found.cost, found.cost_share) == (None, None)
+    assert found.verdict.startswith("a LOSS is shown: -50.00 points")
+    assert point_results([], single, free, draws) == []
+
+
+def test_the_report_tells_every_point() -> None:
+    part = replace(priced_table(), splits=["test"] * N)
+    predicted = decision.Predictions(
+        np.asarray([[0.4, 0.6]] * N, dtype=np.float32),
+        part.rewards * 0.9,
+        part.costs,
+        np.random.default_rng(0).random(N),
+    )
+    embeddings = units(N, 6, 0).astype(np.float32)
+    known = TrainedOn(part.rewards.mean(axis=0), part, embeddings)
+    points = (
+        config.Point("quality"),
+        config.Point("match", 0.01),
+        config.Point("safe", expert="e0"),
+    )
+    report = analyse([sliced(("toy", "test"), part, known, (predicted, embeddings), points=points)])
+    one = report.slices["test"]
+    assert [point.name for point in one.points] == ["quality", "match", "safe"]
+    by_name = {point["name"]: point for point in report.to_dict()["slices"][0]["points"]}
+    assert by_name["match"]["gap"]["value"] == 0.0
+    assert by_name["match"]["cost_share"]["value"] == pytest.approx(0.55)
+    printed, page = conclusion([one]), render(report)
+    card = model_card(toy_config(toy_head("prior")), [one], "fit")
+    for point in one.points:
+        assert point.verdict in printed
+        assert f"| {point.name:15} | " in card
+        assert f">{point.name}<" in page
+    assert "55% of the cost, no loss is shown" in page
+    assert one.costs is not None
+    curves = {curve.name: curve for curve in one.costs.systems}
+    threshold = curves["threshold between cheapest and best"]
+    assert threshold.aiq_gap is not None
+    assert threshold.aiq_gap.value >= 0
+    assert curves["router"].aiq_gap is None

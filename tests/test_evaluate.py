@@ -126,8 +126,8 @@ def test_some_subsets_and_no_training_rows(
         (("--data", "missing.parquet"), "missing.parquet: no such file"),
         (("--router", "missing"), "missing: no such router directory"),
         (("--seed", "-1"), "--seed -1"),
-        (("--report", "r.pdf"), "r.pdf: expected a name ending in .html"),
-        (("--report", "no/such/folder/r.html"), "no/such/folder/r.html: cannot write"),
+        (("--report", "r.pdf"), "r.pdf: expected a name ending in .html, .htm"),
+        (("--report", "no/such/folder/r.html"), "no/such/folder/r.html: no such folder"),
         (("--data", ""), "--data: expected --router and --data, or --suite"),
         (("--suite", "s.toml"), "--router with --suite: the suite file names it for each table"),
         (("--data", "{folder}/other.csv"), "no column 'reward:ant'"),
@@ -152,7 +152,6 @@ SUITE = """
 name = "pocket"
 data = "part.jsonl"
 router = "{router}"
-groups = {{ maths = ["algebra", "arithmetic"] }}
 splits = ["test", "shift"]
 
 [[table]]
@@ -196,14 +195,13 @@ def test_a_suite_ends_in_one_report(
     assert [one["name"] for one in report["slices"]] == names
     first, shift, again = report["slices"]
     assert set(first["subset_rows"]) - set(again["subset_rows"]) == {"arithmetic"}
-    assert first["groups"] == {"algebra": "maths", "arithmetic": "maths"}
     rivals = ["logistic regression", "MLP", "ridge per expert", "SVM (RBF)", "k-means clusters",
               "matrix factorisation"]  # fmt: skip
     assert [s["name"] for s in first["systems"]][4:10] == rivals
     for one in report["slices"]:
         scores = {s["name"]: s["micro"]["value"] for s in one["systems"]}
         assert max(scores.values()) == scores["oracle"]
-        assert one["costs"]["unit"] == "the table's unit"
+        assert one["costs"]["systems"]
         lost = scores["oracle"] - scores["router"]
         assert one["regret"]["mean"]["value"] == pytest.approx(lost, abs=1e-6)
         # each of these learned something of 240 rows
@@ -214,7 +212,6 @@ def test_a_suite_ends_in_one_report(
     assert np.mean(mtr) == pytest.approx((len(mtr) + 1) / 2)  # ranks of each task add up
     assert "split test: 60 queries" in out
     assert f"{ranked['subsets']} subsets of pocket test, pocket shift, again test" in out
-    assert "MTR by group: maths" in out
 
 
 def test_the_card_is_rewritten_from_the_evaluation(

@@ -9,6 +9,7 @@ import unicodedata
 from base64 import b64decode
 from collections import Counter
 from dataclasses import fields, is_dataclass, replace
+from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.report_example import HOSTILE, around, example, gap
+from tests.report_example import HOSTILE, around, example, one_slice
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.results import Report, Verdict
@@ -74,10 +75,8 @@ def words(text: str) -> str:
 
 def bare(**changed: Any) -> Report:
     """Return one slice, so changed, without anything that may be absent."""
-    report = example(1)
-    [(name, one)] = report.slices.items()
-    one = replace(one, **({"costs": None} | changed))
-    return Report({name: one}, report.ranking)
+    one = replace(one_slice(), **({"costs": None, "points": ()} | changed))
+    return Report({one.name: one}, example().ranking)
 
 
 def test_equal_reports_give_equal_bytes(full: str) -> None:
@@ -112,13 +111,14 @@ def test_hostile_text_is_shown_as_text(full: str, document: Document) -> None:
 
 def test_hostile_names_are_shown_as_text() -> None:
     name = '"><svg onload=alert(1)>$\\frac$ \u202e</title>-->'
-    one = next(iter(example(1).slices.values()))
+    one = one_slice()
     systems = [*(replace(system, name=name) for system in one.systems), one.systems[1]]
     report = bare(
         name=name,
         best_expert=name,
         systems=systems,
-        shares=dict.fromkeys(one.shares, 0.25),
+        shares={name: 1.0},
+        best_shares={name: 1.0},
         verdict=Verdict("better", 0.01, name),
         regret=replace(
             one.regret, by_subset=[replace(part, name=name) for part in one.regret.by_subset]
@@ -131,12 +131,14 @@ def test_hostile_names_are_shown_as_text() -> None:
 
 
 def test_numbers_stand_with_their_intervals_and_the_verdict_first() -> None:
-    one = next(iter(example(1).slices.values()))
+    one = one_slice()
     router, single, *others = one.systems
+    assert single.gap is not None
     each = dict.fromkeys(one.subset_rows, 0.03)
+    gap = replace(single.gap, value=0.0123, low=0.0043, high=0.0203, subsets=each)
     systems = [
         replace(router, micro=around(0.61234, 0.0125)),
-        replace(single, gap=gap(0.0123, 0.008, 0.01, **each)),
+        replace(single, gap=gap),
         *others,
     ]
     report = bare(systems=systems, verdict=Verdict("better", 0.01, "The router beats bee."))
@@ -151,7 +153,7 @@ def test_numbers_stand_with_their_intervals_and_the_verdict_first() -> None:
 
 
 def test_the_leaderboard_falls_and_what_is_unknown_stands_last() -> None:
-    first, single, *others = next(iter(example(1).slices.values())).systems
+    first, single, *others = one_slice().systems
     values = {"low-x": 0.3, "hidden-x": math.nan, "high-x": 0.5}
     named = [replace(others[-1], name=n, micro=around(v)) for n, v in values.items()]
     text = words(render(bare(systems=[first, single, *named]))).partition("Leaderboard")[2]
@@ -169,7 +171,7 @@ def test_the_leaderboard_falls_and_what_is_unknown_stands_last() -> None:
 def test_the_headline_counts_the_test_sets_where_routing_pays(
     outcomes: list[Outcome], said: str
 ) -> None:
-    one = next(iter(example(1).slices.values()))
+    one = one_slice()
     assert headline([replace(one, verdict=Verdict(o, 0.5, "")) for o in outcomes]) == said
 
 
@@ -190,17 +192,17 @@ def test_a_report_of_unknown_numbers_is_still_a_page() -> None:
             return type(value)(map(holed, value))
         return math.nan if isinstance(value, float) else value
 
-    shown = words(render(holed(example(1))))
+    shown = words(render(holed(example())))
     assert "nan" not in shown.lower().split()
     assert "None" not in shown
-    render(Report({}, Ranking(0, 0, [], [])))
+    render(Report({}, Ranking(0, [], [])))
 
 
 def test_a_notebook_shows_the_verdicts_and_a_picture_that_needs_nothing() -> None:
     report = example(2)
     shown = notebook(report)
     for one in report.slices.values():
-        assert f"<p>{one.verdict.text}</p>" in shown
+        assert f"<p>{escape(one.verdict.text)}</p>" in shown
     data = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', shown)
     assert "routerdc ood: mean reward ×100" in b64decode(data[0]).decode()
     assert shown.count("src=") == 1

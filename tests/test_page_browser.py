@@ -11,17 +11,17 @@ from tests.consumers import program
 from tests.report_example import example
 from zooter_lite.report.page import render
 
-OUTSIDE = """[...document.querySelectorAll('svg.plot text')].filter((text) => {
+OUTSIDE = """[...document.querySelectorAll('svg text')].filter((text) => {
   const a = text.getBoundingClientRect(), b = text.closest('svg').getBoundingClientRect();
   return a.width && (a.left < b.left - 1 || a.right > b.right + 1 || a.top < b.top - 1
     || a.bottom > b.bottom + 1);
 }).map((text) => text.textContent)"""
-OVERLAPPING = """[...document.querySelectorAll('svg.plot')].flatMap((svg) => {
+OVERLAPPING = """[...document.querySelectorAll('svg')].flatMap((svg) => {
   const boxes = [...svg.querySelectorAll('text')].map((t) => [t, t.getBoundingClientRect()]);
   return boxes.flatMap(([t, a], i) => boxes.slice(i + 1).filter(([, b]) => a.width && b.width
     && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
-    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4
-    && !/^\\d$/.test(t.textContent)).map(([u]) => `${t.textContent} | ${u.textContent}`));
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4)
+    .map(([u]) => `${t.textContent} | ${u.textContent}`));
 })"""
 
 

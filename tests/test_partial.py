@@ -181,7 +181,7 @@ def test_the_report_tells_both_estimates() -> None:
     known = TrainedOn(whole.mean(axis=0), train, units(60, 2, 0).astype(np.float32))
     outputs = (Predictions(probs), units(60, 2, 1).astype(np.float32))
     one = analyse([sliced(("log", "test"), part, known, outputs)]).slices["test"]
-    found = one.router.logged
+    found = one.logged
     assert found is not None
     assert found.inverse_propensity.value == pytest.approx(np.nanmean(seen[:, 0]), abs=1e-6)
     assert "By the propensities of 60 logged choices, of which it agrees with" in one.verdict.text

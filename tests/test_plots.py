@@ -13,19 +13,18 @@ from tests.report_example import HOSTILE, one_slice
 from zooter_lite.measure.costs import CostCurve, Point
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.system import Role
-from zooter_lite.report import svg
-from zooter_lite.report.figures import of_slice
-from zooter_lite.report.plots import Dot, Row, Series, named_rows, plane
+from zooter_lite.report.figures import cost_curves, earned
+from zooter_lite.report.plots import STYLE, WIDTH, Dot, Drawing, Series, document, named_rows, plane
 
 
-def shapes(drawing: svg.Drawing, look: str) -> list[tuple[float, float]]:
+def shapes(drawing: Drawing, look: str) -> list[tuple[float, float]]:
     """Places of the markers of a look, from the first on."""
     pattern = rf'class="zl-{look}" d="[^"]+" transform="translate\(([\d.-]+) ([\d.-]+)\)"'
     body = re.sub(r"<g .*?</g>", "", drawing.body)  # without the legend
     return [(float(x), float(y)) for x, y in re.findall(pattern, body)]
 
 
-def lines(drawing: svg.Drawing, look: str) -> list[list[float]]:
+def lines(drawing: Drawing, look: str) -> list[list[float]]:
     """Coordinates of the lines of a look."""
     pattern = rf'class="zl-{look}" d="M([^"Z]+)" fill="none"'
     return [
@@ -33,17 +32,17 @@ def lines(drawing: svg.Drawing, look: str) -> list[list[float]]:
     ]
 
 
-def texts(drawing: svg.Drawing) -> list[str]:
-    root = ElementTree.fromstring(drawing.inline())
-    return [element.text or "" for element in root.iter("text")]
+def texts(drawing: Drawing) -> list[str]:
+    root = ElementTree.fromstring(f"<svg>{drawing.body}</svg>")
+    return [element.text for element in root.iter("text") if element.text]
 
 
 def test_a_dot_stands_on_its_value_and_its_whisker_between_the_ends() -> None:
     rows = [
-        Row("low", [Dot(0)]),
-        Row("middle", [Dot(1, 0.5, 2, "single")]),
-        Row("high", [Dot(4)]),
-        Row("unknown", [Dot(math.nan)]),
+        ("low", Dot(0)),
+        ("middle", Dot(1, 0.5, 2, "single")),
+        ("high", Dot(4)),
+        ("unknown", Dot(math.nan)),
     ]
     drawing = named_rows("label", rows, "points")
     (start, _), (end, _) = shapes(drawing, "router")
@@ -67,6 +66,14 @@ def test_a_line_goes_through_its_values_and_a_whisker_between_the_ends() -> None
     assert second == pytest.approx([to_x, to_y + 5 * unit, to_x, to_y - 5 * unit], abs=0.2)
 
 
+def test_a_legend_goes_on_below_where_a_line_is_full() -> None:
+    names = [f"the name of a system that is number {place}" for place in range(6)]
+    drawing = plane("label", [Series([(0, Dot(1))], name=name) for name in names], ("x", "y"))
+    found = re.findall(r'<g transform="translate\(([\d.]+) ([\d.]+)\)">', drawing.body)
+    assert all(float(left) + 24 + 12 * 0.6 * len(names[0]) <= WIDTH for left, _ in found)
+    assert len({top for _, top in found}) == 3
+
+
 def test_axes_name_round_numbers_few_enough_to_be_apart() -> None:
     for high in (0.003, 0.07, 1.0, 33.0, 1_234_567.0):
         drawing = plane("label", [Series([(0, Dot(0)), (high, Dot(1))])], ("x", "y"))
@@ -77,52 +84,49 @@ def test_axes_name_round_numbers_few_enough_to_be_apart() -> None:
         assert x[-1] <= 1.05 * high
 
 
-def test_names_are_text_whatever_they_hold_and_long_ones_break_or_end_in_dots() -> None:
+def test_names_are_text_whatever_they_hold_and_long_ones_end_in_dots() -> None:
     names = ["<b>&amp;</b>-->", "列出五个质数", "word " * 20, "列" * 60]
-    drawing = named_rows(HOSTILE, [Row(name, [Dot(1)]) for name in names], "points")
-    shown = texts(drawing)[-6:]
-    assert shown[:2] == ["<b>&amp;</b>-->", "列出五个质数"]
-    assert [words[:4] for words in shown[2:]] == ["word", "word", "列列列列", "列列列列"]
-    assert [words[-1] for words in shown[2:]] == ["d", "…", "列", "…"]
-    assert all(100 < svg.text_width(words) < 166 for words in shown[2:])
-    assert "⟨U+202E⟩" in drawing.inline()
+    drawing = named_rows(HOSTILE, [(name, Dot(1)) for name in names], "points")
+    shown = texts(drawing)[-8::2]
+    assert shown[:2] == names[:2]
+    assert [(words[:4], words[-1]) for words in shown[2:]] == [("word", "…"), ("列列列列", "…")]
+    assert [len(words) for words in shown[2:]] == [39, 23]  # 286 pixels
+    assert "⟨U+202E⟩" in document([drawing])
 
 
 def test_a_file_is_one_svg_with_its_colours_and_without_scripts_or_links() -> None:
-    drawing = named_rows("first", [Row("a", [Dot(1)])], "points")
-    text = svg.document([drawing, named_rows("second", [Row("b", [Dot(2)])], "points")])
+    drawing = named_rows("first", [("a", Dot(1))], "points")
+    text = document([drawing, named_rows("second", [("b", Dot(2))], "points")])
     root = ElementTree.fromstring(text)
     assert {"first", "a", "second", "b"} <= {e.text for e in root.iter() if e.text}
     assert "prefers-color-scheme: dark" in text
     assert not re.search(r"<script|href|url\(|@import|\bon\w+=", text)
     used = set(re.findall(r'class="(zl-\w+)"', text))
     assert used
-    assert all(f".{name} {{" in svg.STYLE for name in used)
-    ElementTree.fromstring(svg.document([]))
+    assert all(f".{name} {{" in STYLE for name in used)
+    ElementTree.fromstring(document([]))
 
 
-def test_costs_draw_the_largest_areas_and_number_the_experts_from_the_cheapest_on() -> None:
+def test_costs_draw_the_largest_areas_and_every_expert_whose_cost_is_known() -> None:
     def curve(name: str, role: Role, aiq: float, *costs: float) -> CostCurve:
         points = [Point(cost, 0.5) for cost in costs]
-        return CostCurve(name, role, points, points, Estimate(aiq, aiq, aiq))
+        return CostCurve(name, role, points[-1], points, Estimate(aiq, aiq, aiq))
 
     baselines = [curve(f"b{i}", "baseline", i / 10, 1, 2) for i in range(5)]
     systems = [curve("mine", "router", 0.1, 1, 2), *baselines]
-    systems += [curve("best single on train", "baseline", 0.9, 1)]
-    systems += [curve(n, "single", 0.5, c) for n, c in (("dear", 3), ("?", math.nan), ("low", 1))]
+    systems += [
+        curve(n, "single", 0.5, c) for n, c in (("dear", 1000), ("?", math.nan), ("low", 1))
+    ]
     costs = one_slice().costs
     assert costs
-    one = replace(one_slice(), costs=replace(costs, systems=systems))
-    figure = of_slice(one)["costs"]
-    assert figure.note == "1 low, 2 dear"
-    named = [words for words in texts(figure.drawing) if re.match(r"b\d|mine|best|dear", words)]
+    figure = cost_curves(one_slice(), replace(costs, systems=systems))
+    named = [words for words in texts(figure) if re.match(r"b\d|mine", words)]
     assert named == ["mine", "b4", "b3", "b2"]
-    assert len(shapes(figure.drawing, "single")) == 2
+    assert {"1", "10", "100", "1000"} <= set(texts(figure))  # so far apart they need logarithms
+    assert len(shapes(figure, "single")) == 2
 
 
 def test_the_best_single_expert_stands_in_a_figure_once() -> None:
-    figures = of_slice(one_slice())
-    for name in ("systems", "gaps"):
-        words = texts(figures[name].drawing)
-        assert sum(text.startswith("best single on") for text in words) == 1
-        assert f"always {one_slice().best_expert}" not in " ".join(words)
+    words = texts(earned(one_slice()))
+    assert sum(text.startswith("best single on") for text in words) == 1
+    assert f"always {one_slice().best_expert}" not in " ".join(words)

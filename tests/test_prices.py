@@ -108,7 +108,7 @@ def test_prices_go_from_fit_to_route(
     for where in (str(cache), "none"):
         one = evaluate_router(tmp_path / "r", data, prices=str(dearer), cache=where).slices["test"]
         assert one.costs is not None
-        costs.append([point.cost for point in one.costs.systems[0].points])
+        costs.append([point.cost for point in one.costs.systems[0].hull])
     assert costs[0] == pytest.approx(costs[1])
 
     prompts = tmp_path / "prompts.jsonl"

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from tests.helpers import table
-from zooter_lite.measure.metrics import draw, macro_mean
-from zooter_lite.measure.ranks import ranked_systems, ranking
+from zooter_lite.measure.metrics import draw
+from zooter_lite.measure.ranks import ranking
 from zooter_lite.measure.system import Role, Slice, System, TrainedOn
 from zooter_lite.router.decision import Predictions
 
@@ -23,22 +23,16 @@ def system(name: str, role: Role = "baseline", rewards: Sequence[float] = (0.0, 
     return System(name, role, np.asarray(rewards, dtype=np.float64))
 
 
-def slice_of(
-    systems: list[System], subsets: Sequence[str] = "aa", groups: dict[str, str] | None = None
-) -> Slice:
+def slice_of(systems: list[System], subsets: Sequence[str] = "aa") -> Slice:
     nothing, known = np.zeros((len(subsets), 1), dtype=np.float32), TrainedOn(np.array([0.0, 1.0]))
     rows = table([[0.0, 1.0]] * len(subsets), subsets=[*subsets])
-    return Slice(
-        "t", "test", rows, known, Predictions(nothing), nothing, systems, 1.0, groups or {}
-    )
+    return Slice("t", "test", rows, known, Predictions(nothing), nothing, systems)
 
 
-def of_columns(
-    rewards: Array, subsets: Sequence[str], groups: dict[str, str] | None = None
-) -> Slice:
+def of_columns(rewards: Array, subsets: Sequence[str]) -> Slice:
     """Slice with a system for each column."""
     systems = [system(f"s{i}", rewards=column) for i, column in enumerate(rewards.T)]
-    return slice_of(systems, subsets, groups)
+    return slice_of(systems, subsets)
 
 
 def ranked(means: list[float]) -> tuple[list[float], list[float]]:
@@ -59,9 +53,9 @@ def test_a_suite_of_two_tables_by_hand() -> None:
     # one row per subset: a resample is the table itself, so every interval is a point
     one = np.array([[0.9, 0.1, 0.5], [0.4, 0.4, 0.2]])  # ranks 1 3 2 and 1.5 1.5 3
     two = np.array([[0.0, 1.0, 0.3]])  # ranks 3 1 2
-    slices = [of_columns(one, "xy", {"x": "maths"}), of_columns(two, "x", {"x": "code"})]
+    slices = [of_columns(one, "xy"), of_columns(two, "x")]
     found = ranking(slices, [draw([*"xy"], 0, 20), draw([*"x"], 1, 20)])
-    assert (found.subsets, found.left_out, found.slices) == (3, 0, ["t test"] * 2)
+    assert (found.subsets, found.slices) == (3, ["t test"] * 2)
     first, second, third = found.systems
     for estimated, value in [
         (first.average, 1.3 / 3),
@@ -76,21 +70,15 @@ def test_a_suite_of_two_tables_by_hand() -> None:
     ]:
         assert estimated.value == pytest.approx(value)
         assert (estimated.low, estimated.high) == pytest.approx((value, value))
-    assert [s.groups for s in found.systems] == [
-        {"maths": 1.0, "code": 3.0},
-        {"maths": 3.0, "code": 1.0},
-        {"maths": 2.0, "code": 2.0},
-    ]
 
 
 def test_a_subset_that_a_system_never_answered_is_left_out() -> None:
     rewards = np.array([[1.0, 0.0], [0.0, 1.0], [NAN, 0.5], [NAN, NAN]])
-    found = ranking([of_columns(rewards, "aabb", {"a": "g", "b": "h"})], [draw([*"aabb"], 0, 50)])
-    assert (found.subsets, found.left_out) == (1, 1)
+    found = ranking([of_columns(rewards, "aabb")], [draw([*"aabb"], 0, 50)])
+    assert found.subsets == 1
     first, second = found.systems
     assert first.mtr.value == 1.5
     assert first.average.value == second.average.value == 0.5
-    assert first.groups == pytest.approx({"g": 1.5, "h": NAN}, nan_ok=True)
 
 
 def test_intervals_equal_a_plain_loop_over_the_draws() -> None:
@@ -112,14 +100,16 @@ def test_intervals_equal_a_plain_loop_over_the_draws() -> None:
         for found, loop in [(one.average, averages), (one.mtr, mtrs), (one.uplift, uplifts)]:
             low, high = np.percentile(np.array(loop)[:, i], [2.5, 97.5])
             assert (found.low, found.high) == pytest.approx((low, high))
-        assert one.average.value == pytest.approx(macro_mean(rewards[:, i], subsets))
-        assert one.groups == {}
+        assert one.average.value == pytest.approx(
+            np.mean([rewards[rows, i].mean() for rows in draws.rows])
+        )
 
 
 def test_only_systems_of_every_slice_are_ranked_and_no_bound() -> None:
     router, kept, bound = system("router", "router"), system("kNN"), system("oracle", "bound")
     one = slice_of([router, system("a", "single"), kept, bound])
     two = slice_of([kept, router, system("b", "single"), bound])
-    assert [s.name for s in ranked_systems([one, two])] == ["router", "kNN"]
-    assert [s.name for s in ranked_systems([one])] == ["router", "a", "kNN"]
+    draws = [draw([*"aa"], place, 2) for place in range(2)]
+    assert [s.name for s in ranking([one, two], draws).systems] == ["router", "kNN"]
+    assert [s.name for s in ranking([one], draws[:1]).systems] == ["router", "a", "kNN"]
     assert ranking([], []).systems == []

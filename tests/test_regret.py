@@ -1,4 +1,4 @@
-"""Regret and confusion by hand and against scikit-learn."""
+"""Regret by hand."""
 
 from __future__ import annotations
 
@@ -9,18 +9,10 @@ import pytest
 
 from tests.helpers import table
 from zooter_lite.measure.metrics import draw, measure
-from zooter_lite.measure.regret import Regret, confusion, regret
+from zooter_lite.measure.regret import Regret, regret
 from zooter_lite.table.reward_table import RewardTable
 
 NAN = float("nan")
-
-
-def test_confusion_by_hand() -> None:
-    rewards = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [NAN, 0.0, 0.5], [0.0, 0.0, 0.0]])
-    found = confusion(np.array([0, 1, 0, 2]), rewards)
-    third = 1 / 3
-    expected = np.array([[1.0, 0.5, third], [0.0, 0.5, third], [1.0, 0.0, third]]) / 4
-    np.testing.assert_allclose(found, expected)
 
 
 def regret_of(rows: RewardTable, choices: list[int], probability: list[float]) -> Regret:
@@ -34,8 +26,8 @@ def test_regret_by_subset_by_hand() -> None:
     )  # lost: 1, 0, 0.5, unknown, 0.5
     found = regret_of(table(rewards, subsets=[*"baabb"]), [0] * 5, [0.5] * 5)
     first, second = found.by_subset
-    assert (first.name, first.rows, first.regret.value, first.share) == ("a", 2, 0.25, 0.25)
-    assert (second.name, second.rows, second.regret.value, second.share) == ("b", 2, 0.75, 0.75)
+    assert (first.name, first.regret.value, first.share) == ("a", 0.25, 0.25)
+    assert (second.name, second.regret.value, second.share) == ("b", 0.75, 0.75)
     draws = draw([*"baabb"], 0, 100)
     lost = np.array([1.0, NAN, NAN, NAN, 0.5])
     assert second.regret == measure(lost[:, None], draws).micro[0]

@@ -16,7 +16,6 @@ from zooter_lite.compare.rivals import (
     Rival,
     clusters,
     factorise,
-    fold_rewards,
     hard_labels,
     tuned_scores,
 )
@@ -45,10 +44,9 @@ def test_every_rival_learns_what_three_heaps_say(rival: Rival) -> None:
     evaluated, _, best = heaps(90, 1)
     rows = (embeddings.astype(np.float32), evaluated.astype(np.float32))
     rival = replace(rival, strengths=rival.strengths[1:2] or rival.strengths)
-    scores, strength = tuned_scores(rival, table(rewards), *rows)
+    scores = tuned_scores(rival, table(rewards), *rows)
     assert scores.shape == (90, 3)
     assert np.isfinite(scores).all()
-    assert strength in rival.strengths
     assert (scores.argmax(axis=1) == best).mean() > 0.95
 
 
@@ -85,43 +83,34 @@ def constant(_: Array, rewards: Array, evaluated: Array, strength: float) -> Arr
 
 def test_a_strength_is_the_one_whose_held_out_choices_earn_most_where_all_are_known() -> None:
     embeddings, rewards, _ = heaps(90, 0, 0.3)
+    rewards[:, 2] += 0.2
     rewards[:30, 0], rewards[:30, 1] = 5.0, NAN  # rows of expert 0 alone do not count
     rival = Rival("constant", constant, (0.0, 1.0, 2.0))
-    earned = fold_rewards(rival, embeddings, rewards, np.arange(90), seed=0)
     complete = rewards[~np.isnan(rewards).any(axis=1)].mean(axis=0)
-    assert list(earned.values()) == pytest.approx(complete.tolist())
     inputs = embeddings.astype(np.float32)
-    _, chosen = tuned_scores(rival, table(rewards), inputs, inputs)
-    assert chosen == float(complete.argmax())
+    scores = tuned_scores(rival, table(rewards), inputs, inputs)
+    assert complete.argmax() != np.nanmean(rewards, axis=0).argmax()
+    assert set(scores.argmax(axis=1)) == {complete.argmax()}
 
 
-def test_every_row_is_held_out_once_and_equal_queries_together() -> None:
-    held: list[list[int]] = []
+def test_some_rows_are_held_out_once_equal_queries_together_and_all_are_fitted_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[tuple[set[float], list[float]]] = []
 
     def spy(inside: Array, rewards: Array, outside: Array, strength: float) -> Array:
-        assert not set(inside[:, 0]) & set(outside[:, 0])
-        held.append(outside[:, 0].astype(int).tolist())
+        calls.append((set(inside[:, 0].tolist()), outside[:, 0].tolist()))
         return np.zeros((len(outside), 2))
 
-    numbers = np.repeat(np.arange(20.0), 2)[:, None]
-    groups = np.repeat(np.arange(20), 2)
-    fold_rewards(Rival("spy", spy, (1.0,)), numbers, np.zeros((40, 2)), groups, 0)
-    assert len(held) == FOLDS
-    assert sorted(row for part in held for row in part) == sorted([*range(20), *range(20)])
-
-
-def test_many_rows_are_tuned_on_some_and_fitted_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-
-    def count(x: Array, r: Array, evaluated: Array, strength: float) -> Array:
-        sizes.append(len(x))
-        return np.zeros((len(evaluated), 2))
-
     monkeypatch.setattr("zooter_lite.compare.rivals.TUNING_ROWS", 50)
-    rows = np.zeros((70, 2), dtype=np.float32)
-    tuned_scores(Rival("c", count, (1.0, 2.0)), table(rows), rows, rows[:1])
-    assert sizes[:-1] == [40] * 2 * FOLDS
-    assert sizes[-1] == 70
+    numbers = np.repeat(np.arange(35.0), 2)[:, None].astype(np.float32)
+    train = table(np.zeros((70, 2)), queries=[f"query {i // 2}" for i in range(70)])
+    tuned_scores(Rival("spy", spy, (1.0, 2.0)), train, numbers, numbers[:1])
+    *tuning, (everything, _) = calls
+    assert len(tuning) == 2 * FOLDS
+    assert everything == set(range(35))
+    assert not any(inside & set(outside) for inside, outside in tuning)
+    assert sum(len(outside) for _, outside in tuning) == 2 * 50
 
 
 def test_cluster_means_by_loops() -> None:

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import EXPERTS, WORDS, table, toy_router, units
 from zooter_lite import Router
 from zooter_lite.compare import evaluation, rivals
-from zooter_lite.compare.evaluated_rows import TableChoice
 from zooter_lite.compare.evaluation import evaluate_router, held_out_report
 from zooter_lite.compare.rivals import Rival, clusters
 from zooter_lite.compare.routed import Plan, RoutedTable, routed
+from zooter_lite.compare.suite import TableChoice
 from zooter_lite.errors import DataError
 from zooter_lite.router.head import Head
 from zooter_lite.table import write_table
@@ -57,7 +56,7 @@ def run(folder: Path, plan: Plan | None = None, **changes: Any) -> RoutedTable:
 
 
 def test_the_slices_hold_the_routers_outputs_of_their_rows(folder: Path) -> None:
-    found = run(folder, groups={"a": "first"})
+    found = run(folder)
     rows = toy_table()
     router = Router.load(folder / "router")
     assert [one.name for one in found.slices] == ["toy ood", "toy test"]
@@ -69,8 +68,6 @@ def test_the_slices_hold_the_routers_outputs_of_their_rows(folder: Path) -> None
         np.testing.assert_array_equal(one.table.rewards, part.rewards)
         earned = [part.rewards[i, choice] for i, choice in enumerate(probs.argmax(axis=1))]
         np.testing.assert_allclose(one.systems[0].rewards, earned)
-        assert one.groups == {"a": "first"}
-        assert one.temperature == pytest.approx(0.7)
         train = rows.rewards[:24].astype(np.float64)
         np.testing.assert_allclose(one.known.mean_rewards, train.mean(axis=0))
         assert one.known.best_single == int(train.mean(axis=0).argmax())
@@ -85,11 +82,6 @@ def test_the_api_takes_objects_and_paths(folder: Path) -> None:
     assert list(by_path.slices) == ["ood", "test"]
     assert by_path.made["routers"] == by_object.made["routers"] == {"toy": "router"}
     (one,) = by_object.slices.values()
-    rows = toy_table()
-    frame: dict[str, Any] = {"query": rows.queries, "split": rows.splits, "subset": rows.subsets}
-    frame |= {f"reward:{e}": rows.rewards[:, i] for i, e in enumerate(EXPERTS)}
-    by_frame = evaluate_router(router, pa.table(frame), name="toy")
-    assert by_frame.slices["test"].router == by_path.slices["test"].router
     assert (one.name, one.subset_rows) == ("toy test", {"a": 6})
     assert one.router.subsets["a"] == pytest.approx(by_path.slices["test"].router.subsets["a"])
 
@@ -193,26 +185,22 @@ HELD_OUT = replace(table(VECTORS[:, :3]), splits=["dev"] * 10 + ["test"] * 50 + 
 HEAD = Head(np.eye(3, 4) * 9, np.zeros(3))  # takes the expert with the largest reward
 
 
-def test_every_split_but_train_is_described() -> None:
-    report = held_out_report(HELD_OUT, VECTORS, HEAD, "name", 0)
-    assert {key: (one.name, one.rows) for key, one in report.slices.items()} == {
-        "dev": ("name dev", 10),
-        "test": ("name test", 50),
-    }
-    assert report.notes == []
-    best = HELD_OUT.rewards[10:60].max(axis=1).mean()
-    assert report.slices["test"].router.micro.mean == pytest.approx(best)
-
-
-def test_a_large_split_is_evaluated_in_part_and_that_is_said(
+def test_every_split_but_train_is_described_and_a_large_one_in_part(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    whole = held_out_report(HELD_OUT, VECTORS, HEAD, "name", 0)
+    assert [(one.name, one.rows) for one in whole.slices.values()] == [
+        ("name dev", 10),
+        ("name test", 50),
+    ]
+    assert whole.notes == []
+    best = HELD_OUT.rewards[10:60].max(axis=1).mean()
+    assert whole.slices["test"].router.micro.mean == pytest.approx(best)
     monkeypatch.setattr(evaluation, "MOST_ROWS", 20)
-    report = held_out_report(HELD_OUT, VECTORS, HEAD, "name", 0)
-    assert [one.rows for one in report.slices.values()] == [10, 20]
-    assert report.notes == [
+    part, again = (held_out_report(HELD_OUT, VECTORS, HEAD, "name", 0) for _ in range(2))
+    assert [one.rows for one in part.slices.values()] == [10, 20]
+    assert part.notes == [
         "split test: 20 of its 50 rows are evaluated here, drawn at random; "
         "python -m zooter_lite.evaluate takes all"
     ]
-    again = held_out_report(HELD_OUT, VECTORS, HEAD, "name", 0)
-    assert again.to_dict() == report.to_dict()
+    assert again.to_dict() == part.to_dict()

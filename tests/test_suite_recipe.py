@@ -18,9 +18,7 @@ def test_the_suite_file_is_read() -> None:
     names = ["routerdc", "mmlu_pro", "llmrouter", "code_tags", "bfcl", "zeroeval"]
     assert [table.name for table in suite] == names
     assert suite[0].data == "/data/routerdc.parquet"
-    assert suite[0].splits[1].leave_out == ("javascript",)
-    groups = {group for table in suite for group in (table.groups or {}).values()}
-    assert groups == {"knowledge", "maths", "code", "chinese", "other"}
+    assert suite[0].splits[1].leave_out == ["javascript"]
 
 
 def test_the_tables_hold_the_figures() -> None:
@@ -31,10 +29,10 @@ def test_the_tables_hold_the_figures() -> None:
     assert f"## {one['name']}, {one['rows']:,} queries" in text
     assert one["verdict"]["text"] in text
     line = next(
-        x for x in text.split(f"## {one['name']}")[1].splitlines() if x.startswith("| router |")
+        x for x in text.split(f"## {one['name']}")[1].splitlines() if x.startswith("| router ")
     )
     assert f"{100 * router['value']:.2f} [" in line
-    assert line.endswith("| - | - |")  # the router has no gap to itself
+    assert line.split()[-4:] == ["-", "|", "-", "|"]  # the router has no gap to itself
     mtr = report["ranking"]["systems"][0]["mtr"]
     assert f"| {mtr['value']:.2f} [" in text.split("## Over all")[1]
     for block in re.findall(r"(?:^\|.*\n)+", text, re.M):  # every table has one width

@@ -18,15 +18,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Optional
 
-from zooter_lite.cli import as_command, check_range, option, run, separator_option
-from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
+from zooter_lite.cli import as_command, check_out, check_range, option, run, separator_option
 from zooter_lite.compare.evaluation import evaluate_suite
 from zooter_lite.compare.routed import Plan
-from zooter_lite.compare.suite import read_suite
+from zooter_lite.compare.suite import SplitChoice, TableChoice, read_suite
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.files.atomic import atomic_text
 from zooter_lite.files.dialect import check_separator
-from zooter_lite.recipe import long_columns
+from zooter_lite.recipe import long_columns, names_of
 from zooter_lite.report.card import rewrite_card
 from zooter_lite.report.terminal import conclusion, ranking_table
 from zooter_lite.table import table_name
@@ -137,39 +136,33 @@ def _check(options: Options) -> None:
     for name in ("router", "split", "subsets", "also"):
         if options.suite is not None and getattr(options, name):
             raise DataError(f"--{name} with --suite: the suite file names it for each table")
-    for path in (options.report, options.json):
-        if path is not None and not Path(path).absolute().parent.is_dir():
-            raise DataError(f"{path}: cannot write (no such folder)")
-    if options.report is not None and not options.report.lower().endswith((".html", ".htm")):
-        raise DataError(f"{options.report}: expected a name ending in .html")
+    for path, suffixes in ((options.report, (".html", ".htm")), (options.json, ("",))):
+        if path is not None:
+            check_out(path, suffixes)
     if options.report is not None and find_spec("jinja2") is None:
         raise MissingPackageError("jinja2", "report", "the HTML report")
 
 
 def _table(options: Options) -> TableChoice:
     """Return the one table that the options name."""
-    only = _listed(options.subsets)
+    only = names_of(options.subsets or "")
     return TableChoice(
         name=table_name(options.data),
         data=options.data,
         router=options.router,
-        splits=() if options.split is None else (SplitChoice(options.split, only),),
+        splits=[SplitChoice(options.split, only)] if options.split else [],
         only=only,
-        also=_listed(options.also),
-        long=tuple(long_columns(options.long)),
+        also=names_of(options.also or ""),
+        long=long_columns(options.long),
         separator=options.separator,
     )
-
-
-def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def _command(options: Options) -> str:
     """Return the command line; of files and folders only the name, as reports are passed on."""
     given = asdict(options) | {"cache": ""}
     for name in ("router", "data", "suite", "also", "report", "json", "prices"):
-        given[name] = given[name] and ",".join(Path(part).name for part in _listed(given[name]))
+        given[name] = given[name] and ",".join(Path(part).name for part in names_of(given[name]))
     return as_command("evaluate", given, {field.name: field.default for field in fields(options)})
 
 

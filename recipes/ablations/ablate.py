@@ -26,7 +26,7 @@ from zooter_lite.labels.diagnostics import reward_entropy
 from zooter_lite.measure.metrics import IntArray, draw, measure, reward_of
 from zooter_lite.measure.system import FloatArray, Slice
 from zooter_lite.recipe import Recipe
-from zooter_lite.report.readable import in_columns, markdown_table
+from zooter_lite.report.readable import markdown_table, with_interval
 from zooter_lite.router.directory.config import RouterConfig
 from zooter_lite.table import RewardTable
 
@@ -51,13 +51,13 @@ def main(suite: str, folder: str) -> None:
     """Measure every table of a suite, write the results."""
     lines = ["# Measured", ""]
     for wanted in read_suite(suite, folder):
-        lines += described(routed(wanted, Plan()))
+        lines += described(wanted.name, routed(wanted, Plan()))
         OUT.write_text("\n".join(lines), "utf-8")
     print(f"written: {OUT}")
 
 
-def described(table: RoutedTable) -> list[str]:
-    """Return the lines about one table."""
+def described(name: str, table: RoutedTable) -> list[str]:
+    """Return the lines about the table of this name."""
     lines = []
     for one in table.slices:
         head = ["noise in the prompt", "decisions changed", "reward lost"]
@@ -72,7 +72,7 @@ def described(table: RoutedTable) -> list[str]:
     named = [f"{one.name}, {mean}" for one in table.slices for mean in ("micro", "macro")]
     head = ["refitted head", *named]
     refits = markdown_table(head, refitted(table.slices, table.router.config))
-    return [*lines, "", f"## {table.wanted.name}: refits", "", *refits, ""]
+    return [*lines, "", f"## {name}: refits", "", *refits, ""]
 
 
 def variants(config: RouterConfig, given: bool) -> dict[str, Recipe]:
@@ -131,7 +131,7 @@ def _means(
     for one in slices:
         earned = reward_of(head.probs(one.embeddings).argmax(axis=1), one.table.rewards)
         found = measure(earned[:, None], draw(one.table.subsets, 0))
-        cells += [in_columns(mean).strip() for mean in (found.micro[0], found.macro[0])]
+        cells += [with_interval(mean) for mean in (found.micro[0], found.macro[0])]
     return cells
 
 
@@ -160,7 +160,7 @@ def reworded(one: Slice, predict: Callable[[list[str]], FloatArray]) -> Iterator
         lost = reward_of(before, table.rewards) - reward_of(after, table.rewards)
         columns = np.stack([(before != after).astype(np.float64), lost], axis=1)
         means = measure(columns, draw(table.subsets, 0)).micro
-        yield [name, *(in_columns(mean).strip() for mean in means)]
+        yield [name, *(with_interval(mean) for mean in means)]
 
 
 def typos(text: str, source: random.Random) -> str:

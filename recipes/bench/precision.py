@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recipes.bench.speed.lineup import routers
 from recipes.bench.speed.ours import load
-from zooter_lite.measure.metrics import micro_mean, reward_of
+from zooter_lite.measure.metrics import reward_of
 from zooter_lite.table import read_table
 
 Array = NDArray[np.floating]
@@ -47,7 +47,7 @@ def compare(reference: Array, probs: Array, rewards: Array) -> dict[str, float]:
         "rows": len(expected),
         "changed": int((reference[at, expected] - reference[at, found] > TIE).sum()),
         "difference": float(np.abs(reference - probs).max()),
-        "reward": 100 * micro_mean(reward_of(found, rewards)),
+        "reward": 100 * float(np.nanmean(reward_of(found, rewards))),
         "lost": float(np.nanmean(paired)),
         "error": float(np.nanstd(paired, ddof=1) / np.sqrt((~np.isnan(paired)).sum())),
     }

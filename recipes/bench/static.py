@@ -90,16 +90,12 @@ def paired(label: str, subsets: Sequence[str], default: Array, other: Array) -> 
     """Macro (where there are several subsets) and micro means of both, and their difference."""
     draws = metrics.draw(subsets, 0)
     gap = paired_gaps(subset_means(other - default, None, draws)[..., None], draws)[0]
+    means = metrics.measure(np.stack([default, other], axis=1), draws)
     losses = [
         Loss(f"{label}, {kind}", len(default), *(100 * value for value in values))
         for kind, values in {
-            "macro": (
-                metrics.macro_mean(default, subsets),
-                metrics.macro_mean(other, subsets),
-                gap.macro.low,
-                gap.macro.high,
-            ),
-            "micro": (metrics.micro_mean(default), metrics.micro_mean(other), gap.low, gap.high),
+            "macro": (*(mean.value for mean in means.macro), gap.macro.low, gap.macro.high),
+            "micro": (*(mean.value for mean in means.micro), gap.low, gap.high),
         }.items()
     ]
     return losses if len(set(subsets)) > 1 else losses[1:]

@@ -15,7 +15,7 @@ from zooter_lite.encode.cache import default_cache
 from zooter_lite.encode.find import DEFAULT
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.head.fit_head import fit_head
-from zooter_lite.measure.metrics import macro_mean, micro_mean, reward_of
+from zooter_lite.measure.metrics import draw, measure, reward_of
 from zooter_lite.recipe import Recipe
 from zooter_lite.table import RewardTable, read_table
 
@@ -62,7 +62,8 @@ def _row(
         choices = fitted.head.probs(embeddings[rows]).argmax(axis=1)
         values = reward_of(choices, table.rewards[rows])
         subsets = [table.subsets[r] for r in rows]
-        cells += [macro_mean(values, subsets), micro_mean(values)]
+        means = measure(values[:, None], draw(subsets, 0))
+        cells += [means.macro[0].value, means.micro[0].value]
     return cells
 
 

@@ -26,7 +26,7 @@ from zooter_lite.head.operating import operating_points
 from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.measure.costs import cost_quality
 from zooter_lite.measure.metrics import draw, reward_of
-from zooter_lite.measure.system import KNN, RIDGE, THRESHOLD, TrainedOn, chooser
+from zooter_lite.measure.system import KNN, RIDGE, THRESHOLD, TrainedOn
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.budget import within_budget
 from zooter_lite.router.decision import Predictions, choose
@@ -186,8 +186,8 @@ def aiq_line(name: str, bench: Bench, judged: Judged) -> str:
     own, other = bench.embeddings[bench.train], bench.embeddings[bench.test]
     known = TrainedOn(train.rewards.mean(axis=0, dtype=np.float64), train, own)
     inputs = (own.astype(np.float64), train.rewards.astype(np.float64), other.astype(np.float64))
-    rival = chooser(RIDGE, "baseline", judged.table.rewards, ridge(*inputs, 1.0))
-    systems = usual_systems(judged.table, judged.predicted, other, known, [rival])
+    rival = {RIDGE: ridge(*inputs, 1.0)}
+    systems = usual_systems(judged.table, judged.predicted, other, known, rival)
     found = cost_quality(systems, judged.table, known, draw(judged.table.subsets, 0))
     cells = []
     for system in found.systems if found else []:

@@ -29,7 +29,7 @@ from zooter_lite.encode.load import load_encoder
 from zooter_lite.head.fit_head import Fitted, fit_head
 from zooter_lite.measure.metrics import draw, measure, reward_of
 from zooter_lite.recipe import Recipe
-from zooter_lite.report.readable import in_columns
+from zooter_lite.report.readable import with_interval
 from zooter_lite.table import RewardTable
 
 Array = NDArray[np.float64]
@@ -66,8 +66,8 @@ def main(folder: str) -> None:
             base = earned if base is None else base
             within, gap = measure(np.stack([earned, earned - base], axis=1), draws).micro
             beyond = _beyond(train, embeddings, recipe, fitted) if label in BEYOND else None
-            cells = [name, label, in_columns(within).strip()]
-            cells.append("-" if earned is base else in_columns(gap).strip())
+            cells = [name, label, with_interval(within)]
+            cells.append("-" if earned is base else with_interval(gap))
             far_base = beyond if far_base is None else far_base
             cells.append(_points(beyond, far_base))
             lines.append(f"| {' | '.join(cells)} |".replace("||", "\\|\\|"))

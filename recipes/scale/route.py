@@ -17,8 +17,7 @@ from pathlib import Path
 
 from recipes.scale.prompts import write
 from recipes.scale.raw import TOKENS, raw_speed
-from zooter_lite.report.plots import Dot, Series, plane
-from zooter_lite.report.svg import document
+from zooter_lite.report.plots import Dot, Series, document, plane
 
 MIB = 2**20
 
@@ -72,7 +71,7 @@ def plot(samples: list[tuple[float, int]], rows: int, path: Path) -> None:
     curve = Series([(0.0, Dot(0.0)), *((second, Dot(size / MIB)) for second, size in samples)])
     title = f"python -m zooter_lite.route, {rows:,} prompts"
     axes = ("seconds", "memory of all processes, MiB")
-    path.write_text(document([plane(title, [curve], axes, height=200)]), "utf-8")
+    path.write_text(document([plane(title, [curve], axes)]), "utf-8")
 
 
 def main() -> None:

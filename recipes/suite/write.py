@@ -13,7 +13,7 @@ from typing import Any
 
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.system import BEST_SINGLE
-from zooter_lite.report.readable import in_columns, markdown_table
+from zooter_lite.report.readable import markdown_table, with_interval
 
 Json = dict[str, Any]
 
@@ -45,24 +45,15 @@ def results(report: Json) -> str:
 
 def _interval(estimate: Json, scale: float = 100) -> str:
     ends = (estimate[end] for end in ("value", "low", "high"))
-    return in_columns(Estimate(*(math.nan if end is None else end for end in ends)), scale).strip()
+    return with_interval(Estimate(*(math.nan if end is None else end for end in ends)), scale)
 
 
 def _ranking(ranking: Json) -> list[str]:
-    groups = sorted({group for system in ranking["systems"] for group in system["groups"]})
-    rows = []
-    for system in ranking["systems"]:
-        ranks = [system["groups"].get(group) for group in groups]
-        rows.append(
-            [
-                system["name"],
-                _interval(system["average"]),
-                _interval(system["mtr"], 1),
-                _interval(system["uplift"]),
-                *["-" if rank is None else f"{rank:.1f}" for rank in ranks],
-            ]
-        )
-    head = ["system", "average", "MTR", "uplift x100", *[f"MTR, {group}" for group in groups]]
+    rows = [
+        [s["name"], _interval(s["average"]), _interval(s["mtr"], 1), _interval(s["uplift"])]
+        for s in ranking["systems"]
+    ]
+    head = ["system", "average", "MTR", "uplift x100"]
     text = f"## Over all {ranking['subsets']} subsets of {', '.join(ranking['slices'])}"
     return [text, "", *markdown_table(head, rows), ""]
 
@@ -77,14 +68,10 @@ def _slice(one: Json) -> list[str]:
         cells += ["-" if holm is None else f"{holm:.3f}"]
         best = f" ({one['best_single']})" if system["name"] == BEST_SINGLE else ""
         rows.append([system["name"] + best, *cells])
-    ece = {when: _interval(one["calibration"][when]["ece"]) for when in ("before", "after")}
     lines = [f"## {one['name']}, {one['rows']:,} queries", "", one["verdict"]["text"], ""]
     lines += markdown_table(["system", "micro", "macro", "router minus it", "p (Holm)"], rows)
-    lines += [
-        "",
-        f"Expected calibration error x100: {ece['before']} before, {ece['after']} after.",
-        "",
-    ]
+    ece = _interval(one["calibration"]["ece"])
+    lines += ["", f"Expected calibration error x100: {ece}.", ""]
     return lines
 
 

@@ -6,31 +6,24 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.labels.soft import harden
 from zooter_lite.measure.calibration import calibration
-from zooter_lite.measure.costs import cost_quality
+from zooter_lite.measure.costs import cost_quality, point_results
 from zooter_lite.measure.metrics import (
     Array,
     Draws,
     Estimate,
-    IntArray,
     draw,
     measured,
     reward_of,
 )
-from zooter_lite.measure.partial import logged_means
-from zooter_lite.measure.points import point_results
+from zooter_lite.measure.partial import Logged, logged_means
 from zooter_lite.measure.ranks import ranking
-from zooter_lite.measure.regret import confusion, regret
-from zooter_lite.measure.results import (
-    CalibrationPair,
-    Report,
-    SliceReport,
-    SystemResult,
-    Verdict,
-)
+from zooter_lite.measure.regret import regret
+from zooter_lite.measure.results import Report, SliceReport, SystemResult, Verdict
 from zooter_lite.measure.significance import Gap, paired_gaps
 from zooter_lite.measure.system import (
     ALWAYS,
@@ -40,7 +33,6 @@ from zooter_lite.measure.system import (
     ORACLE,
     RANDOM,
     Slice,
-    expert_shares,
 )
 
 
@@ -63,11 +55,13 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
     table, choices = one.table, one.systems[0].choices
     if choices is None:
         raise ValueError(f"{one.name}: the first system must be a router, which chooses")
-    subset_rows = {name: len(rows) for name, rows in zip(draws.subsets, draws.rows, strict=True)}
-    results = system_results(one, draws)
+    stated = reward_of(choices, one.predicted.probs)
+    results, best_shares = system_results(one, draws), harden(table.rewards)
     closed = gap_closed(results)
     best = table.experts[one.known.best_single]
     single = next(system for system in one.systems if system.name == BEST_SINGLE)
+    expected = _expected(one)
+    logged = None if expected is None else logged_means(table, choices, expected, draws)
     return SliceReport(
         name=one.name,
         table=one.table_name,
@@ -75,18 +69,23 @@ def slice_report(one: Slice, draws: Draws) -> SliceReport:
         rows=len(table),
         experts=table.experts,
         best_expert=best,
-        subset_rows=subset_rows,
-        groups={subset: g for subset, g in one.groups.items() if subset in subset_rows},
+        subset_rows=dict(zip(draws.subsets, map(len, draws.rows), strict=True)),
         systems=results,
-        verdict=verdict(results, one.split, best, closed),
+        verdict=verdict(results, one.split, best, closed, logged),
         gap_closed=closed,
-        shares=expert_shares(choices, table.experts),
-        confusion=confusion(choices, table.rewards),
-        regret=regret(table, choices, reward_of(choices, one.predicted.probs), draws),
-        calibration=calibration_pair(one, choices, draws),
+        shares=shares(np.eye(len(table.experts))[choices], table.experts),
+        best_shares=shares(best_shares, table.experts),
+        regret=regret(table, choices, stated, draws),
+        calibration=calibration(stated, reward_of(choices, best_shares), draws),
         costs=cost_quality(one.systems, table, one.known, draws),
         points=point_results(one.points, single, table, draws),
+        logged=logged,
     )
+
+
+def shares(chosen: NDArray[np.floating], experts: Sequence[str]) -> dict[str, float]:
+    """Mean share of each expert, of shares (n, n_experts) by query; NaN counts as 0."""
+    return dict(zip(experts, np.nan_to_num(chosen).mean(axis=0).tolist(), strict=True))
 
 
 USUAL = (BEST_SINGLE, BEST_PER_SUBSET, KNN)  # beside the single experts
@@ -109,7 +108,7 @@ def system_results(one: Slice, draws: Draws) -> list[SystemResult]:
         apart = means[:, :, :1] - means[:, :, [names.index(name) for name in family]]
         gaps |= zip(family, paired_gaps(apart, draws) if family else [], strict=True)
     gaps[twin] = gaps[BEST_SINGLE]
-    found, expected = measured(means, draws), _expected(one)
+    found = measured(means, draws)
     return [
         SystemResult(
             name=system.name,
@@ -119,9 +118,6 @@ def system_results(one: Slice, draws: Draws) -> list[SystemResult]:
             subsets=found.subsets[place],
             gap=gaps.get(system.name),
             unobserved=int(np.isnan(system.rewards).sum()),
-            logged=None
-            if expected is None or system.choices is None
-            else logged_means(one.table, system.choices, expected, draws),
         )
         for place, system in enumerate(one.systems)
     ]
@@ -148,7 +144,13 @@ def gap_closed(systems: Sequence[SystemResult]) -> float:
     return (router - random) / (oracle - random) if oracle > random else math.nan
 
 
-def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: float) -> Verdict:
+def verdict(
+    systems: Sequence[SystemResult],
+    split: str,
+    best: str,
+    closed: float,
+    logged: Logged | None = None,
+) -> Verdict:
     """Say whether the router beats the best single expert, and who is ahead of it.
 
     Everything is by the paired gaps: a difference is called one where its Holm-adjusted p
@@ -178,12 +180,11 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
     ]
     if ahead:
         text += f" Ahead of it: {', '.join(ahead)}."
-    if router.logged:
-        by = router.logged
+    if logged:
         text += (
-            f" By the propensities of {by.rows} logged choices, of which it agrees with "
-            f"{by.agreed}, it earns {_points(by.inverse_propensity)} (inverse propensity), "
-            f"{_points(by.doubly_robust)} (doubly robust)."
+            f" By the propensities of {logged.rows} logged choices, of which it agrees with "
+            f"{logged.agreed}, it earns {_points(logged.inverse_propensity)} (inverse "
+            f"propensity), {_points(logged.doubly_robust)} (doubly robust)."
         )
     elif router.unobserved:
         text += (
@@ -195,18 +196,3 @@ def verdict(systems: Sequence[SystemResult], split: str, best: str, closed: floa
 
 def _points(found: Estimate) -> str:
     return f"{100 * found.value:.2f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-
-
-def calibration_pair(one: Slice, choices: IntArray, draws: Draws) -> CalibrationPair:
-    """Reliability of the chosen expert's probability, before and after calibration.
-
-    Before: the softmax of the head's logits as they are, which is the calibrated
-    distribution to the power of its temperature, normalised.
-    """
-    logs = one.temperature * np.log(np.maximum(one.predicted.probs.astype(np.float64), 1e-30))
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    before = powers / powers.sum(axis=1, keepdims=True)
-    events = reward_of(choices, harden(one.table.rewards))  # is the chosen expert a best one
-    return CalibrationPair(
-        *(calibration(reward_of(choices, p), events, draws) for p in (before, one.predicted.probs))
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import faiss
@@ -39,7 +39,7 @@ def usual_systems(
     predicted: Predictions,
     embeddings: FloatArray,
     train: TrainedOn,
-    others: Sequence[System] = (),
+    scored: Mapping[str, Array] | None = None,
 ) -> list[System]:
     """Put the router beside the baselines, each single expert, and the bounds.
 
@@ -51,30 +51,26 @@ def usual_systems(
         The n rows to evaluate on; experts in the router's order.
     predicted, embeddings
         The router's outputs for these rows; embeddings (n, dim).
-    others
-        Further systems on the same rows, such as rivals.
+    scored
+        Scores (n, n_experts) of further baselines on the same rows, such as rivals.
     """
     rewards = table.rewards.astype(np.float64)
 
-    def fixed(name: str, role: Role, choices: IntArray) -> System:
-        return System(name, role, reward_of(choices, rewards), choices)
+    def always(name: str, role: Role, expert: int) -> System:
+        return System(name, role, rewards[:, expert], np.full(len(table), expert, dtype=np.intp))
 
-    def always(expert: int) -> IntArray:
-        return np.full(len(table), expert, dtype=np.intp)
-
-    systems = [
-        _router(predicted, rewards),
-        fixed(BEST_SINGLE, "baseline", always(train.best_single)),
-    ]
+    systems = [_router(predicted, rewards), always(BEST_SINGLE, "baseline", train.best_single)]
+    further = dict(scored or {})
     if train.table is not None:
         best = best_per_subset(train.table, table.subsets, train.best_single)
-        systems.append(fixed(BEST_PER_SUBSET, "baseline", best))
-        systems.append(chooser(KNN, "baseline", rewards, nearest_neighbours(train, embeddings)[0]))
+        systems.append(System(BEST_PER_SUBSET, "baseline", reward_of(best, rewards), best))
+        further = {KNN: nearest_neighbours(train, embeddings)[0]} | further
+    systems += [chooser(name, "baseline", rewards, scores) for name, scores in further.items()]
+    systems += [best_answer(n, s, table, train.mean_rewards) for n, s in table.scores.items()]
     whole = ~np.isnan(rewards).any(axis=1)  # what all earn, and the best, is known there alone
     systems += [
-        *others,
         System(RANDOM, "bound", np.where(whole, rewards.mean(axis=1), np.nan)),
-        *(fixed(ALWAYS + e, "single", always(i)) for i, e in enumerate(table.experts)),
+        *(always(ALWAYS + e, "single", i) for i, e in enumerate(table.experts)),
         System(ORACLE, "bound", np.where(whole, rewards.max(axis=1), np.nan)),
     ]
     return _levelled(systems, table)
@@ -122,12 +118,8 @@ def nearest_neighbours(train: TrainedOn, embeddings: FloatArray) -> tuple[Array,
 
     k is the one of `NEIGHBOURS` whose leave-one-out choices earn most on train, over the
     rows where every k chose an observed expert. Of more training queries than
-    `MOST_NEIGHBOURS`, so many are drawn to be neighbours.
-
-    Returns
-    -------
-    (n, n_experts) scores for `embeddings` (n, dim), -inf for an expert that none of the
-    neighbours observed, and k.
+    `MOST_NEIGHBOURS`, so many are drawn to be neighbours. Returns (n, n_experts) scores for
+    `embeddings` (n, dim), -inf for an expert that none of the neighbours observed, and k.
     """
     if train.table is None or train.embeddings is None:
         raise ValueError("the neighbours need the training rows")

@@ -6,20 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite import __version__
 from zooter_lite.compare.analysis import analyse
-from zooter_lite.compare.evaluated_rows import SplitChoice, TableChoice
 from zooter_lite.compare.routed import Plan, routed, sliced, trained_on
-from zooter_lite.errors import MissingPackageError
-from zooter_lite.files.messages import Context
+from zooter_lite.compare.suite import SplitChoice, TableChoice
+from zooter_lite.errors import needs
 from zooter_lite.measure.results import Report
 from zooter_lite.measure.system import FloatArray
-from zooter_lite.router.directory.config import Point, RouterConfig
+from zooter_lite.router.directory.config import Point
 from zooter_lite.router.head import Head
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
@@ -78,19 +77,14 @@ def evaluate_router(
     >>> report.slices["test"].router.micro.mean  # doctest: +SKIP
     0.61
     """
-    source = str(table) if isinstance(table, (str, Path)) else table
-    if not isinstance(source, (str, RewardTable)):
-        config = router.config if isinstance(router, Router) else RouterConfig.read(Path(router))
-        context = cast(Context, config.training.context)
-        source = RewardTable.of(source, context=context)
-    only = tuple(subsets or ())
+    only, path = list(subsets or ()), isinstance(table, (str, Path))
     wanted = TableChoice(
-        name=name or (table_name(source) if isinstance(source, str) else "table"),
-        data=source,
+        name=name or (table_name(str(table)) if path else "table"),
+        data=str(table) if path else table,
         router=router if isinstance(router, Router) else str(router),
-        splits=tuple(SplitChoice(split, only) for split in splits or ()),
+        splits=[SplitChoice(split, only) for split in splits or ()],
         only=only,
-        also=tuple(str(folder) for folder in also),
+        also=[str(folder) for folder in also],
     )
     plan = Plan(rivals, precision, seed, cache, prices)
     return evaluate_suite([wanted], plan, by_split=True)
@@ -99,20 +93,13 @@ def evaluate_router(
 def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool = False) -> Report:
     """Evaluate several tables, each with its router, and rank over all their subsets at once.
 
-    Raises
-    ------
-    DataError, RouterError
-        A table, a router or a choice of rows is not usable.
-    MissingPackageError
-        Rivals without the extra `fit`.
+    Errors are those of `evaluate_router`, and MissingPackageError for rivals without the extra
+    `fit`.
     """
     started = time.monotonic()
-    try:
-        if plan.rivals:  # what is missing is said before anything is computed
+    if plan.rivals:  # what is missing is said before anything is computed
+        with needs("fit", "training baselines (--rivals off leaves them out)"):
             import zooter_lite.compare.rivals  # noqa: F401
-    except ImportError as error:
-        what = "training baselines (--rivals off leaves them out)"
-        raise MissingPackageError(str(error.name), "fit", what) from error
     tables = [routed(wanted, plan) for wanted in suite]
     report = analyse([one for table in tables for one in table.slices], plan.seed, by_split)
     return replace(
@@ -122,7 +109,10 @@ def evaluate_suite(suite: Sequence[TableChoice], plan: Plan, *, by_split: bool =
             "version": __version__,
             "seed": plan.seed,
             "precision": plan.precision,
-            "routers": {table.wanted.name: table.wanted.router_name for table in tables},
+            "routers": {
+                wanted.name: table.router.folder.name
+                for wanted, table in zip(suite, tables, strict=True)
+            },
             "seconds": round(time.monotonic() - started, 1),
         },
     )
@@ -140,18 +130,9 @@ def held_out_report(
 ) -> Report:
     """Describe every split but train of a table that a head was just fitted on.
 
-    Parameters
-    ----------
-    table, embeddings
-        All rows, with splits, and their unit embeddings (n, dim).
-    head
-        Fitted on the rows of train.
-    seed
-        Of the bootstrap, and of the `MOST_ROWS` rows that stand for a split that has more.
-    points
-        Operating points of the router.
-    tokens
-        (n,) tokens of each query, which costs depend on; None without.
+    `embeddings` (n, dim) are unit vectors of all rows, `tokens` (n,) those of the queries, which
+    costs depend on, and `points` the router's. Of a split with more than `MOST_ROWS`, so many
+    are drawn; `seed` is of that, and of the bootstrap.
     """
     known = trained_on(table, embeddings)
     slices, notes = [], []
@@ -166,5 +147,5 @@ def held_out_report(
         own = part_of(embeddings, rows)
         outputs = head.predict(own, None if tokens is None else tokens[rows]), own
         part, named = table.take(rows), (name, split)
-        slices.append(sliced(named, part, known, outputs, (), points, head.temperature))
+        slices.append(sliced(named, part, known, outputs, None, points))
     return replace(analyse(slices, seed), notes=notes)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.kernel_approximation import Nystroem
@@ -44,10 +43,7 @@ MF_RANK, MF_EPOCHS, MF_STEPS, MF_BATCH = 64, 20, 400, 256  # epochs and steps at
 
 @dataclass(frozen=True)
 class Rival:
-    """A way to learn routing.
-
-    `fit` learns and scores with one of the strengths; a single one leaves nothing to choose.
-    """
+    """A way to learn routing; a single strength leaves nothing to choose."""
 
     name: str
     fit: Fit
@@ -56,45 +52,28 @@ class Rival:
 
 def tuned_scores(
     rival: Rival, train: RewardTable, embeddings: FloatArray, evaluated: FloatArray, seed: int = 0
-) -> tuple[Array, float]:
-    """Choose the strength on folds of the training rows, fit on all of them, score.
+) -> Array:
+    """(m, n_experts) scores of `evaluated` (m, dim) by a rival that is fitted on all rows of train.
 
-    Parameters
-    ----------
-    train, embeddings
-        The n training rows and their embeddings (n, dim).
-    seed
-        Of the folds, and of the rows that take part where there are many.
-
-    Returns
-    -------
-    (m, n_experts) scores of `evaluated` (m, dim), and the strength.
+    Its strength is the one whose held-out choices earn most on folds of these rows, or of some
+    where they are many. Equal queries share a fold; the strengths are compared on the rows
+    where each of them chose an observed expert.
     """
     inputs, rewards = embeddings.astype(np.float64), train.rewards.astype(np.float64)
     strength = rival.strengths[0]
     if len(rival.strengths) > 1 and len(inputs) >= 2 * FOLDS:
         rows = np.random.default_rng(seed).permutation(len(inputs))[:TUNING_ROWS]
         groups = query_groups([train.queries[row] for row in rows])
-        earned = fold_rewards(rival, inputs[rows], rewards[rows], groups, seed)
-        strength = max(earned, key=lambda s: earned[s])
-    return rival.fit(inputs, rewards, evaluated.astype(np.float64), strength), strength
-
-
-def fold_rewards(
-    rival: Rival, embeddings: Array, rewards: Array, groups: NDArray[np.int64], seed: int
-) -> dict[float, float]:
-    """Mean reward of the held-out choices, by strength; equal queries share a fold.
-
-    The strengths are compared on the rows where each of them chose an observed expert.
-    """
-    fold = np.random.default_rng(seed).permutation(np.arange(groups.max() + 1) % FOLDS)[groups]
-    earned = np.full((len(rewards), len(rival.strengths)), np.nan)
-    for place, strength in enumerate(rival.strengths):
-        for held in np.unique(fold):
-            inside, outside = fold != held, fold == held
-            scores = rival.fit(embeddings[inside], rewards[inside], embeddings[outside], strength)
-            earned[outside, place] = reward_of(scores.argmax(axis=1), rewards[outside])
-    return dict(zip(rival.strengths, paired_means(earned).tolist(), strict=True))
+        folds = np.random.default_rng(seed).permutation(np.arange(groups.max() + 1) % FOLDS)[groups]
+        earned = np.full((len(rows), len(rival.strengths)), np.nan)
+        for held in np.unique(folds):
+            inside, outside = rows[folds != held], rows[folds == held]
+            for place, one in enumerate(rival.strengths):
+                scores = rival.fit(inputs[inside], rewards[inside], inputs[outside], one)
+                chosen = scores.argmax(axis=1)
+                earned[folds == held, place] = reward_of(chosen, rewards[outside])
+        strength = rival.strengths[int(paired_means(earned).argmax())]
+    return rival.fit(inputs, rewards, evaluated.astype(np.float64), strength)
 
 
 def hard_labels(rewards: Array) -> tuple[IntArray, IntArray, Array]:

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zooter_lite.ask.prices import priced
-from zooter_lite.cli import bar
-from zooter_lite.compare.baselines import best_answer, points_of, usual_systems
-from zooter_lite.compare.evaluated_rows import (
-    Remembered,
-    Rows,
-    TableChoice,
-    chosen_splits,
-    outputs_of,
-    unseen_apart,
-)
+from zooter_lite.cli import bar, cache_folder
+from zooter_lite.compare.baselines import points_of, usual_systems
+from zooter_lite.compare.suite import Rows, TableChoice, chosen_splits
 from zooter_lite.errors import DataError
 from zooter_lite.labels.completion import mean_rewards
 from zooter_lite.measure.metrics import Array
-from zooter_lite.measure.system import FloatArray, Slice, System, TrainedOn, chooser
+from zooter_lite.measure.system import FloatArray, Slice, TrainedOn
 from zooter_lite.router.decision import Predictions
 from zooter_lite.router.directory.config import Point
 from zooter_lite.router.directory.store import read_router
 from zooter_lite.router.router import Router
 from zooter_lite.router.runtime import Precision
 from zooter_lite.router.tokens import cut_prompts
-from zooter_lite.table import RewardTable, in_router_order
+from zooter_lite.table import RewardTable, as_table, in_router_order
 from zooter_lite.table.splits import part_of
+
+Remembered = Callable[[Router, Sequence[str]], tuple[NDArray[np.bool_], FloatArray]]
+
+SAME = 1e-5  # cosine distance below which two queries are one
+CHECKED = 32  # remembered embeddings that the router's graph computes again
+EQUAL = 1e-4  # difference of a number of an embedding up to which it is the same
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class RoutedTable:
-    """One table with its router, and what was run on its rows."""
+    """A router, the evaluated slices of its table, and what is to be said about these."""
 
-    wanted: TableChoice
     router: Router
     slices: list[Slice]
     notes: list[str]
@@ -73,49 +72,39 @@ class RoutedTable:
 def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     """Route a table's rows, fit the baselines on its training rows, and make the slices."""
     router, table = _read(wanted, plan)
-    exact = router if plan.precision == "fp32" and router is not wanted.router else None
-    remembered = None if exact is None else _remembered(plan)
-    outputs, notes = None, list[str]()
+    exact = plan.precision == "fp32" and router is not wanted.router
+    remembered = None
+    if exact and plan.cache != "none":
+        from zooter_lite.encode.encoder import recall
+
+        remembered = recall(cache_folder(plan.cache))
+    predicted, embeddings = outputs_of(router, table.queries, remembered)
+    notes: list[str] = []
     if table.splits is None:
         # the tag index holds fp32 embeddings, to which those of another precision are unequal
-        fp32 = exact or Router.load(router.folder)
-        outputs = outputs_of(fp32, table.queries, remembered)
-        table, notes = unseen_apart(table, fp32, outputs[1])
-    elif len(table.leaks()):
-        leaks = len(table.leaks())
-        notes = [f"{leaks} evaluated rows have a query that also stands in train"]
+        true = embeddings if exact else outputs_of(Router.load(router.folder), table.queries)[1]
+        table, notes = unseen_apart(table, router, true)
+    elif leaks := len(table.leaks()):
+        notes.append(f"{leaks} evaluated rows have a query that also stands in train")
     chosen = chosen_splits(table, wanted)
-    used = np.unique(np.concatenate([table.rows("train"), *chosen.values()]))
-    table, chosen = table.take(used), {k: np.searchsorted(used, v) for k, v in chosen.items()}
-    if outputs is not None and exact is not None:
-        predicted, embeddings = outputs[0].take(used), outputs[1][used]
-    else:
-        predicted, embeddings = outputs_of(router, table.queries, remembered)
-    evaluated = np.concatenate([*chosen.values()])
+    evaluated = np.sort(np.concatenate([*chosen.values()]))
     if n_cut := router.tokens.longer([table.queries[row] for row in evaluated]):
         notes.append(cut_prompts(n_cut, len(evaluated), router.config.encoder.max_length))
+    if plan.precision == "auto":
+        share = f"{router.repeat_share:.1%}"
+        notes.append(f"auto: int8, with {share} of the queries answered again in fp32")
     known = trained_on(table, embeddings, router.config.training.mean_rewards)
     scored = _rival_scores(known, embeddings[evaluated], plan)
     for folder in wanted.also:
         name, other = f"router {Path(folder).name}", Router.load(folder, plan.precision)
         scored[name] = _other_scores(other, folder, table, evaluated)
-    if plan.precision == "auto":
-        share = f"{router.repeat_share:.1%}"
-        notes.append(f"auto: int8, with {share} of the queries answered again in fp32")
-    slices: list[Slice] = []
-    end = 0
+    slices = []
     for split, rows in chosen.items():
-        part, start, end = table.take(rows), end, end + len(rows)
-        others = [
-            chooser(name, "baseline", part.rewards, scores[start:end])
-            for name, scores in scored.items()
-        ]
-        others += [best_answer(n, s, part, known.mean_rewards) for n, s in part.scores.items()]
-        outputs = predicted.take(rows), embeddings[rows]
-        points, temperature = router.config.decisions.points, router.config.calibration.temperature
-        one = sliced((wanted.name, split), part, known, outputs, others, points, temperature)
-        slices.append(replace(one, groups=wanted.groups))
-    return RoutedTable(wanted, router, slices, notes)
+        part, outputs = table.take(rows), (predicted.take(rows), embeddings[rows])
+        there = {name: scores[np.searchsorted(evaluated, rows)] for name, scores in scored.items()}
+        points = router.config.decisions.points
+        slices.append(sliced((wanted.name, split), part, known, outputs, there, points))
+    return RoutedTable(router, slices, notes)
 
 
 def sliced(
@@ -123,11 +112,10 @@ def sliced(
     part: RewardTable,
     known: TrainedOn,
     outputs: tuple[Predictions, FloatArray],
-    others: Sequence[System] = (),
+    scored: Mapping[str, Array] | None = None,
     points: Sequence[Point] = (),
-    temperature: float = 1.0,
 ) -> Slice:
-    """Put the usual systems, and `others`, on the rows of one split.
+    """Put every system on the rows of one split.
 
     Parameters
     ----------
@@ -135,12 +123,14 @@ def sliced(
         Of the table and of the split.
     outputs
         What the router predicts of the n rows, and their embeddings (n, dim).
-    points, temperature
-        Operating points and calibration of the router.
+    scored
+        Scores (n, n_experts) of further baselines.
+    points
+        Operating points of the router.
     """
-    systems = usual_systems(part, *outputs, known, others)
+    systems = usual_systems(part, *outputs, known, scored)
     at = points_of(outputs[0], points, part)
-    return Slice(*name, part, known, *outputs, systems, temperature, points=at)
+    return Slice(*name, part, known, *outputs, systems, at)
 
 
 def trained_on(
@@ -154,16 +144,64 @@ def trained_on(
     return TrainedOn(mean_rewards(train.rewards, train.subsets), train, part_of(embeddings, rows))
 
 
+def outputs_of(
+    router: Router, queries: Sequence[str], remembered: Remembered | None = None
+) -> tuple[Predictions, FloatArray]:
+    """Predictions and unit embeddings (n, dim) of n queries.
+
+    `remembered` tells which queries' embeddings an earlier fit left, and gives them; the head
+    does the rest. They are taken where the router's graph agrees on a part of them.
+    """
+    known, kept = np.zeros(len(queries), dtype=bool), np.zeros((0, router.head.dim), "f4")
+    if remembered is not None:
+        known, kept = remembered(router, queries)
+        sample = np.unique(np.linspace(0, len(kept) - 1, min(CHECKED, len(kept))).astype(int))
+        again = router.embed([queries[row] for row in np.flatnonzero(known)[sample]])[1]
+        if np.abs(again - kept[sample]).max(initial=0.0) > EQUAL:
+            known = np.zeros(len(queries), dtype=bool)
+    left = np.flatnonzero(~known)
+    with bar(len(left), "routing") as progress:
+        asked = router.predict_and_embed([queries[row] for row in left.tolist()], progress.update)
+    if len(left) == len(queries):
+        return asked
+    embeddings = np.empty((len(queries), router.head.dim), dtype=np.float32)
+    embeddings[known], embeddings[left] = kept, asked[1]
+    estimates = router.head.estimates
+    costed = estimates is not None and estimates.costs is not None
+    tokens = router.tokens.lengths(queries) if costed else None
+    return router.repriced(router.head.predict(embeddings, tokens)), embeddings
+
+
+def unseen_apart(
+    table: RewardTable, router: Router, embeddings: FloatArray
+) -> tuple[RewardTable, list[str]]:
+    """Split a table without splits: queries that the router was fitted on are `train`.
+
+    They are told by an embedding (n, dim), of the fp32 graph, that equals one in the router's
+    tag index. Beside the table with splits stands what is to be said about it.
+    """
+    index = router.tag_index
+    if index is None:
+        note = "no column 'split', and a router without tags cannot tell what it was fitted on"
+        return replace(table, splits=["all"] * len(table)), [note]
+    # an index that rounds its vectors sees a query a little way off itself
+    seen = index.distance(embeddings) < SAME + 2 * index.choice.error
+    note = (
+        f"{int(seen.sum())} of {len(table)} queries are among those the router was fitted on: "
+        "they count as 'train' and are not evaluated"
+    )
+    splits = np.where(seen, "train", "all").tolist()
+    return replace(table, splits=splits), [note] if seen.any() else []
+
+
 def _read(wanted: TableChoice, plan: Plan) -> tuple[Router, RewardTable]:
     """Load the router and the table, at the plan's prices."""
-    router, table = wanted.router, wanted.data
+    router = wanted.router
     if not isinstance(router, Router):
         router = Router.load(router, plan.precision)
-    if not isinstance(table, RewardTable):
-        context = router.config.training.context
-        how = {"long": wanted.long, "separator": wanted.separator, "context": context}
-        table = RewardTable.read(table, responses=bool(plan.prices), **how)  # type: ignore[arg-type]
-    table = in_router_order(table, router.experts, wanted.source)
+    how = {"long": wanted.long, "separator": wanted.separator, "scores": True}
+    how |= {"context": router.config.training.context, "responses": bool(plan.prices)}
+    table = in_router_order(as_table(wanted.data, **how), router.experts, wanted.source)
     if plan.prices:
         now = priced(table, plan.prices, read_router(router.folder).tokenizer)
         table = now.table
@@ -171,25 +209,17 @@ def _read(wanted: TableChoice, plan: Plan) -> tuple[Router, RewardTable]:
     return router, table
 
 
-def _remembered(plan: Plan) -> Remembered | None:
-    """Return what finds the embeddings that a fit has left; None where there is no cache."""
-    from zooter_lite.encode.cache import default_cache
-    from zooter_lite.encode.encoder import recall
-
-    return None if plan.cache == "none" else recall(Path(plan.cache or default_cache()))
-
-
 def _rival_scores(known: TrainedOn, embeddings: FloatArray, plan: Plan) -> dict[str, Array]:
     """Per rival (n, n_experts) scores of embeddings (n, dim)."""
-    scored: dict[str, Array] = {}
     if not plan.rivals or known.table is None or known.embeddings is None:
-        return scored
+        return {}
     from zooter_lite.compare.rivals import RIVALS, tuned_scores
 
+    scored = {}
     with bar(len(RIVALS), "rivals") as progress:
         for rival in RIVALS:
             train = (known.table, known.embeddings)
-            scored[rival.name], _ = tuned_scores(rival, *train, embeddings, plan.seed)
+            scored[rival.name] = tuned_scores(rival, *train, embeddings, plan.seed)
             progress.update(1)
     return scored
 

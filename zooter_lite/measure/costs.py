@@ -1,4 +1,4 @@
-"""Cost and quality: the Pareto frontier, the non-decreasing hull and AIQ, as in RouterBench."""
+"""Cost and quality: the non-decreasing hull and AIQ, as in RouterBench; operating points."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.measure.metrics import Array, Draws, Estimate, IntArray, estimate, reward_of
+from zooter_lite.measure.metrics import (
+    Array,
+    Draws,
+    Estimate,
+    IntArray,
+    estimate,
+    measured,
+    ratio,
+    reward_of,
+)
 from zooter_lite.measure.system import KNN, RIDGE, THRESHOLD, Role, System, TrainedOn
 from zooter_lite.table.reward_table import RewardTable
 
 SWEEP = 32  # points of a cost-quality curve
-UNIT = "the table's unit"  # a reward table does not name it
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,11 @@ class CostCurve:
 
     Attributes
     ----------
-    points
-        From the system's own choices, quality alone, to the cheapest expert for all;
-        one point where it predicts nothing that costs could be weighed against.
+    own
+        Its own choices, by quality alone.
     hull
-        Non-decreasing convex hull of the points and of the cheapest expert.
+        Non-decreasing convex hull of what it reaches from there down to the cheapest expert
+        for all; of a single expert, of that and the cheapest.
     aiq
         Average improvement in quality: mean height of the hull over the range of costs.
     aiq_gap
@@ -43,7 +51,7 @@ class CostCurve:
 
     name: str
     role: Role
-    points: list[Point]
+    own: Point
     hull: list[Point]
     aiq: Estimate
     aiq_gap: Estimate | None = None
@@ -56,42 +64,27 @@ class CostQuality:
     Attributes
     ----------
     systems
-        One curve per system that chooses experts.
-    frontier
-        Systems by whose own choices nobody's are both cheaper and better.
+        A curve for each system that costs can be weighed in, and for each single expert.
     random_mix
         Hull of the single experts: what mixing them at random reaches. The mixture is picked
         on the evaluated rows, which favours it.
-    cheapest_right
-        What the cheapest of the best experts of each query costs and earns: a bound.
-    weak, strong
-        The cheapest expert, and the best by mean reward, on train.
     """
 
     systems: list[CostCurve]
-    frontier: list[str]
     random_mix: list[Point]
-    cheapest_right: Point
-    weak: str
-    strong: str
-    unit: str = UNIT
 
 
 def cost_quality(
     systems: Sequence[System], table: RewardTable, train: TrainedOn, draws: Draws
 ) -> CostQuality | None:
-    """Measure the trade between cost and quality of every system that chooses experts.
+    """Measure the trade between cost and quality.
 
     A row counts for a choice where both its reward and its cost were observed. Where some
     were not, the points of two systems are means over different rows. None where the rows or
     train have no costs.
 
-    Parameters
-    ----------
-    systems
-        The router first, with scores. Those without choices (bounds) are left out.
-    train
-        Mean costs and rewards on train are all that a choice may know of an answer.
+    The router stands first. Systems without scores are left out, but for single experts. Of an
+    answer a choice may know mean costs and rewards on train alone.
     """
     train_costs = train.mean_costs
     if table.costs is None or np.isnan(table.costs).all() or train_costs is None:
@@ -103,37 +96,26 @@ def cost_quality(
     cheapest, costs = of_singles[:, weak], of_singles[:, :, 0]
     dearest = np.where(np.isnan(costs), -np.inf, costs).max(axis=1)
     curves: list[CostCurve] = []
-    own, heights = {}, list[Array]()
+    heights: list[Array] = []
     for system in [*systems, *_threshold(systems, weak, train.best_single)]:
-        if system.choices is None:
+        if system.choices is None or (system.scores is None and system.role != "single"):
             continue
         choices = system.choices[None]
         if system.scores is not None:
             known = train_costs if system.costs is None else system.costs.astype(np.float64)
             choices = np.concatenate([choices, sweep(system.scores, known)])
         measured = _measure(choices, pair, draws)
-        own[system.name] = measured[0, 0]
         outlines = [hull(points) for points in np.append(measured, cheapest[:, None], axis=1)]
         ends = zip(outlines, cheapest[:, 0], dearest, strict=True)
         heights.append(np.asarray([mean_height(*one) for one in ends]))
         curves.append(
             CostCurve(
-                *(system.name, system.role, _points(measured[0]), _points(outlines[0])),
+                *(system.name, system.role, Point(*measured[0, 0].tolist()), _points(outlines[0])),
                 aiq=estimate(heights[-1]),
                 aiq_gap=None if system.role == "router" else estimate(heights[0] - heights[-1]),
             )
         )
-    undominated = pareto(np.stack([*own.values()]))
-    best = table.rewards >= np.nanmax(table.rewards, axis=1, keepdims=True)
-    right = np.where(best, np.nan_to_num(table.costs, nan=np.inf), np.inf).argmin(axis=1)
-    return CostQuality(
-        systems=curves,
-        frontier=[name for name, best in zip(own, undominated, strict=True) if best],
-        random_mix=_points(hull(of_singles[0])),
-        cheapest_right=Point(*_measure(right[None], pair, draws)[0, 0].tolist()),
-        weak=table.experts[weak],
-        strong=table.experts[train.best_single],
-    )
+    return CostQuality(curves, _points(hull(of_singles[0])))
 
 
 def sweep(scores: Array, expert_costs: Array, n_points: int = SWEEP) -> IntArray:
@@ -170,17 +152,6 @@ def sweep(scores: Array, expert_costs: Array, n_points: int = SWEEP) -> IntArray
     lambdas = [prices.min() / 2, *np.quantile(prices, levels)]
     chosen = [(scores - price * known).argmax(axis=1) for price in lambdas]
     return np.concatenate([np.stack(chosen), cheapest])
-
-
-def pareto(points: Array) -> NDArray[np.bool_]:
-    """(m,) which of the points (m, 2), cost and reward, no other dominates.
-
-    One point dominates another if it is no worse in both and better in one. NaN never counts.
-    """
-    cost, reward = points.T
-    no_worse = (cost <= cost[:, None]) & (reward >= reward[:, None])
-    better = (cost < cost[:, None]) | (reward > reward[:, None])
-    return np.asarray(~(no_worse & better).any(axis=1) & ~np.isnan(points).any(axis=1))
 
 
 def hull(points: Array) -> Array:
@@ -246,7 +217,59 @@ def _threshold(systems: Sequence[System], weak: int, strong: int) -> list[System
     return [replace(base, name=THRESHOLD, choices=scores.argmax(axis=1), scores=scores)]
 
 
-def _points(values: Array) -> list[Point]:
-    """Points (m, 2) as objects, each once, NaN left out."""
-    known = values[~np.isnan(values).any(axis=1)].tolist()
-    return list(dict.fromkeys(Point(cost, reward) for cost, reward in known))
+def _points(outline: Array) -> list[Point]:
+    return [Point(cost, reward) for cost, reward in outline.tolist()]
+
+
+@dataclass(frozen=True)
+class PointResult:
+    """One operating point on one slice, by the mean over the queries.
+
+    `gap` is its reward minus that of the best single expert, paired by query; `cost_share` its
+    cost divided by that expert's. Both costs are None where the table has none.
+    """
+
+    name: str
+    reward: Estimate
+    gap: Estimate
+    cost: Estimate | None
+    cost_share: Estimate | None
+    verdict: str
+
+
+def point_results(
+    points: Sequence[System], single: System, table: RewardTable, draws: Draws
+) -> list[PointResult]:
+    """Measure operating points against the best single expert, on the rows of `table`."""
+    systems = [*points, single]
+    choices = [one.choices for one in systems if one.choices is not None]
+    best = table.experts[int(choices[-1][0])]
+    means = np.stack([one.means(draws) for one in systems], axis=2)
+    rewards = measured(means, draws).micro
+    gaps = measured(means - means[:, :, -1:], draws).micro
+    costs: Sequence[Estimate | None] = [None] * len(systems)
+    shares = costs
+    if table.costs is not None and not np.isnan(table.costs).all():
+        paid = draws.means(np.stack([reward_of(one, table.costs) for one in choices], axis=1))
+        costs = [estimate(own) for own in paid.T]
+        shares = [estimate(own) for own in ratio(paid, paid[:, -1:]).T]
+    found = []
+    for point, chosen, reward, gap, cost, share in zip(
+        systems, choices, rewards, gaps, costs, shares, strict=True
+    ):
+        words = _verdict(gap, share, best)
+        if np.array_equal(chosen, choices[-1]):
+            words = f"always {best}, the best single expert on train"
+        found.append(PointResult(point.name, reward, gap, cost, share, words))
+    return found[:-1]
+
+
+def _verdict(gap: Estimate, share: Estimate | None, best: str) -> str:
+    """Say what is gained or lost, and at which share of the cost."""
+    at = "" if share is None or np.isnan(share.value) else f"{share.value:.0%} of the cost, "
+    points = f"{100 * gap.value:+.2f} points [{100 * gap.low:.2f}, {100 * gap.high:.2f}]"
+    if np.isnan(gap.value):
+        return f"cannot be compared with always {best}"
+    words = "no loss is shown" + (", nor a gain" if gap.low <= 0 else "")
+    words = "a LOSS is shown" if gap.high < 0 else words
+    return f"{at}{words}: {points} against always {best}"

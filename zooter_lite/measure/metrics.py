@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zooter_lite.labels.diagnostics import observed_mean
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -45,25 +46,12 @@ def reward_of(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Ar
     return np.asarray(rewards[np.arange(len(rewards)), choices], dtype=np.float64)
 
 
-def micro_mean(values: Array) -> float:
-    """Mean over the rows with an observed reward; NaN where there is none."""
-    observed = ~np.isnan(values)
-    return float(values[observed].mean()) if observed.any() else float("nan")
-
-
-def macro_mean(values: Array, subsets: Sequence[str]) -> float:
-    """Unweighted mean of the subset means."""
-    names = np.asarray(subsets)
-    return micro_mean(np.asarray([micro_mean(values[names == name]) for name in np.unique(names)]))
-
-
 def paired_means(columns: Array) -> Array:
     """(k,) mean of each of the `columns` (n, k) over the rows where all of them were observed.
 
     NaN where there is no such row.
     """
-    complete = columns[~np.isnan(columns).any(axis=1)]
-    return np.asarray([micro_mean(column) for column in complete.T])
+    return observed_mean(columns[~np.isnan(columns).any(axis=1)])
 
 
 @dataclass(frozen=True)
@@ -77,8 +65,8 @@ class Draws:
     subsets, rows
         Names of the subsets, sorted, and per subset the positions of its rows.
     counts
-        Per subset (n_resamples, n_rows_of_subset): how often a resample holds each row. A row
-        is drawn more than 255 times with a probability below 1e-500, so a byte holds that.
+        Per subset (n_resamples, n_rows_of_subset): how often a resample holds each row, which
+        fits in a byte.
     """
 
     subsets: list[str]
@@ -142,16 +130,9 @@ def ratio(total: Array, count: Array) -> Array:
 
 @dataclass(frozen=True)
 class Measured:
-    """Means of k columns over the same rows and resamples.
+    """Means of k columns: over the rows, unweighted over the subsets, and by subset.
 
-    Attributes
-    ----------
-    micro, macro
-        Mean over the rows, and unweighted over the subsets.
-    subsets
-        Mean by subset.
-    means
-        (1 + n_resamples, k) the mean over the rows, as measured and on every resample.
+    `means` (1 + n_resamples, k) are those over the rows, as measured and on every resample.
     """
 
     micro: list[Estimate]
@@ -189,18 +170,3 @@ def measured(means: Array, draws: Draws, weights: Array | None = None) -> Measur
 def over_subsets(means: Array) -> Array:
     """(1 + n_resamples, k) unweighted mean over the second axis, without NaN."""
     return ratio(np.nansum(means, axis=1), (~np.isnan(means)).sum(axis=1).astype(np.float64))
-
-
-def plain(value: Any) -> Any:
-    """Return dataclasses, arrays and mappings as what JSON holds; None for NaN and infinities."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = {part.name: getattr(value, part.name) for part in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

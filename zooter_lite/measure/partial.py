@@ -110,11 +110,9 @@ class Logged:
 
     Attributes
     ----------
-    rows
-        Rows with one reward and the propensity of its choice.
-    agreed
-        Those of them on which the system chooses the expert of the log; both estimates rest
-        on them.
+    rows, agreed
+        Rows with one reward and the propensity of its choice; those of them on which the
+        system chooses the expert of the log, on which both estimates rest.
     inverse_propensity
         Self-normalised inverse propensity estimate of the mean reward (Swaminathan and
         Joachims 2015).
@@ -134,18 +132,8 @@ def logged_means(
 ) -> Logged | None:
     """Estimate the mean reward of the chosen experts on the rows with a propensity.
 
-    Parameters
-    ----------
-    table
-        The n rows; those with a propensity have one reward.
-    choices
-        (n,) expert that the system chooses.
-    expected
-        (n, n_experts) expected rewards, learned elsewhere.
-
-    Returns
-    -------
-    None where no row has a propensity.
+    Those have one reward; `choices` (n,) are what the system chooses, and `expected`
+    (n, n_experts) rewards that were learned elsewhere. None where no row has a propensity.
     """
     if table.propensities is None or np.isnan(table.propensities).all():
         return None

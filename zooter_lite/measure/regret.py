@@ -1,4 +1,4 @@
-"""Where the reward is lost: confusion with the oracle, regret by subset, the worst rows."""
+"""Where the reward is lost against the oracle: by subset, and the worst rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.labels.soft import harden
 from zooter_lite.measure.metrics import Array, Draws, Estimate, estimate, ratio, reward_of
 from zooter_lite.table.reward_table import RewardTable
 
@@ -16,13 +15,9 @@ WORST = 20
 
 @dataclass(frozen=True)
 class Part:
-    """Regret on the rows of one subset.
-
-    `regret` is the mean over its `rows` with a known regret, `share` their part of all regret.
-    """
+    """Mean regret on the rows of one subset, and the share of all regret that they have."""
 
     name: str
-    rows: int
     regret: Estimate
     share: float
 
@@ -51,61 +46,44 @@ class Regret:
     worst: list[WorstRow]
 
 
-def confusion(choices: NDArray[np.integer], rewards: NDArray[np.floating]) -> Array:
-    """Cross the oracle's best expert (row) with the chosen one (column): shares of all queries.
-
-    Experts that tie for the best observed reward share their query. The chosen expert counts
-    whether its reward was observed or not.
-
-    Returns
-    -------
-    (n_experts, n_experts), sums to 1.
-    """
-    chosen = np.eye(rewards.shape[1])[choices]
-    return np.asarray(np.nan_to_num(harden(rewards)).T @ chosen / len(rewards))
-
-
 def regret(
     table: RewardTable, choices: NDArray[np.integer], probability: Array, draws: Draws
 ) -> Regret:
     """Describe where the choices lose reward; rows whose chosen reward is unknown count nowhere.
 
     `choices` (n,) are the chosen experts, `probability` (n,) what the router gave each of them.
+    The worst rows are those with the highest regret above 0; of equal ones, those where the
+    router was surest.
     """
     lost = np.nanmax(table.rewards, axis=1) - reward_of(choices, table.rewards)
     sums, counts = (values[..., 0] for values in draws.observed(lost[:, None]))
-    total = float(sums[0].sum())
+    means, shares = ratio(sums, counts), ratio(sums[0], np.full(len(sums[0]), sums[0].sum()))
+    worst = np.lexsort((-probability, -np.nan_to_num(lost)))[:WORST].tolist()
     return Regret(
-        mean=estimate(ratio(sums.sum(axis=1), counts.sum(axis=1))),
-        by_subset=[
-            Part(
-                name=name,
-                rows=int(counts[0, place]),
-                regret=estimate(mean),
-                share=float(sums[0, place]) / total if total > 0 else float("nan"),
-            )
-            for place, (name, mean) in enumerate(
-                zip(draws.subsets, ratio(sums, counts).T, strict=True)
-            )
+        estimate(ratio(sums.sum(axis=1), counts.sum(axis=1))),
+        [
+            Part(name, estimate(mean), share)
+            for name, mean, share in zip(draws.subsets, means.T, shares.tolist(), strict=True)
         ],
-        worst=_worst_rows(table, choices, probability, lost),
+        [
+            _worst_row(table, row, int(choices[row]), float(probability[row]))
+            for row in worst
+            if lost[row] > 0
+        ],
     )
 
 
-def _worst_rows(
-    table: RewardTable, choices: NDArray[np.integer], probability: Array, lost: Array
-) -> list[WorstRow]:
-    """Rows with the highest regret above 0; of equal ones those where the router was surest."""
-    order = np.lexsort((-probability, -np.nan_to_num(lost)))
-    worst = []
-    for row in [int(row) for row in order[:WORST] if lost[row] > 0]:
-        best, chosen = int(np.nanargmax(table.rewards[row])), int(choices[row])
-        worst.append(
-            WorstRow(
-                *(table.query_ids[row], table.queries[row], table.subsets[row]),
-                *(table.experts[chosen], float(table.rewards[row, chosen])),
-                *(table.experts[best], float(table.rewards[row, best])),
-                *(float(lost[row]), float(probability[row])),
-            )
-        )
-    return worst
+def _worst_row(table: RewardTable, row: int, chosen: int, probability: float) -> WorstRow:
+    rewards = table.rewards[row].astype(np.float64)
+    best = int(np.nanargmax(rewards))
+    return WorstRow(
+        query_id=table.query_ids[row],
+        query=table.queries[row],
+        subset=table.subsets[row],
+        chosen=table.experts[chosen],
+        chosen_reward=float(rewards[chosen]),
+        best=table.experts[best],
+        best_reward=float(rewards[best]),
+        regret=float(rewards[best] - rewards[chosen]),
+        probability=probability,
+    )

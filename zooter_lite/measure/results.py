@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
 from zooter_lite.measure.calibration import Calibration
-from zooter_lite.measure.costs import CostQuality
-from zooter_lite.measure.metrics import Array, Estimate, plain
+from zooter_lite.measure.costs import CostQuality, PointResult
+from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.partial import Logged
-from zooter_lite.measure.points import PointResult
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.regret import Regret
 from zooter_lite.measure.significance import Gap, Outcome
@@ -28,17 +27,13 @@ class SystemResult:
 
     Attributes
     ----------
-    micro, macro
-        Mean reward over the queries, and unweighted over the subsets; rewards that were not
-        observed count as measure/partial.py estimates them.
-    subsets
-        The same mean by subset.
+    micro, macro, subsets
+        Mean reward over the queries, unweighted over the subsets, and by subset; rewards that
+        were not observed count as measure/partial.py estimates them.
     gap
         The router's reward minus this system's. None for the router itself and for bounds.
     unobserved
         Rows on which the chosen expert's reward was not observed.
-    logged
-        Estimates by the propensities of a log of routed prompts; None where there are none.
     """
 
     name: str
@@ -48,7 +43,6 @@ class SystemResult:
     subsets: dict[str, float]
     gap: Gap | None = None
     unobserved: int = 0
-    logged: Logged | None = None
 
 
 @dataclass(frozen=True)
@@ -77,14 +71,6 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class CalibrationPair:
-    """Reliability of the chosen expert's probability without and with calibration."""
-
-    before: Calibration
-    after: Calibration
-
-
-@dataclass(frozen=True)
 class SliceReport:
     """Everything that is said about one split of one table.
 
@@ -92,22 +78,21 @@ class SliceReport:
     ----------
     name
         Of table and split, for instance `routerdc test`.
-    experts
-        In the router's order.
     best_expert
         The expert with the best mean reward on train.
-    subset_rows, groups
-        Number of rows of each subset, and the group of those that have one.
     systems
         The router first, the oracle last.
     gap_closed
         Share of the way from random to the oracle; NaN where the two are equal or unknown.
-    shares
-        Share of the queries that the router sends to each expert.
-    confusion
-        (n_experts, n_experts) shares of all queries: best expert by row, chosen by column.
+    shares, best_shares
+        Share of the queries that the router sends to each expert, and on which that is the best
+        one; experts that tie for the best share their query.
+    calibration
+        Of the chosen expert's probability.
     costs
         None where slice or train have no costs.
+    logged
+        Estimates by the propensities of a log of routed prompts; None where there are none.
     """
 
     name: str
@@ -117,16 +102,16 @@ class SliceReport:
     experts: list[str]
     best_expert: str
     subset_rows: dict[str, int]
-    groups: dict[str, str]
     systems: list[SystemResult]
     verdict: Verdict
     gap_closed: float
     shares: dict[str, float]
-    confusion: Array
+    best_shares: dict[str, float]
     regret: Regret
-    calibration: CalibrationPair
+    calibration: Calibration
     costs: CostQuality | None = None
     points: Sequence[PointResult] = ()
+    logged: Logged | None = None
 
     @property
     def router(self) -> SystemResult:
@@ -148,6 +133,10 @@ class SliceReport:
             if system.gap is not None and not np.isnan(system.gap.value)
         ]
         return self.systems[min(rivals)[1]] if rivals else None
+
+    def label(self, system: SystemResult) -> str:
+        """Return the name of a system; that of the best single expert says which it is."""
+        return f"{system.name} ({self.best_expert})" if system.name == BEST_SINGLE else system.name
 
     def to_dict(self) -> dict[str, Any]:
         """Return the slice as JSON holds it; None for what cannot be known."""
@@ -204,3 +193,14 @@ class Report:
         from zooter_lite.report.page import notebook
 
         return notebook(self)
+
+
+def plain(value: Any) -> Any:
+    """Return dataclasses and mappings as what JSON holds; None for NaN and infinities."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {part.name: getattr(value, part.name) for part in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -37,11 +37,9 @@ class System:
         (n,) reward earned on each row, NaN where it was not observed.
     choices
         (n,) chosen expert; None where the system chooses none (random, oracle).
-    scores
-        (n, n_experts) what the system predicts, higher is better; None where it predicts
-        nothing that costs could be weighed against.
-    costs
-        (n, n_experts) what it predicts of the costs; None where it goes by the means on train.
+    scores, costs
+        (n, n_experts) what the system predicts; higher scores are better. None where it
+        predicts nothing that costs could be weighed against, or goes by mean costs on train.
     level
         (n,) what other experts earned on each row (measure/partial.py); None where every
         reward of the rows was observed.
@@ -66,23 +64,12 @@ def chooser(name: str, role: Role, rewards: NDArray[np.floating], scores: Array)
     return System(name, role, reward_of(choices, rewards), choices, scores)
 
 
-def expert_shares(choices: IntArray, experts: Sequence[str]) -> dict[str, float]:
-    """Share of the choices (n,) that each expert has."""
-    counts = np.bincount(choices, minlength=len(experts)) / len(choices)
-    return dict(zip(experts, counts.tolist(), strict=True))
-
-
 @dataclass(frozen=True)
 class TrainedOn:
-    """What baselines and costs may know: the training rows.
+    """What baselines and costs may know: mean rewards (n_experts,) on the training rows.
 
-    Attributes
-    ----------
-    mean_rewards
-        (n_experts,) mean reward over the rows (labels/completion.py).
-    table, embeddings
-        The training rows and their unit embeddings (n, dim); None where the evaluated
-        file has no training rows: only the best single expert is known then.
+    And the rows with their unit embeddings (n, dim); None where the evaluated file has no
+    training rows: only the best single expert is known then.
     """
 
     mean_rewards: Array
@@ -109,14 +96,12 @@ class Slice:
     ----------
     table
         The n evaluated rows, experts in the router's order.
+    known
+        What could be learned on train.
     predicted, embeddings
         What the router predicts of the rows, and their unit embeddings (n, dim).
     systems
         The router first, the oracle last.
-    temperature
-        That of the calibration, which divided the logits of `predicted.probs`.
-    groups
-        Group of each subset; subsets without one are absent.
     points
         The router at each of its operating points.
     """
@@ -128,8 +113,6 @@ class Slice:
     predicted: Predictions
     embeddings: FloatArray
     systems: list[System]
-    temperature: float = 1.0
-    groups: Mapping[str, str] = field(default_factory=dict)
     points: Sequence[System] = ()
 
     @property

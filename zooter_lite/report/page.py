@@ -13,7 +13,7 @@ from typing import Any
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.measure.results import Report, SliceReport
 from zooter_lite.measure.significance import Outcome
-from zooter_lite.report import figures, readable, svg
+from zooter_lite.report import figures, plots, readable
 
 FOLDED = 240  # characters of a prompt that stand on the page unfolded
 LONGEST = 4000  # characters of a prompt that the page holds at all
@@ -43,17 +43,15 @@ def render(report: Report) -> str:
             {
                 "data": one,
                 "id": f"s{place}",
-                "figures": figures.of_slice(one),
+                "picture": figures.chart([one]),
                 "leaderboard": sorted(one.systems, key=lambda s: _last(-s.micro.value)),
-                "subsets": sorted(one.subset_rows, key=lambda s: (one.groups.get(s, ""), s)),
             }
             for place, one in enumerate(slices, start=1)
         ],
         ranks={s.name: s for s in report.ranking.systems} if len(slices) == 1 else None,
         ranking=figures.ranked(report.ranking),
         ranked=sorted(report.ranking.systems, key=lambda system: _last(system.mtr.value)),
-        groups=sorted({group for s in report.ranking.systems for group in s.groups}),
-        style=svg.STYLE,
+        style=plots.STYLE,
     )
     return page
 

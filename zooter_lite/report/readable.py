@@ -36,19 +36,20 @@ def interval(estimate: Interval, digits: int = 1, scale: float = 100.0) -> str:
     return f"[{number(estimate.low, digits, scale)}, {number(estimate.high, digits, scale)}]"
 
 
-def in_columns(estimate: Interval, scale: float = 100) -> str:
-    """Write a value and its interval at a fixed width, `60.00 [ 59.0,  62.0]`."""
+def with_interval(estimate: Interval, scale: float = 100) -> str:
+    """Write a value and its interval, `60.00 [59.0, 62.0]`."""
     if math.isnan(estimate.value):
-        return f"{'not known':^{len('60.00 [ 59.0,  62.0]') + 1}}"
+        return "not known"
     value, low, high = (scale * end for end in (estimate.value, estimate.low, estimate.high))
-    return f"{value:6.2f} [{low:5.1f}, {high:5.1f}]"
+    return f"{value:.2f} [{low:.1f}, {high:.1f}]"
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table in Markdown."""
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    lines = [f"| {' | '.join(row)} |" for row in escaped]
-    return [lines[0], "|---" * len(head) + "|", *lines[1:]]
+    """Return the lines of a table in Markdown, with columns of one width."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [f"| {' | '.join(map(str.ljust, row, widths))} |" for row in cells]
+    return [lines[0], f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines[1:]]
 
 
 def percent(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What the commands print of a report."""
+"""What the commands print of a report, and the model card holds of it."""
 
 from __future__ import annotations
 
@@ -7,40 +7,44 @@ from collections.abc import Iterable, Sequence
 
 from zooter_lite.measure.ranks import Ranking
 from zooter_lite.measure.results import SliceReport
-from zooter_lite.report.figures import label
-from zooter_lite.report.readable import in_columns
+from zooter_lite.report.readable import markdown_table, percent, with_interval
 from zooter_lite.router.directory.config import Decisions, Point
-
-BAR = 24
 
 
 def conclusion(slices: Iterable[SliceReport]) -> str:
     """Say of every slice how the systems do, where the router sends it, and the verdict."""
     lines = []
     for one in slices:
-        shares = sorted(one.shares.items(), key=lambda item: -item[1])
-        sent = ", ".join(f"{name} {share:.0%}" for name, share in shares)
-        lines += ["", text_table(one), f"sent to: {sent}", one.verdict.text]
-        if len(one.points) > 1:
-            width = max(len(point.name) for point in one.points)
-            lines += [f"  {point.name:{width}}  {point.verdict}" for point in one.points]
+        lines += ["", f"split {one.split}: {one.rows} queries, {len(one.subset_rows)} subsets"]
+        lines += [*summary(one), "", one.verdict.text]
     return "\n".join([*lines, ""])
 
 
-def text_table(one: SliceReport) -> str:
-    """Systems as rows: mean over queries and over subsets (x100) with 95% intervals, and a bar."""
-    top = max((s.micro.value for s in one.systems if s.micro.value > 0), default=1.0)
-    width = max(len(label(system, one)) for system in one.systems)
-    lines = [
-        f"split {one.split}: {one.rows} queries, "
-        f"{len(one.subset_rows)} subsets; mean reward x100 with 95% interval",
-        f"{'':{width}}  {'micro':>21}  {'macro':>21}",
+def summary(one: SliceReport) -> list[str]:
+    """Return Markdown of what the systems and the operating points earn, and who gets what."""
+    earned = [[one.label(s), with_interval(s.micro), with_interval(s.macro)] for s in one.systems]
+    lines = markdown_table(["mean reward x100, 95% interval", "micro", "macro"], earned)
+    sent = sorted(one.shares.items(), key=lambda item: -item[1])
+    lines += [
+        "",
+        f"- sent to: {', '.join(f'{name} {percent(share)}' for name, share in sent if share)}",
+        f"- expected calibration error x100: {with_interval(one.calibration.ece)}",
     ]
-    for system in one.systems:
-        value = 0.0 if math.isnan(system.micro.value) else max(system.micro.value, 0.0)
-        means = f"{in_columns(system.micro):>21}  {in_columns(system.macro):>21}"
-        lines.append(f"{label(system, one):{width}}  {means}  {'█' * round(BAR * value / top)}")
-    return "\n".join(lines)
+    parts = [part for part in one.regret.by_subset if not math.isnan(part.share)]
+    if len(parts) > 1:
+        worst = max(parts, key=lambda part: part.share)
+        lines.append(
+            f"- mean regret against the oracle x100: {with_interval(one.regret.mean)}; "
+            f"{worst.share:.0%} of it on subset {worst.name}"
+        )
+    if len(one.points) > 1:
+        points = [
+            [p.name, with_interval(p.reward), f"{p.cost.value:.4g}" if p.cost else "", p.verdict]
+            for p in one.points
+        ]
+        head = ["operating point", "reward x100", "mean cost", "verdict"]
+        lines += ["", *markdown_table(head, points)]
+    return lines
 
 
 def trade_table(decisions: Decisions, experts: Sequence[str]) -> str:
@@ -79,13 +83,11 @@ def _as_dear(decisions: Decisions) -> list[str]:
     single = decisions.single
     if single is None or single.cost is None:
         return []
-    near = [knot for knot in decisions.curve if knot.cost <= single.cost]
-    if not near:
-        return []
-    best = max(near, key=lambda knot: knot.reward)
+    near = [knot.reward for knot in decisions.curve if knot.cost <= single.cost]
     return [
-        f"for no more than always {single.expert} costs, the curve earns {100 * best.reward:.2f} "
+        f"for no more than always {single.expert} costs, the curve earns {100 * reward:.2f} "
         f"(route --budget {single.cost:.4g})"
+        for reward in sorted(near)[-1:]
     ]
 
 
@@ -98,22 +100,13 @@ def _cost(cost: float | None, single: Point | None) -> str:
 
 def ranking_table(ranking: Ranking) -> str:
     """Systems as rows: mean reward (x100) over subsets, mean rank, share of first places."""
-    groups = sorted({group for system in ranking.systems for group in system.groups})
-    width = max((len(system.name) for system in ranking.systems), default=0)
-    lines = [
+    rows = [
+        [s.name, with_interval(s.average), with_interval(s.mtr, 1), with_interval(s.uplift)]
+        for s in ranking.systems
+    ]
+    said = (
         f"{ranking.subsets} subsets of {', '.join(ranking.slices)}: mean reward x100, mean "
         "rank (MTR, 1 is best), share of subsets where no system is better (uplift), with 95% "
-        "intervals" + (f"; MTR by group: {', '.join(groups)}" if groups else ""),
-        f"{'':{width}}  {'average':>21}  {'MTR':>21}  {'uplift x100':>21}",
-    ]
-    for system in ranking.systems:
-        cells = [
-            in_columns(system.average),
-            in_columns(system.mtr, 1),
-            in_columns(system.uplift),
-        ]
-        ranks = [system.groups.get(group, math.nan) for group in groups]
-        by_group = "  ".join("   -" if math.isnan(rank) else f"{rank:4.1f}" for rank in ranks)
-        line = f"{system.name:{width}}  {'  '.join(f'{cell:>21}' for cell in cells)}"
-        lines.append(f"{line}  {by_group}".rstrip())
-    return "\n".join(lines)
+        "intervals"
+    )
+    return "\n".join([said, *markdown_table(["system", "average", "MTR", "uplift x100"], rows)])
