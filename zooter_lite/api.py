@@ -85,7 +85,9 @@ def fit_router(
     check_replaceable(folder)
     with needs("fit", "fitting a router"):
         from zooter_lite.encode.load import load_encoder
+        from zooter_lite.encode.words import Words
         from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head
+        from zooter_lite.head.wording import fit_with_words
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
 
@@ -116,13 +118,20 @@ def fit_router(
         part = part_of(embeddings, rows)
         most_choosing = None if recipe.finetune else MOST_CHOOSING
         tokens = encoder.session().tokens.lengths(rewards.queries) if train.has_costs else None
-        fitted = fit_head(
-            *(train, part, recipe, progress.update, progress.reset),
-            most_choosing=most_choosing,
-            tokens=None if tokens is None else tokens[rows],
-        )
+        lengths = None if tokens is None else tokens[rows]
+        given: Any = (recipe, progress.update, progress.reset)
+        fitted = fit_head(train, part, *given, most_choosing=most_choosing, tokens=lengths)
+        tells_apart = recipe.head == "prior" and recipe.domains and fitted.sample is None
+        words = Words.of(encoder) if tells_apart and not recipe.finetune else None
+        if words is not None:
+            both = words.beside(embeddings, rewards.queries)
+            worded = fit_with_words(fitted, train, both[rows], *given, tokens=lengths)
+            if worded.pays:
+                encoder, embeddings, fitted = words.encoder(), both, worded.fitted
     clock.append(time.perf_counter())
     say(fitted.summary())
+    if words is not None:
+        say(worded.summary())
     say(trade_table(fitted.decisions, train.experts))
     details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
     if recipe.finetune:

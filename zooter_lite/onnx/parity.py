@@ -16,6 +16,7 @@ from zooter_lite.encode.cache import EmbeddingCache
 from zooter_lite.encode.encoder import Encoder, cache_key
 from zooter_lite.encode.find import find_encoder, is_static
 from zooter_lite.encode.reference import load_torch, torch_embeddings
+from zooter_lite.encode.words import Words
 from zooter_lite.errors import ZooterError
 from zooter_lite.router.decision import Predictions
 from zooter_lite.router.directory.config import Parity
@@ -44,14 +45,15 @@ def reference_embeddings(
 ) -> NDArray[np.float32]:
     """(n_queries, dim) unit embeddings computed by torch, kept in the cache.
 
-    Of a static encoder: by model2vec, and not kept.
+    Of a static encoder: by model2vec, and not kept. The words beside a sentence: by numpy.
     """
     spec = encoder.spec
     if is_static(spec.name):
         from zooter_lite.encode.static import static_embeddings  # it needs the encoder's module
 
         return static_embeddings(spec.name, cache, queries)
-    store = EmbeddingCache(cache, f"{cache_key(spec)}-torch", spec.dim)
+    dim = spec.dim - (spec.words or 0)
+    store = EmbeddingCache(cache, f"{cache_key(replace(spec, words=None))}-torch", dim)
     loaded: list[object] = []  # torch's model, once it is needed
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -59,7 +61,9 @@ def reference_embeddings(
             loaded.append(load_torch(find_encoder(spec.name, cache), spec.name))
         return torch_embeddings(loaded[0], texts, spec.prompt)
 
-    return store.embed(queries, embed, progress)
+    sentences = store.embed(queries, embed, progress)
+    words = Words.of(encoder) if spec.words else None
+    return sentences if words is None else words.beside(sentences, queries)
 
 
 def graph_probs(

@@ -27,6 +27,7 @@ class EncoderSpec:
     name: str = ""  # as the user gave it, or the folder's name
     sha256: str = ""  # over the names and contents of the encoder's files
     dim: int = 0  # length of the embedding
+    words: int | None = None  # so many of these, the last ones, are the prompt's words
     max_length: int = 0  # tokens after which a query is truncated
     pooling: str = ""  # as sentence-transformers names it; "static" for a static encoder
     normalise: bool = True  # always: the graph returns unit vectors
@@ -255,6 +256,9 @@ def _check(config: RouterConfig) -> None:
     for key, size in (("dim", encoder.dim), ("max_length", encoder.max_length)):
         if not 0 < size <= MAX_LENGTH:
             raise ValueError(f"encoder {key!r} is {shown(size)}, expected 1 to {MAX_LENGTH}")
+    if encoder.words is not None and not 0 < encoder.words < encoder.dim:
+        found = shown(encoder.words)
+        raise ValueError(f"encoder 'words' is {found}, expected 1 to {encoder.dim - 1}")
     if training.context not in ("last", "user", "all"):
         raise ValueError(f"training 'context' is {shown(training.context)}, expected last")
     for key in ("mean_rewards", "mean_costs", "observed", "tokens_in", "tokens_out"):
