@@ -204,6 +204,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "too many experts": (config(experts=[*EXPERTS, "dog"]), "has 3 numbers for 4 experts"),
     "other dim": (config(encoder__dim=7), "the head takes 6 numbers to 3 experts"),
     "dim true": (config(encoder__dim=True), "encoder 'dim' is True, expected a whole number"),
+    "words": (config(encoder__words=8), "encoder 'words' is 8, expected 1 to"),
     "dim large": (config(encoder__dim=10**9), "encoder 'dim' is 1000000000, expected 1 to"),
     "max_length": (config(encoder__max_length=0), "encoder 'max_length' is 0"),
     "no rewards": (config(training={}), "training has no 'mean_rewards'"),

@@ -121,19 +121,21 @@ def fit_router(
         lengths = None if tokens is None else tokens[rows]
         given: Any = (recipe, progress.update, progress.reset)
         fitted = fit_head(train, part, *given, most_choosing=most_choosing, tokens=lengths)
+        details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
+        told = [fitted.summary()]
         tells_apart = recipe.head == "prior" and recipe.domains and fitted.sample is None
         words = Words.of(encoder) if tells_apart and not recipe.finetune else None
         if words is not None:
             both = words.beside(embeddings, rewards.queries)
             worded = fit_with_words(fitted, train, both[rows], *given, tokens=lengths)
+            told.append(worded.summary())
+            details["words"] = worded.to_json()
             if worded.pays:
                 encoder, embeddings, fitted = words.encoder(), both, worded.fitted
     clock.append(time.perf_counter())
-    say(fitted.summary())
-    if words is not None:
-        say(worded.summary())
+    for line in told:
+        say(line)
     say(trade_table(fitted.decisions, train.experts))
-    details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
     if recipe.finetune:
         from zooter_lite.finetune.finetune import finetune  # transformers takes seconds to load
 

@@ -27,11 +27,11 @@ class EncoderSpec:
     name: str = ""  # as the user gave it, or the folder's name
     sha256: str = ""  # over the names and contents of the encoder's files
     dim: int = 0  # length of the embedding
-    words: int | None = None  # so many of these, the last ones, are the prompt's words
     max_length: int = 0  # tokens after which a query is truncated
     pooling: str = ""  # as sentence-transformers names it; "static" for a static encoder
     normalise: bool = True  # always: the graph returns unit vectors
     prompt: str = ""  # text before every query, such as "query: "; tokenizer.json adds it
+    words: int | None = None  # the last so many numbers of an embedding, if any, are words
 
 
 @dataclass(frozen=True)
