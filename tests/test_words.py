@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,7 @@ def test_the_words_are_the_mean_of_the_tokens_vectors(tiny: Path, cache: Path) -
 
     words = Words.of(load_encoder(str(tiny), cache))
     assert words is not None
-    model = SentenceTransformer(str(tiny), device="cpu")
+    model: Any = SentenceTransformer(str(tiny), device="cpu")
     features = model.preprocess(["rhyme moon with June"])
     vectors = model[0].auto_model.get_input_embeddings()(features["input_ids"])[0]
     own = vectors.detach().numpy().mean(axis=0) - words.usual
