@@ -52,8 +52,8 @@ class Recipe:
     )
     domains: bool = option(
         True,
-        help="the prior head never learns to tell the table's subsets apart; without this, "
-        "cross-validation decides whether that pays",
+        help="the prior head never learns to tell the table's subsets apart, nor takes the words "
+        "of a prompt beside its meaning; without this, cross-validation decides whether they pay",
     )
     labels: Literal["soft", "hard"] = option("soft", help="softmax of the rewards, or best expert")
     kl: Literal["label-router", "router-label"] = option(

@@ -72,6 +72,9 @@ class RoutedTable:
 def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     """Route a table's rows, fit the baselines on its training rows, and make the slices."""
     router, table = _read(wanted, plan)
+    if table.splits is not None:  # only what is evaluated, and what the baselines are fitted on
+        needed = [table.rows("train"), *chosen_splits(table, wanted).values()]
+        table = table.take(np.unique(np.concatenate(needed)))
     exact = plan.precision == "fp32" and router is not wanted.router
     remembered = None
     if exact and plan.cache != "none":
