@@ -93,7 +93,7 @@ def test_router_config_by_hand() -> None:
             "curve": [], "default": "quality", "recommended": "quality", "why": "",
             "points": [{"cost_weight": 0.0, "name": "quality", "shares": []}],
         },
-        "encoder": asdict(toy_encoder().spec),
+        "encoder": {k: v for k, v in asdict(toy_encoder().spec).items() if v is not None},
         "experts": ["e0", "e1"],
         "files": {},
         "format_version": 1,

@@ -232,4 +232,4 @@ def test_a_log_of_routed_prompts_is_fitted_and_evaluated(command: Command, tmp_p
     write()
     done = command("fit", *out)
     assert done.returncode == 2
-    assert "log.csv, line 5, column 'propensity': 1.5; expected the chance" in done.stderr
+    assert "log.csv, line 5, column 'propensity': 1.5 is no chance; expected" in done.stderr

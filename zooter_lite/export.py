@@ -96,7 +96,7 @@ def main(options: Options) -> None:
 
 def _graphs(options: Options, router: RouterFiles, wanted: list[str]) -> "Exports":
     """Make the graphs from the encoder and the head, and compare them on the training rows."""
-    from zooter_lite.encode.load import load_encoder
+    from zooter_lite.encode.words import encoder_of
     from zooter_lite.onnx.graphs import export_graphs
     from zooter_lite.onnx.parity import ParityError
 
@@ -108,10 +108,7 @@ def _graphs(options: Options, router: RouterFiles, wanted: list[str]) -> "Export
     if not len(train):
         raise DataError(f"{source}: no row has the split 'train', which int8 is calibrated on")
     cache = cache_folder(options.cache)
-    name = options.encoder or config.encoder.name
-    encoder = load_encoder(name, cache, config.encoder.prompt)
-    if encoder.spec.sha256 != config.encoder.sha256:
-        raise DataError(f"encoder {name!r} has other files than the one the router was fitted on")
+    encoder = encoder_of(config.encoder, cache, options.encoder)
     with bar(None, "export and parity") as progress:
         exports = export_graphs(
             *(encoder, router.head, train, wanted, cache, progress.update),

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from recipes.bench.speed.prompts import mixed_lengths, prompts_of, vocabulary
 from zooter_lite import Router
 from zooter_lite.encode.cache import default_cache
-from zooter_lite.encode.load import load_encoder
+from zooter_lite.encode.words import encoder_of
 from zooter_lite.measure import metrics
 from zooter_lite.measure.partial import subset_means
 from zooter_lite.measure.significance import paired_gaps
@@ -79,9 +79,7 @@ def rewards(folder: Path, table: RewardTable) -> Array:
     router = Router.load(folder)
     if router.experts != table.experts:
         raise SystemExit(f"{folder}: its experts are not those of the table")
-    encoder = load_encoder(router.config.encoder.name, default_cache())
-    if encoder.spec.sha256 != router.config.encoder.sha256:
-        raise SystemExit(f"{folder}: fitted on other encoder files than those found here")
+    encoder = encoder_of(router.config.encoder, default_cache())
     probs = router.head.probs(encoder.embed(table.queries, default_cache()))
     return metrics.reward_of(probs.argmax(axis=1), table.rewards)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from zooter_lite.encode.encoder import Encoder
+from zooter_lite.encode.load import load_encoder
+from zooter_lite.errors import DataError
 from zooter_lite.graph.builder import GraphBuilder, serialise
-from zooter_lite.router.directory.config import STATIC_POOLING
+from zooter_lite.router.directory.config import STATIC_POOLING, EncoderSpec
 from zooter_lite.router.tokens import TextTokens
 from zooter_lite.table import RewardTable, sample_path
 
@@ -95,3 +98,19 @@ def _lookups(graph: onnx.GraphProto) -> list[tuple[str, str]]:
         for node in graph.node
         if node.op_type == "Gather" and node.input[1] == "input_ids"
     ]
+
+
+def encoder_of(spec: EncoderSpec, cache: Path, name: str | None = None) -> Encoder:
+    """Load the encoder of a router again, from `name` or where the router's own is found.
+
+    Raises
+    ------
+    DataError
+        Its files are not those that the router was fitted on.
+    """
+    name = name or spec.name
+    encoder = load_encoder(name, cache, spec.prompt)
+    if encoder.spec.sha256 != spec.sha256:
+        raise DataError(f"encoder {name!r} has other files than the one the router was fitted on")
+    words = Words.of(encoder) if spec.words else None
+    return encoder if words is None else words.encoder()
