@@ -72,9 +72,12 @@ class RoutedTable:
 def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     """Route a table's rows, fit the baselines on its training rows, and make the slices."""
     router, table = _read(wanted, plan)
+    chosen = None
     if table.splits is not None:  # only what is evaluated, and what the baselines are fitted on
-        needed = [table.rows("train"), *chosen_splits(table, wanted).values()]
-        table = table.take(np.unique(np.concatenate(needed)))
+        chosen = chosen_splits(table, wanted)
+        needed = np.unique(np.concatenate([table.rows("train"), *chosen.values()]))
+        chosen = {split: np.searchsorted(needed, rows) for split, rows in chosen.items()}
+        table = table.take(needed)
     exact = plan.precision == "fp32" and router is not wanted.router
     remembered = None
     if exact and plan.cache != "none":
@@ -89,7 +92,7 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
         table, notes = unseen_apart(table, router, true)
     elif leaks := len(table.leaks()):
         notes.append(f"{leaks} evaluated rows have a query that also stands in train")
-    chosen = chosen_splits(table, wanted)
+    chosen = chosen or chosen_splits(table, wanted)
     evaluated = np.sort(np.concatenate([*chosen.values()]))
     if n_cut := router.tokens.longer([table.queries[row] for row in evaluated]):
         notes.append(cut_prompts(n_cut, len(evaluated), router.config.encoder.max_length))
