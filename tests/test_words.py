@@ -73,6 +73,8 @@ def test_the_sample_keeps_its_words(fitted: tuple[Path, str]) -> None:
     told = json.loads((path / "report.json").read_text("utf-8"))["words"]
     assert told["kept"]
     assert told["gain"] > 3 * told["standard_error"] > 0
+    card = (path / "README.md").read_text("utf-8")
+    assert "(768 dimensions, 384 of them the prompt's words, " in card
     router = Router.load(path)
     assert router.config.encoder.words == 384
     _, embedding = router.embed(["What is 17 * 23?"])
