@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,8 @@ from tests.tiny_encoders import DIM, TEXTS, save_tiny
 from zooter_lite import Router, fit_router
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.words import HALF, Words
+from zooter_lite.head.fit_head import Fitted
+from zooter_lite.head.wording import Worded
 
 QUERIES = [f"add {a} and {b}" for a in range(12) for b in range(10)]
 
@@ -68,6 +70,14 @@ def test_words_that_gain_nothing_leave_no_trace(tiny: Path, tmp_path: Path) -> N
     assert any(line.startswith("words of the prompt left out: +0.00") for line in said)
     assert "words" not in json.loads((tmp_path / "out/config.json").read_text("utf-8"))["encoder"]
     assert router.embed(["add 1 and 2"])[1].shape == (1, DIM)
+    said.clear()
+    fit_router(frame, tmp_path / "out", say=said.append, domains=False, **options)
+    assert not any("words of the prompt" in line for line in said)
+
+
+@pytest.mark.parametrize(("gain", "kept"), [(0.029, False), (0.031, True)])
+def test_only_a_clear_gain_keeps_them(gain: float, kept: bool) -> None:
+    assert Worded(cast(Fitted, None), gain, standard_error=0.01).pays is kept
 
 
 def test_the_sample_keeps_its_words(fitted: tuple[Path, str]) -> None:
