@@ -87,7 +87,7 @@ def fit_router(
         from zooter_lite.encode.load import load_encoder
         from zooter_lite.encode.words import Words
         from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head
-        from zooter_lite.head.wording import fit_with_words
+        from zooter_lite.head.wording import try_words
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
 
@@ -127,11 +127,14 @@ def fit_router(
         words = Words.of(encoder) if tells_apart and not recipe.finetune else None
         if words is not None:
             both = words.beside(embeddings, rewards.queries)
-            worded = fit_with_words(fitted, train, both[rows], *given, tokens=lengths)
+            worded = try_words(fitted, train, both[rows], progress.update, progress.reset)
             told.append(worded.summary())
             details["words"] = worded.to_json()
             if worded.pays:
-                encoder, embeddings, fitted = words.encoder(), both, worded.fitted
+                encoder, embeddings = words.encoder(), both
+                given = (worded.recipe, progress.update, progress.reset)
+                tagging = worded.tagging
+                fitted = fit_head(train, both[rows], *given, tagging=tagging, tokens=lengths)
     clock.append(time.perf_counter())
     for line in told:
         say(line)

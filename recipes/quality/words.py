@@ -20,7 +20,7 @@ from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.words import Words
 from zooter_lite.head.cross_validation import reward_of_choice
 from zooter_lite.head.fit_head import Fitted, fit_head
-from zooter_lite.head.wording import CLEAR, Worded, fit_with_words
+from zooter_lite.head.wording import CLEAR, Worded, try_words
 from zooter_lite.recipe import Recipe
 from zooter_lite.table import RewardTable, sample_path
 
@@ -60,8 +60,7 @@ def main(folder: str) -> None:
 def _fitted(train: RewardTable, embeddings: FloatArray, both: FloatArray) -> tuple[Fitted, Worded]:
     """Fit without words and with them."""
     plain = fit_head(train, embeddings, Recipe())
-    silent = (lambda _: None, lambda _: None)
-    return plain, fit_with_words(plain, train, both, Recipe(), *silent)
+    return plain, try_words(plain, train, both)
 
 
 def _beyond(train: RewardTable, embeddings: FloatArray, both: FloatArray) -> str:
@@ -75,8 +74,9 @@ def _beyond(train: RewardTable, embeddings: FloatArray, both: FloatArray) -> str
         inside, out = np.flatnonzero(subsets != name), np.flatnonzero(subsets == name)
         rest = train.take(inside)
         plain, worded = _fitted(rest, embeddings[inside], both[inside])
+        head = fit_head(rest, both[inside], worded.recipe, tagging=worded.tagging).head
         rewards = train.rewards[out].astype(np.float64)
-        after = reward_of_choice(worded.fitted.head.logits(both[out].astype(np.float64)), rewards)
+        after = reward_of_choice(head.logits(both[out].astype(np.float64)), rewards)
         before = reward_of_choice(plain.head.logits(embeddings[out].astype(np.float64)), rewards)
         gains[name] = 100 * float(np.nanmean(after - before))
     values = np.asarray(list(gains.values()))

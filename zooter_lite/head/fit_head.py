@@ -170,7 +170,7 @@ def fit_head(
         raise DataError(f"expert {expert!r} has no observed reward in the training rows")
     recipe = replace(recipe, jobs=cores() if recipe.jobs == -1 else recipe.jobs)
     options = (recipe, progress, announce, tagging, judged)
-    with _one_thread():
+    with one_thread():
         if most_choosing is None or len(train) <= most_choosing:
             return _fit_in_memory(train, embeddings, tokens, *options)
         groups = query_groups(train.queries)
@@ -311,7 +311,7 @@ def _stored(head: Head, temperature: float) -> Head:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep sums in one order on every machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

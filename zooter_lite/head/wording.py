@@ -7,14 +7,16 @@ So they are kept on clear evidence alone (recipes/quality/words.md has both side
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.head.cross_validation import reward_of_choice
-from zooter_lite.head.fit_head import Fitted, fit_head
+from zooter_lite.head.candidates import candidates_for
+from zooter_lite.head.cross_validation import cross_validate, reward_of_choice
+from zooter_lite.head.fit_head import Fitted, one_thread
 from zooter_lite.recipe import Recipe
 from zooter_lite.table.reward_table import RewardTable
 
@@ -23,15 +25,18 @@ CLEAR = 3.0  # standard errors that the gain has to exceed
 
 @dataclass(frozen=True)
 class Worded:
-    """A head fitted with words beside the meaning, and what it gains.
+    """What words beside the meaning gain out of fold.
 
     Attributes
     ----------
+    recipe, tagging
+        Fit the head with them by `fit_head`.
     gain, standard_error
-        Mean reward out of fold less that of the head without them, paired by query.
+        Mean reward less that of the head without them, paired by query.
     """
 
-    fitted: Fitted
+    recipe: Recipe
+    tagging: str | None
     gain: float
     standard_error: float
 
@@ -53,27 +58,36 @@ class Worded:
         )
 
 
-def fit_with_words(
+def try_words(
     fitted: Fitted,
     train: RewardTable,
     embeddings: NDArray[np.float32],
-    recipe: Recipe,
-    *progress: Any,
-    tokens: NDArray[np.int64] | None = None,
+    progress: Callable[[int], object] = lambda _: None,
+    announce: Callable[[int], object] = lambda _: None,
 ) -> Worded:
-    """Fit a head with the setting of `fitted`, but no domains, and compare the two.
+    """Cross-validate the setting of `fitted`, but without domains, on embeddings with words.
 
-    `embeddings` (n_queries, dim + width) hold the words too; the rest is as for `fit_head`.
+    `embeddings` (n_queries, dim + width) are of the rows that `fitted` was fitted on; the rest
+    is as for `fit_head`.
     """
     setting = fitted.selection.chosen
-    fixed = replace(recipe, temperature=setting.temperature, beta=setting.beta, l2=setting.l2)
-    again = fit_head(
-        *(train, embeddings, replace(fixed, domains=False, tune=False), *progress),
-        tagging=fitted.tagging.name if fitted.tagging else None,
-        tokens=tokens,
-    )
-    gains = np.subtract(
-        *(reward_of_choice(f.selection.logits, f.selection.rewards) for f in (again, fitted))
-    )
-    gains = gains[~np.isnan(gains)]
-    return Worded(again, float(gains.mean()), float(gains.std() / np.sqrt(len(gains))))
+    tagging = fitted.tagging.name if fitted.tagging else None
+    recipe = replace(fitted.recipe, domains=False, tune=False, l2=setting.l2)
+    recipe = replace(recipe, temperature=setting.temperature, beta=setting.beta)
+    with one_thread():
+        candidates = candidates_for(train, embeddings, recipe, tagging)
+        announce(recipe.folds)
+        again = cross_validate(
+            embeddings.astype(np.float64),
+            train.rewards.astype(np.float64),
+            train.subsets,
+            fitted.selection.folds,
+            candidates,
+            None,
+            recipe,
+            propensities=train.propensities,
+            progress=progress,
+        )
+    after, before = (reward_of_choice(s.logits, s.rewards) for s in (again, fitted.selection))
+    gains = (after - before)[~np.isnan(after - before)]
+    return Worded(recipe, tagging, float(gains.mean()), float(gains.std() / np.sqrt(len(gains))))
