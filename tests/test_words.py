@@ -43,6 +43,19 @@ def test_the_graph_computes_what_the_head_was_fitted_on(tmp_path: Path, kind: st
         np.testing.assert_allclose(both.session().run([text], ["unit"])[0][0], row, atol=1e-6)
 
 
+def test_a_prompt_without_a_token_has_words_too(tiny: Path, cache: Path) -> None:
+    plain = load_encoder(str(tiny), cache)
+    tokenizer = json.loads(plain.tokenizer) | {"post_processor": None}  # no token around a text
+    bare = replace(plain, tokenizer=json.dumps(tokenizer))
+    words = Words.of(bare)
+    assert words is not None
+    texts = ["", "add 1 and 2"]
+    (found,) = words.encoder().session().run(texts, ["unit"])
+    assert np.isfinite(found).all()
+    (sentences,) = bare.session().run(texts, ["unit"])
+    np.testing.assert_allclose(found, words.beside(sentences, texts), atol=2e-6)
+
+
 def test_the_words_are_the_mean_of_the_tokens_vectors(tiny: Path, cache: Path) -> None:
     from sentence_transformers import SentenceTransformer
 

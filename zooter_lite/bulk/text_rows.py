@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from zooter_lite.bulk.block import Block, Cells
@@ -11,7 +12,7 @@ from zooter_lite.files.messages import Prompt, nested, prompt_of
 from zooter_lite.files.records import Record, records
 
 
-class TextRows:
+class TextRows(ABC):
     """The rows of a block, of CSV or of JSON lines.
 
     `prompts` holds the text of each row, "" where there is none; `problems` says of a row by
@@ -36,9 +37,9 @@ class TextRows:
             self.prompts.append(prompt.text)
             self.unread += prompt.unread
 
+    @abstractmethod
     def _prompt(self, row: int, record: Record) -> Prompt:
         """Return what is routed of a record; ValueError says why it cannot be."""
-        raise NotImplementedError
 
     def origin(self, row: int) -> tuple[int, bytes, int]:
         """Return the line on which a row starts, its bytes or their beginning, and how many."""

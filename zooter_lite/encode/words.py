@@ -72,6 +72,7 @@ class Words:
         nodes = GraphBuilder("words")
         present = nodes.add("Cast", "attention_mask", to=TensorProto.FLOAT)
         count = nodes.add("ReduceSum", present, nodes.integers(1), keepdims=1)
+        count = nodes.add("Max", count, nodes.scalar("one", 1.0))
         row = nodes.add("Unsqueeze", present, nodes.integers(1))
         vectors = next(output for _, output in _lookups(model.graph))
         total = nodes.add("Squeeze", nodes.add("MatMul", row, vectors), nodes.integers(1))
@@ -88,7 +89,8 @@ class Words:
     def _means(self, queries: Sequence[str]) -> FloatArray:
         """(n, width) mean word vector of each query's tokens."""
         tokens = TextTokens(self._encoder.tokenizer, self._encoder.spec.max_length)
-        return np.stack([self._table[ids].mean(axis=0) for ids in tokens.many(queries)])
+        found = tokens.many(queries)  # an empty prompt may have no token at all
+        return np.stack([self._table[ids].sum(axis=0) / max(len(ids), 1) for ids in found])
 
 
 def _lookups(graph: onnx.GraphProto) -> list[tuple[str, str]]:
