@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from tests.helpers import softmax, units
 from zooter_lite.head import distil as module
-from zooter_lite.head.distil import Direction, distil, kl_divergence
+from zooter_lite.head.distil import Direction, Problem, distil, kl_divergence
 from zooter_lite.recipe import Recipe
 
 Array = NDArray[np.float64]
@@ -76,7 +76,9 @@ def test_the_linear_head_is_scipys_optimum(
     best = minimize(objective, np.zeros((dim + 1) * n_experts), method="BFGS", tol=1e-8)
     weight = best.x[: dim * n_experts].reshape(n_experts, dim)
     expected = softmax(inputs @ weight.T + best.x[dim * n_experts :] + fixed)
-    head = distil(inputs, labels, l2, replace(LINEAR, kl=direction), offset)
+    problem = Problem(labels, l2, offset)
+    # beside another problem, which it does not depend on
+    head, _ = distil(inputs, [problem, replace(problem, l2=1.0)], replace(LINEAR, kl=direction))
     found = softmax(head.logits(inputs) + fixed)
     assert np.abs(found - expected).max() <= 1e-4
     flat = np.concatenate([np.ravel(head.weight), head.bias])
@@ -90,33 +92,42 @@ def test_the_linear_head_is_scipys_optimum(
 
 def test_a_warm_start_ends_at_the_same_optimum() -> None:
     inputs, labels = units(80, 5, 0), labels_of(80, 3, 1)
-    cold, strong = (distil(inputs, labels, l2, LINEAR) for l2 in (0.003, 0.3))
-    warm = distil(inputs, labels, 0.003, LINEAR, start=strong)
+    weak = Problem(labels, 0.003)
+    cold, strong = distil(inputs, [weak, replace(weak, l2=0.3)], LINEAR)
+    copy = strong.weight.copy()
+    passes, again = list[int](), list[int]()
+    (warm,) = distil(inputs, [weak], LINEAR, cold, passed=passes.append)
+    distil(inputs, [weak], LINEAR, passed=again.append)
+    assert len(passes) < len(again)
+    (warm,) = distil(inputs, [weak], LINEAR, strong)
     distance = np.abs(softmax(cold.logits(inputs)) - softmax(strong.logits(inputs))).max()
     assert distance > 0.01
     assert np.abs(softmax(warm.logits(inputs)) - softmax(cold.logits(inputs))).max() <= 1e-4
     # the start itself is not written to
-    np.testing.assert_array_equal(strong.weight, distil(inputs, labels, 0.3, LINEAR).weight)
+    np.testing.assert_array_equal(strong.weight, copy)
 
 
 def test_the_mlp_learns_xor_and_the_linear_head_cannot() -> None:
     corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]) / np.sqrt(2)
     inputs = np.repeat(corners, 10, axis=0)
     labels = np.repeat([[0.95, 0.05], [0.05, 0.95], [0.05, 0.95], [0.95, 0.05]], 10, axis=0)
-    linear = distil(inputs, labels, 0.001, LINEAR)
-    mlp = distil(inputs, labels, 0.001, MLP)
+    problem = Problem(labels, 0.001)
+    (linear,) = distil(inputs, [problem], LINEAR)
+    mlp, strong = distil(inputs, [problem, replace(problem, l2=10.0)], MLP)
     np.testing.assert_allclose(softmax(linear.logits(inputs)), 0.5, atol=1e-3)
     np.testing.assert_allclose(softmax(mlp.logits(inputs)), labels, atol=0.05)
+    np.testing.assert_allclose(softmax(strong.logits(inputs)), 0.5, atol=1e-3)
 
 
 def test_a_search_that_ends_before_its_optimum_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     inputs, labels = units(60, 5, 0), labels_of(60, 3, 1)
-    distil(inputs, labels, 0.001, LINEAR)
+    problem = Problem(labels, 0.001)
+    distil(inputs, [problem], LINEAR)
     assert caplog.records == []
     monkeypatch.setattr(module, "MAX_ITERATIONS", 2)
-    head = distil(inputs, labels, 0.001, LINEAR)
+    (head,) = distil(inputs, [problem], LINEAR)
     (told,) = caplog.messages
     # the gradient of the biases is the mean of router - label
     slopes = (softmax(head.logits(inputs)) - labels).mean(axis=0)

@@ -126,15 +126,14 @@ def fit_router(
         tells_apart = recipe.head == "prior" and recipe.domains and fitted.sample is None
         words = Words.of(encoder) if tells_apart and not recipe.finetune else None
         if words is not None:
-            both = words.beside(embeddings, rewards.queries)
-            worded = try_words(fitted, train, both[rows], progress.update, progress.reset)
+            both = words.beside(part, train.queries)
+            worded = try_words(fitted, train, both, progress.update, progress.reset)
             told.append(worded.summary())
             details["words"] = worded.to_json()
             if worded.pays:
-                encoder, embeddings = words.encoder(), both
                 given = (worded.recipe, progress.update, progress.reset)
-                tagging = worded.tagging
-                fitted = fit_head(train, both[rows], *given, tagging=tagging, tokens=lengths)
+                fitted = fit_head(train, both, *given, tagging=worded.tagging, tokens=lengths)
+                encoder, embeddings = words.encoder(), words.beside(embeddings, rewards.queries)
     clock.append(time.perf_counter())
     for line in told:
         say(line)

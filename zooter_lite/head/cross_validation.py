@@ -96,7 +96,7 @@ def cross_validate(
         The one fold whose rows are held out and count, where the others would flatter; None
         takes every fold.
     progress
-        Called with 1 for each setting of each fold.
+        Called with the number of settings after each fold.
     """
     from joblib import Parallel, delayed
 
@@ -125,8 +125,8 @@ def cross_validate(
         heads = fit_settings(
             *(embeddings[inside], known, *own, settings, recipe),
             missed=missed.append,
-            done=progress,
         )
+        progress(len(settings))
         logits = [logits_of(head, embeddings[rows], *apart) for head in heads]
         return dict(zip(settings, logits, strict=True)), held
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.head.distil import distil, warn_of_gradient
+from zooter_lite.head.distil import Problem, distil, warn_of_gradient
 from zooter_lite.head.domains import Domains
 from zooter_lite.labels.blocks import Matrix, for_blocks
 from zooter_lite.labels.soft import Filled, normalise, shrunk_tag_means, soft_labels
@@ -62,9 +62,8 @@ def fit_settings(
     jobs: int = 1,
     passed: Callable[[int], object] = lambda _: None,
     missed: Callable[[float], object] = warn_of_gradient,
-    done: Callable[[int], object] = lambda _: None,
 ) -> list[Head]:
-    """Fit the head of each setting over the same tags; each starts the next, `start` the first.
+    """Fit the head of each setting over the same tags, all in the same passes from `start`.
 
     Parameters
     ----------
@@ -74,17 +73,14 @@ def fit_settings(
         Of exactly these queries, or None; domains are for the settings that have them.
     jobs, passed, missed
         As for `distil`.
-    done
-        Called with 1 after each setting.
     """
-    rewards = filled.rewards
-    made: dict[tuple[float, float], Any] = {}
+    labels: dict[tuple[float, float], Any] = {}
     priors: dict[tuple[float, bool], Any] = {}
-    heads = []
+    problems, places = [], []
     for setting in settings:
         temperature, key = setting.temperature, (setting.temperature, setting.beta)
-        if key not in made:
-            made[key] = soft_labels(
+        if key not in labels:
+            labels[key] = soft_labels(
                 filled,
                 None if tags is None else tags.assignment,
                 *key,
@@ -92,25 +88,17 @@ def fit_settings(
                 dtype=embeddings.dtype,
                 jobs=jobs,
             )
-        prior = domain = offset = None
-        if tags is not None and recipe.head == "prior":
-            own, place = domains if setting.domains else None, (temperature, setting.domains)
-            if place not in priors:
-                prior = tag_prior(rewards, tags, temperature)
-                if own is not None:
-                    domain = domain_prior(embeddings, rewards, tags, own, temperature, jobs)
-                offset = offset_of(prior, domain, embeddings, tags, own, jobs)
-                priors[place] = prior, domain, offset
-            prior, domain, offset = priors[place]
-        start = distil(
-            *(embeddings, made[key], setting.l2, recipe, offset, start),
-            jobs=jobs,
-            passed=passed,
-            missed=missed,
-        )
-        heads.append(replace(start, prior=prior, domain=domain))
-        done(1)
-    return heads
+        place = (temperature, setting.domains)
+        if place not in priors:
+            priors[place] = None, None, None
+            if tags is not None and recipe.head == "prior":
+                own = domains if setting.domains else None
+                priors[place] = _priors(embeddings, filled.rewards, tags, own, temperature, jobs)
+        problems.append(Problem(labels[key], setting.l2, priors[place][2]))
+        places.append(place)
+    heads = distil(embeddings, problems, recipe, start, jobs=jobs, passed=passed, missed=missed)
+    pairs = zip(heads, places, strict=True)
+    return [replace(head, prior=priors[at][0], domain=priors[at][1]) for head, at in pairs]
 
 
 def fit_setting(
@@ -199,6 +187,21 @@ def offset_of(
 
     for_blocks(fill, len(offset), jobs)
     return offset
+
+
+def _priors(
+    embeddings: Matrix,
+    rewards: Array,
+    tags: Tags,
+    domains: Domains | None,
+    temperature: float,
+    jobs: int,
+) -> tuple[TagPrior, DomainPrior | None, Array]:
+    """Prior of the tags, of the domains where there are any, and the logits of both."""
+    prior, domain = tag_prior(rewards, tags, temperature), None
+    if domains is not None:
+        domain = domain_prior(embeddings, rewards, tags, domains, temperature, jobs)
+    return prior, domain, offset_of(prior, domain, embeddings, tags, domains, jobs)
 
 
 def _gate(nearness: Array) -> Array:
