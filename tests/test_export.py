@@ -81,7 +81,14 @@ def fitted_by_hand() -> Fitted:
     selection = Selection(
         setting, scores, scores[0], np.zeros((3, 2)), np.zeros((3, 2)), np.arange(3)
     )
-    return Fitted(head, tagging, None, Recipe(), selection, Decisions())
+    return Fitted(
+        head=head,
+        tagging=tagging,
+        domains=None,
+        recipe=Recipe(),
+        selection=selection,
+        decisions=Decisions(),
+    )
 
 
 def test_router_config_by_hand() -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tests.helpers import table, units
 from zooter_lite.errors import DataError
-from zooter_lite.head.fit_head import Fitted, fit_head, sample_rows
+from zooter_lite.head.choose import sample_rows
+from zooter_lite.head.fit_head import Fitted, fit_head
 from zooter_lite.labels import blocks
 from zooter_lite.recipe import Recipe
 from zooter_lite.table.keys import query_groups
@@ -303,6 +304,7 @@ LIMITED = """
 import resource, sys
 import numpy as np
 from tests.helpers import table
+from zooter_lite.head.choose import sample_rows
 from zooter_lite.head.fit_head import fit_head
 from zooter_lite.labels import blocks
 from zooter_lite.recipe import Recipe

@@ -86,7 +86,8 @@ def fit_router(
     with needs("fit", "fitting a router"):
         from zooter_lite.encode.load import load_encoder
         from zooter_lite.encode.words import Words
-        from zooter_lite.head.fit_head import MOST_CHOOSING, fit_head
+        from zooter_lite.head.choose import MOST_CHOOSING, choose
+        from zooter_lite.head.fit_head import fit_chosen
         from zooter_lite.head.wording import try_words
         from zooter_lite.onnx.graphs import export_graphs
         from zooter_lite.onnx.router_files import router_config, tag_files
@@ -117,23 +118,23 @@ def fit_router(
     with bar(None, "fitting") as progress:
         part = part_of(embeddings, rows)
         most_choosing = None if recipe.finetune else MOST_CHOOSING
-        tokens = encoder.session().tokens.lengths(rewards.queries) if train.has_costs else None
-        lengths = None if tokens is None else tokens[rows]
-        given: Any = (recipe, progress.update, progress.reset)
-        fitted = fit_head(train, part, *given, most_choosing=most_choosing, tokens=lengths)
-        details: dict[str, Any] = {"cross_validation": [asdict(s) for s in fitted.selection.scores]}
-        told = [fitted.summary()]
-        tells_apart = recipe.head == "prior" and recipe.domains and fitted.sample is None
+        turns: Any = (progress.update, progress.reset)
+        choice = choose(train, part, recipe, *turns, most_choosing=most_choosing)
+        details: dict[str, Any] = {"cross_validation": [asdict(s) for s in choice.selection.scores]}
+        told = [choice.summary()]
+        tells_apart = recipe.head == "prior" and recipe.domains and choice.sample is None
         words = Words.of(encoder) if tells_apart and not recipe.finetune else None
         if words is not None:
             both = words.beside(part, train.queries)
-            worded = try_words(fitted, train, both, progress.update, progress.reset)
+            worded = try_words(choice, train, both, *turns)
             told.append(worded.summary())
             details["words"] = worded.to_json()
             if worded.pays:
-                given = (worded.recipe, progress.update, progress.reset)
-                fitted = fit_head(train, both, *given, tagging=worded.tagging, tokens=lengths)
+                choice, part = worded.choice, both
                 encoder, embeddings = words.encoder(), words.beside(embeddings, rewards.queries)
+        tokens = encoder.session().tokens.lengths(rewards.queries) if train.has_costs else None
+        lengths = None if tokens is None else tokens[rows]
+        fitted = fit_chosen(train, part, choice, *turns, tokens=lengths)
     clock.append(time.perf_counter())
     for line in told:
         say(line)

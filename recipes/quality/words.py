@@ -18,8 +18,9 @@ from zooter_lite.encode.cache import default_cache
 from zooter_lite.encode.find import DEFAULT
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.words import Words
+from zooter_lite.head.choose import Choice, choose
 from zooter_lite.head.cross_validation import reward_of_choice
-from zooter_lite.head.fit_head import Fitted, fit_head
+from zooter_lite.head.fit_head import fit_chosen
 from zooter_lite.head.wording import CLEAR, Worded, try_words
 from zooter_lite.recipe import Recipe
 from zooter_lite.table import RewardTable, sample_path
@@ -49,7 +50,7 @@ def main(folder: str) -> None:
         train = table.take(table.rows("train"))
         embeddings = encoder.embed(train.queries, default_cache())
         both = words.beside(embeddings, train.queries)
-        fits = _fitted(train, embeddings, both)[1]
+        fits = _chosen(train, embeddings, both)[1]
         gain = f"{100 * fits.gain:+.2f} ± {100 * fits.standard_error:.2f}"
         beyond = _beyond(train, embeddings, both)
         lines.append(f"| {name} | {gain} | {'yes' if fits.pays else 'no'} | {beyond} |")
@@ -57,9 +58,9 @@ def main(folder: str) -> None:
         OUT.write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def _fitted(train: RewardTable, embeddings: FloatArray, both: FloatArray) -> tuple[Fitted, Worded]:
-    """Fit without words and with them."""
-    plain = fit_head(train, embeddings, Recipe())
+def _chosen(train: RewardTable, embeddings: FloatArray, both: FloatArray) -> tuple[Choice, Worded]:
+    """Choose without words and with them."""
+    plain = choose(train, embeddings, Recipe())
     return plain, try_words(plain, train, both)
 
 
@@ -73,11 +74,12 @@ def _beyond(train: RewardTable, embeddings: FloatArray, both: FloatArray) -> str
     for name in names:
         inside, out = np.flatnonzero(subsets != name), np.flatnonzero(subsets == name)
         rest = train.take(inside)
-        plain, worded = _fitted(rest, embeddings[inside], both[inside])
-        head = fit_head(rest, both[inside], worded.recipe, tagging=worded.tagging).head
+        plain, worded = _chosen(rest, embeddings[inside], both[inside])
+        known = fit_chosen(rest, embeddings[inside], plain).head
+        head = fit_chosen(rest, both[inside], worded.choice).head
         rewards = train.rewards[out].astype(np.float64)
         after = reward_of_choice(head.logits(both[out].astype(np.float64)), rewards)
-        before = reward_of_choice(plain.head.logits(embeddings[out].astype(np.float64)), rewards)
+        before = reward_of_choice(known.logits(embeddings[out].astype(np.float64)), rewards)
         gains[name] = 100 * float(np.nanmean(after - before))
     values = np.asarray(list(gains.values()))
     error = values.std(ddof=1) / np.sqrt(len(values))

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.head.candidates import candidates_for
-from zooter_lite.head.cross_validation import cross_validate, reward_of_choice
-from zooter_lite.head.fit_head import Fitted, one_thread
-from zooter_lite.recipe import Recipe
+from zooter_lite.head.choose import Choice, choose
+from zooter_lite.head.cross_validation import reward_of_choice
 from zooter_lite.table.reward_table import RewardTable
 
 CLEAR = 3.0  # standard errors that the gain has to exceed
@@ -29,14 +27,13 @@ class Worded:
 
     Attributes
     ----------
-    recipe, tagging
-        Fit the head with them by `fit_head`.
+    choice
+        What the head with them is fitted by.
     gain, standard_error
         Mean reward less that of the head without them, paired by query.
     """
 
-    recipe: Recipe
-    tagging: str | None
+    choice: Choice
     gain: float
     standard_error: float
 
@@ -59,35 +56,26 @@ class Worded:
 
 
 def try_words(
-    fitted: Fitted,
+    plain: Choice,
     train: RewardTable,
     embeddings: NDArray[np.float32],
     progress: Callable[[int], object] = lambda _: None,
     announce: Callable[[int], object] = lambda _: None,
 ) -> Worded:
-    """Cross-validate the setting of `fitted`, but without domains, on embeddings with words.
+    """Cross-validate the setting of `plain`, but without domains, on embeddings with words.
 
-    `embeddings` (n_queries, dim + width) are of the rows that `fitted` was fitted on; the rest
+    `embeddings` (n_queries, dim + width) are of the rows that `plain` was chosen on; the rest
     is as for `fit_head`.
     """
-    setting = fitted.selection.chosen
-    tagging = fitted.tagging.name if fitted.tagging else None
-    recipe = replace(fitted.recipe, domains=False, tune=False, l2=setting.l2)
-    recipe = replace(recipe, temperature=setting.temperature, beta=setting.beta)
-    with one_thread():
-        candidates = candidates_for(train, embeddings, recipe, tagging)
-        announce(recipe.folds)
-        again = cross_validate(
-            embeddings.astype(np.float64),
-            train.rewards.astype(np.float64),
-            train.subsets,
-            fitted.selection.folds,
-            candidates,
-            None,
-            recipe,
-            propensities=train.propensities,
-            progress=progress,
-        )
-    after, before = (reward_of_choice(s.logits, s.rewards) for s in (again, fitted.selection))
+    setting, tagging = plain.selection.chosen, plain.tagging
+    fixed = replace(plain.recipe, domains=False, tune=False, l2=setting.l2)
+    fixed = replace(fixed, temperature=setting.temperature, beta=setting.beta)
+    name = tagging.name if tagging else None
+    worded = choose(
+        *(train, embeddings, fixed, progress, announce), tagging=name, most_choosing=None
+    )
+    after, before = (
+        reward_of_choice(one.selection.logits, one.selection.rewards) for one in (worded, plain)
+    )
     gains = (after - before)[~np.isnan(after - before)]
-    return Worded(recipe, tagging, float(gains.mean()), float(gains.std() / np.sqrt(len(gains))))
+    return Worded(worded, float(gains.mean()), float(gains.std() / np.sqrt(len(gains))))
