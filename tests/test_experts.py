@@ -89,19 +89,22 @@ def test_added_rewards_that_do_not_fit(
         added(TABLE, table(rewards, queries=queries), "new.csv")
 
 
-def test_a_plan_spreads_over_subsets_and_tags_and_asks_the_telling_first() -> None:
-    random = np.random.default_rng(0)
-    rewards = random.random((400, 3))
-    rewards[::2] = rewards[::2, :1]  # on half of the queries all earn the same
-    subsets = ["small" if row < 40 else "large" for row in range(400)]
-    tags = [["x"] if row % 4 < 2 else ["y"] for row in range(400)]
-    whole = table(rewards, subsets=subsets, tags=tags)
-    rows = np.arange(0, 400)
-    chosen = plan_rows(whole, rows, 60, seed=0)
-    assert len(set(chosen)) == 60
-    assert np.mean([row % 2 for row in chosen]) > 0.75
-    assert 4 <= sum(row < 40 for row in chosen) <= 8
-    assert 25 <= sum(row % 4 < 2 for row in chosen) <= 35
+def test_a_plan_asks_telling_subsets_more_and_within_them_at_random() -> None:
+    # by hand: standard deviations of 0.5 and 0, both with a floor of 0.05, on 200 rows each
+    subset, tag, telling = np.arange(400) % 2, np.arange(400) % 10 < 2, np.arange(400) % 4 < 2
+    rewards = np.where(subset[:, None] == 0, [[0.0, 1.0]], 1.0)
+    rewards[~telling] = rewards[~telling, 1:]  # of either, half of the queries tell nothing
+    whole = table(
+        rewards,
+        subsets=[f"s{number}" for number in subset.tolist()],
+        tags=[["rare"] if rare else ["common"] for rare in tag.tolist()],
+    )
+    rows = np.arange(400)
+    chosen = plan_rows(whole, rows, 140, seed=0)
+    assert len(set(chosen)) == 140
+    assert np.bincount(subset[chosen]).tolist() == [120, 20]  # as 0.3 to 0.05
+    assert np.bincount(tag[chosen]).tolist() == [112, 28]  # a fifth of the queries
+    assert 45 <= telling[chosen][subset[chosen] == 0].sum() <= 75
     assert plan_rows(whole, rows, 10, seed=0) == chosen[:10]
     assert plan_rows(whole, rows, 10, seed=1) != chosen[:10]
     assert sorted(plan_rows(whole, rows[:5], 60, seed=0)) == [0, 1, 2, 3, 4]

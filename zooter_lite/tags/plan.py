@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zooter_lite.table.reward_table import RewardTable
 from zooter_lite.tags.vocabulary import support
 
-FLOOR = 0.05  # of a query's weight: on which all experts earn the same, a new one may not
+FLOOR = 0.05  # added to the deviation: where all experts earn the same, a new one may not
 
 
 def per_tag(lists: Sequence[Sequence[str]], n: int, seed: int) -> list[int]:
@@ -56,29 +56,34 @@ def per_tag(lists: Sequence[Sequence[str]], n: int, seed: int) -> list[int]:
 
 
 def plan_rows(table: RewardTable, rows: NDArray[np.int64], count: int, seed: int) -> list[int]:
-    """Choose the rows of a table on which a new expert tells most, in the order to ask them.
+    """Choose the rows of a table to ask a new expert, in the order to ask them.
 
-    Queries are drawn without replacement with the standard deviation of their rewards for a
-    weight (Efraimidis and Spirakis 2006): where all experts earn the same, a new one mostly
-    earns it too. Whatever their number, each subset has its share of the weight, and within
-    it each tag (a query counts for the commonest of its tags).
+    Whatever their number, each subset has the share of them that the standard deviations of
+    its queries' rewards have (Neyman 1934): where all experts earn the same, a new one mostly
+    earns it too. Within it each tag has the share of its queries (a query counts for the
+    commonest of its tags), which are drawn at random: so what is measured on them holds for
+    the others of the subset.
     """
     with np.errstate(all="ignore"):
         spread = np.nan_to_num(np.nanstd(table.rewards[rows].astype(np.float64), axis=1))
-    weight = spread + FLOOR
-    keys = np.random.default_rng(seed).exponential(size=len(rows)) / weight
     tags = table.tags or [[]] * len(table)
     counts = Counter(tag for row in rows.tolist() for tag in tags[row])
-    groups = [
-        (table.subsets[row], max(tags[row], key=lambda tag: (counts[tag], tag), default=""))
-        for row in rows.tolist()
-    ]
-    names = {name: place for place, name in enumerate(dict.fromkeys(groups))}
-    group = np.asarray([names[name] for name in groups])
+    subset = _numbers([table.subsets[row] for row in rows.tolist()])
+    tag = _numbers(
+        [max(tags[row], key=lambda tag: (counts[tag], tag), default="") for row in rows.tolist()]
+    )
+    weight = (np.bincount(subset, weights=spread + FLOOR) / np.bincount(subset))[subset]
+    group = subset * (tag.max() + 1) + tag
     share = np.bincount(group, weights=weight) / weight.sum()
-    met = np.zeros(len(names))
+    met = np.zeros(len(share))
     turn = np.empty(len(rows))
-    for place in np.argsort(keys, kind="stable").tolist():
+    for place in np.random.default_rng(seed).permutation(len(rows)).tolist():
         met[group[place]] += 1
         turn[place] = (met[group[place]] - 0.5) / share[group[place]]
     return [int(row) for row in rows[np.argsort(turn, kind="stable")[:count]]]
+
+
+def _numbers(names: Sequence[str]) -> NDArray[np.int64]:
+    """(n,) number of each name, from 0 in the order in which they come."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return np.asarray([places[name] for name in names])
