@@ -187,7 +187,7 @@ REFUSED: list[tuple[str, str, list[str], str]] = [
     (CSV, "out.csv", ["--split-by", "expert"], "--split-by is for batch files, with"),
     (CSV, "out.csv", ["--ray-address", "auto"], "--ray-address is for --engine ray\n"),
     (CSV, "out.csv", ["--precision", "int8"], "{router}: no router.int8.onnx; python -m"),
-    (CSV, "out.csv", ["--costs", "{in}"], "{in}: not a JSON object ("),
+    (CSV, "out.csv", ["--costs", "{in}"], "{in}: no JSON object of costs ("),
 ]
 
 

@@ -22,11 +22,10 @@ from typing import IO, Any
 
 from zooter_lite.bulk.block import Cells, Task
 from zooter_lite.bulk.output import REJECTS
-from zooter_lite.bulk.text_rows import JsonRows
+from zooter_lite.bulk.rows import JsonRows
 from zooter_lite.errors import DataError
 from zooter_lite.files.messages import Prompt
 from zooter_lite.files.places import STANDARD, is_url, packer, size_of, split_suffix
-from zooter_lite.files.records import Record
 
 _MODEL = re.compile(r'"model"\s*:\s*')
 _TAB = "\t"  # between the number of an expert and its request
@@ -35,11 +34,11 @@ _TAB = "\t"  # between the number of an expert and its request
 class BatchRows(JsonRows):
     """The requests of a block; the output is the same lines with other models."""
 
-    def _prompt(self, row: int, record: Record) -> Prompt:
-        prompt = super()._prompt(row, record)
+    def _prompt(self, row: int, value: Any) -> Prompt:
+        prompt = super()._prompt(row, value)
         if not prompt.text.strip():
             raise ValueError("an empty prompt")
-        text = record.raw.decode("utf-8")
+        text = self._records[row].raw.decode("utf-8")
         start, end = model_span(text)
         self._lines[row] = f"{text[:start]}\0{text[end:]}"  # which no JSON holds
         return prompt

@@ -53,7 +53,6 @@ class Standard:
 
     def __init__(self) -> None:
         self.state = State()
-        self._stream = sys.stdout.buffer
 
     def __enter__(self) -> Standard:
         return self
@@ -64,8 +63,8 @@ class Standard:
     def append(self, result: Result) -> None:
         """Write the rows of a block."""
         try:
-            self._stream.write(result.data)
-            self._stream.flush()
+            sys.stdout.buffer.write(result.data)
+            sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -84,21 +83,15 @@ class Output:
     """What becomes the file `target`.
 
     Until `finish` everything stands beside it under hidden names (for a URL in the user's
-    cache): a killed job leaves a journal by which the next one goes on.
+    cache): a killed job leaves a journal by which the next one goes on. DataError where the
+    target exists, cannot be written, or is being written by another process.
 
     Parameters
     ----------
-    target
-        Path or URL.
     fingerprint
         Of everything that the output depends on; None where it cannot be gone on with.
     force
         Whether to replace a target, and to throw away an unfinished job of another fingerprint.
-
-    Raises
-    ------
-    DataError
-        The target exists, cannot be written, or is being written by another process.
     """
 
     def __init__(self, target: str, fingerprint: str | None, *, force: bool) -> None:
