@@ -54,16 +54,10 @@ class _Linear:
 
 
 def to_int8(graph: bytes, ranges: Ranges, spared: Collection[int] = ()) -> bytes:
-    """Return the graph with integer products and an integer word table.
+    """Return an encoder's graph with integer products and an integer word table.
 
-    Parameters
-    ----------
-    graph
-        Encoder: input_ids, attention_mask to `unit`.
-    ranges
-        What `activation_ranges` found on calibration queries.
-    spared
-        Positions of products that stay in float32, from 0 to below `n_products`.
+    `ranges` is what `activation_ranges` found on calibration queries; the products at the
+    positions `spared`, from 0 to below `n_products`, stay in float32.
     """
     model = onnx.load_model_from_string(graph)
     linears = [one for place, one in enumerate(_linears(model)) if place not in spared]
@@ -90,14 +84,9 @@ def n_products(graph: bytes) -> int:
 
 
 def activation_ranges(graph: bytes, feeds: Iterable[Feed]) -> Ranges:
-    """Least and largest value of each channel of the products' inputs, over the feeds.
+    """Least and largest value of each channel of an encoder's products' inputs.
 
-    Parameters
-    ----------
-    graph
-        Encoder: input_ids, attention_mask to `unit`.
-    feeds
-        Batches of calibration queries, a few hundred in all.
+    `feeds` are batches of calibration queries, a few hundred in all.
     """
     probe = onnx.load_model_from_string(graph)
     names = sorted({linear.inputs for linear in _linears(probe)})
@@ -107,7 +96,7 @@ def activation_ranges(graph: bytes, feeds: Iterable[Feed]) -> Ranges:
         flat = builder.add("Flatten", name, axis=-1)
         for operator in ("ReduceMin", "ReduceMax"):
             wanted.append(f"{operator}.{name}")
-            builder.place(operator, [flat, builder.integers(0)], wanted[-1:], keepdims=0)
+            builder.add(operator, flat, builder.integers(0), output=wanted[-1], keepdims=0)
     probe.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted
     )
@@ -191,11 +180,11 @@ def _quantised(
             inputs = [levels, weight, step, scale, zero_point]
             if row_max:
                 product = builder.add("MatMulIntegerToFloat", *inputs, domain=MICROSOFT)
-                builder.place("Mul", [product, row_max], [linear.output])
+                builder.add("Mul", product, row_max, output=linear.output)
             else:
                 inputs += ["", linear.bias] if linear.bias else []
                 output = linear.sum or linear.output
-                builder.place("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT)
+                builder.add("MatMulIntegerToFloat", *inputs, output=output, domain=MICROSOFT)
             replaced[linear.output] = builder.nodes[start:]
             start = len(builder.nodes)
     return replaced
@@ -244,7 +233,7 @@ def _table_nodes(builder: GraphBuilder, model: ModelProto, node: onnx.NodeProto)
     words = builder.add("Gather", table, node.input[1])
     words = builder.add("Cast", words, to=TensorProto.FLOAT)
     lengths = builder.add("Gather", scale, node.input[1])
-    builder.place("Mul", [words, lengths], [node.output[0]])
+    builder.add("Mul", words, lengths, output=node.output[0])
     return builder.nodes[start:]
 
 

@@ -35,21 +35,11 @@ SPARED = (4, 8)  # products left in fp32 then: those whose int8 moves the embedd
 
 @dataclass(frozen=True)
 class Exports:
-    """Graphs of a router that passed the parity gate, and what it measured.
+    """Graphs of a router that passed the parity gate, and what it measured."""
 
-    Attributes
-    ----------
-    files
-        Content by file name.
-    parity
-        What each changes, as config.json keeps it.
-    refused
-        Why the int8 graph was left out, or "".
-    """
-
-    files: dict[str, bytes]
-    parity: Parities
-    refused: str = ""
+    files: dict[str, bytes]  # content by file name
+    parity: Parities  # what each changes, as config.json keeps it
+    refused: str = ""  # why the int8 graph was left out
 
 
 def export_graphs(
@@ -63,24 +53,11 @@ def export_graphs(
 ) -> Exports:
     """Make the router's graphs and pass each through the parity gate.
 
-    Parameters
-    ----------
-    head
-        As it is stored, float32.
-    train
-        Training rows, experts in the router's order: the gate compares on a part of
-        them, and int8 is calibrated on another.
-    precisions
-        "fp32", "int8" or both; fp32 is always checked.
-    progress
-        Called with the number of queries compared since the last call.
-    points
-        Operating points that the graphs name.
-
-    Raises
-    ------
-    ParityError
-        The fp32 graph does not compute what torch and the head compute.
+    The gate compares on a part of the training rows, with the experts in the router's order,
+    and int8 is calibrated on another. `head` is float32, as it is stored; `precisions` are
+    "fp32", "int8" or both, of which fp32 is always checked; the graphs name the `points`.
+    `progress` is called with the number of queries compared since the last call. ParityError
+    where the fp32 graph does not compute what torch and the head compute.
     """
     order = np.random.default_rng(0).permutation(len(train))
     exact = train.take(np.sort(order[:EXACT_ROWS]))

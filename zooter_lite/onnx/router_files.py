@@ -74,12 +74,8 @@ def tag_files(
 ) -> dict[str, bytes]:
     """Content of the tag index's files, over the tagged training queries; none without tags.
 
-    Parameters
-    ----------
-    embeddings
-        (n_queries, dim) of the training rows.
-    keep_queries
-        Whether the texts of these queries are added, as queries.json.
+    `embeddings` (n_queries, dim) are of the training rows. With `keep_queries` the texts of the
+    tagged ones are added, as queries.json.
     """
     if tagging is None:
         return {}
