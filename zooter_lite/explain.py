@@ -34,7 +34,7 @@ class Options:
         16, help="nearest training queries to look at", names=["-k", "--neighbours"], metavar="K"
     )
     point: Optional[str] = option(
-        None, help="operating point to decide at (default: the router's own)", kind=str
+        None, help="operating point to decide at (default: the router's own)"
     )
     precision: Literal["fp32", "int8", "auto"] = option(
         "fp32", help="of the router whose decision is explained"

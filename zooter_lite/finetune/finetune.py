@@ -83,12 +83,14 @@ class Finetuned:
             for number, epoch in enumerate(self.epochs, 1)
         )
         before, after, error = (100 * x for x in (self.before, self.after, self.standard_error))
-        clear = f"kept: {self.folder}"
+        verdict = (
+            f"kept: {self.folder}" if self.kept else "no clear gain, so the frozen encoder stays"
+        )
         return (
             f"fine-tuning, mean reward x100 on the fold of train that chooses: {epochs}\n"
             f"epoch {self.chosen} on the {self.judged} rows of the fold that judges: {after:.2f} "
-            f"against {before:.2f} frozen (gain {after - before:+.2f}, standard error {error:.2f})\n"
-            f"fine-tuned encoder {clear if self.kept else 'no clear gain, so the frozen one stays'}"
+            f"against {before:.2f} frozen (gain {after - before:+.2f}, standard error "
+            f"{error:.2f})\nfine-tuned encoder {verdict}"
         )
 
 
