@@ -41,8 +41,8 @@ from zooter_lite.errors import DataError, needs
 from zooter_lite.table import as_table
 from zooter_lite.table.queries import Queries, read_queries, write_queries
 from zooter_lite.table.storage import SUFFIXES, check_cells, write_columns
-from zooter_lite.tags.derived import derived_tags
 from zooter_lite.tags.plan import per_tag, plan_rows
+from zooter_lite.tags.tagging import derived_tags
 from zooter_lite.tags.unwanted import without_unwanted
 from zooter_lite.tags.vocabulary import (
     ASSOCIATED_SUPPORT,
