@@ -228,8 +228,8 @@ def test_a_killed_driver_and_a_killed_worker_change_no_byte(
 def test_an_address_without_a_cluster() -> None:
     for address, message in (
         (f"127.0.0.1:{free_port()}", "cannot be reached ("),
-        ("head", "expected HOST:PORT or auto, on a machine of the cluster"),
-        ("ray://head:10001", "expected HOST:PORT or auto"),
+        ("head", "cannot be reached ("),
+        ("ray://head:10001", "cannot be reached ("),
     ):
         with pytest.raises(DataError) as caught:
             ray_cluster._reach(address)
