@@ -48,28 +48,23 @@ class BatchRows(JsonRows):
 
         Where they are to be split, each stands behind the number of its expert.
         """
-        models = {name: json.dumps(model, ensure_ascii=False) for name, model in self._task.models}
-        before = {
-            expert: f"{n}{_TAB}" if self._task.split else "" for n, expert in enumerate(models)
-        }
-        lines = [
-            before[made[0]] + self._lines[row].replace("\0", models[made[0]])
-            for row, made in enumerate(cells)
-            if row not in self.problems
-        ]
+        given = {}  # of each expert: what stands before its requests, and its model
+        for n, (expert, model) in enumerate(self._task.models):
+            before = f"{n}{_TAB}" if self._task.split else ""
+            given[expert] = before, json.dumps(model, ensure_ascii=False)
+        lines = []
+        for row, (expert, *_) in enumerate(cells):
+            if row not in self.problems:
+                before, model = given[expert]
+                lines.append(before + self._lines[row].replace("\0", model))
         return "".join(lines).encode("utf-8")
 
 
 def model_span(text: str) -> tuple[int, int]:
     """Return where the value of `body.model` begins and ends in the text of an object.
 
-    Raises
-    ------
-    ValueError
-        There is none.
+    ValueError where there is none.
 
-    Examples
-    --------
     >>> model_span('{"model": 1, "body": {"model" : 12}}')
     (32, 34)
     """
