@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from tests.tiny_encoders import save_tiny
@@ -207,11 +206,6 @@ def test_predictions_that_nobody_evaluated_are_told(tmp_path: Path) -> None:
     path = routerarena_predictions(tmp_path, [row | {"rewards": (None, None)} for row in ROWS])
     with pytest.raises(DataError, match=r"mine\.json: no row has a reward; expected one"):
         RewardTable.read(path)
-    names = ("prediction", "accuracy", "prompt", "global index")
-    frame = pa.table({name: [cell] for name, cell in zip(names, "a?bc", strict=True)})
-    frame = frame.set_column(1, "accuracy", [[float("nan")]])
-    with pytest.raises(DataError, match="no row has a reward; expected one"):
-        RewardTable.of(frame)
 
 
 def test_another_folder_of_json_goes_to_datasets(tmp_path: Path) -> None:

@@ -384,14 +384,6 @@ def test_a_budget_on_a_stream_is_met_as_on_train(
     assert [row[1] for row in from_csv(done.stdout.encode())[1:]] == [r["expert"] for r in rows]
 
 
-def test_a_budget_holds_for_the_experts_that_are_allowed(routed: Callable[..., Any]) -> None:
-    code, rows, err = routed(VARIED, "--allowed", "ant,cat", "--budget", 2)
-    if code:
-        check_error(code, err, "")
-    else:
-        assert sum(row["expected_cost"] for row in rows) / len(rows) <= 2
-
-
 def test_costs_and_low_probabilities(tmp_path: Path, route_toy: Route, router: Router) -> None:
     prompts = [prompt for prompt in PROMPTS if prompt.strip()]
     decisions = router.route(prompts)
