@@ -90,27 +90,24 @@ def activation_ranges(graph: bytes, feeds: Iterable[Feed]) -> Ranges:
     """
     probe = onnx.load_model_from_string(graph)
     names = sorted({linear.inputs for linear in _linears(probe)})
-    builder = GraphBuilder("calibration")
-    wanted = []
-    for name in names:  # the last axis is the channel, whatever the rank
-        flat = builder.add("Flatten", name, axis=-1)
-        for operator in ("ReduceMin", "ReduceMax"):
-            wanted.append(f"{operator}.{name}")
-            builder.add(operator, flat, builder.integers(0), output=wanted[-1], keepdims=0)
     probe.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
     )
-    probe.graph.node.extend(builder.nodes)
-    probe.graph.initializer.extend(builder.constants)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
         probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    seen = list(zip(*(session.run(wanted, dict(feed)) for feed in feeds), strict=True))
-    least = [np.min(rows, axis=0) for rows in seen[::2]]
-    largest = [np.max(rows, axis=0) for rows in seen[1::2]]
-    return dict(zip(names, zip(least, largest, strict=True), strict=True))
+    ranges: Ranges = {}
+    for feed in feeds:
+        for name, values in zip(names, session.run(names, dict(feed)), strict=True):
+            rows = values.reshape(-1, values.shape[-1])  # the last axis is the channel
+            least, largest = ranges.get(name, (rows[0], rows[0]))
+            ranges[name] = (
+                np.minimum(least, rows.min(axis=0)),
+                np.maximum(largest, rows.max(axis=0)),
+            )
+    return ranges
 
 
 def _constants(model: ModelProto) -> dict[str, TensorProto]:
