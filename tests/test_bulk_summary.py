@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zooter_lite.bulk.block import Tally
-from zooter_lite.bulk.summary import Done
+from zooter_lite.bulk.job import Done
 from zooter_lite.bulk.work import read_costs
 from zooter_lite.errors import DataError
 
