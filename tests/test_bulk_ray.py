@@ -254,7 +254,7 @@ def test_a_worker_routes_and_tells_why_it_cannot(
 ) -> None:
     path = tmp_path / "in.csv"
     path.write_text("query\none two\n")
-    block = pipeline.packed(next(read_blocks(the_start(path))))
+    block = next(read_blocks(the_start(path)))
     monkeypatch.setattr(ray, "get", lambda files: files)
     options = Options(str(toy), "-", "-")
     files = pipeline.router_files(toy)
@@ -262,7 +262,7 @@ def test_a_worker_routes_and_tells_why_it_cannot(
     assert others | {"router.onnx"} <= set(files)
 
     def ask(files: dict[str, bytes], expected: dict[str, str]) -> Any:
-        return pipeline.unpacked(pipeline.RayWorker(options, [files], expected)(block))
+        return pipeline.RayWorker(options, [files], expected)({"item": [block]})["item"][0]
 
     expert = Router.load(toy).route(["one two"])[0].expert
     result = ask(files, versions())
