@@ -196,7 +196,7 @@ class Worker:
         cells = zip(names, *numbers, strict=True)
         odd = np.zeros(len(rows)) if predicted.novelty is None else predicted.novelty
         counts = np.bincount(best[some], minlength=len(self.experts)).tolist()
-        return [one if any_ else None for one, any_ in zip(cells, some, strict=True)], Tally(
+        return [own if ok else None for own, ok in zip(cells, some, strict=True)], Tally(
             fallbacks=int((made.doubts >= 0)[some].sum()),
             odd=int((odd > ODD)[some].sum()),
             cost=float(costs[rows, best][some].sum()),
