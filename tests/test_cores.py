@@ -17,25 +17,39 @@ def _many_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "expected"),
+    ("groups", "files", "expected"),
     [
-        ({"cpu.max": "200000 100000\n"}, 2),
-        ({"cpu.max": "max 100000\n"}, 64),
-        ({"cpu.max": "150000 100000\n"}, 2),  # one and a half
-        ({"cpu.max": "5000 100000\n"}, 1),
-        ({"cpu.max": "nonsense\n"}, 64),
-        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
-        ({}, 64),
+        ("0::/\n", {"cpu.max": "200000 100000\n"}, 2),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),  # one and a half
+        ("0::/\n", {"cpu.max": "5000 100000\n"}, 1),
+        ("0::/a/b\n", {"a/cpu.max": "300000 100000\n", "a/b/cpu.max": "max 100000\n"}, 3),
+        ("0::/a/b\n", {"a/cpu.max": "max 100000\n", "a/b/cpu.max": "400000 100000\n"}, 4),
+        ("0::/\n", {"cpu.max": "nonsense\n"}, 64),
+        ("1:cpu,cpuacct:/a\n", {"cpu,cpuacct/a/cpu.cfs_quota_us": "200000\n",
+                                "cpu,cpuacct/a/cpu.cfs_period_us": "100000\n"}, 2),
+        ("4:cpu:/docker/x\n", {"cpu/cpu.cfs_quota_us": "100000\n",  # the mount is the group
+                               "cpu/cpu.cfs_period_us": "50000\n"}, 2),
+        ("1:cpu:/\n0::/\n", {"cpu/cpu.cfs_quota_us": "-1\n",
+                             "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ("1:memory:/\n0::/u\n", {"unified/u/cpu.max": "700000 100000\n"}, 7),
+        ("no control group\n", {}, 64),
     ],
-)
+)  # fmt: skip
 def test_quotas_of_control_groups_count(
-    tmp_path: Path, files: dict[str, str], expected: int
+    tmp_path: Path, groups: str, files: dict[str, str], expected: int
 ) -> None:
-    (tmp_path / "cpu").mkdir()
-    for name, text in files.items():
-        (tmp_path / name).write_text(text, "ascii")
+    for name, text in {"proc/self/cgroup": groups}.items() | {
+        (f"sys/fs/cgroup/{name}", text) for name, text in files.items()
+    }:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "ascii")
     assert cores(tmp_path) == expected
+
+
+def test_without_control_groups_affinity_counts(tmp_path: Path) -> None:
+    assert cores(tmp_path) == 64
 
 
 def test_a_program_that_is_starved_of_processors_is_not_out_of_time() -> None:
