@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
+from zooter_lite.cli import run
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.onnx.router_graph import router_graph
@@ -241,6 +243,20 @@ def toy_router(
     files = toy_files(head, experts, tagged=tagged)
     write_router(path, toy_config(head, experts, **sections), files, head)
     return head
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write rows as JSON lines, in a folder that is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def called(command: ModuleType, *words: object) -> int:
+    """Run a command in this process; return its exit code."""
+    options: Any = command
+    name = command.__name__.rpartition(".")[2]
+    return run(options.Options, options.main, name, "", [str(word) for word in words])
 
 
 def edit_config(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -187,17 +187,6 @@ def brokens() -> Iterator[Broken]:
         yield Broken(f"{packing} of nothing", name, pack(b""), ": the file is empty")
 
 
-def flipped() -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield compressed files with one bit changed: packing, the file, and its true content."""
-    text = HEADER + b"".join(good_csv(i).raw for i in range(300))
-    for packing, pack in PACKERS.items():
-        packed = pack(text)
-        for place in (1, 4, 7):
-            changed = bytearray(packed)
-            changed[len(packed) * place // 8] ^= 1 << place % 8
-            yield packing, bytes(changed), text
-
-
 _HEADERS = [
     ("other case", "in.csv", b"id,Query\n1,2\n", ": no column 'query'; found 'id', 'Query' ("),
     ("column twice", "in.csv", b"query,query\n1,2\n", ", line 1: column 'query' appears more than"),

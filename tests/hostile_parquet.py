@@ -72,22 +72,13 @@ def _prompts() -> Iterator[tuple[str, Any]]:
 def _others() -> Iterator[tuple[str, Any]]:
     """Yield other columns, which have to stay as they are."""
     yield "binary", pa.array([b"\xff\x00", None, *[b""] * (N - 2)])
-    yield "fixed binary", pa.array([b"ab", None] * (N // 2), pa.binary(2))
     yield "decimal", pa.array([decimal.Decimal("1.50"), None] * (N // 2), pa.decimal128(38, 9))
     yield "zoned timestamp", pa.array([DAY, None] * (N // 2), pa.timestamp("us", "Europe/Vienna"))
     yield "half floats", pa.array([1.5, None] * (N // 2), pa.float16())
     yield "nan", pa.array([float("nan"), float("-inf")] * (N // 2))
     yield "null", pa.nulls(N)
-    yield "lists", pa.array([[1, None], None, *[[]] * (N - 2)])
     yield "structs", pa.array([{"a": 1, "b": {"c": "x"}}, None] * (N // 2))
     yield "maps", pa.array([[("k", 1)], None] * (N // 2), pa.map_(pa.string(), pa.int64()))
-    yield "dictionary of numbers", pa.array([7, None] * (N // 2)).dictionary_encode()
-    yield (
-        "structs with a dictionary",
-        pa.StructArray.from_arrays(
-            [pa.array(["x", None] * (N // 2)).dictionary_encode()], names=["d"]
-        ),
-    )
     yield (
         "lists of dictionaries",
         pa.array([["x", "y"], None] * (N // 2), pa.list_(pa.dictionary(pa.int32(), pa.string()))),
@@ -125,15 +116,6 @@ def refused() -> Iterator[Broken]:
     found["expert taken"] = written(taken), ": already has a column 'expert', which the output"
     for name, (content, message) in found.items():
         yield Broken(f"Parquet: {name}", "in.parquet", content, message)
-
-
-def flipped(count: int) -> Iterator[bytes]:
-    """Yield files with one bit changed, in which every page has a checksum."""
-    whole = written(plain(2000), row_group_size=700, write_page_checksum=True)
-    for number in range(count):
-        changed = bytearray(whole)
-        changed[len(whole) * number // count] ^= 1 << number % 8
-        yield bytes(changed)
 
 
 def unsound() -> tuple[bytes, list[int]]:

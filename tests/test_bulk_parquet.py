@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tests.hostile_parquet import plain
 from zooter_lite.bulk import parquet
-from zooter_lite.bulk.block import Task
+from zooter_lite.bulk.block import Block, Task
 from zooter_lite.bulk.parquet import open_parquet, parquet_pieces
 from zooter_lite.files.places import Source
 from zooter_lite.files.records import Piece
@@ -43,7 +43,11 @@ def test_pieces_number_their_rows(tmp_path: Path) -> None:
                 rest = found[number:] or [Piece(b"", 501, 500, 500)]
                 assert read_pieces(tmp_path / "in.parquet", size, piece.last) == rest
         assert ids == list(range(500))
-    assert len(read_pieces(tmp_path / "in.parquet", 10**9)) == 4  # one per row group
+    whole = read_pieces(tmp_path / "in.parquet", 10**9)
+    assert len(whole) == 4  # one per row group
+    rows = parquet.ParquetRows(Block(task(tmp_path, 1), None, whole[1], False, False))
+    assert rows.prompts[1] == "three"
+    assert rows.origin(1) == (132, b"three", 5)
 
 
 def test_a_row_group_is_never_read_whole(tmp_path: Path) -> None:

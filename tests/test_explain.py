@@ -213,7 +213,6 @@ def test_the_command_prints_text_json_and_lines(explain: Any, keeping: Path) -> 
     [
         (("--router", "ROUTER", "  "), b"", "error: the query is empty; expected text"),
         (("--router", "ROUTER", "-"), b"\n\n", "error: standard input holds no query"),
-        (("--router", "ROUTER", "-"), b"one\n\xff\n", "error: standard input, line 2: not UTF-8"),
         (("--router", "ROUTER", "-k", "0", "x"), b"", "error: --neighbours 0: expected at least 1"),
         (("--router", "tests", "x"), b"", "error: tests: no config.json"),
     ],

@@ -22,7 +22,7 @@ from zooter_lite.head.cross_validation import Score, Selection
 from zooter_lite.head.fit_head import Fitted
 from zooter_lite.head.fit_setting import Setting
 from zooter_lite.labels.soft import TagAssignment
-from zooter_lite.onnx.router_files import router_config
+from zooter_lite.onnx.graphs import router_config
 from zooter_lite.onnx.router_graph import router_graph
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.directory.config import Decisions, Point

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,10 @@ import pytest
 from exports.litellm.zooter_plugin import ZooterPlugin
 from tests.conftest import Command
 from tests.consumers import toy_priced
-from tests.helpers import EXPERTS
+from tests.helpers import EXPERTS, called, write_lines
 from tests.test_litellm_plugin import MODELS, Handed
 from tests.tiny_encoders import save_tiny
 from zooter_lite import RewardTable, Router, feedback
-from zooter_lite.cli import run
 from zooter_lite.files.journal import read_journal
 from zooter_lite.table.decisions import logged_table
 
@@ -30,13 +27,8 @@ def line(request: str, expert: str, propensity: float = 0.9, **more: Any) -> dic
     return own | {"propensity": propensity, "chances": chances} | more
 
 
-def write(path: Path, lines: Sequence[dict[str, Any]]) -> str:
-    path.write_text("".join(json.dumps(one) + "\n" for one in lines), "utf-8")
-    return str(path)
-
-
 def test_decisions_and_rewards_are_joined(tmp_path: Path) -> None:
-    journal = write(
+    journal = write_lines(
         tmp_path / "log.jsonl",
         [
             line("r1", "bee"),
@@ -54,7 +46,7 @@ def test_decisions_and_rewards_are_joined(tmp_path: Path) -> None:
         "r3,-1,0,\nr6,1,,\n",
         "utf-8",
     )
-    logged = logged_table(journal, str(rewards))
+    logged = logged_table(str(journal), str(rewards))
     assert (logged.unrewarded, logged.empty, logged.unknown) == (1, 1, 1)
     table = logged.table
     assert table.experts == EXPERTS
@@ -75,15 +67,15 @@ def test_decisions_and_rewards_are_joined(tmp_path: Path) -> None:
 def test_a_pattern_names_the_journals_of_several_workers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path / "log.jsonl", [line("r1", "bee", 1)])
-    write(tmp_path / "log.17.jsonl", [line("r2", "cat", 1)])
-    rewards = write(
+    write_lines(tmp_path / "log.jsonl", [line("r1", "bee", 1)])
+    write_lines(tmp_path / "log.17.jsonl", [line("r2", "cat", 1)])
+    rewards = write_lines(
         tmp_path / "rewards.ndjson",
         [{"request": "r1", "reward": 1}, {"request": "r2", "reward": 0}],
     )
     out = tmp_path / "table.jsonl"
-    words = ["--journal", str(tmp_path / "log*.jsonl"), "--rewards", rewards, "--out", str(out)]
-    assert run(feedback.Options, feedback.main, "feedback", "", words) == 0
+    words = ("--journal", tmp_path / "log*.jsonl", "--rewards", rewards, "--out", out)
+    assert called(feedback, *words) == 0
     assert capsys.readouterr().out.splitlines() == [
         "ant: 0 requests",
         "bee: mean reward 1.0000 over 1 requests",
@@ -119,13 +111,10 @@ def test_what_is_wrong_is_told_in_a_line(
     message: str,
 ) -> None:
     if lines is not None:
-        write(tmp_path / "log.jsonl", lines)
+        write_lines(tmp_path / "log.jsonl", lines)
     (tmp_path / "rewards.csv").write_text(rewards, "utf-8")
-    words = [
-        *("--journal", str(tmp_path / "log.jsonl"), "--rewards", str(tmp_path / "rewards.csv")),
-        *("--out", str(tmp_path / "table.csv")),
-    ]
-    assert run(feedback.Options, feedback.main, "feedback", "", words) == 2
+    files = ("--journal", tmp_path / "log.jsonl", "--rewards", tmp_path / "rewards.csv")
+    assert called(feedback, *files, "--out", tmp_path / "table.csv") == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert message in error
 

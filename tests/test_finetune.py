@@ -18,9 +18,8 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from tests.conftest import ROOT
-from tests.helpers import softmax, table
+from tests.helpers import called, softmax, table
 from zooter_lite import Router, evaluate, export, fit
-from zooter_lite.cli import run
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.reference import load_torch, torch_embeddings
@@ -194,8 +193,7 @@ def test_the_command_fine_tunes_and_the_router_evaluates_and_exports(
     splits = ["test" if i % 6 == 5 else "train" for i in range(480)]
     write_table(replace(rewards, splits=splits), str(data))
     common = ("--encoder", tiny, "--tags", "none", "--precision", "fp32", "--cache", cache)
-    arguments = [str(a) for a in ("--data", data, "--out", out, *common, "--finetune", 6)]
-    assert run(fit.Options, fit.main, "fit", "", arguments) == 0
+    assert called(fit, "--data", data, "--out", out, *common, "--finetune", 6) == 0
     printed = capsys.readouterr().out
     report = json.loads((out / "report.json").read_text("utf-8"))
     config = json.loads((out / "config.json").read_text("utf-8"))
@@ -207,16 +205,14 @@ def test_the_command_fine_tunes_and_the_router_evaluates_and_exports(
     expected = torch_embeddings(load_torch(Path(folder), "it"), query, "")
     np.testing.assert_allclose(Router.load(out).embed(query)[1], expected, atol=1e-5)
 
-    here = [str(a) for a in ("--router", out, "--data", data, "--cache", cache)]
-    assert run(evaluate.Options, evaluate.main, "evaluate", "", here) == 0
-    here = ["--precision", "fp32", *here]
-    assert run(export.Options, export.main, "export", "", here) == 0
-    elsewhere = [*here[:-1], str(tmp_path / "elsewhere")]
+    here = ("--router", out, "--data", data, "--cache", cache)
+    assert called(evaluate, *here) == 0
+    assert called(export, *here, "--precision", "fp32") == 0
+    elsewhere = ("--precision", "fp32", *here[:-1], tmp_path / "elsewhere")
     capsys.readouterr()
-    assert run(export.Options, export.main, "export", "", elsewhere) == 2
+    assert called(export, *elsewhere) == 2
     assert "give its folder by --encoder" in capsys.readouterr().err
-    elsewhere += ["--encoder", folder]
-    assert run(export.Options, export.main, "export", "", elsewhere) == 0
+    assert called(export, *elsewhere, "--encoder", folder) == 0
 
 
 @pytest.fixture
@@ -284,21 +280,20 @@ def test_batches_hold_every_row_once_and_similar_lengths(task: Task) -> None:
 )
 def test_refusals(options: Sequence[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
-    assert run(fit.Options, fit.main, "fit", "", options) == 2
+    assert called(fit, *options) == 2
     assert capsys.readouterr().err.startswith(f"error: {expected}")
 
 
 def test_several_processes_are_for_fine_tuning_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--out", str(tmp_path / "r")]
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, code, error in (
         ("0", 2, "error: started in 2 processes, which only --finetune divides"),
         ("1", 0, ""),
     ):
         monkeypatch.setenv("RANK", rank)
-        assert run(fit.Options, fit.main, "fit", "", arguments) == code
+        assert called(fit, "--out", tmp_path / "r") == code
         printed = capsys.readouterr()
         assert printed.out == ""
         assert printed.err.startswith(error)

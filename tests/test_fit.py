@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import Command
+from tests.helpers import called
 from zooter_lite import Router, RouterError, fit
-from zooter_lite.cli import run
 from zooter_lite.onnx import graphs, parity
 from zooter_lite.table import read_table, sample_path
 
@@ -178,8 +178,7 @@ def test_int8_that_loses_too_much_is_left_out_and_said_so(
 
     monkeypatch.setattr(graphs, "check_int8", strict)
     monkeypatch.setattr(graphs, "SPARED", ())  # tests/test_assemble.py tries them
-    arguments = [*map(str, options), "--tags", "none"]
-    assert run(fit.Options, fit.main, "fit", "", arguments) == 0
+    assert called(fit, *options, "--tags", "none") == 0
     assert (
         "  no int8 graph: router.int8.onnx loses 0.00 points of expected" in capsys.readouterr().out
     )

@@ -14,13 +14,11 @@ import pytest
 from tests import hostile_parquet
 from tests.conftest import Decide
 from tests.hostile_files import (
-    UNPACKERS,
     Broken,
     Row,
     Text,
     brokens,
     check_error,
-    flipped,
     texts,
     visible,
 )
@@ -29,7 +27,6 @@ Route = Callable[..., tuple[int, str]]
 MODES = ("fail", "skip", "keep")
 TEXTS = list(texts())
 BROKENS = [*brokens(), *hostile_parquet.refused()]
-FLIPPED = list(flipped())
 
 
 def parse(content: bytes, kind: str) -> list[Any]:
@@ -128,18 +125,3 @@ def test_files_that_end_the_run(tmp_path: Path, route_toy: Route, broken: Broken
     check_error(code, err, str(source))
     assert broken.message in err
     assert visible(tmp_path) == [broken.file]
-
-
-@pytest.mark.parametrize(("packing", "content", "text"), FLIPPED)
-def test_a_changed_bit_is_told_or_changes_nothing(
-    tmp_path: Path, route_toy: Route, packing: str, content: bytes, text: bytes
-) -> None:
-    source, target = tmp_path / f"in.csv{packing}", tmp_path / f"out.csv{packing}"
-    source.write_bytes(content)
-    code, err = route_toy(source, target, "--block", 1, "--on-error", "skip")
-    if code:
-        check_error(code, err, str(source))
-        assert visible(tmp_path) == [source.name]
-        return
-    found = parse(UNPACKERS[packing](target.read_bytes()), "csv")
-    assert [row[:-2] for row in found] == parse(text, "csv")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
+from tests.helpers import write_lines
 from tests.tiny_encoders import save_tiny
 from zooter_lite import RewardTable, Router, fit_router
 from zooter_lite.errors import DataError
@@ -24,12 +24,6 @@ ROWS: Rows = [
     {"query": 'It\'s "so"\nor not?', "subset": "chat_x", "rewards": (0.0, 1.0), "costs": (0, 2)},
     {"query": "[1, 2] as a set?", "subset": "sums", "rewards": (1.0, None), "costs": (0.5, 1)},
 ]
-
-
-def lines(path: Path, rows: Rows) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return path
 
 
 def routerbench_frame(rows: Rows) -> pd.DataFrame:
@@ -67,14 +61,14 @@ def routerbench_raw(folder: Path, rows: Rows) -> Path:
         | {"sample_id": f"{subset}.{number}"}
         for number, subset, row in answers(rows, *names)
     ]  # fmt: skip
-    return lines(folder / "routerbench_raw.jsonl", made)
+    return write_lines(folder / "routerbench_raw.jsonl", made)
 
 
 def llmrouter(folder: Path, rows: Rows) -> Path:
     names = ("model_name", "performance", "query", "task_name", "", "response")
     more = {"ground_truth": "4", "metric": "em", "choices": None, "task_id": None, "token_num": 12}
     made = [row | more | {"embedding_id": 40 + n} for n, _, row in answers(rows, *names)]
-    return lines(folder / "default_routing_train_data.jsonl", made)
+    return write_lines(folder / "default_routing_train_data.jsonl", made)
 
 
 def llmrouterbench(folder: Path, rows: Rows) -> Path:
@@ -92,7 +86,9 @@ def llmrouterbench(folder: Path, rows: Rows) -> Path:
         ):
             name = f"{subset}-test-{place.name}-{stamp}.json"
             (place / name).write_text(json.dumps(run | more, indent=2), "utf-8")
-    lines(folder / "bench" / "zz-demo.json", [{"demo": True, "model_name": "x", "records": [{}]}])
+    write_lines(
+        folder / "bench" / "zz-demo.json", [{"demo": True, "model_name": "x", "records": [{}]}]
+    )
     return folder / "bench"
 
 
@@ -107,7 +103,7 @@ def routerarena_cached(folder: Path, rows: Rows) -> Path:
             for result in (None, told, *runs)
         )
     for model, own in made.items():
-        lines(folder / "cached_results" / f"{model.replace('/', '_')}.jsonl", own)
+        write_lines(folder / "cached_results" / f"{model.replace('/', '_')}.jsonl", own)
     return folder / "cached_results"
 
 
@@ -192,13 +188,13 @@ def test_a_wrong_file_is_told_in_one_line(
 
 def test_a_wrong_file_of_a_folder_is_named(tmp_path: Path) -> None:
     folder = routerarena_cached(tmp_path, ROWS)
-    wrong = lines(folder / "z.jsonl", [{"global_index": "sums_1", "question": "?"}])
+    wrong = write_lines(folder / "z.jsonl", [{"global_index": "sums_1", "question": "?"}])
     wrong.write_text(wrong.read_text() + "{\n")
     with pytest.raises(DataError, match=r"z\.jsonl, line 2: not a JSON object"):
         RewardTable.read(folder)
     wrong.unlink()
     folder = llmrouterbench(tmp_path, ROWS)
-    lines(folder / "a.json", [{"model_name": "x", "dataset_name": "y", "records": ["one"]}])
+    write_lines(folder / "a.json", [{"model_name": "x", "dataset_name": "y", "records": ["one"]}])
     with pytest.raises(DataError, match=r"a\.json, line 1: expected objects as records"):
         RewardTable.read(folder)
 
@@ -207,16 +203,11 @@ def test_predictions_that_nobody_evaluated_are_told(tmp_path: Path) -> None:
     path = routerarena_predictions(tmp_path, [row | {"rewards": (None, None)} for row in ROWS])
     with pytest.raises(DataError, match=r"mine\.json: no row has a reward; expected one"):
         RewardTable.read(path)
-    names = ("prediction", "accuracy", "prompt", "global index")
-    frame = pa.table({name: [cell] for name, cell in zip(names, "a?bc", strict=True)})
-    frame = frame.set_column(1, "accuracy", [[float("nan")]])
-    with pytest.raises(DataError, match="no row has a reward; expected one"):
-        RewardTable.of(frame)
 
 
 def test_another_folder_of_json_goes_to_datasets(tmp_path: Path) -> None:
     row = {"query": "one", "reward:a": 1.0, "reward:b": 0.0}
-    lines(tmp_path / "data" / "train.jsonl", [row, row | {"query": "two"}])
+    write_lines(tmp_path / "data" / "train.jsonl", [row, row | {"query": "two"}])
     assert RewardTable.read(tmp_path / "data").splits == ["train", "train"]
 
 
@@ -249,4 +240,4 @@ def test_a_prompt_that_only_looks_like_a_list_and_rows_without_an_id(
         for prompt in (cell, "other")
         for model in MODELS
     ]
-    assert RewardTable.read(lines(tmp_path / "raw.jsonl", rows)).queries == [cell, "other"]
+    assert RewardTable.read(write_lines(tmp_path / "raw.jsonl", rows)).queries == [cell, "other"]

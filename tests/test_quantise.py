@@ -110,6 +110,15 @@ def test_a_row_does_not_depend_on_its_batch(quantised: bytes, rows: list[list[in
         np.testing.assert_allclose(run(quantised, feed(ids))[0], row, rtol=1e-5, atol=1e-4)
 
 
+def test_ranges_are_those_of_all_batches() -> None:
+    (whole,) = activation_ranges(graph(), [CALIBRATION]).values()
+    halves = [feed(*IDS_OF_ROWS[:20]), feed(*IDS_OF_ROWS[20:])]
+    (parts,) = activation_ranges(graph(), halves).values()
+    words = words_of_calibration()
+    np.testing.assert_array_equal(whole, [words.min(axis=0), words.max(axis=0)])
+    np.testing.assert_array_equal(parts, whole)
+
+
 def test_an_all_zero_row_is_no_nan() -> None:
     table, _ = arrays()
     model = onnx.load_model_from_string(graph())

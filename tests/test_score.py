@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from zooter_lite.cli import run
+from tests.helpers import called, write_lines
+from zooter_lite import score as score_command
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import read_journal
-from zooter_lite.score import Options, main
 from zooter_lite.scoring.checks import Verifier, read_verifier
 from zooter_lite.scoring.rewards import combine, same_best
 from zooter_lite.scoring.scorer import Item, Scored, score_once
@@ -35,10 +34,6 @@ SAID = {
 }  # fmt: skip
 
 
-def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder as collect writes it, with one failure."""
@@ -56,9 +51,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def score(folder: Path, scorer: str, out: str = "table.jsonl") -> int:
-    arguments = ["--responses", str(folder), "--scorer", scorer, "--out", str(folder / out)]
-    queries = ["--queries", str(folder / "queries.jsonl")]
-    return run(Options, main, "score", "", [*arguments, *queries])
+    files = ("--responses", folder, "--queries", folder / "queries.jsonl", "--out", folder / out)
+    return called(score_command, *files, "--scorer", scorer)
 
 
 def rewards(folder: Path, out: str = "table.jsonl") -> list[list[float | None]]:
@@ -92,10 +86,9 @@ def test_without_queries_rows_stand_by_their_id(folder: Path) -> None:
     (folder / "s.toml").write_text(
         '[[scorer]]\nname = "n"\nkind = "numeric"\nreference = 4\nabsolute = 3.0\n'
     )
-    arguments = ["--responses", str(folder / "responses.jsonl"), "--scorer"]
-    out = str(folder / "table.jsonl")
-    assert run(Options, main, "score", "", [*arguments, f"{folder}/s.toml", "--out", out]) == 0
-    table = read_table(out)
+    files = ("--responses", folder / "responses.jsonl", "--out", folder / "table.jsonl")
+    assert called(score_command, *files, "--scorer", folder / "s.toml") == 0
+    table = read_table(folder / "table.jsonl")
     assert table.query_ids == ["q0", "q1", "q2"]
     assert rewards(folder) == [[1.0, 0.0], [1.0, 1.0], [None, 0.0]]
 
@@ -247,8 +240,8 @@ def test_mistakes_are_one_line_and_exit_code_2(
         (folder / file).unlink()
     elif file:
         (folder / file).write_text(content)
-    argv = ["--responses", str(folder / "responses.jsonl"), "--scorer", scorer]
-    argv += ["--queries", str(folder / "queries.jsonl"), "--out", str(folder / "table.jsonl")]
-    assert run(Options, main, "score", "", argv) == 2
+    files = ("--queries", folder / "queries.jsonl", "--out", folder / "table.jsonl")
+    journal = ("--responses", folder / "responses.jsonl")
+    assert called(score_command, *journal, *files, "--scorer", scorer) == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
     assert not (folder / "table.jsonl").exists()

@@ -11,7 +11,6 @@ import math
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.helpers import called
 from tests.llm_server import serving
 from zooter_lite import RewardTable, collect, evaluate, fit, score, tag
-from zooter_lite.cli import run
 from zooter_lite.errors import DataError
 from zooter_lite.table.keys import id_of
 from zooter_lite.table.queries import read_queries
@@ -33,11 +32,6 @@ WIDE = [
     ["one, two", "0.75", "", "x;y"],
     ["three\nfour", "1", "-0.5", "z"],
 ]
-
-
-def called(command: ModuleType, name: str, *words: object) -> int:
-    options: Any = command
-    return run(options.Options, options.main, name, "", [str(word) for word in words])
 
 
 def divided(rows: list[list[str]], separator: str, end: str = "\n") -> str:
@@ -114,7 +108,7 @@ def test_a_tsv_is_written_with_tabs(tmp_path: Path, route_toy: Route) -> None:
     lines = gzip.decompress((tmp_path / "out.tsv.gz").read_bytes()).decode().splitlines()
     assert lines[0] == "id\tquery\texpert\tprobability"
     assert lines[1].startswith("1\tone, two\t")
-    assert called(tag, "tag", "--queries", tmp_path / "in.csv", "--out", tmp_path / "t.tsv") == 0
+    assert called(tag, "--queries", tmp_path / "in.csv", "--out", tmp_path / "t.tsv") == 0
     assert read_queries(str(tmp_path / "t.tsv")).texts == ["one, two"]
     assert (tmp_path / "t.tsv").read_text().startswith("query_id\tquery\tid")
 
@@ -218,7 +212,7 @@ def tagged(folder: Path, ending: str, kinds: Sequence[str]) -> tuple[int, Path, 
     with serving(lambda _: '["t"]') as server:
         pool.write_text(f'[[expert]]\nname = "t"\nbase_url = "{server.url}"\nmodel = "m"\n')
         words = ("--queries", source, "--out", target, "--tagger", pool, "--min-support", 1)
-        return called(tag, "tag", *words), target, len(server.requests)
+        return called(tag, *words), target, len(server.requests)
 
 
 @pytest.mark.parametrize("ending", NOT_IN)
@@ -275,11 +269,11 @@ def test_one_id_is_one_however_the_file_spells_it(
         (tmp_path / "experts.toml").write_text(one % "a" + one % "b")
         given = ("--experts", tmp_path / "experts.toml", "--out", tmp_path / "responses")
         for path in files:
-            assert called(collect, "collect", "--queries", path, *given) == 0
+            assert called(collect, "--queries", path, *given) == 0
         assert len(server.requests) == 24
     for path in files:
         words = ("--responses", tmp_path / "responses", "--queries", path, "--scorer", "exact")
-        assert called(score, "score", *words, "--out", tmp_path / "t.csv") == 0
+        assert called(score, *words, "--out", tmp_path / "t.csv") == 0
         assert "exact: 24 of 24 responses scored" in capsys.readouterr().out, path
 
 
@@ -344,9 +338,8 @@ def test_a_long_table_that_cannot_be_turned(tmp_path: Path, text: str, message: 
 
 
 def test_long_names_are_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command, name in ((fit, "fit"), (evaluate, "evaluate")):
-        more = ["--router", tmp_path] if name == "evaluate" else []
-        assert called(command, name, "--data", tmp_path / "t.csv", "--long", "m", *more) == 2
+    for command, more in ((fit, ()), (evaluate, ("--router", tmp_path))):
+        assert called(command, "--data", tmp_path / "t.csv", "--long", "m", *more) == 2
         assert "--long 'm': expected the names of two columns" in capsys.readouterr().err
 
 
@@ -359,7 +352,7 @@ def test_columns_that_nobody_uses_are_not_looked_at(tmp_path: Path) -> None:
     pool = tmp_path / "e.toml"
     pool.write_text('[[expert]]\nname = "a"\ncallable = "json:dumps"\n')
     words = ("--queries", tmp_path / "t.parquet", "--experts", pool, "--out", tmp_path / "o")
-    assert called(collect, "collect", *words) == 0
+    assert called(collect, *words) == 0
 
 
 def test_a_separator_can_be_given(
@@ -369,19 +362,19 @@ def test_a_separator_can_be_given(
     source.write_text("query^reward:a,b^reward:c\none^1^0\ntwo^0^1\n")
     table = RewardTable.read(source, separator="^")
     assert (list(table.queries), table.experts) == (["one", "two"], ["a,b", "c"])
-    assert called(tag, "tag", "--queries", source, "--separator", "^", "--out", target) == 0
+    assert called(tag, "--queries", source, "--separator", "^", "--out", target) == 0
     assert [json.loads(line)["query"] for line in target.read_text().splitlines()] == ["one", "two"]
     capsys.readouterr()
     code, errors = route_toy(source, tmp_path / "out.csv", "--separator", "^")
     assert code == 0, errors
     assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("one^1^0^")
-    for command, name, words in (
-        (fit, "fit", ["--data", source]),
-        (evaluate, "evaluate", ["--data", source, "--router", tmp_path]),
-        (tag, "tag", ["--queries", source, "--out", target]),
+    for command, words in (
+        (fit, ("--data", source)),
+        (evaluate, ("--data", source, "--router", tmp_path)),
+        (tag, ("--queries", source, "--out", target)),
     ):
         capsys.readouterr()
-        assert called(command, name, *words, "--separator", ";;") == 2
+        assert called(command, *words, "--separator", ";;") == 2
         assert "--separator ';;': expected one character" in capsys.readouterr().err
     code, errors = route_toy(source, tmp_path / "x.csv", "--separator", ";;")
     assert code == 2

@@ -96,7 +96,7 @@ HERE = "t.csv, line 3"
             for near in ("rewrad", "rewards", "Reward", " reward")
         ],
         ({"costs__a": [1, 1]}, "t.csv: column 'costs:a': expected 'cost:a'"),
-        ({"cost__c": [1, 1]}, "t.csv: column 'cost:c' has no column 'reward:c' beside"),
+        ({"cost__c": [1, 1]}, "t.csv: column 'cost:c' has no 'reward:c' beside"),
         ({"query": ["one", " \t"]}, f"{HERE}, column 'query': empty; expected text"),
         ({"query": ["one", 2]}, f"{HERE}, column 'query': expected text or a list of"),
         ({"cost__a": [0, -0.1]}, f"{HERE}, column 'cost:a': -0.1 is no cost; expected"),

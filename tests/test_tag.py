@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import called, write_lines
 from tests.llm_prompts import prompt_of, quoted_texts
 from tests.llm_server import serving
 from zooter_lite import tag
-from zooter_lite.cli import run
 from zooter_lite.table.queries import read_queries
 
 KEY = "sk-planted-1234567890"
@@ -33,17 +33,11 @@ def tag_command(
     monkeypatch.setenv("TAGGER_KEY", KEY)
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        argv = [*map(str, arguments), "--cache", str(cache)]
-        code = run(tag.Options, tag.main, "tag", "", argv)
+        code = called(tag, *arguments, "--cache", cache)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
     return call
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return path
 
 
 def tags_in(path: Path) -> dict[str, list[str]]:
@@ -71,7 +65,7 @@ def numbered(*topics: str, each: int = 4) -> list[dict[str, Any]]:
 
 def test_an_llm_tags_and_its_words_become_one_vocabulary(tag_command: Tag, tmp_path: Path) -> None:
     rows = [*numbered("Sort", "Translate", "Sum"), {"query": "Sing!", "n": 0}]
-    source, out = write(tmp_path / "q.jsonl", rows), tmp_path / "tagged.parquet"
+    source, out = write_lines(tmp_path / "q.jsonl", rows), tmp_path / "tagged.parquet"
     with serving(by_topic) as server:
         options = ("--queries", source, "--out", out)
         file = tagger(tmp_path / "t.toml", server.url)
@@ -99,7 +93,7 @@ def test_an_llm_tags_and_its_words_become_one_vocabulary(tag_command: Tag, tmp_p
 def test_unreadable_answers_leave_queries_without_tags_until_asked_again(
     tag_command: Tag, tmp_path: Path
 ) -> None:
-    source = write(tmp_path / "q.jsonl", numbered("Sort", "Sum", each=2))
+    source = write_lines(tmp_path / "q.jsonl", numbered("Sort", "Sum", each=2))
     broken = True
 
     def reply(request: dict[str, Any]) -> str:
@@ -125,7 +119,7 @@ def test_unreadable_answers_leave_queries_without_tags_until_asked_again(
 
 
 def test_a_budget_ends_the_run_without_an_output(tag_command: Tag, tmp_path: Path) -> None:
-    source = write(tmp_path / "q.jsonl", numbered("Sum"))
+    source = write_lines(tmp_path / "q.jsonl", numbered("Sum"))
     with serving(by_topic) as server:
         fields = {"price_output": 1000.0, "concurrency": 1}
         file = tagger(tmp_path / "t.toml", server.url, **fields)
@@ -141,7 +135,7 @@ def test_a_budget_ends_the_run_without_an_output(tag_command: Tag, tmp_path: Pat
 def test_kept_tags_stay_and_count(tag_command: Tag, tmp_path: Path) -> None:
     rows = numbered("Sort", "Sum", each=2)
     rows[0]["tags"] = ["Sorting", "Mine, Alone"]
-    source, out = write(tmp_path / "q.jsonl", rows), tmp_path / "o.jsonl"
+    source, out = write_lines(tmp_path / "q.jsonl", rows), tmp_path / "o.jsonl"
     with serving(by_topic) as server:
         file = tagger(tmp_path / "t.toml", server.url)
         words = ("--queries", source, "--out", out, "--tagger", file, "--merge", "1")
@@ -160,9 +154,9 @@ def test_tags_of_the_nearest_tagged_queries(tag_command: Tag, tmp_path: Path) ->
         *[{"query": f"Translate {n} words into French", "tags": ["french", "x"]} for n in "2345"],
         {"query": "Translate a word into French", "tags": []},
     ]
-    table = write(tmp_path / "known.jsonl", known)
+    table = write_lines(tmp_path / "known.jsonl", known)
     rows = [{"query": "Sort this list of words in Python"}, {"query": "Translate this into French"}]
-    source, out = write(tmp_path / "q.jsonl", rows), tmp_path / "o.jsonl"
+    source, out = write_lines(tmp_path / "q.jsonl", rows), tmp_path / "o.jsonl"
     words = ("--queries", source, "--out", out, "--tagger", f"nearest:{table}", "--k", 3)
     code, printed, err = tag_command(*words, "--top", 1)
     assert code == 0, err
@@ -177,7 +171,7 @@ def test_clusters_get_readable_names(tag_command: Tag, tmp_path: Path) -> None:
         *[{"query": f"Sort a list of {n} numbers in Python"} for n in range(10)],
         *[{"query": f"Translate {n} words into French"} for n in range(10)],
     ]
-    source, out = write(tmp_path / "q.jsonl", rows), tmp_path / "o.jsonl"
+    source, out = write_lines(tmp_path / "q.jsonl", rows), tmp_path / "o.jsonl"
     words = ("--queries", source, "--out", out, "--tagger")
     code, _, err = tag_command(*words, "clusters:2")
     assert code == 0, err
@@ -200,9 +194,9 @@ def test_queries_are_dropped_counted_and_chosen(tag_command: Tag, tmp_path: Path
         {"query_id": "f", "query": "Reverse the words of a sentence", "tags": ["lists"]},
         {"query_id": "g", "query": "Name a river in France", "tags": []},
     ]
-    source, out = write(tmp_path / "q.jsonl", rows), tmp_path / "o.jsonl"
-    test = write(tmp_path / "test.jsonl", [{"query": f"Say {run_of_words}?"}])
-    other = write(tmp_path / "more.jsonl", [{"query": "Write a poem about rain"}])
+    source, out = write_lines(tmp_path / "q.jsonl", rows), tmp_path / "o.jsonl"
+    test = write_lines(tmp_path / "test.jsonl", [{"query": f"Say {run_of_words}?"}])
+    other = write_lines(tmp_path / "more.jsonl", [{"query": "Write a poem about rain"}])
     words = ("--queries", source, "--out", out, "--dedupe", 0.9)
     code, printed, err = tag_command(
         *words, "--decontaminate", f"{test}, {other}", "--select", 1, "--seed", 5
@@ -219,7 +213,7 @@ def test_queries_are_dropped_counted_and_chosen(tag_command: Tag, tmp_path: Path
 
 
 def test_nothing_left_is_an_error(tag_command: Tag, tmp_path: Path) -> None:
-    source = write(tmp_path / "q.jsonl", [{"query": "Untagged"}])
+    source = write_lines(tmp_path / "q.jsonl", [{"query": "Untagged"}])
     words = ("--queries", source, "--out", tmp_path / "o.jsonl")
     code, _, err = tag_command(*words, "--select", 3)
     assert (code, err) == (2, f"error: {source}: no query is left to write\n")
@@ -243,7 +237,7 @@ def test_nothing_left_is_an_error(tag_command: Tag, tmp_path: Path) -> None:
 def test_a_mistake_is_one_line(
     tag_command: Tag, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    source = write(tmp_path / "q.jsonl", [{"query": "Sort"}])
+    source = write_lines(tmp_path / "q.jsonl", [{"query": "Sort"}])
     given = [argument.format(source=source) for argument in arguments]
     code, _, err = tag_command("--queries", source, "--out", tmp_path / "o.jsonl", *given)
     assert code == 2

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.helpers import angles
-from zooter_lite.tags.derived import cluster_names
+from zooter_lite.tags.tagging import cluster_names
 from zooter_lite.tags.vocabulary import associated, clean_tag, one_vocabulary
 
 LISTS = st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), max_size=30)

@@ -89,8 +89,7 @@ def fit_router(
         from zooter_lite.head.choose import MOST_CHOOSING, choose
         from zooter_lite.head.fit_head import fit_chosen
         from zooter_lite.head.wording import try_words
-        from zooter_lite.onnx.graphs import export_graphs
-        from zooter_lite.onnx.router_files import router_config, tag_files
+        from zooter_lite.onnx.graphs import export_graphs, router_config, tag_files
 
     reading: dict[str, Any] = {"long": long_columns(recipe.long), "separator": recipe.separator}
     reading |= {"context": recipe.context} | ({"responses": True} if recipe.prices else {})

@@ -1,8 +1,7 @@
 """What every command shares: options from a dataclass, logging, one-line errors.
 
 argparse-dataclass reads real annotations, so a command module must not use
-``from __future__ import annotations``, and an optional number is written
-``Optional[int]`` with ``metadata={"type": int}`` (``option(..., kind=int)`` does that).
+``from __future__ import annotations``, and an optional number is written ``Optional[int]``.
 """
 
 import argparse
@@ -27,7 +26,6 @@ def option(
     default: Any = MISSING,
     *,
     help: str,
-    kind: Callable[[str], object] | None = None,
     metavar: str | None = None,
     choices: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
@@ -39,7 +37,7 @@ def option(
     """
     plain = default is True or default in (MISSING, None, "", False)  # True makes it --no-x
     text = help if plain else f"{help} (default: {default})"
-    given = {"type": kind, "metavar": metavar, "choices": choices, "args": names}
+    given = {"metavar": metavar, "choices": choices, "args": names}
     metadata = {name: value for name, value in given.items() if value is not None}
     return field(default=default, metadata={"help": text.replace("%", "%%"), **metadata})
 

@@ -56,7 +56,6 @@ class Options:
         None,
         help="stop before the whole cost, earlier runs included, can pass this (in the currency "
         "of the pool's prices; a call whose price is not known counts as the most it can be)",
-        kind=float,
         metavar="COST",
     )
     retry_failed: bool = option(False, help="ask again where an earlier run ended in an error")

@@ -47,29 +47,21 @@ class Options:
     )
     separator: str = separator_option()
     suite: Optional[str] = option(
-        None,
-        help="evaluate the tables of this file, each with its router",
-        kind=str,
-        metavar="FILE",
+        None, help="evaluate the tables of this file, each with its router", metavar="FILE"
     )
     split: Optional[str] = option(
-        None, help="evaluate this split alone (default: every one except train)", kind=str
+        None, help="evaluate this split alone (default: every one except train)"
     )
-    subsets: Optional[str] = option(
-        None, help="evaluate these subsets alone, separated by commas", kind=str
-    )
+    subsets: Optional[str] = option(None, help="evaluate these subsets alone, separated by commas")
     also: Optional[str] = option(
         None,
         help="compare with these router directories too, over the same experts; with commas",
-        kind=str,
         metavar="DIRS",
     )
     report: Optional[str] = option(
-        None, help="write everything as one HTML page to this file", kind=str, metavar="FILE"
+        None, help="write everything as one HTML page to this file", metavar="FILE"
     )
-    json: Optional[str] = option(
-        None, help="write the same figures to this file", kind=str, metavar="FILE"
-    )
+    json: Optional[str] = option(None, help="write the same figures to this file", metavar="FILE")
     rivals: Literal["auto", "on", "off"] = option(
         "auto",
         help="fit trained baselines on the rows of train (regressions, SVM, MLP, clusters, "

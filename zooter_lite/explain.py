@@ -34,7 +34,7 @@ class Options:
         16, help="nearest training queries to look at", names=["-k", "--neighbours"], metavar="K"
     )
     point: Optional[str] = option(
-        None, help="operating point to decide at (default: the router's own)", kind=str
+        None, help="operating point to decide at (default: the router's own)"
     )
     precision: Literal["fp32", "int8", "auto"] = option(
         "fp32", help="of the router whose decision is explained"
@@ -65,14 +65,9 @@ def _queries(argument: str) -> Iterator[str]:
     """Yield the query, or the lines of standard input that are not blank."""
     if argument != STANDARD:
         yield argument
-        return
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            text = line.decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise DataError(f"standard input, line {number}: not UTF-8") from error
-        if text:
-            yield text
+    else:
+        lines = (line.decode("utf-8", "replace").strip() for line in sys.stdin.buffer)
+        yield from filter(None, lines)
 
 
 if __name__ == "__main__":

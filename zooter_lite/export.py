@@ -48,11 +48,10 @@ class Options:
         None,
         help="graphs to make: fp32, int8 or fp32,int8 (default: both without --text, "
         "fp32 alone for a static encoder)",
-        kind=str,
     )
     text: bool = option(False, help="also make router.text.onnx from router.onnx")
     encoder: Optional[str] = option(
-        None, help="folder or name of the encoder, where the router's own is not found", kind=str
+        None, help="folder or name of the encoder, where the router's own is not found"
     )
     hold_out: float = option(
         0.2, help="as at the fit, for a table without a column 'split': share that is no 'train'"

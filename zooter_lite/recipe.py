@@ -31,7 +31,6 @@ class Recipe:
     prompt: Optional[str] = option(
         None,
         help="text before every query, such as 'query: '; without it, what the encoder declares",
-        kind=str,
     )
     precision: str = option(
         "fp32,int8", help="graphs to export; int8 is left out where it loses reward"
@@ -60,14 +59,12 @@ class Recipe:
         "label-router", help="direction of the KL divergence; the paper writes router-label"
     )
     temperature: Optional[float] = option(
-        None, help="label temperature in reward units; without it, cross-validated", kind=float
+        None, help="label temperature in reward units; without it, cross-validated"
     )
     beta: Optional[float] = option(
-        None, help="share of the sample label, 0 to 1; without it, cross-validated", kind=float
+        None, help="share of the sample label, 0 to 1; without it, cross-validated"
     )
-    l2: Optional[float] = option(
-        None, help="weight of the L2 penalty; without it, cross-validated", kind=float
-    )
+    l2: Optional[float] = option(None, help="weight of the L2 penalty; without it, cross-validated")
     add: str = option(
         "",
         help="files with the rewards of further experts on some of the queries, joined by query "

@@ -41,8 +41,8 @@ from zooter_lite.errors import DataError, needs
 from zooter_lite.table import as_table
 from zooter_lite.table.queries import Queries, read_queries, write_queries
 from zooter_lite.table.storage import SUFFIXES, check_cells, write_columns
-from zooter_lite.tags.derived import derived_tags
 from zooter_lite.tags.plan import per_tag, plan_rows
+from zooter_lite.tags.tagging import derived_tags
 from zooter_lite.tags.unwanted import without_unwanted
 from zooter_lite.tags.vocabulary import (
     ASSOCIATED_SUPPORT,
@@ -74,9 +74,7 @@ class Options:
     journal: str = option(
         "", help="journal of the LLM's answers (default: OUT.tagging.jsonl)", metavar="FILE"
     )
-    max_cost: Optional[float] = option(
-        None, help="stop before the LLM's whole cost can pass this", kind=float
-    )
+    max_cost: Optional[float] = option(None, help="stop before the LLM's whole cost can pass this")
     retry_failed: bool = option(False, help="ask the LLM again where an earlier run failed")
     merge: float = option(
         0.87, help="cosine similarity from which two of the LLM's tags are one; 1 merges none"
@@ -88,13 +86,12 @@ class Options:
         f"{ASSOCIATED_SUPPORT} of them at least; above 1 merges none",
     )
     select: Optional[int] = option(
-        None, help="keep so many queries per tag, the fewest that give each tag as many", kind=int
+        None, help="keep so many queries per tag, the fewest that give each tag as many"
     )
     dedupe: Optional[float] = option(
         None,
         help="drop queries repeated further down, and those whose cosine similarity to an "
         "earlier one reaches this; 1 drops exact repeats only",
-        kind=float,
     )
     decontaminate: str = option(
         "",

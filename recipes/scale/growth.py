@@ -40,7 +40,7 @@ def speed(router: str, texts: list[str], precision: str = "fp32") -> float:
     worker.choose(texts[:part])
     done, started = 0, time.perf_counter()
     for start in range(part, len(texts), part):
-        done += len(worker.choose(texts[start : start + part]).cells)
+        done += len(worker.choose(texts[start : start + part])[0])
         if time.perf_counter() - started > SECONDS:
             break
     return done / (time.perf_counter() - started)

@@ -22,11 +22,10 @@ from typing import IO, Any
 
 from zooter_lite.bulk.block import Cells, Task
 from zooter_lite.bulk.output import REJECTS
-from zooter_lite.bulk.text_rows import JsonRows
+from zooter_lite.bulk.rows import JsonRows
 from zooter_lite.errors import DataError
 from zooter_lite.files.messages import Prompt
 from zooter_lite.files.places import STANDARD, is_url, packer, size_of, split_suffix
-from zooter_lite.files.records import Record
 
 _MODEL = re.compile(r'"model"\s*:\s*')
 _TAB = "\t"  # between the number of an expert and its request
@@ -35,11 +34,11 @@ _TAB = "\t"  # between the number of an expert and its request
 class BatchRows(JsonRows):
     """The requests of a block; the output is the same lines with other models."""
 
-    def _prompt(self, row: int, record: Record) -> Prompt:
-        prompt = super()._prompt(row, record)
+    def _prompt(self, row: int, value: Any) -> Prompt:
+        prompt = super()._prompt(row, value)
         if not prompt.text.strip():
             raise ValueError("an empty prompt")
-        text = record.raw.decode("utf-8")
+        text = self._records[row].raw.decode("utf-8")
         start, end = model_span(text)
         self._lines[row] = f"{text[:start]}\0{text[end:]}"  # which no JSON holds
         return prompt
@@ -49,28 +48,23 @@ class BatchRows(JsonRows):
 
         Where they are to be split, each stands behind the number of its expert.
         """
-        models = {name: json.dumps(model, ensure_ascii=False) for name, model in self._task.models}
-        before = {
-            expert: f"{n}{_TAB}" if self._task.split else "" for n, expert in enumerate(models)
-        }
-        lines = [
-            before[made[0]] + self._lines[row].replace("\0", models[made[0]])
-            for row, made in enumerate(cells)
-            if row not in self.problems
-        ]
+        given = {}  # of each expert: what stands before its requests, and its model
+        for n, (expert, model) in enumerate(self._task.models):
+            before = f"{n}{_TAB}" if self._task.split else ""
+            given[expert] = before, json.dumps(model, ensure_ascii=False)
+        lines = []
+        for row, (expert, *_) in enumerate(cells):
+            if row not in self.problems:
+                before, model = given[expert]
+                lines.append(before + self._lines[row].replace("\0", model))
         return "".join(lines).encode("utf-8")
 
 
 def model_span(text: str) -> tuple[int, int]:
     """Return where the value of `body.model` begins and ends in the text of an object.
 
-    Raises
-    ------
-    ValueError
-        There is none.
+    ValueError where there is none.
 
-    Examples
-    --------
     >>> model_span('{"model": 1, "body": {"model" : 12}}')
     (32, 34)
     """

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from multiprocessing.connection import Connection
 
 from zooter_lite.bulk.block import Block, Result, Task
 from zooter_lite.bulk.options import Options
@@ -44,9 +43,8 @@ def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterat
     if workers == 1 or len(first) < 2:
         yield from map(worker.work, chain(first, blocks))
         return
-    here, there = multiprocessing.Pipe(duplex=False)  # its end tells the workers to end
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start, (options, here))
+    pool = ProcessPoolExecutor(workers, context, _start, (options,))
     try:
         waiting: deque[Future[Result]] = deque()
         for block in chain(first, blocks):
@@ -60,8 +58,8 @@ def run_local(tasks: Sequence[Task], worker: Worker, options: Options) -> Iterat
             "a worker ended without a word: short of memory? --workers takes fewer of them"
         ) from error
     finally:
-        there.close()
-        here.close()
+        for process in multiprocessing.active_children():  # whatever they still compute
+            process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -73,18 +71,18 @@ def loaded(options: Options) -> Worker:
     return worker
 
 
-def _start(options: Options, end: Connection) -> None:
+def _start(options: Options) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells when to end
-    threading.Thread(target=_end_with, args=(end,), daemon=True).start()
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
     _worker = loaded(options)
 
 
-def _end_with(end: Connection) -> None:
-    """End this process when the first one closes its end, or ends itself."""
-    try:
-        end.recv()
-    except EOFError:
+def _end_with_the_first() -> None:
+    """End this process when the one that started it has ended, however that came."""
+    first = multiprocessing.parent_process()
+    if first is not None:
+        first.join()
         os._exit(1)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, cast
@@ -20,12 +20,12 @@ from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.output import Output, Standard
 from zooter_lite.bulk.parquet import write_parquet
 from zooter_lite.bulk.reader import read_blocks
-from zooter_lite.bulk.summary import Done
 from zooter_lite.bulk.work import Worker, versions
 from zooter_lite.errors import DataError
 from zooter_lite.files.dialect import check_separator
 from zooter_lite.files.messages import Context
 from zooter_lite.files.places import STANDARD, is_url
+from zooter_lite.router.tokens import cut_prompts
 
 _DECIDING_NOTHING = (  # options on which no byte of an output depends; the files count apart
     "router", "input", "output", "format", "on_error", "force", "workers", "engine", "ray_address",
@@ -33,6 +33,62 @@ _DECIDING_NOTHING = (  # options on which no byte of an output depends; the file
 _FILES = ("costs", "pool", "prices", "models")  # options that name files, whose content decides
 
 MESSAGES = "body.messages"  # where a batch file of a vendor's API has the prompts
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job did."""
+
+    tally: Tally  # of every file, also of what earlier runs of the job did
+    earlier: int  # rows that those had done
+    seconds: float  # of this run, without the loading of the router
+    rejects: Sequence[str]  # files that hold rejected rows
+    kept: bool  # whether these rows are in the output, too
+    single: str  # the best single expert on the training rows
+    max_length: int  # tokens of a prompt that the encoder reads
+    repeats: bool  # whether close calls were answered again in fp32
+
+    def summary(self) -> list[str]:
+        """Lines about rows, speed, experts, what was not routed, and costs."""
+        tally, routed = self.tally, self.tally.routed
+        shares = ", ".join(
+            f"{expert} {count / routed:.0%}"
+            for expert, count in sorted(tally.experts.items(), key=lambda item: -item[1])
+            if count
+        )
+        left = f"; {tally.empty} rows with an empty prompt left unrouted" if tally.empty else ""
+        rows = tally.rows - self.earlier
+        before = f" after {self.earlier} of an earlier run" if self.earlier else ""
+        speed = f"{rows / self.seconds:.0f} rows/s" if rows else "nothing left to do"
+        lines = [
+            f"{routed} rows routed ({shares or 'none'}){left}",
+            f"{rows} rows in {self.seconds:.1f} s{before} ({speed})",
+        ]
+        if tally.fallbacks:
+            lines.append(f"fallbacks: {tally.fallbacks} prompts ({tally.fallbacks / routed:.0%})")
+        if tally.rejected:
+            kept = "kept without an expert" if self.kept else "left out"
+            where = f": {', '.join(self.rejects)}" if self.rejects else ""
+            lines.append(f"rejected: {tally.rejected} rows, {kept}{where}")
+        if tally.cut:
+            lines.append(cut_prompts(tally.cut, tally.computed, self.max_length))
+        if self.repeats:
+            lines.append(
+                f"close calls answered again in fp32: {tally.repeated} of {tally.computed} prompts "
+                f"computed ({tally.repeated / max(tally.computed, 1):.1%})"
+            )
+        if tally.unread:
+            lines.append(f"{tally.unread} images or other parts that are no text were not read")
+        if tally.odd:
+            odd = tally.odd / routed
+            lines.append(f"{tally.odd} prompts ({odd:.1%}) are unlike anything in training")
+        if tally.cost:
+            lines.append(
+                f"expected cost of all: {tally.cost:.6g} ({tally.cost / routed:.4g} a prompt); "
+                f"with {self.single}, the best single expert on train, alone: "
+                f"{tally.cost_single:.6g}; with the cheapest for each: {tally.cost_cheapest:.6g}"
+            )
+        return lines
 
 
 def route_files(options: Options, progress: Callable[[int], object]) -> Done:

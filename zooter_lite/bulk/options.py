@@ -40,15 +40,14 @@ class Options:
         help="column or key that holds the prompt: text, or a chat (a list of messages, also as "
         "JSON in a cell); body.messages is a key within another",
     )
-    context: Optional[Literal["last", "user", "all"]] = option(
+    context: Optional[str] = option(
         None,
         help="which turns of a chat are the prompt (default: as at the fit)",
-        kind=str,
         choices=("last", "user", "all"),
     )
     separator: str = separator_option()
     format: Optional[str] = option(
-        None, help="format of standard input and output", kind=str, choices=("csv", "jsonl")
+        None, help="format of standard input and output", choices=("csv", "jsonl")
     )
     all_probabilities: bool = option(False, help="add one column 'p:<expert>' per expert")
     on_error: Literal["fail", "skip", "keep"] = option(
@@ -60,51 +59,44 @@ class Options:
         None,
         help="operating point of the router, such as quality, match, economy or recommended "
         "(default: the router's own)",
-        kind=str,
     )
     budget: Optional[float] = option(
-        None,
-        help="mean cost of a prompt that the choices keep to, on the first block of the input",
-        kind=float,
+        None, help="mean cost of a prompt that the choices keep to, on the first block of the input"
     )
     floor: Optional[float] = option(
-        None, help="mean reward that the choices keep to at least cost, as on train", kind=float
+        None, help="mean reward that the choices keep to at least cost, as on train"
     )
     cost_weight: Optional[float] = option(
-        None, help="choose by reward - WEIGHT * cost, as expected", kind=float, metavar="WEIGHT"
+        None, help="choose by reward - WEIGHT * cost, as expected", metavar="WEIGHT"
     )
     allowed: Optional[str] = option(
-        None, help="experts that may be chosen (default: all)", kind=str, metavar="EXPERT,EXPERT"
+        None, help="experts that may be chosen (default: all)", metavar="EXPERT,EXPERT"
     )
     models: Optional[str] = option(
         None,
         help="pool file: the input is a batch file of a vendor's API (.jsonl, prompts in "
         "body.messages), and so is the output, with body.model set to the chosen expert's model",
-        kind=str,
         metavar="FILE",
     )
-    split_by: Optional[Literal["expert"]] = option(
+    split_by: Optional[str] = option(
         None,
         help="with --models: the requests of each expert in a file of their own beside the output, "
         "OUTPUT.EXPERT.jsonl without the output's own suffix; the output lists these files",
-        kind=str,
         choices=("expert",),
     )
     pool: Optional[str] = option(
         None,
         help="pool file with context_window of the experts: a prompt goes to none that is too "
         "small for it",
-        kind=str,
         metavar="FILE",
     )
     min_reward: Optional[float] = option(
-        None, help="least expected reward of a choice; below it the fallback decides", kind=float
+        None, help="least expected reward of a choice; below it the fallback decides"
     )
     max_novelty: Optional[float] = option(
         None,
         help="share of the training queries, 0 to 1, that may be less odd than a prompt; beyond "
         "it the fallback decides",
-        kind=float,
     )
     min_probability: float = option(
         0.0,
@@ -115,19 +107,16 @@ class Options:
         None,
         help="expert that then gets a prompt (default: the best single expert on train, of those "
         "allowed)",
-        kind=str,
     )
     costs: Optional[str] = option(
         None,
         help="JSON object from expert to the mean cost of a prompt, where it is another than at "
         "the fit: expected costs follow, and the summary",
-        kind=str,
         metavar="FILE",
     )
     prices: Optional[str] = option(
         None,
         help="pool file with the prices of now, for a router that was fitted with --prices",
-        kind=str,
         metavar="FILE",
     )
     force: bool = option(False, help="overwrite an existing output")
@@ -138,7 +127,6 @@ class Options:
         None,
         help="processes or actors, each with a router of its own (default: cores / threads, or "
         "one on a GPU; with --engine ray from one to as many as the cluster has room for)",
-        kind=int,
     )
     threads: int = option(1, help="threads of one forward pass")
     engine: Literal["local", "ray"] = option(
@@ -148,7 +136,6 @@ class Options:
         None,
         help="running cluster to use with --engine ray; auto is one of this machine (default: "
         "$RAY_ADDRESS, or one that is started for the job)",
-        kind=str,
         metavar="HOST:PORT",
     )
     block: int = option(

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,9 +29,12 @@ class State:
     size: int = 0  # bytes of the output
     rejects: int = 0  # and of the rejected rows
     tally: Tally = field(default_factory=Tally)
-    begun: bool = False  # any block is there
-    done: bool = False  # every block is
-    whole: int = -1  # bytes of the target from the moment on that it may be there
+    done: bool = False  # every block is there
+
+    @property
+    def begun(self) -> bool:
+        """Whether any block is there."""
+        return self.end > 0 or self.done
 
     def after(self, result: Result) -> State:
         """Return the state when the rows of a block are added."""
@@ -41,7 +44,6 @@ class State:
             self.size + len(result.data),
             self.rejects + len(result.rejects),
             self.tally.plus(result.tally),
-            begun=True,
             done=result.final,
         )
 
@@ -53,7 +55,6 @@ class Standard:
 
     def __init__(self) -> None:
         self.state = State()
-        self._stream = sys.stdout.buffer
 
     def __enter__(self) -> Standard:
         return self
@@ -64,8 +65,8 @@ class Standard:
     def append(self, result: Result) -> None:
         """Write the rows of a block."""
         try:
-            self._stream.write(result.data)
-            self._stream.flush()
+            sys.stdout.buffer.write(result.data)
+            sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -84,21 +85,15 @@ class Output:
     """What becomes the file `target`.
 
     Until `finish` everything stands beside it under hidden names (for a URL in the user's
-    cache): a killed job leaves a journal by which the next one goes on.
+    cache): a killed job leaves a journal by which the next one goes on. DataError where the
+    target exists, cannot be written, or is being written by another process.
 
     Parameters
     ----------
-    target
-        Path or URL.
     fingerprint
         Of everything that the output depends on; None where it cannot be gone on with.
     force
         Whether to replace a target, and to throw away an unfinished job of another fingerprint.
-
-    Raises
-    ------
-    DataError
-        The target exists, cannot be written, or is being written by another process.
     """
 
     def __init__(self, target: str, fingerprint: str | None, *, force: bool) -> None:
@@ -149,10 +144,12 @@ class Output:
                 f"{self._journal_path}: expected the journal of a job; without it the job "
                 "begins anew"
             ) from error
-        published = state.whole >= 0 and size_of(self.target) == state.whole
-        rejects = state.whole >= 0 or state.rejects <= size_of(self._rejects)
-        spool = size_of(self._spool)
-        return state if (state.size <= spool and rejects) or (published and spool < 0) else State()
+        spool, published = size_of(self._spool), size_of(self.target) >= 0
+        if state.done and spool < 0:  # it went when the target was there
+            return state if published else State()
+        # of an output that is done, the rejected rows may have their place already
+        rejects = state.done or state.rejects <= size_of(self._rejects)
+        return state if state.size <= spool and rejects else State()
 
     def __enter__(self) -> Output:
         self._journal = self._stack.enter_context(Journal(self._journal_path))
@@ -202,9 +199,7 @@ class Output:
             raise self._refused(error) from error
         if not self.state.begun:
             self._journal.append({"fingerprint": self._fingerprint})
-        self._note(self.state.after(result))
-
-    def _note(self, state: State) -> None:
+        state = self.state.after(result)
         self._journal.append(asdict(state))
         self.state = state
 
@@ -221,7 +216,6 @@ class Output:
                 whole = self._beside("whole.partial")
                 with self._spool.open("rb") as spool:
                     convert(spool, whole)
-            self._note(replace(self.state, whole=size_of(whole)))
             if self.state.rejects and self._rejects.exists():
                 self._publish(self._rejects, self.rejects_target)
             elif not self.state.rejects and not is_url(self.target):

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from zooter_lite.bulk.block import Block, Cells, Task
+from zooter_lite.bulk.rows import Rows
 from zooter_lite.errors import DataError, needs
 from zooter_lite.files.messages import Prompt, prompt_of
 from zooter_lite.files.places import Source, flat, open_source, refusals
-from zooter_lite.files.records import Piece
+from zooter_lite.files.records import Piece, Record
 from zooter_lite.files.rows import check_different
 
 ROWS_PER_PIECE = 65_536  # at most; fewer where rows are long
@@ -88,39 +89,21 @@ def _stream(pa: Any, batch: Any) -> bytes:
     return data
 
 
-class ParquetRows:
-    """The rows of a block of Parquet, as `TextRows` has them; the output is an Arrow stream."""
+class ParquetRows(Rows):
+    """The rows of a block of Parquet; the output is an Arrow stream."""
 
     def __init__(self, block: Block) -> None:
-        self._task, self._first, self._batch = block.task, block.piece.line, None
-        self._broken: dict[int, bytes] = {}  # prompts that are no UTF-8
-        self.prompts: list[str] = []
-        self.problems: dict[int, str] = {}
-        self.unread = 0
+        self._batch = None
         if block.piece.content:
             self._batch = next(iter(_arrow().ipc.open_stream(block.piece.content)))
         column = () if self._batch is None else self._batch.column(block.task.column)
-        for row, cell in enumerate(column):
-            prompt = Prompt("")
-            try:
-                prompt = prompt_of(cell.as_py(), block.task.context)
-            except UnicodeDecodeError as error:
-                self.problems[row] = (
-                    f"the prompt is not UTF-8 (byte 0x{error.object[error.start]:02x})"
-                )
-                self._broken[row] = error.object
-            except ValueError as error:
-                self.problems[row] = str(error)
-            self.prompts.append(prompt.text)
-            self.unread += prompt.unread
+        super().__init__(block, [_record(row, c) for row, c in enumerate(column, block.piece.line)])
 
-    def origin(self, row: int) -> tuple[int, bytes, int]:
-        """Return the number of a row from 1, its prompt in bytes, and how many."""
-        raw = self._broken.get(row, self.prompts[row].encode("utf-8", "replace"))
-        return self._first + row, raw, len(raw)
+    def _prompt(self, row: int, value: Any) -> Prompt:
+        return prompt_of(value, self._task.context)
 
     def output(self, cells: Sequence[Cells], *, keep: bool) -> bytes:
-        """Return the rows with the added columns; bad ones only with `keep`."""
+        """Return the rows as any format does."""
         pa, batch = _arrow(), self._batch
         if batch is None:
             return b""
@@ -130,6 +113,14 @@ class ParquetRows:
         if self.problems and not keep:
             batch = batch.filter(pa.array([row not in self.problems for row in range(len(cells))]))
         return _stream(pa, batch)
+
+
+def _record(row: int, cell: Any) -> Record:
+    try:
+        return Record(row, b"", 0, cell.as_py(), "")
+    except UnicodeDecodeError as error:
+        raw: bytes = error.object
+        return Record(row, raw, 0, None, f"the prompt is not UTF-8 (byte 0x{raw[error.start]:02x})")
 
 
 def _added_fields(pa: Any, names: Sequence[str]) -> list[Any]:

@@ -16,10 +16,7 @@ from zooter_lite.files.rows import json_lines, no_column, read_header
 def read_blocks(task: Task) -> Iterator[Block]:
     """Yield the blocks of a file, at least one; where they end depends on the file alone.
 
-    Raises
-    ------
-    DataError
-        The file cannot be read, or lacks what the job needs.
+    DataError where the file cannot be read, or lacks what the job needs.
     """
     given = _parquet(task) if task.source.kind == "parquet" else _text(task)
     header, piece = next(given)

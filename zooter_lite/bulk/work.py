@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -19,10 +19,10 @@ from zooter_lite.bulk.batch_file import BatchRows
 from zooter_lite.bulk.block import Block, Cells, Result, Tally
 from zooter_lite.bulk.options import Options
 from zooter_lite.bulk.parquet import ParquetRows
-from zooter_lite.bulk.text_rows import CsvRows, JsonRows
+from zooter_lite.bulk.rows import CsvRows, JsonRows, Rows
 from zooter_lite.errors import DataError
 from zooter_lite.files.lines import json_object
-from zooter_lite.files.places import packer
+from zooter_lite.files.places import Source, packer, refusals
 from zooter_lite.files.records import SHOWN
 from zooter_lite.router.decision import Predictions, choose
 from zooter_lite.router.directory.config import Point, RouterConfig
@@ -32,8 +32,6 @@ from zooter_lite.router.router import Router
 DIGITS = 6  # behind the point; of a cost, which may be tiny, in all
 ODD = 0.99  # novelty beyond which a prompt is unlike anything in training
 _NOBODY = "no expert is eligible: the prompt is longer than any takes"
-
-Rows = CsvRows | JsonRows | ParquetRows
 
 
 def rows_of(block: Block) -> Rows:
@@ -52,18 +50,13 @@ def versions() -> dict[str, str]:
 
 def read_costs(path: str, experts: Sequence[str]) -> dict[str, float]:
     """Cost of one prompt by expert, from a JSON object; DataError where one is missing."""
-    try:
-        costs = json_object(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: {error}; expected from expert to the cost of a prompt") from error
+    with refusals(path, "no JSON object of costs"):
+        costs: dict[str, Any] = json_object(Path(path).read_text(encoding="utf-8"))
     for expert in experts:
-        cost = costs.get(expert)
-        number = cost if isinstance(cost, int | float) and not isinstance(cost, bool) else -1
-        if not 0 <= number <= sys.float_info.max:
+        cost: Any = costs.get(expert)
+        if type(cost) not in (int, float) or not 0 <= cost <= sys.float_info.max:
             raise DataError(f"{path}: {expert!r} has the cost {cost!r}; expected a number from 0")
-    return {expert: float(costs[expert]) for expert in experts}  # type: ignore[arg-type]
+    return {expert: float(costs[expert]) for expert in experts}
 
 
 def told_costs(options: Options, config: RouterConfig) -> dict[str, float] | None:
@@ -78,35 +71,13 @@ def told_costs(options: Options, config: RouterConfig) -> dict[str, float] | Non
     return mean_costs(options.prices, config.experts, training.tokens_in, training.tokens_out)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What is decided of n prompts, in their order."""
-
-    cells: list[Cells]
-    fallback: NDArray[np.bool_]  # (n,) whether the fallback got it
-    odd: NDArray[np.bool_]  # (n,) odder than nearly all training queries
-    costs: NDArray[np.float64]  # (n, 3) of the choice, the best single expert, the cheapest
-    eligible: NDArray[np.bool_]  # (n,) whether any expert may have it
-
-
 class Worker:
     """Routes blocks with a router of its own; one per process.
 
-    The same prompt gets the same cells whatever prompts come with it (`exact`).
-
-    Parameters
-    ----------
-    options
-        Of the job.
-    at_once
-        Forward passes side by side; None for as many as the cores allow.
-
-    Raises
-    ------
-    RouterError
-        The router is damaged, or lacks the precision.
-    DataError
-        A name is none of its experts or points, or it does not predict what is asked.
+    The same prompt gets the same cells whatever prompts come with it (`exact`). `at_once` forward
+    passes run side by side; None stands for as many as the cores allow. RouterError where the
+    router is damaged or lacks the precision; DataError where a name is none of its experts or
+    points, or it does not predict what is asked.
     """
 
     def __init__(self, options: Options, at_once: int | None = None) -> None:
@@ -144,65 +115,38 @@ class Worker:
         self.choose([])  # refuses what the router cannot do
 
     def work(self, block: Block) -> Result:
-        """Route a block.
-
-        Raises
-        ------
-        DataError
-            A row cannot be routed, and the job is to fail then; with file, line and reason.
-        """
-        source, mode = block.task.source, self._options.on_error
-        repeats, cut = self.router.repeats, self.router.tokens.cut
+        """Route a block; DataError where a row cannot be routed, and the job is to fail then."""
+        source, mode, router = block.task.source, self._options.on_error, self.router
+        before = (*router.repeats, router.tokens.cut)
         rows = rows_of(block)
         asked = [row for row, prompt in enumerate(rows.prompts) if prompt.strip()]
-        made = self.choose([rows.prompts[row] for row in asked])
-        nobody = np.flatnonzero(~made.eligible).tolist()
-        rows.problems.update((asked[place], _NOBODY) for place in nobody)
+        chosen, tally = self.choose([rows.prompts[row] for row in asked])
+        cells: list[Cells] = [(None,) * len(self.added)] * len(rows.prompts)
+        for row, own in zip(asked, chosen, strict=True):
+            if own is None:
+                rows.problems[row] = _NOBODY
+            else:
+                cells[row] = own
         bad = [(*rows.origin(row), reason) for row, reason in sorted(rows.problems.items())]
         if bad and mode == "fail":
             line, _, _, reason = bad[0]
             raise DataError(f"{source.name}, {source.unit} {line}: {reason}")
-        cells: list[Cells] = [(None,) * len(self.added)] * len(rows.prompts)
-        for row, own in zip(asked, made.cells, strict=True):
-            if row not in rows.problems:
-                cells[row] = own
         data = rows.output(cells, keep=mode == "keep")
-        again, computed = (
-            now - then for now, then in zip(self.router.repeats, repeats, strict=True)
-        )
-        cost, single, cheapest = made.costs[made.eligible].sum(axis=0).tolist()
-        chosen = Counter(own[0] for own in cells)
-        tally = Tally(
+        after = (*router.repeats, router.tokens.cut)
+        repeated, computed, cut = (now - then for now, then in zip(after, before, strict=True))
+        tally = replace(
+            tally,
             rows=len(cells),
-            empty=chosen.pop(None, 0) - len(bad),
+            empty=len(cells) - tally.routed - len(bad),
             rejected=len(bad),
-            fallbacks=int(made.fallback[made.eligible].sum()),
             computed=computed,
-            repeated=again,
-            cut=self.router.tokens.cut - cut,
+            repeated=repeated,
+            cut=cut,
             unread=rows.unread,
-            odd=int(made.odd[made.eligible].sum()),
-            cost=cost,
-            cost_single=single,
-            cost_cheapest=cheapest,
-            experts=dict.fromkeys(self.experts, 0) | chosen,
-        )
-        rejects = "".join(
-            json.dumps(
-                {"file": source.name, source.unit: line, "reason": reason}
-                | (
-                    {"bytes": size, "text": raw[:SHOWN].decode("utf-8", "backslashreplace")}
-                    if raw
-                    else {}
-                ),
-                ensure_ascii=False,
-            )
-            + "\n"
-            for line, raw, size, reason in bad
         )
         return Result(
             packer(block.task.packing)(data) if data else b"",
-            rejects.encode("utf-8", "backslashreplace"),  # names of files may be no UTF-8
+            b"".join(_reject(source, *one) for one in bad),
             tally,
             block.piece.end,
             block.piece.last,
@@ -229,16 +173,17 @@ class Worker:
         point = self.router.point_for(budget=budget, queries=prompts, allowed=self._allowed)
         return point.cost_weight
 
-    def choose(self, prompts: Sequence[str]) -> Choice:
-        """Choose for each prompt by the options of the job."""
-        predicted = self.router.predict(prompts)
-        anyone = self.router.eligible(
-            predicted, prompts, allowed=self._allowed, windows=self._windows
-        )
-        eligible = np.ones(len(prompts), dtype=bool)
+    def choose(self, prompts: Sequence[str]) -> tuple[list[Cells | None], Tally]:
+        """Choose for each prompt by the options of the job, and count what was chosen.
+
+        None stands for a prompt that no expert may have.
+        """
+        router, predicted = self.router, self.router.predict(prompts)
+        anyone = router.eligible(predicted, prompts, allowed=self._allowed, windows=self._windows)
+        some = np.ones(len(prompts), dtype=bool)
         if anyone is not None:
-            eligible = np.asarray(anyone.any(axis=1))
-            anyone[~eligible] = True
+            some = np.asarray(anyone.any(axis=1))
+            anyone[~some] = True
         made = choose(predicted, self._point, self.experts, anyone, self._doubt)
         rows, best = np.arange(len(prompts)), made.experts
         costs = self._costs(predicted)
@@ -248,12 +193,16 @@ class Worker:
             numbers += [_rounded(predicted.rewards[rows, best]), paid]
         numbers += map(_rounded, predicted.probs.T if self._options.all_probabilities else ())
         names = map(self.experts.__getitem__, best.tolist())
-        return Choice(
-            list(zip(names, *numbers, strict=True)),
-            made.doubts >= 0,
-            np.zeros(len(rows), bool) if predicted.novelty is None else predicted.novelty > ODD,
-            np.stack([costs[rows, best], costs[:, self._single], costs.min(axis=1)], axis=1),
-            eligible,
+        cells = zip(names, *numbers, strict=True)
+        odd = np.zeros(len(rows)) if predicted.novelty is None else predicted.novelty
+        counts = np.bincount(best[some], minlength=len(self.experts)).tolist()
+        return [own if ok else None for own, ok in zip(cells, some, strict=True)], Tally(
+            fallbacks=int((made.doubts >= 0)[some].sum()),
+            odd=int((odd > ODD)[some].sum()),
+            cost=float(costs[rows, best][some].sum()),
+            cost_single=float(costs[some, self._single].sum()),
+            cost_cheapest=float(costs[some].min(axis=1).sum()),
+            experts=dict(zip(self.experts, counts, strict=True)),
         )
 
     def _costs(self, predicted: Predictions) -> NDArray[np.float64]:
@@ -267,3 +216,12 @@ class Worker:
 def _rounded(column: NDArray[np.floating]) -> list[float]:
     numbers: list[float] = np.round(column.astype(np.float64), DIGITS).tolist()
     return numbers
+
+
+def _reject(source: Source, line: int, raw: bytes, size: int, reason: str) -> bytes:
+    """Return the line that tells of a row that could not be routed."""
+    told: dict[str, object] = {"file": source.name, source.unit: line, "reason": reason}
+    if raw:
+        told |= {"bytes": size, "text": raw[:SHOWN].decode("utf-8", "backslashreplace")}
+    text = json.dumps(told, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")  # names of files may be no UTF-8

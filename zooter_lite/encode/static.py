@@ -96,7 +96,7 @@ def static_graph(table: NDArray[np.float16], unknown: int | None) -> bytes:
     present = graph.add("Unsqueeze", present, graph.integers(1))
     total = graph.add("Squeeze", graph.add("MatMul", present, tokens), graph.integers(1))
     length = graph.add("ReduceL2", total, graph.integers(-1), keepdims=1)
-    graph.place("Div", [total, graph.add("Max", length, graph.scalar("tiny", 1e-12))], ["unit"])
+    graph.add("Div", total, graph.add("Max", length, graph.scalar("tiny", 1e-12)), output="unit")
     return serialise(encoder_model(graph, table.shape[1]))
 
 

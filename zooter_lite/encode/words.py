@@ -80,7 +80,7 @@ class Words:
         length = nodes.add("ReduceL2", own, nodes.integers(-1), keepdims=1)
         own = nodes.add("Div", own, nodes.add("Max", length, nodes.scalar("tiny", _TINY)))
         both = nodes.add("Concat", "sentence", own, axis=1)
-        nodes.place("Mul", [both, nodes.scalar("half", float(HALF))], ["unit"])
+        nodes.add("Mul", both, nodes.scalar("half", float(HALF)), output="unit")
         model.graph.node.extend(nodes.nodes)
         model.graph.initializer.extend(nodes.constants)
         model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = spec.dim

@@ -82,18 +82,15 @@ class Finetuned:
             f"epoch {number} {100 * epoch.reward:.2f} (loss {epoch.loss:.4f})"
             for number, epoch in enumerate(self.epochs, 1)
         )
-        compared = (
-            f"{100 * self.after:.2f} against {100 * self.before:.2f} frozen (gain "
-            f"{100 * (self.after - self.before):+.2f}, standard error "
-            f"{100 * self.standard_error:.2f})"
-        )
+        before, after, error = (100 * x for x in (self.before, self.after, self.standard_error))
         verdict = (
             f"kept: {self.folder}" if self.kept else "no clear gain, so the frozen encoder stays"
         )
         return (
             f"fine-tuning, mean reward x100 on the fold of train that chooses: {epochs}\n"
-            f"epoch {self.chosen} on the {self.judged} rows of the fold that judges: {compared}\n"
-            f"fine-tuned encoder {verdict}"
+            f"epoch {self.chosen} on the {self.judged} rows of the fold that judges: {after:.2f} "
+            f"against {before:.2f} frozen (gain {after - before:+.2f}, standard error "
+            f"{error:.2f})\nfine-tuned encoder {verdict}"
         )
 
 
@@ -112,22 +109,10 @@ def finetune(
     A finished run is read from `cache`, one that was killed goes on after its last epoch. In a
     launch of several processes this is the first one's call, and the others call `assist`.
 
-    Parameters
-    ----------
-    embeddings
-        (n_queries, dim) of the whole table, by `encoder`.
-    fitted, recipe
-        As `fit_head` made it of all training rows, by this recipe.
-    progress, announce
-        Called with the number of steps done since the last call; once before, with that of
-        all steps.
-
-    Raises
-    ------
-    EncoderError
-        The encoder cannot be loaded.
-    ZooterError
-        Another process died.
+    `embeddings` (n_queries, dim) are those of the whole table by `encoder`; `fitted` is what
+    `fit_head` made of all training rows by this recipe. `announce` is called with the number of
+    steps to come, `progress` with those done since its last call. EncoderError where the encoder
+    cannot be loaded; ZooterError where another process died.
     """
     rows = table.rows("train")
     learned = table.take(rows)

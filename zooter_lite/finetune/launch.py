@@ -27,16 +27,7 @@ def launched() -> tuple[int, int]:
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse what fine-tuning cannot do, and several processes without it.
-
-    Raises
-    ------
-    DataError
-        Several processes for a frozen encoder; a static encoder, an MLP head, or less than
-        three folds for fine-tuning.
-    MissingPackageError
-        accelerate is not installed.
-    """
+    """Refuse what fine-tuning cannot do, and several processes without it: a ZooterError."""
     if not recipe.finetune:
         if (count := launched()[1]) > 1:
             raise DataError(
@@ -58,10 +49,7 @@ def check(recipe: Recipe) -> None:
 def joined() -> Iterator[None]:
     """Connect the processes of a launch, each of which has to call this, for a block.
 
-    Raises
-    ------
-    ZooterError
-        Another process has died.
+    ZooterError where another process has died.
     """
     count = launched()[1]
     if count == 1:

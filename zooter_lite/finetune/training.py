@@ -39,19 +39,14 @@ class Task:
 
     The logits are `offset` plus those of a linear head. The offset stays: it is what tags and
     domains say by the frozen embeddings.
-
-    Attributes
-    ----------
-    learned, choosing
-        Rows that are learned from, and rows whose mean reward chooses the epoch.
     """
 
     tokens: list[Rows]  # ids of each query
     offset: Array  # (n_queries, n_experts)
     labels: Array  # likewise; zero in the rows not learned from
     rewards: Array  # likewise; NaN where not observed
-    learned: Rows
-    choosing: Rows
+    learned: Rows  # that are learned from
+    choosing: Rows  # whose mean reward chooses the epoch
     head: Head  # fitted to the learned rows; its weight and bias are a start
     recipe: Recipe
 
@@ -136,21 +131,10 @@ def train(
 ) -> tuple[Any, list[Epoch]]:
     """Train, and return the encoder of the best epoch with the figures of every epoch.
 
-    Each process of a launch has to call this.
-
-    Parameters
-    ----------
-    base, name
-        Folder of the encoder, and its name for errors.
-    folder
-        Of the checkpoints, one for each epoch; a run that was killed goes on from the last.
-    progress
-        Called with the number of steps done since the last call.
-
-    Raises
-    ------
-    EncoderError
-        The encoder cannot be loaded.
+    Each process of a launch has to call this. `base` is the encoder's folder, and `name` what
+    errors call it; `folder` holds a checkpoint for each epoch, so that a run that was killed goes
+    on from the last. `progress` is called with the number of steps done since the last call.
+    EncoderError where the encoder cannot be loaded.
     """
     choosing = task.by_length(task.choosing)
     on_gpu = torch.cuda.is_available()

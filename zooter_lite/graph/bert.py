@@ -57,33 +57,18 @@ _POOLINGS = {"mean": "mean", "mean_sqrt_len": "mean", "cls": "cls", "max": "max"
 
 @dataclass(frozen=True)
 class Bert:
-    """What the folder of a BERT-family encoder says.
+    """What the folder of a BERT-family encoder says."""
 
-    Attributes
-    ----------
-    weights
-        By name, float32.
-    names
-        Names of a layer's parts in `weights`.
-    heads, layers, epsilon, gelu
-        Attention heads, layers, of the layer norms, approximation of the GELU.
-    dim, max_length, pooling
-        Length of the embedding, tokens after which a query is truncated, "mean", "cls"
-        or "max".
-    tokenizer
-        Content of tokenizer.json.
-    """
-
-    weights: dict[str, FloatArray]
-    names: dict[str, str]
+    weights: dict[str, FloatArray]  # by name, float32
+    names: dict[str, str]  # of a layer's parts in `weights`
     heads: int
     layers: int
-    epsilon: float
-    gelu: str
-    dim: int
-    max_length: int
-    pooling: str
-    tokenizer: str
+    epsilon: float  # of the layer norms
+    gelu: str  # its approximation
+    dim: int  # of the embedding
+    max_length: int  # tokens after which a query is truncated
+    pooling: str  # "mean", "cls" or "max"
+    tokenizer: str  # content of tokenizer.json
 
 
 def read_bert(folder: Path) -> Bert | None:
@@ -204,7 +189,7 @@ def _layer(graph: GraphBuilder, bert: Bert, stem: str, hidden: str, mask: str) -
     weight = np.concatenate([bert.weights[f"{part}.weight"].T for part in parts], axis=1)
     bias = np.concatenate([bert.weights[f"{part}.bias"] for part in parts])
     product = graph.add("MatMul", hidden, graph.constant(f"{stem}qkv.weight", weight))
-    heads = graph.split("Split", [product], 3, axis=-1, num_outputs=3)
+    heads = graph.split(product, outputs=3, axis=-1, num_outputs=3)
     context = graph.add(
         "MultiHeadAttention",
         *heads,
@@ -249,4 +234,4 @@ def _unit(graph: GraphBuilder, pooling: str, hidden: str) -> None:
         pooled = graph.add("MatMul", present, hidden)
         pooled = graph.add("Squeeze", pooled, graph.integers(1))
     length = graph.add("ReduceL2", pooled, graph.integers(-1), keepdims=1)
-    graph.place("Div", [pooled, graph.add("Max", length, graph.scalar("tiny", 1e-12))], ["unit"])
+    graph.add("Div", pooled, graph.add("Max", length, graph.scalar("tiny", 1e-12)), output="unit")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,19 +9,14 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+# An empty `domain` is told to make_node as well: it stands in the bytes of a graph.
 MICROSOFT = "com.microsoft"  # onnxruntime's own operators
 OPSET = 20
 IR_VERSION = 10
 
 
 class GraphBuilder:
-    """Collects the nodes and constants of a graph.
-
-    Attributes
-    ----------
-    nodes, constants
-        In the order in which they were added.
-    """
+    """Collects the `nodes` and `constants` of a graph, in the order in which they are added."""
 
     def __init__(self, prefix: str) -> None:
         self.nodes: list[NodeProto] = []
@@ -53,31 +47,20 @@ class GraphBuilder:
         """Add a constant without a name of its own, and return the name it gets."""
         return self.constant(f"constant{len(self.constants)}", np.asarray(value, dtype=dtype))
 
-    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+    def add(
+        self, operator: str, *inputs: str, output: str = "", domain: str = "", **attributes: Any
+    ) -> str:
         """Add a node of one output and return the output's name, `output` if given."""
         output = output or f"{self._prefix}.{len(self.nodes)}.{operator}"
-        self.place(operator, inputs, [output], **attributes)
+        self.nodes.append(helper.make_node(operator, inputs, [output], domain=domain, **attributes))
         return output
 
-    def split(
-        self, operator: str, inputs: Sequence[str], outputs: int, **attributes: Any
-    ) -> list[str]:
-        """Add a node of several outputs and return their names."""
-        stem = f"{self._prefix}.{len(self.nodes)}.{operator}"
+    def split(self, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
+        """Add a Split node and return the names of its outputs."""
+        stem = f"{self._prefix}.{len(self.nodes)}.Split"
         names = [f"{stem}.{number}" for number in range(outputs)]
-        self.place(operator, inputs, names, **attributes)
+        self.nodes.append(helper.make_node("Split", inputs, names, domain="", **attributes))
         return names
-
-    def place(
-        self,
-        operator: str,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        domain: str = "",
-        **attributes: Any,
-    ) -> None:
-        """Add a node whose outputs have names that the caller chooses."""
-        self.nodes.append(helper.make_node(operator, inputs, outputs, domain=domain, **attributes))
 
 
 def encoder_model(builder: GraphBuilder, dim: int) -> ModelProto:

@@ -54,16 +54,10 @@ class _Linear:
 
 
 def to_int8(graph: bytes, ranges: Ranges, spared: Collection[int] = ()) -> bytes:
-    """Return the graph with integer products and an integer word table.
+    """Return an encoder's graph with integer products and an integer word table.
 
-    Parameters
-    ----------
-    graph
-        Encoder: input_ids, attention_mask to `unit`.
-    ranges
-        What `activation_ranges` found on calibration queries.
-    spared
-        Positions of products that stay in float32, from 0 to below `n_products`.
+    `ranges` is what `activation_ranges` found on calibration queries; the products at the
+    positions `spared`, from 0 to below `n_products`, stay in float32.
     """
     model = onnx.load_model_from_string(graph)
     linears = [one for place, one in enumerate(_linears(model)) if place not in spared]
@@ -90,38 +84,30 @@ def n_products(graph: bytes) -> int:
 
 
 def activation_ranges(graph: bytes, feeds: Iterable[Feed]) -> Ranges:
-    """Least and largest value of each channel of the products' inputs, over the feeds.
+    """Least and largest value of each channel of an encoder's products' inputs.
 
-    Parameters
-    ----------
-    graph
-        Encoder: input_ids, attention_mask to `unit`.
-    feeds
-        Batches of calibration queries, a few hundred in all.
+    `feeds` are batches of calibration queries, a few hundred in all.
     """
     probe = onnx.load_model_from_string(graph)
     names = sorted({linear.inputs for linear in _linears(probe)})
-    builder = GraphBuilder("calibration")
-    wanted = []
-    for name in names:  # the last axis is the channel, whatever the rank
-        flat = builder.add("Flatten", name, axis=-1)
-        for operator in ("ReduceMin", "ReduceMax"):
-            wanted.append(f"{operator}.{name}")
-            builder.place(operator, [flat, builder.integers(0)], wanted[-1:], keepdims=0)
     probe.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
     )
-    probe.graph.node.extend(builder.nodes)
-    probe.graph.initializer.extend(builder.constants)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
         probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    seen = list(zip(*(session.run(wanted, dict(feed)) for feed in feeds), strict=True))
-    least = [np.min(rows, axis=0) for rows in seen[::2]]
-    largest = [np.max(rows, axis=0) for rows in seen[1::2]]
-    return dict(zip(names, zip(least, largest, strict=True), strict=True))
+    ranges: Ranges = {}
+    for feed in feeds:
+        for name, values in zip(names, session.run(names, dict(feed)), strict=True):
+            rows = values.reshape(-1, values.shape[-1])  # the last axis is the channel
+            least, largest = ranges.get(name, (rows[0], rows[0]))
+            ranges[name] = (
+                np.minimum(least, rows.min(axis=0)),
+                np.maximum(largest, rows.max(axis=0)),
+            )
+    return ranges
 
 
 def _constants(model: ModelProto) -> dict[str, TensorProto]:
@@ -191,11 +177,11 @@ def _quantised(
             inputs = [levels, weight, step, scale, zero_point]
             if row_max:
                 product = builder.add("MatMulIntegerToFloat", *inputs, domain=MICROSOFT)
-                builder.place("Mul", [product, row_max], [linear.output])
+                builder.add("Mul", product, row_max, output=linear.output)
             else:
                 inputs += ["", linear.bias] if linear.bias else []
                 output = linear.sum or linear.output
-                builder.place("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT)
+                builder.add("MatMulIntegerToFloat", *inputs, output=output, domain=MICROSOFT)
             replaced[linear.output] = builder.nodes[start:]
             start = len(builder.nodes)
     return replaced
@@ -244,7 +230,7 @@ def _table_nodes(builder: GraphBuilder, model: ModelProto, node: onnx.NodeProto)
     words = builder.add("Gather", table, node.input[1])
     words = builder.add("Cast", words, to=TensorProto.FLOAT)
     lengths = builder.add("Gather", scale, node.input[1])
-    builder.place("Mul", [words, lengths], [node.output[0]])
+    builder.add("Mul", words, lengths, output=node.output[0])
     return builder.nodes[start:]
 
 

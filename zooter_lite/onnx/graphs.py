@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zooter_lite.ask.prices import Priced
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.find import is_static
 from zooter_lite.graph.quantise import Ranges, activation_ranges, n_products
+from zooter_lite.head.fit_head import Fitted
+from zooter_lite.labels.completion import mean_rewards
+from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.onnx.parity import (
     ParityError,
     check_fp32,
@@ -20,10 +25,20 @@ from zooter_lite.onnx.parity import (
     reference_embeddings,
 )
 from zooter_lite.onnx.router_graph import int8_encoder, router_graph
-from zooter_lite.router.directory.config import QUALITY, Parities, Point
-from zooter_lite.router.directory.store import GRAPHS, TOKENIZER
+from zooter_lite.recipe import Recipe
+from zooter_lite.router.directory.config import (
+    QUALITY,
+    Calibration,
+    Parities,
+    Point,
+    RouterConfig,
+    Training,
+)
+from zooter_lite.router.directory.store import GRAPHS, QUERIES, TOKENIZER
 from zooter_lite.router.head import Head
 from zooter_lite.table.reward_table import RewardTable
+from zooter_lite.tags.index import TagIndex
+from zooter_lite.tags.tagging import Tags
 
 FloatArray = NDArray[np.float32]
 EXACT_ROWS = 256  # training queries on which the fp32 graph is compared with torch
@@ -35,21 +50,11 @@ SPARED = (4, 8)  # products left in fp32 then: those whose int8 moves the embedd
 
 @dataclass(frozen=True)
 class Exports:
-    """Graphs of a router that passed the parity gate, and what it measured.
+    """Graphs of a router that passed the parity gate, and what it measured."""
 
-    Attributes
-    ----------
-    files
-        Content by file name.
-    parity
-        What each changes, as config.json keeps it.
-    refused
-        Why the int8 graph was left out, or "".
-    """
-
-    files: dict[str, bytes]
-    parity: Parities
-    refused: str = ""
+    files: dict[str, bytes]  # content by file name
+    parity: Parities  # what each changes, as config.json keeps it
+    refused: str = ""  # why the int8 graph was left out
 
 
 def export_graphs(
@@ -63,24 +68,11 @@ def export_graphs(
 ) -> Exports:
     """Make the router's graphs and pass each through the parity gate.
 
-    Parameters
-    ----------
-    head
-        As it is stored, float32.
-    train
-        Training rows, experts in the router's order: the gate compares on a part of
-        them, and int8 is calibrated on another.
-    precisions
-        "fp32", "int8" or both; fp32 is always checked.
-    progress
-        Called with the number of queries compared since the last call.
-    points
-        Operating points that the graphs name.
-
-    Raises
-    ------
-    ParityError
-        The fp32 graph does not compute what torch and the head compute.
+    The gate compares on a part of the training rows, with the experts in the router's order,
+    and int8 is calibrated on another. `head` is float32, as it is stored; `precisions` are
+    "fp32", "int8" or both, of which fp32 is always checked; the graphs name the `points`.
+    `progress` is called with the number of queries compared since the last call. ParityError
+    where the fp32 graph does not compute what torch and the head compute.
     """
     order = np.random.default_rng(0).permutation(len(train))
     exact = train.take(np.sort(order[:EXACT_ROWS]))
@@ -129,3 +121,71 @@ def _costliest(
         moved.append(-(small.session().run(queries, ["unit"])[0] * exact).sum())
         progress(len(queries))
     return np.argsort(moved, kind="stable")[::-1]
+
+
+def router_config(
+    encoder: Encoder,
+    train: RewardTable,
+    fitted: Fitted,
+    recipe: Recipe,
+    by_price: Priced | None = None,
+) -> RouterConfig:
+    """Return config.json without what is known later: parity, and the files' sizes and hashes."""
+    means = mean_rewards(train.rewards, train.subsets)
+    return RouterConfig(
+        experts=tuple(train.experts),
+        encoder=encoder.spec,
+        head=fitted.head_spec,
+        labels=fitted.label_spec,
+        calibration=Calibration(fitted.head.temperature),
+        decisions=fitted.decisions,
+        training=Training(
+            mean_rewards=tuple(round(float(mean), 6) for mean in means),
+            mean_costs=_mean_costs(train),
+            tokens_in=None if by_price is None else tuple(by_price.tokens_in.round(3).tolist()),
+            tokens_out=None if by_price is None else tuple(by_price.tokens_out.round(3).tolist()),
+            rows=len(train),
+            observed=_support(train),
+            rows_that_chose=None if fitted.sample is None else len(fitted.sample),
+            folds=recipe.folds,
+            seed=recipe.seed,
+            context=recipe.context,
+        ),
+    )
+
+
+def _support(train: RewardTable) -> tuple[int, ...] | None:
+    """Return the number of rewards of each expert; None where it is that of the rows."""
+    seen = ~np.isnan(train.rewards)
+    return None if seen.all() else tuple(seen.sum(axis=0).tolist())
+
+
+def _mean_costs(train: RewardTable) -> tuple[float | None, ...] | None:
+    """Mean observed cost of each expert, None for one without; None without costs."""
+    if train.costs is None:
+        return None
+    means = observed_mean(train.costs).tolist()
+    return tuple(float(f"{mean:.6g}") if mean == mean else None for mean in means)
+
+
+def tag_files(
+    train: RewardTable,
+    embeddings: NDArray[np.float32],
+    tagging: Tags | None,
+    *,
+    keep_queries: bool = False,
+) -> dict[str, bytes]:
+    """Content of the tag index's files, over the tagged training queries; none without tags.
+
+    `embeddings` (n_queries, dim) are of the training rows. With `keep_queries` the texts of the
+    tagged ones are added, as queries.json.
+    """
+    if tagging is None:
+        return {}
+    assignment = tagging.assignment
+    files = TagIndex.build(embeddings, assignment, train.rewards).to_files()
+    if keep_queries:
+        tagged = np.unique(assignment.rows).tolist()
+        text = json.dumps([train.queries[row] for row in tagged], ensure_ascii=False)
+        files[QUERIES] = text.encode("utf-8", "replace")  # lone surrogates become "?"
+    return files

@@ -80,21 +80,11 @@ def graph_probs(
 
 
 def check_fp32(found: Array, head: Head, embeddings: Array, rewards: Array) -> Parity:
-    """Compare the fp32 graph with the reference embeddings and the numpy head.
+    """Compare the fp32 graph with the numpy head on reference embeddings (n, dim).
 
-    Parameters
-    ----------
-    found
-        (n, n_experts) probabilities of the graph.
-    head, embeddings
-        The fitted head and the reference's embeddings (n, dim) of the same queries.
-    rewards
-        (n, n_experts), NaN where not observed.
-
-    Raises
-    ------
-    ParityError
-        A probability differs by more than `MAX_DIFFERENCE`, or `_compare` shows a loss.
+    `found` are the graph's probabilities (n, n_experts) of the same queries, `rewards` likewise,
+    NaN where not observed. ParityError where a probability differs by more than
+    `MAX_DIFFERENCE`, or `_refuse_losses` finds a loss.
     """
     expected = head.predict(embeddings.astype(np.float64))
     parity = _compare(found, expected, rewards)
@@ -108,19 +98,9 @@ def check_fp32(found: Array, head: Head, embeddings: Array, rewards: Array) -> P
 
 
 def check_int8(found: Array, expected: Predictions, rewards: Array) -> Parity:
-    """Compare the int8 graph's probabilities with fp32's, and set the margin of `auto`.
+    """Compare int8's probabilities (n, n_experts) with fp32's, and set the margin of `auto`.
 
-    Parameters
-    ----------
-    found, expected
-        (n, n_experts) probabilities in int8, and what fp32 predicts of the same n queries.
-    rewards
-        (n, n_experts), NaN where not observed.
-
-    Raises
-    ------
-    ParityError
-        `_refuse_losses` finds a loss.
+    `rewards` are likewise, NaN where not observed. ParityError where `_refuse_losses` finds a loss.
     """
     plain = _compare(found, expected, rewards)
     _refuse_losses("router.int8.onnx", plain)

@@ -63,7 +63,7 @@ def _head_nodes(head: Head) -> GraphBuilder:
     """
     graph = GraphBuilder("head")
     constant = graph.constant
-    graph.place("Identity", ["unit"], ["embedding"])
+    graph.add("Identity", "unit", output="embedding")
     linear = _linear(graph, head)
     if head.hidden is None:
         logits = linear["logits"]
@@ -79,7 +79,7 @@ def _head_nodes(head: Head) -> GraphBuilder:
         logits = graph.add("Add", logits, prior)
     temperature = constant("temperature", np.asarray([head.temperature]))
     scaled = graph.add("Div", logits, temperature)
-    graph.place("Softmax", [scaled], ["probs"], axis=-1)
+    graph.add("Softmax", scaled, output="probs", axis=-1)
     if head.estimates is not None:
         _estimates(graph, head.estimates, len(head.bias), logits, linear)
     return graph
@@ -96,7 +96,7 @@ def _linear(graph: GraphBuilder, head: Head) -> dict[str, str]:
     if len(parts) == 1:
         return dict.fromkeys(parts, whole)
     sizes = graph.integers(*(len(bias) for _, bias in parts.values()))
-    names = graph.split("Split", [whole, sizes], len(parts), axis=1)
+    names = graph.split(whole, sizes, outputs=len(parts), axis=1)
     return dict(zip(parts, names, strict=True))
 
 
@@ -111,7 +111,7 @@ def _estimates(
     constant = graph.constant
     centre = estimates.slope * (np.eye(n_experts) - 1 / n_experts)
     apart = graph.add("MatMul", logits, constant("centre", centre))
-    graph.place("Add", [apart, linear["level"]], ["rewards"])
+    graph.add("Add", apart, linear["level"], output="rewards")
     if estimates.costs is not None:
         costs = estimates.costs
         mask = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
@@ -121,7 +121,7 @@ def _estimates(
         logs = graph.add("Gemm", tokens, length, linear["costs"])
         logs = graph.add("Max", logs, constant("cost.low", costs.low))
         logs = graph.add("Min", logs, constant("cost.high", costs.high))
-        graph.place("Exp", [logs], ["costs"])
+        graph.add("Exp", logs, output="costs")
     if estimates.nearness is not None:
         knots = estimates.nearness.astype(np.float64)
         slopes = 1 / np.diff(knots)
@@ -129,7 +129,7 @@ def _estimates(
         steps = graph.add("Gemm", linear["nearest"], down, constant("knots", slopes * knots[1:]))
         steps = graph.add("Clip", steps, graph.scalar("nought", 0.0), graph.scalar("one", 1.0))
         shares = constant("shares", np.full((len(slopes), 1), 1 / len(slopes)))
-        graph.place("MatMul", [steps, shares], ["novelty"])
+        graph.add("MatMul", steps, shares, output="novelty")
 
 
 def _prior(graph: GraphBuilder, head: Head, prior: TagPrior, linear: dict[str, str]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from zooter_lite.errors import DataError, needs
 from zooter_lite.files.atomic import atomic_file
-from zooter_lite.files.places import flat
+from zooter_lite.files.places import flat, refusals
 from zooter_lite.files.rows import check_different
 from zooter_lite.table.columns import NUMBERS, ArrowTexts, Column, Columns, Wanted, objects
 
@@ -36,18 +36,13 @@ def read_parquet(source: str, wanted: Wanted) -> Columns:
     if large:
         with needs("fit", f"{source}: mapping a large file"):
             import datasets
-    try:
-        with parquet.ParquetFile(path) as file:  # read_table trips over repeated names
-            names = file.schema_arrow.names
-            kept = _kept(names, wanted, source)
-            if large:
-                table = datasets.Dataset.from_parquet(source, columns=kept).with_format("arrow")[:]
-            else:
-                table = file.read(kept).select(kept)  # "a" alone would bring "a.b", too
-    except DataError:
-        raise
-    except Exception as error:  # the builder of `datasets` raises many unrelated classes
-        raise DataError(f"{source}: not a readable Parquet file ({flat(error)})") from error
+    with refusals(source, "not a readable Parquet file"), parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names  # read_table trips over repeated ones
+        kept = _kept(names, wanted, source)
+        if large:
+            table = datasets.Dataset.from_parquet(source, columns=kept).with_format("arrow")[:]
+        else:
+            table = file.read(kept).select(kept)  # "a" alone would bring "a.b", too
     return _columns({name: table.column(name) for name in kept}, names, source)
 
 
@@ -56,11 +51,9 @@ def read_datasets(source: str, wanted: Wanted) -> Columns:
     with needs("fit", f"{source}: reading a datasets folder"):
         import datasets
     saved = any((Path(source) / name).exists() for name in ("state.json", "dataset_dict.json"))
-    try:
+    kind = "not a saved datasets folder" if saved else "no such file, folder or hub dataset"
+    with refusals(source, kind):
         loaded = datasets.load_from_disk(source) if saved else datasets.load_dataset(source)
-    except Exception as error:  # the hub client raises many unrelated classes
-        kind = "not a saved datasets folder" if saved else "no such file, folder or hub dataset"
-        raise DataError(f"{source}: {kind} ({flat(error)})") from error
     return read_frame(loaded, source, wanted)
 
 
@@ -96,9 +89,7 @@ def _selected(part: Any, source: str, wanted: Wanted) -> tuple[Any, list[str]]:
     """Arrow table of the wanted columns of a data set or an Arrow table, and all their names."""
     import pyarrow as pa
 
-    dataset = hasattr(part, "with_format") and hasattr(
-        part, "num_rows"
-    )  # one that streams has none
+    dataset = hasattr(part, "with_format") and hasattr(part, "num_rows")  # a stream has no number
     if not dataset:
         if not hasattr(part, "__arrow_c_stream__"):
             raise DataError(

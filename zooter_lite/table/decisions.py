@@ -18,7 +18,6 @@ import numpy as np
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import read_journal
 from zooter_lite.files.rows import no_column
-from zooter_lite.table.cells import numbers
 from zooter_lite.table.columns import Column, Columns
 from zooter_lite.table.keys import id_of
 from zooter_lite.table.reward_table import RewardTable, build_table
@@ -42,14 +41,9 @@ class LoggedTable:
 def logged_table(journal: str, rewards: str, separator: str = "") -> LoggedTable:
     """Join the decisions of a journal with their rewards.
 
-    Parameters
-    ----------
-    journal
-        A file of decisions, or a pattern of several. Of a request's lines the last counts:
-        its earlier attempts failed.
-    rewards
-        A file with the columns request and reward, perhaps cost. Of a request's rows with a
-        reward the last counts.
+    `journal` is a file of decisions, or a pattern of several. Of a request's lines the last
+    counts: its earlier attempts failed. `rewards` is a file with the columns request and reward,
+    perhaps cost. Of a request's rows with a reward the last counts.
     """
     decisions = _decisions(journal)
     earned = _earned(rewards, separator)
@@ -114,6 +108,6 @@ def _earned(source: str, separator: str) -> dict[str, list[float]]:
     values = np.full((len(columns), len(_EARNED)), np.nan)
     for place, name in enumerate(_EARNED):
         if name in columns.cells:
-            values[:, place] = numbers(columns, name)
+            values[:, place] = columns.numbers(name)
     rows = zip(columns.cells["request"], values.tolist(), strict=True)
     return {id_of(request): pair for request, pair in rows if not np.isnan(pair[0])}

@@ -10,8 +10,7 @@ from typing import Any
 from zooter_lite.files.dialect import check_separator
 from zooter_lite.files.messages import Context
 from zooter_lite.files.rows import no_column
-from zooter_lite.table.cells import prompts, row_ids, tags_in
-from zooter_lite.table.columns import Column, Columns, objects
+from zooter_lite.table.columns import Column, Columns, objects, tags_in
 from zooter_lite.table.storage import read_columns, write_columns
 
 
@@ -71,8 +70,8 @@ def read_queries(
     )
     if column not in columns.names:
         raise no_column(path, column, columns.names, " (--column names another)")
-    texts = prompts(columns, column, context)
-    ids = row_ids(columns, texts, lambda row: query_id(texts[row]))
+    texts = columns.prompts(column, context)
+    ids = columns.row_ids(texts, lambda row: query_id(texts[row]))
     rest = {name: objects(cells) for name, cells in columns.cells.items() if name not in own}
     first: dict[str, int] = {}
     for row, name in enumerate(ids):

@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from zooter_lite.errors import DataError
 from zooter_lite.files.dialect import check_separator
 from zooter_lite.files.messages import Context
-from zooter_lite.table import cells
 from zooter_lite.table.arrow import read_frame
-from zooter_lite.table.columns import ArrowTexts, Column, Columns, taken
+from zooter_lite.table.columns import (
+    ArrowTexts,
+    Column,
+    Columns,
+    filled_text,
+    subset_in,
+    tags_in,
+    taken,
+)
 from zooter_lite.table.keys import query_hashes
 from zooter_lite.table.shapes import OF_QUERY, columns_of, in_our_shape
 from zooter_lite.table.storage import read_columns, write_columns
@@ -63,7 +70,8 @@ class RewardTable:
         """Read and validate a reward table.
 
         Large Parquet files, and what `datasets` reads, are mapped from disk: their queries
-        stay there. Text files are read into memory whole.
+        stay there. Text files are read into memory whole. DataError names the file, row and
+        column, and what was expected there.
 
         Parameters
         ----------
@@ -84,13 +92,6 @@ class RewardTable:
             Experts that there have to be; 1 for a file that adds one to another table.
         context
             Which turns of a chat are the query (files/messages.py).
-
-        Raises
-        ------
-        DataError
-            With the file, row and column, and what was expected there.
-        MissingPackageError
-            The format needs a package of the `[fit]` extra.
         """
         columns = read_columns(
             os.fspath(source),
@@ -101,24 +102,10 @@ class RewardTable:
 
     @classmethod
     def of(cls, frame: Any, name: str = "table", context: Context = "last") -> RewardTable:
-        """Validate a frame in memory, with the columns that a file has.
+        """Validate a frame in memory, with the columns that a file has, as `read` does.
 
-        Parameters
-        ----------
-        frame
-            A pandas or polars frame, a `datasets.Dataset` or `DatasetDict`, an Arrow table, or
-            anything else that Arrow takes over.
-        name
-            What messages call it.
-        context
-            As for `read`.
-
-        Raises
-        ------
-        DataError
-            With the row and column, and what was expected there.
-        MissingPackageError
-            pyarrow, of the `[fit]` extra, is not installed.
+        That is a pandas or polars frame, a `datasets.Dataset` or `DatasetDict`, an Arrow table, or
+        anything else that Arrow takes over. Messages call it `name`.
         """
         return build_table(read_frame(frame, name, _used), context=context)
 
@@ -191,11 +178,8 @@ def sample_path() -> str:
 def write_table(table: RewardTable, path: str) -> None:
     """Write a reward table as .parquet, .jsonl or .csv (the last two also .gz), atomically.
 
-    Raises
-    ------
-    DataError
-        The folder cannot be written, the format is unknown, or it cannot hold a cell, such
-        as a tag with the ';' that separates tags in CSV.
+    DataError where the folder cannot be written, the format is unknown, or it cannot hold a cell,
+    such as a tag with the ';' that separates tags in CSV.
     """
     by_query = (
         table.query_ids, table.queries, table.subsets, table.splits, table.tags,
@@ -222,35 +206,35 @@ def build_table(
     """
     columns = in_our_shape(columns, long)
     source, where, read = columns.source, columns.where, columns.cells
-    experts = cells.experts_of(columns, fewest)
+    experts = columns.experts(fewest)
     if len(columns) == 0:
         raise DataError(f"{source}: no rows; expected one row per query")
-    rewards = cells.matrix(columns, "reward:", experts).astype(np.float32)
+    rewards = columns.matrix("reward:", experts).astype(np.float32)
     count = (~np.isnan(rewards)).sum(axis=1)
     if fewest > 1 and not count.all():
         raise DataError(
             f"{where(int(np.argmin(count)))}: no reward at all; "
             "expected a number in at least one 'reward:' column"
         )
-    queries: Sequence[str] = cells.prompts(columns, "query", context)
+    queries: Sequence[str] = columns.prompts("query", context)
     if isinstance(read["query"], ArrowTexts) and queries == read["query"][:]:
         queries = read["query"]
     return RewardTable(
         queries=queries,
         experts=experts,
         rewards=rewards,
-        subsets=columns.converted("subset", cells.subset_in)
+        subsets=columns.converted("subset", subset_in)
         if "subset" in read
         else ["all"] * len(columns),
-        splits=columns.converted("split", cells.filled_text) if "split" in read else None,
-        tags=columns.converted("tags", cells.tags_in) if "tags" in read else None,
-        costs=cells.matrix(columns, "cost:", experts).astype(np.float32)
+        splits=columns.converted("split", filled_text) if "split" in read else None,
+        tags=columns.converted("tags", tags_in) if "tags" in read else None,
+        costs=columns.matrix("cost:", experts).astype(np.float32)
         if any(name.startswith("cost:") for name in read)
         else None,
-        responses=cells.responses_of(columns, experts),
-        query_ids=cells.row_ids(columns, queries, str),
-        scores=cells.scores_of(columns, experts),
-        propensities=np.where(count == 1, cells.numbers(columns, "propensity"), np.nan)
+        responses=columns.responses(experts),
+        query_ids=columns.row_ids(queries, str),
+        scores=columns.scores(experts),
+        propensities=np.where(count == 1, columns.numbers("propensity"), np.nan)
         if "propensity" in read
         else None,
     )

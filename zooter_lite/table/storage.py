@@ -25,8 +25,7 @@ from zooter_lite.files.dialect import written_with
 from zooter_lite.files.lines import csv_line, json_line
 from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv
 from zooter_lite.table.arrow import check_parquet, read_datasets, read_parquet, write_parquet
-from zooter_lite.table.cells import TAG_SIGN
-from zooter_lite.table.columns import NUMBERS, Column, Columns, Wanted
+from zooter_lite.table.columns import NUMBERS, TAG_SIGN, Column, Columns, Wanted
 from zooter_lite.table.shapes import records_of, result_files
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet")

@@ -1,4 +1,4 @@
-"""Where tags come from at fit: the table, its neighbours, or clusters of embeddings."""
+"""Tags that no LLM writes: the table's, those of the nearest queries, or clusters."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.cores import cores
+from zooter_lite.errors import DataError
 from zooter_lite.labels.blocks import Matrix, RowsOf, for_blocks, in_blocks
 from zooter_lite.labels.soft import TagAssignment
+from zooter_lite.table.queries import read_queries
 from zooter_lite.tags.index import TagIndex
+from zooter_lite.tags.unwanted import words
+from zooter_lite.tags.vocabulary import Embed, Lists
 
 FloatArray = NDArray[np.float32]
 
 GIVEN = "given"  # name of the tagging that the table gives
 ROWS_PER_CLUSTER = 10  # fewer rows than this per cluster make a granularity useless
+MOST_CLUSTERS = 32  # of queries that `derived_tags` clusters, unless told otherwise
 REPEATS = 3  # k-means runs per size, each from its own start: their mean is steadier
+_WORDS_PER_NAME = 3  # of a cluster
 MIN_SUPPORT = 10  # a given tag carried by fewer training queries is left out
 
 
 @dataclass(frozen=True)
 class Tags:
-    """One way of tagging the training queries.
-
-    Attributes
-    ----------
-    centroids
-        (n_tags, dim) float64 unit vectors: the mean embedding of each tag's queries.
-    near
-        (n_queries, n_tags) cosine similarity of the queries to the centroids; None where the
-        queries are too many to keep it.
-    """
+    """One way of tagging the training queries."""
 
     name: str  # such as "given" or "clusters 8+16+32"
     assignment: TagAssignment
-    centroids: NDArray[np.float64]
+    centroids: NDArray[np.float64]  # (n_tags, dim) unit vectors: the mean of each tag's queries
+    # (n_queries, n_tags) cosine similarity to the centroids; None where queries are too many
     near: NDArray[np.float64] | None = None
 
     @property
@@ -181,6 +179,61 @@ def tags_by_neighbours(
         lambda rows: index.nearest_tags(embeddings[rows], k, top), len(embeddings), jobs=1
     )
     return [[name for name, _ in nearest] for block in blocks for nearest in block]
+
+
+def derived_tags(
+    texts: Sequence[str], tagger: str, embed: Embed, *, k: int, top: int, seed: int
+) -> Lists:
+    """Tag queries as `nearest:FILE`, `clusters` or `clusters:N` says.
+
+    A cluster of k-means gives its queries its name. Without a number there is one for
+    `ROWS_PER_CLUSTER` queries, `MOST_CLUSTERS` at most; more than queries are a DataError.
+    """
+    kind, _, rest = tagger.partition(":")
+    if kind == "clusters":
+        size = int(rest or 0) or max(1, min(MOST_CLUSTERS, len(texts) // ROWS_PER_CLUSTER))
+        if size > len(texts):
+            raise DataError(
+                f"{size} clusters of {len(texts)} queries, expected {len(texts)} at most"
+            )
+        clusters = clusters_of(embed(texts), size, seed)
+        names = cluster_names(texts, clusters)
+        return [[names[cluster]] for cluster in clusters]
+    known = read_queries(rest, others=("tags",))
+    known = known.take([row for row, tags in enumerate(known.tags()) if tags])
+    if not len(known):
+        raise DataError(f"{rest}: no query has tags; expected a column 'tags'")
+    tags = TagAssignment.from_lists(known.tags())
+    return tags_by_neighbours(embed(known.texts), tags, embed(texts), k, top)
+
+
+def cluster_names(queries: Sequence[str], clusters: Sequence[int]) -> dict[int, str]:
+    """Name each cluster by the words that tell it from the others, such as "list sort array".
+
+    The words with the highest class-based TF-IDF (Grootendorst 2022, "BERTopic", arXiv
+    2203.05794, equation 2): the word's share of the cluster's words, times log(1 + mean
+    number of words of a cluster / occurrences of the word in all). English stop words and
+    numbers are left out. A name that is taken is made longer by further words, or
+    numbered where there are none.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    counts: dict[int, Counter[str]] = {cluster: Counter() for cluster in sorted(set(clusters))}
+    for query, cluster in zip(queries, clusters, strict=True):
+        counts[cluster].update(
+            word for word in words(query) if not word.isdigit() and word not in ENGLISH_STOP_WORDS
+        )
+    total: Counter[str] = sum(counts.values(), Counter())
+    mean = total.total() / len(counts)
+    names: dict[int, str] = {}
+    for cluster, own in counts.items():
+        weight = {word: n / own.total() * np.log1p(mean / total[word]) for word, n in own.items()}
+        ranked = sorted(weight, key=lambda word: (-weight[word], word))
+        lengths = range(min(_WORDS_PER_NAME, len(ranked)), len(ranked) + 1)
+        longer = (" ".join(ranked[:length]) for length in lengths)
+        free = (name for name in longer if name and name not in names.values())
+        names[cluster] = next(free, f"cluster {cluster}")
+    return names
 
 
 def _fill_from_neighbours(

@@ -57,7 +57,7 @@ def _init(ray: Any, address: str, cpus: int) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address == _LOCAL:
         options |= {"num_cpus": cpus, "include_dashboard": False}
-    else:
+    elif address != "auto":
         _reach(address)
     kept = os.environ.pop(VARIABLE, None)  # it would win over the option
     try:
@@ -87,17 +87,14 @@ def _silence() -> Iterator[None]:
 
 def _reach(address: str) -> None:
     """Try an address before Ray does, which takes a minute and many lines to give up."""
-    if address == "auto":
-        return
     host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isascii() or not port.isdigit():
-        raise DataError(
-            f"--ray-address {address}: expected HOST:PORT or auto, on a machine of the cluster"
-        )
     try:
         socket.create_connection((host, int(port)), _SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise DataError(f"--ray-address {address}: cannot be reached ({flat(error)})") from error
+    except (OSError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"--ray-address {address}: cannot be reached ({flat(error)}); expected HOST:PORT or "
+            "auto, on a machine of the cluster"
+        ) from error
 
 
 def _settle(ray: Any) -> None:

@@ -8,7 +8,6 @@ too: what stands before a bad row is written, as it is without Ray.
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from zooter_lite.files.places import STANDARD, is_url
 _READERS = 2  # files that are read at a time: reading one is much quicker than routing it
 _AHEAD = 2  # blocks sent to a worker, the one at work included
 _COLUMN = "item"
+Batch = dict[str, Any]  # of one item
 
 
 def run_ray(tasks: Sequence[Task], options: Options) -> Iterator[Result]:
@@ -42,25 +42,22 @@ def run_ray(tasks: Sequence[Task], options: Options) -> Iterator[Result]:
         )
     workers = options.workers or max(1, cores() // options.threads)
     with connected(options.ray_address, workers * options.threads) as ray:
-        dataset = _pipeline(ray, tasks, options)
-        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            for cell in table.column(_COLUMN):
-                item: Result | ZooterError = pickle.loads(cell.as_py())
-                if isinstance(item, ZooterError):
-                    raise item
-                yield item
+        for row in _pipeline(ray, tasks, options).iter_rows():
+            item: Result | ZooterError = row[_COLUMN]
+            if isinstance(item, ZooterError):
+                raise item
+            yield item
 
 
 def _pipeline(ray: Any, tasks: Sequence[Task], options: Options) -> Any:
-    """Files to blocks to results; every item is a row that holds one pickled object."""
+    """Files to blocks to results; every item is a row that holds one object."""
     anywhere = all(is_url(task.source.path) for task in tasks)
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     many: dict[str, int] = {"size": options.workers} if options.workers else {"min_size": 1}
     files = ray.put(router_files(Path(options.router)))  # once to each node
-    dataset = ray.data.from_items(
-        [{_COLUMN: pickle.dumps(task)} for task in tasks], override_num_blocks=len(tasks)
-    )
-    each: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
+    rows = [{_COLUMN: task} for task in tasks]
+    dataset = ray.data.from_items(rows, override_num_blocks=len(tasks))
+    each: dict[str, Any] = {"batch_size": 1, "batch_format": "numpy"}
     return dataset.map_batches(
         read_items,
         **each,
@@ -76,13 +73,13 @@ def _pipeline(ray: Any, tasks: Sequence[Task], options: Options) -> Any:
     )
 
 
-def read_items(table: Any) -> Iterator[Any]:
-    """Yield the blocks of the file in `table`, one table each, or an error at its place."""
+def read_items(batch: Batch) -> Iterator[Batch]:
+    """Yield the blocks of the file in a batch, one batch each, or an error at its place."""
     try:
-        for block in read_blocks(unpacked(table)):
-            yield packed(block)
+        for block in read_blocks(batch[_COLUMN][0]):
+            yield {_COLUMN: [block]}
     except ZooterError as error:
-        yield packed(error)
+        yield {_COLUMN: [_plain(error)]}
 
 
 class RayWorker:
@@ -98,17 +95,20 @@ class RayWorker:
         except ZooterError as error:
             self._worker = error
 
-    def __call__(self, table: Any) -> Any:
-        """Return a table with the result of the block in `table`."""
-        item: Block | ZooterError = unpacked(table)
-        if isinstance(item, ZooterError):
-            return table
+    def __call__(self, batch: Batch) -> Batch:
+        """Return a batch with the result of the block in a batch; an error stays where it is."""
+        item: Block | Result | ZooterError = batch[_COLUMN][0]
+        if isinstance(item, Block):
+            item = self._result(item)
+        return {_COLUMN: [_plain(item) if isinstance(item, ZooterError) else item]}
+
+    def _result(self, block: Block) -> Result | ZooterError:
         if isinstance(self._worker, ZooterError):
-            return packed(self._worker)
+            return self._worker
         try:
-            return packed(self._worker.work(item))
+            return self._worker.work(block)
         except ZooterError as error:
-            return packed(error)
+            return error
 
 
 def _loaded(options: Options, files: list[Any], expected: dict[str, str]) -> Worker:
@@ -139,16 +139,6 @@ def router_files(folder: Path) -> dict[str, bytes]:
         raise RouterError(f"{folder}: {error.strerror}") from error
 
 
-def packed(item: object) -> Any:
-    """Return a table of one row that holds `item`, or an error of the same message."""
-    import pyarrow
-
-    if isinstance(item, ZooterError):  # some cannot be pickled as they are
-        item = (RouterError if isinstance(item, RouterError) else DataError)(str(item))
-    values = pyarrow.array([pickle.dumps(item)], pyarrow.large_binary())
-    return pyarrow.table({_COLUMN: values})
-
-
-def unpacked(table: Any) -> Any:
-    """Return the item of a table that `packed` made."""
-    return pickle.loads(table.column(_COLUMN)[0].as_py())
+def _plain(error: ZooterError) -> ZooterError:
+    """Return an error of the same message that can be pickled, as some cannot."""
+    return (RouterError if isinstance(error, RouterError) else DataError)(str(error))

@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, compose, helper
-from tokenizers import Tokenizer
 
 from zooter_lite.graph.builder import IR_VERSION, MICROSOFT, OPSET, GraphBuilder, serialise
 from zooter_lite.onnx.parity import MAX_DIFFERENCE
@@ -29,31 +28,15 @@ _PREFIX = "router."
 
 
 def text_graph(graph: bytes, tokenizer: str, max_length: int) -> bytes:
-    """Serialise the one-file router.
+    """Serialise the one-file router: `query` string (batch,) to what `graph` returns.
 
     The tokens are those of the `tokenizers` library for every text; a tokenizer for which
     that does not hold is refused. (Lone surrogates, which ONNX strings cannot hold, are the
     caller's to replace, with "?" as the router does.)
 
-    Parameters
-    ----------
-    graph
-        Content of router.onnx, of any precision: inputs input_ids and attention_mask int64
-        (batch, length); outputs as `router_graph` names them, float32 (batch, width).
-    tokenizer
-        Content of tokenizer.json.
-    max_length
-        Longer texts are truncated to this many tokens.
-
-    Returns
-    -------
-    bytes
-        Graph with the input `query` string (batch,), and the outputs and metadata of `graph`.
-
-    Raises
-    ------
-    TextExportError
-        The tokenizer cannot be expressed, or the graph is not a router's.
+    `graph` is the content of router.onnx, of any precision, `tokenizer` that of tokenizer.json;
+    longer texts are truncated to `max_length` tokens. TextExportError where the tokenizer cannot
+    be expressed, or the graph is not a router's.
     """
     router = onnx.load_model_from_string(graph)
     inputs = sorted(value.name for value in router.graph.input)
@@ -92,10 +75,8 @@ def checked_text_graph(
 ) -> tuple[bytes, TextParity]:
     """Make the one-file router (see `text_graph`), and what it changes on these texts.
 
-    Raises
-    ------
-    TextExportError
-        A text has other tokens, or a probability differs by more than `MAX_DIFFERENCE`.
+    TextExportError where one has other tokens, or a probability that differs by more than
+    `MAX_DIFFERENCE`.
     """
     text = text_graph(graph, tokenizer, max_length)
     parity = check_text_parity(text, graph, tokenizer, max_length, queries)
@@ -111,29 +92,17 @@ def checked_text_graph(
 def check_text_parity(
     text: bytes, graph: bytes, tokenizer: str, max_length: int, queries: Sequence[str]
 ) -> TextParity:
-    """Compare the one-file router with router.onnx and the `tokenizers` library.
-
-    Parameters
-    ----------
-    text
-        What `text_graph` returned for the next three.
-    graph, tokenizer, max_length
-        As for `text_graph`.
-    queries
-        Texts to compare on, at least one.
-    """
-    reference = Tokenizer.from_str(tokenizer)
-    reference.no_padding()
-    reference.enable_truncation(max_length)
+    """Compare a one-file router with router.onnx and the `tokenizers` library, on some texts."""
+    session = TextSession(graph, tokenizer, max_length)
+    (expected,) = session.run(queries, ["probs"])
     router, tokens = _session(text), _session(token_graph(tokenizer, max_length))
-    (expected,) = TextSession(graph, tokenizer, max_length).run(queries, ["probs"])
     probs = np.empty_like(expected)
     changed = 0
-    for i, given in enumerate(queries):
+    for i, (given, wanted) in enumerate(zip(queries, session.tokens.many(queries), strict=True)):
         query = given.encode("utf-8", "replace").decode("utf-8")  # as the router does
         feed = {"query": np.asarray([query], dtype=object)}
         (probs[i : i + 1],), (ids,) = router.run(["probs"], feed), tokens.run(None, feed)
-        changed += ids.tolist() != reference.encode(query).ids
+        changed += not np.array_equal(ids, wanted)
     return TextParity(
         queries=float(len(queries)),
         changed_tokens=changed / len(queries),

@@ -36,61 +36,33 @@ class TextExportError(ZooterError):
 
 @dataclass(frozen=True)
 class Characters:
-    """What a normaliser and a word splitter do to every single character.
+    """What a normaliser and a word splitter do to every single character."""
 
-    Attributes
-    ----------
-    normalised
-        What a character becomes; characters that stay as they are, are left out.
-    spaces
-        Normalised characters that end a word and vanish.
-    isolated
-        Normalised characters that are a word of their own, such as punctuation.
-    """
-
-    normalised: Mapping[str, str]
-    spaces: Sequence[str]
-    isolated: Sequence[str]
+    normalised: Mapping[str, str]  # what becomes of those that do not stay as they are
+    spaces: Sequence[str]  # normalised characters that end a word and vanish
+    isolated: Sequence[str]  # normalised characters that are a word of their own
 
 
 @dataclass(frozen=True)
 class WordPiece:
-    """What a BERT tokenizer does to a text.
+    """What a BERT tokenizer does to a text."""
 
-    Attributes
-    ----------
-    vocabulary
-        Token to id; `continuing` is the mark of tokens that do not start a word.
-    unknown
-        Id of a word that has no tokens.
-    max_chars
-        Longer words are unknown.
-    prefix, suffix
-        Ids before and after the tokens of the text, [CLS] and [SEP] among them.
-    added
-        Tokens that are found in the text as written, such as [SEP]; text to id.
-    characters
-        What is done to the characters first.
-    """
-
-    vocabulary: Mapping[str, int]
-    continuing: str
-    unknown: int
-    max_chars: int
-    prefix: Sequence[int]
-    suffix: Sequence[int]
-    added: Mapping[str, int]
-    characters: Characters
+    vocabulary: Mapping[str, int]  # token to id
+    continuing: str  # the mark of tokens that do not start a word
+    unknown: int  # id of a word that has no tokens
+    max_chars: int  # longer words are unknown
+    prefix: Sequence[int]  # ids before the tokens of the text, such as [CLS]
+    suffix: Sequence[int]  # and after them
+    added: Mapping[str, int]  # tokens that are found in the text as written, such as [SEP]
+    characters: Characters  # what is done to the characters first
 
 
 def read_wordpiece(tokenizer: str) -> WordPiece:
     """Read the content of a tokenizer.json.
 
-    Raises
-    ------
-    TextExportError
-        It is not WordPiece with BERT's normaliser and word splitter; has an added token with an
-        option that only the `tokenizers` library knows; or has marks whose order could matter.
+    TextExportError where it is not WordPiece with BERT's normaliser and word splitter; has an
+    added token with an option that only the `tokenizers` library knows; or has marks whose order
+    could matter.
     """
     try:
         library = Tokenizer.from_str(tokenizer)
@@ -108,15 +80,10 @@ def read_wordpiece(tokenizer: str) -> WordPiece:
     if model.unk_token not in vocabulary:
         raise _unsupported(f"its unk_token {model.unk_token!r} is not in the vocabulary")
     prefix, suffix = _template(library)
-    normaliser: Any = library.normalizer
-    strips = normaliser.lowercase if normaliser.strip_accents is None else normaliser.strip_accents
-    kinds = characters(
-        normaliser.clean_text,
-        normaliser.handle_chinese_chars,
-        normaliser.strip_accents,
-        normaliser.lowercase,
-    )
-    if strips:
+    settings: Any = library.normalizer
+    accents, lower = settings.strip_accents, settings.lowercase
+    kinds = characters(settings.clean_text, settings.handle_chinese_chars, accents, lower)
+    if lower if accents is None else accents:
         _refuse_ordered_marks({*"".join(vocabulary)} - kinds.normalised.keys())
     return WordPiece(
         vocabulary=vocabulary,
