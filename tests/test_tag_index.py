@@ -21,6 +21,7 @@ from tests.helpers import units
 from zooter_lite.errors import RouterError
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.tags.index import TagIndex, build_index
+from zooter_lite.tags.tagging import tags_by_neighbours
 from zooter_lite.untrusted import typed_json
 
 FloatArray = NDArray[np.float32]
@@ -193,6 +194,28 @@ def test_an_inverted_file_finds_the_neighbours_that_it_promises() -> None:
     np.testing.assert_array_equal(same[:, 0], np.arange(0, N_MANY, 100))
     np.testing.assert_allclose(told, 1.0, atol=index.choice.error + 1e-6)
     assert len(index.to_files()["tags.faiss"]) < 2 * N_MANY * DIM_MANY  # a byte for a number, ids
+
+
+def test_gpus_learn_the_lists_and_search_at_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU is here: what would lie on them is a copy that counts what it is asked."""
+    known, queries = points(600, 0), points(50, 1)
+    tags = TagAssignment.from_lists([[NAMES[row % 3]] for row in range(600)])
+    expected = tags_by_neighbours(known, tags, queries)
+    alone, choice = build_index(known, flat_up_to=500)
+    copied = list[Any]()
+
+    def copy(index: Any) -> Any:
+        copied.append(faiss.clone_index(index))
+        return copied[-1]
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", copy)
+    again, told = build_index(known, flat_up_to=500)
+    assert told == choice
+    assert copied[0].ntotal == again.nlist  # the centroids were learned there
+    np.testing.assert_array_equal(faiss.serialize_index(again), faiss.serialize_index(alone))
+    assert tags_by_neighbours(known, tags, queries) == expected
+    assert copied[1].ntotal == 600
 
 
 @pytest.mark.parametrize("storage", ["SQ8", "SQfp16", "Flat"])

@@ -39,8 +39,8 @@ def build_index(embeddings: FloatArray, flat_up_to: int = FLAT_UP_TO) -> tuple[A
     """Index unit `embeddings` (n, dim) by inner product, and say what the index is.
 
     Up to `flat_up_to` rows are searched exactly; more go to an inverted file of about sqrt(n)
-    lists, 8 bits a number. Centroids and sample depend on the rows alone, so the same rows
-    give the same index.
+    lists, 8 bits a number, whose centroids GPUs learn where there are any. Centroids and
+    sample depend on the rows alone, so the same rows give the same index.
     """
     import faiss
 
@@ -52,7 +52,10 @@ def build_index(embeddings: FloatArray, flat_up_to: int = FLAT_UP_TO) -> tuple[A
     n_lists = 2 ** max(1, round(float(np.log2(rows)) / 2))
     kind = f"IVF{n_lists},SQ8"
     index: Any = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
+    learning = on_gpus(faiss.IndexFlatIP(dim))  # which the index does not keep alive
+    index.clustering_index = learning
     index.train(embeddings[_spread(rows, _ROWS_PER_LIST * n_lists)])
+    index.clustering_index = None
     index.add(embeddings)
     index.nprobe = max(1, min(n_lists // 4, PROBES))
     sample = embeddings[_spread(rows, _SAMPLE)]
@@ -65,6 +68,13 @@ def build_index(embeddings: FloatArray, flat_up_to: int = FLAT_UP_TO) -> tuple[A
     recall = np.einsum("qd,qkd->qk", queries, near) >= exact[:, -1:] - 1e-6
     measured = float(recall.mean()), index.nprobe / n_lists, error
     return index, IndexChoice(kind, index.nprobe, *(round(figure, 6) for figure in measured))
+
+
+def on_gpus(index: Any) -> Any:
+    """Return a copy of the index on every GPU that FAISS finds; without one, the index."""
+    import faiss
+
+    return faiss.index_cpu_to_all_gpus(index) if faiss.get_num_gpus() else index
 
 
 def _spread(rows: int, wanted: int) -> NDArray[np.int64]:

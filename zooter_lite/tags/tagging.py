@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from zooter_lite.errors import DataError
 from zooter_lite.labels.blocks import Matrix, RowsOf, for_blocks, in_blocks
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.table.queries import read_queries
-from zooter_lite.tags.index import TagIndex
+from zooter_lite.tags.index import TagIndex, on_gpus
 from zooter_lite.tags.unwanted import words
 from zooter_lite.tags.vocabulary import Embed, Lists
 
@@ -175,6 +175,7 @@ def tags_by_neighbours(
     `known` are embeddings (n_known, dim) and `tags` theirs; queries without tags are left out.
     """
     index = TagIndex.build(known, tags)
+    index = replace(index, index=on_gpus(index.index))
     blocks = in_blocks(
         lambda rows: index.nearest_tags(embeddings[rows], k, top), len(embeddings), jobs=1
     )
