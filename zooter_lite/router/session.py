@@ -43,8 +43,7 @@ class TextSession:
     Parameters
     ----------
     model
-        ONNX graph, serialised or the path of a file; inputs input_ids and attention_mask
-        int64 (batch, length).
+        Serialised ONNX graph; inputs input_ids and attention_mask int64 (batch, length).
     tokenizer
         Content of a tokenizer.json.
     max_length
@@ -67,7 +66,7 @@ class TextSession:
 
     def __init__(
         self,
-        model: bytes | str,
+        model: bytes,
         tokenizer: str,
         max_length: int,
         threads: int | None = None,
@@ -163,7 +162,7 @@ def _providers(device: Device | None) -> list[str]:
     return [name for name in (CUDA, CPU) if name in known and (name == CPU or device != "cpu")]
 
 
-def _start(model: bytes | str, threads: int, names: list[str], *, trusted: bool) -> Any:
+def _start(model: bytes, threads: int, names: list[str], *, trusted: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what went wrong is told once, by the error
@@ -179,8 +178,6 @@ def _start(model: bytes | str, threads: int, names: list[str], *, trusted: bool)
         )
     except Exception as error:  # onnxruntime's exceptions share no base class
         reason = " ".join(str(error).split())
-        if isinstance(model, str):  # a path of ours, which tells the user nothing
-            reason = reason.replace(model, "it")
         raise RouterError(f"onnxruntime cannot load the graph ({reason[:300]})") from error
 
 
