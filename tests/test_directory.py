@@ -105,8 +105,8 @@ WHOLE = RouterConfig(
 
 def test_a_config_is_what_it_was_after_writing_and_reading() -> None:
     text = WHOLE.to_json()
-    assert RouterConfig.from_json(text) == WHOLE
-    assert RouterConfig.from_json(text).to_json() == text
+    assert RouterConfig.from_json(text.encode()) == WHOLE
+    assert RouterConfig.from_json(text.encode()).to_json() == text
     assert WHOLE.best_single == "b"
     content = json.loads(text)
     assert content["decisions"]["points"] == [
@@ -284,7 +284,7 @@ def test_damage_is_one_clear_error(router: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("tags.json", b"{", "router: tags.json is"),
+        ("tags.json", b"{", "router: tags.json cannot be read"),
         ("tags.faiss", b"IwFl", "tags.faiss is not an index of 12 vectors"),
     ],
 )
