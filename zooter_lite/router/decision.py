@@ -248,46 +248,34 @@ def decisions(
     nothing: list[Any] = [None] * len(choices.experts)
     parts = (predicted.rewards, predicted.costs, predicted.novelty)
     rewards, costs, novelty = (nothing if part is None else part.tolist() for part in parts)
-    reason, found = _reason(point), []
-    for place, (best, rule, probs, utilities) in enumerate(
-        zip(
-            choices.experts.tolist(),
-            choices.doubts.tolist(),
-            predicted.probs.tolist(),
-            choices.utilities.tolist(),
-            strict=True,
-        )
-    ):
-        barred = ""
-        order = sorted(range(len(utilities)), key=utilities.__getitem__, reverse=True)
-        if utilities[order[-1]] == -math.inf:
-            order = [one for one in order if utilities[one] > -math.inf]
-            barred = "" if point.expert else ", of those eligible"
-        if order[0] != best:
-            order = [best, *(one for one in order if one != best)]
-        why = reason + barred
-        if rule >= 0:
-            why = f"fallback: {DOUBTS[rule]} {getattr(doubt, DOUBTS[rule])}"
-        elif point.expert is not None and experts[best] != point.expert:
-            why = f"{point.expert} is not eligible"
-        found.append(
+    made = []
+    for row, best in enumerate(choices.experts.tolist()):
+        probs, utilities = predicted.probs[row].tolist(), choices.utilities[row].tolist()
+        eligible = [place for place, utility in enumerate(utilities) if utility > -math.inf]
+        eligible.sort(key=lambda place: (place != best, -utilities[place]))
+        rule = "" if choices.doubts[row] < 0 else DOUBTS[choices.doubts[row]]
+        made.append(
             Decision(
-                experts[best],
-                probs[best],
-                dict(zip(experts, probs, strict=True)),
-                None if rewards[place] is None else rewards[place][best],
-                None if costs[place] is None else costs[place][best],
-                tuple([experts[one] for one in order]),
-                why,
-                novelty[place],
+                expert=experts[best],
+                probability=probs[best],
+                probabilities=dict(zip(experts, probs, strict=True)),
+                expected_reward=rewards[row] and rewards[row][best],
+                expected_cost=costs[row] and costs[row][best],
+                ranking=tuple([experts[place] for place in eligible]),
+                reason=f"fallback: {rule} {getattr(doubt, rule)}"
+                if rule
+                else _reason(point, experts[best], barred=len(eligible) < len(experts)),
+                novelty=novelty[row],
             )
         )
-    return found
+    return made
 
 
-def _reason(point: Point) -> str:
+def _reason(point: Point, expert: str, *, barred: bool) -> str:
     if point.expert is not None:
-        return f"point {point.name}: always {point.expert}"
+        always = f"point {point.name}: always {expert}"
+        return always if expert == point.expert else f"{point.expert} is not eligible"
+    among = ", of those eligible" if barred else ""
     if not point.cost_weight:
-        return "highest probability"
-    return f"point {point.name}: highest reward - {point.cost_weight:.4g} * cost"
+        return f"highest probability{among}"
+    return f"point {point.name}: highest reward - {point.cost_weight:.4g} * cost{among}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # onnxruntime takes its time
 
     Session: TypeAlias = TextSession | StaticSession
 
-Value = TypeVar("Value")
 FloatArray = NDArray[np.float32]
 Precision = Literal["fp32", "int8", "auto"]
 Device = Literal["cpu", "cuda"]
@@ -27,25 +26,16 @@ OUTPUTS = ("probs", "embedding", "rewards", "costs", "novelty")  # the last thre
 _TOLERANCE = 1e-3  # of the sum of the probabilities
 
 
-class Recent(Generic[Value]):
-    """A value for each of the most recent different prompts; safe to share between threads.
+class Recent:
+    """Outputs of the most recent different `prompts`; safe to share between threads."""
 
-    Parameters
-    ----------
-    prompts, characters
-        How many are remembered at most, and how long they may be together; 0 prompts
-        remember nothing.
-    """
-
-    def __init__(self, prompts: int, characters: float = float("inf")) -> None:
+    def __init__(self, prompts: int) -> None:
         self.prompts = prompts
-        self._characters = characters
-        self._held = 0  # characters
-        self._values: OrderedDict[str, Value] = OrderedDict()
+        self._values: OrderedDict[str, Row] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, prompts: Iterable[str]) -> dict[str, Value]:
-        """Return the values of those prompts that are remembered."""
+    def get(self, prompts: Iterable[str]) -> dict[str, Row]:
+        """Return those of the prompts that are remembered."""
         if not self.prompts:
             return {}
         with self._lock:
@@ -54,14 +44,12 @@ class Recent(Generic[Value]):
                 self._values.move_to_end(prompt)
         return known
 
-    def put(self, values: Mapping[str, Value]) -> None:
-        """Remember these, and forget the oldest beyond the bounds."""
+    def put(self, values: Mapping[str, Row]) -> None:
+        """Remember these, and forget the oldest."""
         with self._lock:
-            for prompt, value in values.items():
-                self._held += 0 if prompt in self._values else len(prompt)
-                self._values[prompt] = value
-            while len(self._values) > self.prompts or self._held > self._characters:
-                self._held -= len(self._values.popitem(last=False)[0])
+            self._values |= values
+            while len(self._values) > self.prompts:
+                self._values.popitem(last=False)
 
 
 class Runtime:
@@ -87,7 +75,7 @@ class Runtime:
         self.outputs = [name for name in OUTPUTS if name in first.widths]
         self._exact = exact
         self._margin = margin
-        self._recent: Recent[Row] = Recent(remember)
+        self._recent = Recent(remember)
         self._lock = Lock()
         self._computed = self._repeated = 0
 

@@ -80,15 +80,11 @@ def bound_memory(options: Any, providers: Sequence[str]) -> list[Provider]:
 
 
 class _Runs:
-    """The runs at work, at most `SLOTS`, and a thread that stops those that take too long.
-
-    The thread sleeps while nothing runs.
-    """
+    """The runs at work, at most `SLOTS`, and a thread that stops those that take too long."""
 
     def __init__(self) -> None:
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._deadlines: dict[Any, float] = {}  # of the runs at work, by their options
-        self._busy = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     @contextmanager
@@ -99,8 +95,6 @@ class _Runs:
             options.log_severity_level = 4  # what went wrong is told once, by the error
             options.only_execute_path_to_fetches = True
             self._deadlines[options] = time.monotonic() + RUN_SECONDS
-            if not self._busy.is_set():
-                self._busy.set()
             try:
                 yield options
             finally:
@@ -108,13 +102,10 @@ class _Runs:
 
     def _watch(self) -> None:
         while True:
-            self._busy.wait()
-            self._busy.clear()  # before the look at the runs: one that begins now sets it again
-            while self._deadlines:
-                time.sleep(_TICK)
-                for options, deadline in self._deadlines.copy().items():
-                    if time.monotonic() > deadline:
-                        options.terminate = True
+            time.sleep(_TICK)
+            for options, deadline in self._deadlines.copy().items():
+                if time.monotonic() > deadline:
+                    options.terminate = True
 
 
 @lru_cache(maxsize=1)
