@@ -24,6 +24,11 @@ def is_static(name: str) -> bool:
     return name == STATIC or name.startswith(f"{STATIC}:")
 
 
+def teacher_of(name: str) -> str:
+    """Return the encoder that "static" or "static:NAME-OR-FOLDER" is distilled from."""
+    return name.removeprefix(STATIC).removeprefix(":") or DEFAULT
+
+
 def finetuned_folder(cache: Path, key: str) -> Path:
     """Return where the cache keeps a fine-tuned encoder (finetune/)."""
     return cache / "encoders" / f"finetuned-{key}" / "encoder"
