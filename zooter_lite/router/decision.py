@@ -25,25 +25,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a router predicts of n prompts.
+    """What a router predicts of n prompts; None for what it does not know."""
 
-    Attributes
-    ----------
-    probs
-        (n, n_experts) calibrated probability of being the best expert; rows sum to 1.
-    rewards
-        (n, n_experts) expected rewards in the unit of the reward table; None for a router
-        that was fitted before there were any.
-    costs
-        (n, n_experts) expected costs in the unit of the table; None where it had no costs.
-    novelty
-        (n,) share of the training queries that are less odd, 0 to 1; None without tags.
-    """
-
-    probs: Array
-    rewards: Array | None = None
-    costs: Array | None = None
-    novelty: Array | None = None
+    probs: Array  # (n, n_experts) calibrated, of being the best expert; rows sum to 1
+    rewards: Array | None = None  # (n, n_experts) expected, in the unit of the reward table
+    costs: Array | None = None  # (n, n_experts) expected, in the unit of the table
+    novelty: Array | None = None  # (n,) share of the training queries that are less odd
 
     def take(self, rows: NDArray[np.integer]) -> Predictions:
         """Return the predictions of these prompts."""
@@ -53,76 +40,37 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Doubt:
-    """When a prompt goes to the fallback instead.
+    """When a prompt goes to the fallback instead; None for a rule that is off."""
 
-    Attributes
-    ----------
-    fallback
-        Position of the expert that then gets it.
-    min_reward
-        Least expected reward of the choice, in the unit of the table.
-    max_novelty
-        Largest novelty, 0 to 1: beyond 0.99 a prompt is odder than 99% of the training's.
-    min_probability
-        Least probability that the choice is the best expert. It says little of the reward:
-        a hard prompt has a clear best expert, too.
-    """
-
-    fallback: int
-    min_reward: float | None = None
-    max_novelty: float | None = None
+    fallback: int  # position of the expert that then gets it
+    min_reward: float | None = None  # least expected reward of the choice
+    max_novelty: float | None = None  # beyond 0.99 a prompt is odder than 99% of the training's
+    # Least probability that the choice is the best expert. It says little of the reward: a hard
+    # prompt has a clear best expert, too.
     min_probability: float | None = None
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a policy chose for n prompts.
+    """What a policy chose for n prompts."""
 
-    Attributes
-    ----------
-    experts
-        (n,) positions.
-    utilities
-        (n, n_experts) by which the experts are ranked; -inf for one that is not eligible.
-    doubts
-        (n,) position in `DOUBTS` of the rule that sent a prompt to the fallback; -1: none.
-    """
-
-    experts: NDArray[np.intp]
-    utilities: Array
-    doubts: NDArray[np.intp]
+    experts: NDArray[np.intp]  # (n,) positions
+    utilities: Array  # (n, n_experts) that rank the experts; -inf for one that is not eligible
+    doubts: NDArray[np.intp]  # (n,) position in `DOUBTS` of the rule that chose the fallback, or -1
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Where one query goes.
+    """Where one query goes; None for what the router does not know."""
 
-    Attributes
-    ----------
-    expert
-        Name of the chosen expert.
-    probability
-        Its calibrated probability of being the best expert.
-    probabilities
-        That of every expert.
-    expected_reward, expected_cost
-        Of the chosen expert, in the units of the reward table; None where not known.
-    ranking
-        Eligible experts, the chosen one first, then by utility: the next one to fail over to.
-    reason
-        The rule that decided.
-    novelty
-        Share of the training queries that are less odd; None for a router without tags.
-    """
-
-    expert: str
-    probability: float
-    probabilities: dict[str, float]
-    expected_reward: float | None = None
+    expert: str  # name of the chosen expert
+    probability: float  # calibrated, that it is the best expert
+    probabilities: dict[str, float]  # of every expert
+    expected_reward: float | None = None  # of the chosen expert, in the unit of the reward table
     expected_cost: float | None = None
-    ranking: tuple[str, ...] = ()
-    reason: str = "highest probability"
-    novelty: float | None = None
+    ranking: tuple[str, ...] = ()  # eligible experts by utility, the chosen one first
+    reason: str = "highest probability"  # the rule that decided
+    novelty: float | None = None  # share of the training queries that are less odd
 
 
 MOST_WEIGHT = 1e30  # of a unit of cost; config.json holds no more

@@ -52,34 +52,19 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One decision with the evidence for it.
-
-    Attributes
-    ----------
-    query, decision
-        The prompt, and what the router decided, with the head's probabilities.
-    expected_rewards, expected_costs
-        Of every expert, in the units of the reward table; None where they are not known.
-    neighbours, tags
-        Nearest training queries, nearest first; their tags, heaviest first.
-    tag_rewards
-        Each expert's mean rewards on these tags, averaged with the tags' weights:
-        sum_t w_t m_te / sum_t w_t over the tags t where the mean m_te was observed.
-    agreement
-        Of the probabilities with the tag rewards.
-    missing
-        What could not be told, and why.
-    """
+    """One decision with the evidence for it."""
 
     query: str
-    decision: Decision
-    expected_rewards: dict[str, float] | None
+    decision: Decision  # with the head's probabilities
+    expected_rewards: dict[str, float] | None  # of every expert; None where not known
     expected_costs: dict[str, float] | None
-    neighbours: list[Neighbour]
-    tags: list[TagEvidence]
+    neighbours: list[Neighbour]  # nearest first
+    tags: list[TagEvidence]  # heaviest first
+    # Each expert's mean rewards on these tags, averaged with the tags' weights:
+    # sum_t w_t m_te / sum_t w_t over the tags t where the mean m_te was observed.
     tag_rewards: dict[str, float | None]
-    agreement: Agreement
-    missing: list[str]
+    agreement: Agreement  # of the probabilities with the tag rewards
+    missing: list[str]  # what could not be told, and why
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as lists, dictionaries, texts and numbers."""

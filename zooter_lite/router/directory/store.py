@@ -39,24 +39,12 @@ QUERIES = "queries.json"  # texts of the indexed training queries, where the use
 
 @dataclass(frozen=True)
 class RouterFiles:
-    """A verified router directory.
-
-    Attributes
-    ----------
-    config
-        The content of config.json.
-    head
-        The head's arrays.
-    tokenizer
-        Content of tokenizer.json.
-    folder
-        Where the files that only some questions need are read from later.
-    """
+    """A verified router directory."""
 
     config: RouterConfig
     head: Head
-    tokenizer: str
-    folder: Path
+    tokenizer: str  # content of tokenizer.json
+    folder: Path  # where the files that only some questions need are read from later
 
     def read(self, name: str) -> Content:
         """Return the content of a file that config.json lists; RouterError where it is not that."""
