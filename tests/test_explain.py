@@ -164,7 +164,7 @@ def test_a_router_without_tags_says_so(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (json.dumps(TEXTS[:-1]), "queries.json has 11 texts for 12 indexed queries"),
-        ('{"0": "x"}', "queries.json is not a list of texts"),
+        ('{"0": "x"}', "queries.json is {'0': 'x'}, expected a list"),
         ("[", "queries.json cannot be read"),
     ],
 )

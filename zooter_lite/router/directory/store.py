@@ -5,13 +5,11 @@ Nothing in it is unpickled, imported by name, or fetched.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +23,7 @@ from zooter_lite.router.directory.config import CONFIG, STATIC_POOLING, RouterCo
 from zooter_lite.router.estimates import Estimates
 from zooter_lite.router.head import Head
 from zooter_lite.tags.index import TagIndex
-from zooter_lite.untrusted.typed_json import parse_json
+from zooter_lite.untrusted.typed_json import parse_json, typed
 from zooter_lite.untrusted.verified import Content, promise_of, read_verified
 
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
@@ -98,12 +96,10 @@ class RouterFiles:
         rows = 0 if self.tags is None else len(self.tags.query_tags)
         content = self.read(QUERIES)
         with _about(self.folder):
-            queries = parse_json(QUERIES, content)
-            if not isinstance(queries, list) or not all(isinstance(q, str) for q in queries):
-                raise RouterError(f"{QUERIES} is not a list of texts")
+            queries = typed(tuple[str, ...], parse_json(QUERIES, content), QUERIES)
             if len(queries) != rows:
                 raise RouterError(f"{QUERIES} has {len(queries)} texts for {rows} indexed queries")
-        return queries
+        return list(queries)
 
 
 @contextmanager
@@ -162,7 +158,7 @@ def _read_head(folder: Path, config: RouterConfig) -> Head:
 def write_router(
     path: Path, config: RouterConfig, files: Mapping[str, Content], head: Head
 ) -> None:
-    """Write a router directory; an older router of that name is replaced in one step.
+    """Write a router directory; an older router of that name is replaced at once.
 
     Parameters
     ----------
@@ -192,7 +188,7 @@ def write_router(
 
 
 def rewrite_router(path: Path, router: RouterFiles, changed: Mapping[str, bytes]) -> None:
-    """Replace some files of a router directory and its config.json, in one step.
+    """Replace some files of a router directory and its config.json at once.
 
     Parameters
     ----------
@@ -236,8 +232,8 @@ def _is_router(path: Path) -> bool:
 def _replaced_folder(path: Path) -> Iterator[Path]:
     """Yield an empty sibling folder that takes the place of `path` when the block ends well.
 
-    Where the system cannot swap two folders, the old one waits beside it for a moment: a
-    process that is killed then leaves it there, and `read_router` finds it.
+    No system swaps two folders everywhere, so the old one waits beside it for a moment: a process
+    that is killed then leaves it there, and `read_router` finds it.
     """
     path = path.absolute()  # "." has no name
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -246,11 +242,10 @@ def _replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this number
         partial.mkdir()
         yield partial
-        if not path.exists() or not _exchange(partial, path):
-            if path.exists():
-                shutil.rmtree(_aside(path), ignore_errors=True)
-                path.rename(_aside(path))
-            partial.rename(path)
+        if path.exists():
+            shutil.rmtree(_aside(path), ignore_errors=True)
+            path.rename(_aside(path))
+        partial.rename(path)
         shutil.rmtree(_aside(path), ignore_errors=True)
     except OSError as error:
         raise DataError(f"{path}: cannot write ({error.strerror or error})") from error
@@ -267,14 +262,3 @@ def _aside(path: Path) -> Path:
 def _standing(path: Path) -> Path:
     """Return the folder that holds the router of this name."""
     return _aside(path) if not path.exists() and _aside(path).is_dir() else path
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Swap two folders in one step; False where the system cannot."""
-    if not sys.platform.startswith("linux"):
-        return False
-    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of renameat2(2)
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None, use_errno=True)
-        return bool(libc.renameat2(here, os.fsencode(first), here, os.fsencode(second), swap) == 0)
-    return False
