@@ -232,8 +232,8 @@ def _is_router(path: Path) -> bool:
 def _replaced_folder(path: Path) -> Iterator[Path]:
     """Yield an empty sibling folder that takes the place of `path` when the block ends well.
 
-    No system swaps two folders everywhere, so the old one waits beside it for a moment: a process
-    that is killed then leaves it there, and `read_router` finds it.
+    The old one waits beside it for a moment. A process that is killed then leaves it there, and
+    `read_router` finds it.
     """
     path = path.absolute()  # "." has no name
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
