@@ -9,7 +9,7 @@ reward for a unit of cost; named operating points carry theirs (head/operating.p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,8 +124,9 @@ def choose(
         chosen = np.where(np.isneginf(utilities[:, always]), chosen, always)
     doubts = np.full(len(probs), -1, dtype=np.intp)
     if doubt is not None:
-        for place, wrong in reversed(list(enumerate(_doubtful(predicted, chosen, doubt)))):
-            doubts[wrong & ~np.isneginf(utilities[rows, doubt.fallback])] = place
+        free = ~np.isneginf(utilities[rows, doubt.fallback])
+        for place, wrong in _doubtful(predicted, chosen, doubt):
+            doubts[wrong & free & (doubts < 0)] = place
         chosen = np.where(doubts >= 0, doubt.fallback, chosen)
     return Choices(chosen, utilities, doubts)
 
@@ -166,23 +167,21 @@ def eligible_experts(
     return mask
 
 
-def _doubtful(predicted: Predictions, chosen: NDArray[np.intp], doubt: Doubt) -> list[Mask]:
-    """(n,) masks, one for each of `DOUBTS`: whether a prompt fails that rule."""
-    rows, nobody = np.arange(len(chosen)), np.zeros(len(chosen), dtype=bool)
-    masks = []
-    for name, values in zip(
-        DOUBTS, (predicted.rewards, predicted.novelty, predicted.probs), strict=True
-    ):
+def _doubtful(
+    predicted: Predictions, chosen: NDArray[np.intp], doubt: Doubt
+) -> Iterator[tuple[int, Mask]]:
+    """Yield the place in `DOUBTS` of each rule that is on, and who fails it, (n,)."""
+    parts = (predicted.rewards, predicted.novelty, predicted.probs)
+    for place, (name, values) in enumerate(zip(DOUBTS, parts, strict=True)):
         limit = getattr(doubt, name)
         if limit is None:
-            masks.append(nobody)
-        elif values is None:
+            continue
+        if values is None:
             raise DataError(f"{name}: this router does not predict what it is about")
-        elif name == "max_novelty":
-            masks.append(values > limit)
+        if name == "max_novelty":
+            yield place, values > limit
         else:
-            masks.append(values[rows, chosen] < limit)
-    return masks
+            yield place, values[np.arange(len(chosen)), chosen] < limit
 
 
 def decisions(

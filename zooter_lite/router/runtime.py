@@ -109,20 +109,19 @@ class Runtime:
         self, queries: Sequence[str], progress: Callable[[int], object]
     ) -> list[FloatArray]:
         arrays = self.first.run(queries, self.outputs, progress)
-        probs, n_again = arrays[0], 0
+        probs, close = arrays[0], np.zeros(0, dtype=np.intp)
         _check(probs)
         if self._exact is not None:
             best = np.partition(probs, -2, axis=1)[:, -2:]
             close = np.flatnonzero(best[:, 1] - best[:, 0] <= self._margin)
-            n_again = len(close)
-        if self._exact is not None and n_again:
+        if self._exact is not None and len(close):
             again = [queries[row] for row in close.tolist()]
             for output, exact in zip(arrays, self._exact.run(again, self.outputs), strict=True):
                 output[close] = exact
             _check(probs[close])
         with self._lock:
             self._computed += len(queries)
-            self._repeated += n_again
+            self._repeated += len(close)
         return arrays
 
 
