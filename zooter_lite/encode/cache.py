@@ -71,21 +71,10 @@ def _make(folder: Path) -> None:
 
 
 class EmbeddingCache:
-    """Embeddings by text, of one encoder.
+    """Embeddings by text, of one encoder, in a file below `folder`, which is made if need be.
 
-    Parameters
-    ----------
-    folder
-        Made where it is missing; the file lies in its folder "embeddings".
-    encoder_key
-        Names the encoder's weights and settings.
-    dim
-        Numbers per embedding.
-
-    Raises
-    ------
-    DataError
-        The folder or the file cannot be used, now or later.
+    `encoder_key` names the encoder's weights and settings. DataError where the folder or the
+    file cannot be used, now or later.
     """
 
     def __init__(self, folder: Path, encoder_key: str, dim: int) -> None:

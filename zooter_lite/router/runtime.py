@@ -55,17 +55,9 @@ class Recent:
 class Runtime:
     """Computes each different query once, in the precision that was asked for.
 
-    Parameters
-    ----------
-    first
-        The graph that answers every query.
-    remember
-        Number of recent queries whose outputs are kept.
-    exact
-        The graph that answers again where the two best of `first` are closer than
-        `margin`; None where `first` has the last word.
-    margin
-        Smallest difference of the two best probabilities that is no close call.
+    `first` answers every query. Where its two best probabilities differ by no more than
+    `margin`, `exact` answers again, if there is one. The outputs of so many recent queries as
+    `remember` says are kept.
     """
 
     def __init__(

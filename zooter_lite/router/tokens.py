@@ -24,17 +24,8 @@ TOGETHER = 1024  # texts whose tokens fit the processor's cache
 class TextTokens:
     """A tokeniser whose texts end at `max_length` tokens; safe to share between threads.
 
-    Parameters
-    ----------
-    content
-        Content of a tokenizer.json.
-    max_length
-        Longer texts are truncated to this many tokens.
-
-    Raises
-    ------
-    RouterError
-        The content is no tokeniser, or one that is not known to be harmless.
+    `content` is that of a tokenizer.json; RouterError where it is no tokeniser, or one that is
+    not known to be harmless.
     """
 
     def __init__(self, content: str, max_length: int) -> None:
