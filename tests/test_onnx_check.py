@@ -36,6 +36,11 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "sparse weights": (edited(lambda m: m.graph.sparse_initializer.add()), "field 15 of the graph"),
     "strings": (edited(strings), "field 6 of a tensor"),
     "shapes beyond the data": (GRAPHS[f"shape 0 {(2**62, 4)}"], "a tensor of shape"),
+    "shapes beyond the bytes": (GRAPHS["shape 0 (1000000000,)"], "a tensor of shape"),
+    "texts in numbers' place": (
+        edited(lambda m: setattr(m.graph.initializer[0], "data_type", TensorProto.STRING)),
+        "a tensor of type 8, expected numbers",
+    ),
     "negative shapes": (GRAPHS["shape 0 (-1, -1)"], "a tensor of shape"),
     "many axes": (GRAPHS[f"shape 0 {(1,) * 200}"], "more than 8 axes"),
     "no graph": (edited(lambda m: m.ClearField("graph")), "has not one graph"),

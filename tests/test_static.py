@@ -79,7 +79,11 @@ def test_the_graph_equals_model2vec_for_each_text_in_any_batch(
 
 @pytest.mark.slow
 def test_the_distillation_is_the_same_every_time_and_kept(
-    name: str, static: Encoder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    name: str,
+    static: Encoder,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert load_encoder(name, tmp_path) == static
     assert capfd.readouterr().err == ""  # model2vec's progress bar is for terminals
@@ -89,6 +93,9 @@ def test_the_distillation_is_the_same_every_time_and_kept(
     assert {file.name: file.stat().st_mtime_ns for file in kept.iterdir()} == before
     (kept / "encoder.json").write_bytes(b"damaged")
     assert load_encoder(name, tmp_path) == static
+    with monkeypatch.context() as patch:
+        patch.setattr("zooter_lite.encode.static.SIF", 1e-3)
+        assert load_encoder(name, tmp_path).spec.sha256 != static.spec.sha256
     parts = json.loads(static.tokenizer)
     assert [parts[key] for key in ("post_processor", "padding", "truncation")] == [None] * 3
 
