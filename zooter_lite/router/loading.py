@@ -199,9 +199,8 @@ def _session(
             from zooter_lite.router import session as graphs  # onnxruntime takes its time
 
             options["budget"] = graphs.STATIC_BUDGET if static else graphs.TOKENS_PER_BATCH
-            content = content[:]  # as onnxruntime takes it; what was mapped is let go of
             session = graphs.TextSession(
-                *(content, files.tokenizer, max_length, threads), exact=exact, **options
+                *(content[:], files.tokenizer, max_length, threads), exact=exact, **options
             )
     except RouterError as error:
         raise RouterError(f"{where}: {error}") from error
