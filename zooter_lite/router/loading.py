@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -21,6 +24,7 @@ from zooter_lite.router.static_session import StaticSession
 from zooter_lite.router.tokens import TextTokens
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.untrusted.onnx_check import check_graph
+from zooter_lite.untrusted.verified import VerifiedFile
 
 if TYPE_CHECKING:
     from zooter_lite.router.runtime import Session
@@ -42,7 +46,7 @@ class LoadedRouter:
         self, files: RouterFiles, costs: Mapping[str, float] | None, options: Mapping[str, Any]
     ) -> None:
         runtime = _start(files, **options)
-        self._files = files
+        self._files = replace(files, tokenizer="")  # the sessions have their own copies
         self.folder, self.config, self.head = files.folder, files.config, files.head
         self._costs, self._options = costs, options
         self._cost_factors = None if costs is None else _cost_factors(files.config, costs)
@@ -116,7 +120,7 @@ class LoadedRouter:
         started = self._started
         if started is None:
             with self._starting:
-                started = self._started or _start(self._files, **self._options)
+                started = self._started or _start_again(self._files, self._options)
                 self._started = started
         return started
 
@@ -173,34 +177,54 @@ def _start(
     if remember < 0:
         raise DataError(f"remember {remember}: expected a number from 0")
     wanted = ("int8", "fp32") if precision == "auto" else (precision,)
-    sessions = [
-        _session(files, name, threads, exact=exact, at_once=at_once, device=device)
-        for name in wanted
-    ]
+    with ExitStack() as held, ThreadPoolExecutor(len(wanted)) as pool:
+        graphs = [held.enter_context(files.open_graph(name)) for name in wanted]
+        # hashing takes about as long as loading, so both are done at a time
+        checks = [pool.submit(graph.check) for graph in graphs]
+        try:
+            sessions = [
+                _session(files, graph, threads, exact=exact, at_once=at_once, device=device)
+                for graph in graphs
+            ]
+        finally:
+            for check in checks:  # damage is told before what it led to
+                check.result()
     int8 = files.config.parity.int8
     if precision == "auto":
         return Runtime(sessions[0], remember, sessions[1], int8.margin if int8 else 0.0)
     return Runtime(sessions[0], remember)
 
 
+def _start_again(known: RouterFiles, options: Mapping[str, Any]) -> Runtime:
+    """Start the sessions of a router in a forked child, if it still stands where it was."""
+    files = read_router(known.folder)
+    if files.config != known.config:
+        raise RouterError(
+            f"{known.folder}: another router stands there since this one was loaded, before "
+            "this process was forked; load it again"
+        )
+    return _start(files, **options)
+
+
 def _session(
-    files: RouterFiles, precision: str, threads: int | None, *, exact: bool, **options: Any
+    files: RouterFiles, graph: VerifiedFile, threads: int | None, *, exact: bool, **options: Any
 ) -> Session:
     """Start one of the graphs, or numpy in its place; it must be what config.json describes."""
-    name, content = files.graph(precision)
-    where, max_length = f"{files.folder}: {name}", files.config.encoder.max_length
+    where, max_length = f"{files.folder}: {graph.name}", files.config.encoder.max_length
     static = files.config.encoder.pooling == STATIC_POOLING
     session: Session | None = None
     try:
+        content = graph.content()
         metadata = check_graph(content)
         if static and not exact:
             session = StaticSession.of(content, files.head, files.tokenizer, max_length)
+        del content  # it may be mapped
         if session is None:
             from zooter_lite.router import session as graphs  # onnxruntime takes its time
 
             options["budget"] = graphs.STATIC_BUDGET if static else graphs.TOKENS_PER_BATCH
             session = graphs.TextSession(
-                *(content[:], files.tokenizer, max_length, threads), exact=exact, **options
+                *(graph.path, files.tokenizer, max_length, threads), exact=exact, **options
             )
     except RouterError as error:
         raise RouterError(f"{where}: {error}") from error

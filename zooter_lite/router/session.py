@@ -43,7 +43,8 @@ class TextSession:
     Parameters
     ----------
     model
-        Serialised ONNX graph; inputs input_ids and attention_mask int64 (batch, length).
+        ONNX graph, serialised or the path of a file; inputs input_ids and attention_mask
+        int64 (batch, length).
     tokenizer
         Content of a tokenizer.json.
     max_length
@@ -66,7 +67,7 @@ class TextSession:
 
     def __init__(
         self,
-        model: bytes,
+        model: bytes | str,
         tokenizer: str,
         max_length: int,
         threads: int | None = None,
@@ -154,7 +155,7 @@ def _providers(device: Device | None) -> list[str]:
     return [name for name in (CUDA, CPU) if name in known and (name == CPU or device != "cpu")]
 
 
-def _start(model: bytes, threads: int, names: list[str], *, trusted: bool) -> Any:
+def _start(model: bytes | str, threads: int, names: list[str], *, trusted: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what went wrong is told once, by the error
@@ -170,6 +171,8 @@ def _start(model: bytes, threads: int, names: list[str], *, trusted: bool) -> An
         )
     except Exception as error:  # onnxruntime's exceptions share no base class
         reason = " ".join(str(error).split())
+        if isinstance(model, str):  # a path of ours, which tells the user nothing
+            reason = reason.replace(model, "it")
         raise RouterError(f"onnxruntime cannot load the graph ({reason[:300]})") from error
 
 

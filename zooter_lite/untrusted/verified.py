@@ -19,6 +19,7 @@ Content: TypeAlias = bytes | mmap.mmap
 # Larger files are memory-mapped. Smaller ones are not: a file that is cut short in place
 # while it is mapped kills the process that reads it.
 MAP_FROM = 64 * 2**20
+_CHUNK = 2**20
 # No honest file is larger. A sparse file costs its author nothing.
 MAX_BYTES = {
     "config.json": 4 * 2**20,
@@ -44,6 +45,76 @@ def promise_of(content: Content) -> Promise:
     return Promise(len(content), hashlib.sha256(content).hexdigest())
 
 
+class VerifiedFile:
+    """A file of the promised size, held open: what is checked is what is loaded.
+
+    A folder may be replaced by a new fit between the two; this file is not. Use it in a
+    `with` block.
+
+    Parameters
+    ----------
+    file, promise
+        The file, and what config.json promises of it; None where it does not list it.
+
+    Raises
+    ------
+    RouterError
+        No promise, no plain file, or another size.
+    """
+
+    def __init__(self, file: Path, promise: Promise | None) -> None:
+        if promise is None:
+            raise RouterError(
+                f"{file.parent}: config.json gives no size and sha256 for {file.name}"
+            )
+        try:
+            self._stream = open_plain(file)
+        except OSError as error:
+            raise RouterError(f"{file}: missing, or not a plain file ({error.strerror})") from error
+        self.name = file.name
+        self._file, self._promise = file, promise
+        self._size = os.fstat(self._stream.fileno()).st_size
+        if self._size != promise.bytes:
+            self._stream.close()
+            state = "truncated" if self._size < promise.bytes else "too long"
+            promised = str(promise.bytes)[:20]
+            raise RouterError(f"{file}: {state}: {self._size} bytes, config.json says {promised}")
+
+    @property
+    def path(self) -> str:
+        """A path under which other libraries can open this file."""
+        held = Path(f"/proc/self/fd/{self._stream.fileno()}")
+        return str(held if held.exists() else self._file)
+
+    def check(self) -> None:
+        """Compare the sha256, without keeping the content; RouterError where it differs."""
+        sha256 = hashlib.sha256()
+        buffer = bytearray(_CHUNK)
+        view = memoryview(buffer)
+        self._stream.seek(0)
+        while count := self._stream.readinto(buffer):
+            sha256.update(view[:count])
+        if sha256.hexdigest() != self._promise.sha256:
+            raise RouterError(
+                f"{self._file}: its sha256 is not the one in config.json; damaged or changed"
+            )
+
+    def content(self) -> Content:
+        """Return the content, unchecked, read or memory-mapped."""
+        with Path(self.path).open("rb") as stream:  # the held one may be at work in `check`
+            if self._size < MAP_FROM:
+                return stream.read()
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def __enter__(self) -> VerifiedFile:
+        """Hold the file for a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the file at the end of a block."""
+        self._stream.close()
+
+
 def read_verified(file: Path, promise: Promise | None) -> Content:
     """Return the content of a file as it is promised; one of `MAP_FROM` bytes or more is mapped.
 
@@ -52,26 +123,9 @@ def read_verified(file: Path, promise: Promise | None) -> Content:
     RouterError
         No promise, no plain file, or another size or hash.
     """
-    if promise is None:
-        raise RouterError(f"{file.parent}: config.json gives no size and sha256 for {file.name}")
-    try:
-        with open_plain(file) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size != promise.bytes:
-                state = "truncated" if size < promise.bytes else "too long"
-                promised = str(promise.bytes)[:20]
-                raise RouterError(f"{file}: {state}: {size} bytes, config.json says {promised}")
-            content: Content = (
-                stream.read()
-                if size < MAP_FROM
-                else mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-            )
-    except OSError as error:
-        raise RouterError(f"{file}: missing, or not a plain file ({error.strerror})") from error
-    if promise_of(content) != promise:
-        del content  # or the error would hold it
-        raise RouterError(f"{file}: its sha256 is not the one in config.json; damaged or changed")
-    return content
+    with VerifiedFile(file, promise) as opened:
+        opened.check()
+        return opened.content()
 
 
 def open_plain(file: Path) -> BufferedReader:

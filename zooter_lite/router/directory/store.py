@@ -24,7 +24,7 @@ from zooter_lite.router.estimates import Estimates
 from zooter_lite.router.head import Head
 from zooter_lite.tags.index import TagIndex
 from zooter_lite.untrusted.typed_json import parse_json, typed
-from zooter_lite.untrusted.verified import Content, promise_of, read_verified
+from zooter_lite.untrusted.verified import Content, VerifiedFile, promise_of, read_verified
 
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
 ESTIMATES = "estimates.safetensors"  # beside the head, so that a router without is still read
@@ -48,8 +48,8 @@ class RouterFiles:
         """Return the content of a file that config.json lists; RouterError where it is not that."""
         return read_verified(self.folder / name, self.config.files.get(name))
 
-    def graph(self, precision: str) -> tuple[str, Content]:
-        """Return name and content of the graph of a precision.
+    def open_graph(self, precision: str) -> VerifiedFile:
+        """Open the graph of a precision, to be closed; its sha256 is yet to be checked.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class RouterFiles:
                 "a static router has none" if static else "python -m zooter_lite.export makes it"
             )
             raise RouterError(f"{self.folder}: no {name}; {advice}")
-        return name, self.read(name)
+        return VerifiedFile(self.folder / name, self.config.files.get(name))
 
     @cached_property
     def tags(self) -> TagIndex | None:
@@ -126,7 +126,8 @@ def read_router(path: Path) -> RouterFiles:
     config = RouterConfig.read(folder)
     later = TAG_FILES if any(name in config.files for name in TAG_FILES) else ()
     for name in (*later, *config.files.keys() & {QUERIES}):
-        read_verified(folder / name, config.files.get(name))
+        with VerifiedFile(folder / name, config.files.get(name)) as file:
+            file.check()
     head = _read_head(folder, config)
     tokenizer = read_verified(folder / TOKENIZER, config.files.get(TOKENIZER))[:]
     try:
