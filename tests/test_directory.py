@@ -308,6 +308,7 @@ def test_a_kill_between_two_renames_leaves_the_old_router(
 
     head = toy_head("linear", temperature=2.0)
     with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "win32")
         patch.setattr(Path, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
             toy_router(router, head)
@@ -374,6 +375,7 @@ from pathlib import Path
 from tests.helpers import toy_config, toy_files, toy_head
 from zooter_lite.router.directory.store import write_router
 path = Path(sys.argv[1])
+sys.platform = sys.argv[2]
 heads = [toy_head("linear", temperature=float(t)) for t in (1, 2)]
 parts = [(toy_config(head), toy_files(head), head) for head in heads]
 print("ready", flush=True)
@@ -384,11 +386,12 @@ while True:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_writer_leaves_the_old_router_or_the_new_one(router: Path) -> None:
+@pytest.mark.parametrize("platform", [sys.platform, "one that cannot exchange folders"])
+def test_a_killed_writer_leaves_the_old_router_or_the_new_one(router: Path, platform: str) -> None:
     delays = random.Random(0)
     for _ in range(3):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(router)], cwd=ROOT, stdout=subprocess.PIPE
+            [sys.executable, "-c", WRITER, str(router), platform], cwd=ROOT, stdout=subprocess.PIPE
         )
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"ready\n"

@@ -5,11 +5,13 @@ Nothing in it is unpickled, imported by name, or fetched.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -159,7 +161,7 @@ def _read_head(folder: Path, config: RouterConfig) -> Head:
 def write_router(
     path: Path, config: RouterConfig, files: Mapping[str, Content], head: Head
 ) -> None:
-    """Write a router directory; an older router of that name is replaced at once.
+    """Write a router directory; an older router of that name is replaced in one step.
 
     Parameters
     ----------
@@ -189,7 +191,7 @@ def write_router(
 
 
 def rewrite_router(path: Path, router: RouterFiles, changed: Mapping[str, bytes]) -> None:
-    """Replace some files of a router directory and its config.json at once.
+    """Replace some files of a router directory and its config.json, in one step.
 
     Parameters
     ----------
@@ -233,8 +235,8 @@ def _is_router(path: Path) -> bool:
 def _replaced_folder(path: Path) -> Iterator[Path]:
     """Yield an empty sibling folder that takes the place of `path` when the block ends well.
 
-    The old one waits beside it for a moment. A process that is killed then leaves it there, and
-    `read_router` finds it.
+    Where the system cannot swap two folders, the old one waits beside it for a moment: a
+    process that is killed then leaves it there, and `read_router` finds it.
     """
     path = path.absolute()  # "." has no name
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -243,10 +245,11 @@ def _replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this number
         partial.mkdir()
         yield partial
-        if path.exists():
-            shutil.rmtree(_aside(path), ignore_errors=True)
-            path.rename(_aside(path))
-        partial.rename(path)
+        if not path.exists() or not _exchange(partial, path):
+            if path.exists():
+                shutil.rmtree(_aside(path), ignore_errors=True)
+                path.rename(_aside(path))
+            partial.rename(path)
         shutil.rmtree(_aside(path), ignore_errors=True)
     except OSError as error:
         raise DataError(f"{path}: cannot write ({error.strerror or error})") from error
@@ -263,3 +266,14 @@ def _aside(path: Path) -> Path:
 def _standing(path: Path) -> Path:
     """Return the folder that holds the router of this name."""
     return _aside(path) if not path.exists() and _aside(path).is_dir() else path
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two folders in one step; False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of renameat2(2)
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None, use_errno=True)
+        return bool(libc.renameat2(here, os.fsencode(first), here, os.fsencode(second), swap) == 0)
+    return False
