@@ -246,21 +246,15 @@ def _heads() -> Iterator[Case]:
         yield Case(
             "head", f"{name} one number", tensors(good | {name: np.ones(1, dtype=np.float32)})
         )
-    for size in (0, 1, 2**31, 2**63, 2**64 - 1):
+    for size in (0, 2**31, 2**64 - 1):
         yield Case("head", f"header of {size}", raw(b"{}", size))
-    shapes = ([2**62, 4], [-1], [2**31, 2**31], [0], [4, 4, 4, 4, 4, 4, 4, 4], "x", [16.5])
-    for shape in shapes:
-        for dtype in ("F32", "BF16", "evil"):
-            entry = {"dtype": dtype, "shape": shape, "data_offsets": [0, 64]}
-            header = json.dumps({"weight": entry, "bias": entry}).encode()
-            yield Case("head", f"{dtype} {shape}", raw(header))
-    for offsets in ([64, 0], [0, 2**63], [-1, 5], [0, 10**30], [32, 96], []):
-        entry = {"dtype": "F32", "shape": [16], "data_offsets": offsets}
-        yield Case("head", f"offsets {offsets}", raw(json.dumps({"weight": entry}).encode()))
+    for dtype, shape, offsets in (
+        ("F32", [2**62, 4], [0, 64]), ("BF16", [16], [0, 32]), ("F32", [16], [0, 10**30]),
+    ):  # fmt: skip
+        entry = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+        header = json.dumps({"weight": entry, "bias": entry}).encode()
+        yield Case("head", f"{dtype} {shape} {offsets}", raw(header))
     yield Case("head", "nested header", raw(b"[" * 100_000))
-    yield Case(
-        "head", "long metadata", raw(json.dumps({"__metadata__": {"a": "b" * 10**6}}).encode())
-    )
 
 
 def _json_files() -> Iterator[Case]:

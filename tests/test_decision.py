@@ -22,7 +22,7 @@ from zooter_lite.router.decision import (
     choose,
     decisions,
 )
-from zooter_lite.router.directory.config import QUALITY, Knot, Point
+from zooter_lite.router.directory.config import QUALITY, Knot, Point, Training
 
 NAMES = ["a", "b", "c"]
 PREDICTED = Predictions(
@@ -229,19 +229,16 @@ def test_a_budget_counts_costs_as_they_turned_out_on_train() -> None:
     assert found.cost_weight > usual.cost_weight
 
 
-def test_no_budget_without_costs_or_below_the_cheapest() -> None:
-    with pytest.raises(DataError, match="budget 0\\.01: the cheapest choices cost 0\\.0"):
-        within_budget(random_predictions(0), 0.01)
-    with pytest.raises(DataError, match="this router knows no costs"):
-        within_budget(replace(random_predictions(0), costs=None), 1.0)
-
-
-def test_a_budget_that_the_corrected_costs_cannot_meet_is_out_of_reach() -> None:
+def test_a_budget_out_of_reach() -> None:
     predicted = random_predictions(0)
     assert predicted.costs is not None
     least = float(predicted.costs.min(axis=1).mean())
-    with pytest.raises(DataError, match="the cheapest choices cost"):
-        within_budget(predicted, 1.5 * least, [Knot(0.0, 0.8, 6.0, 3.0), Knot(9.0, 0.2, 2.0, 1.0)])
+    twice = [Knot(0.0, 0.8, 6.0, 3.0), Knot(9.0, 0.2, 2.0, 1.0)]  # what was expected
+    for budget, curve in ((0.5 * least, []), (1.5 * least, twice)):
+        with pytest.raises(DataError, match="the cheapest choices cost"):
+            within_budget(predicted, budget, curve)
+    with pytest.raises(DataError, match="this router knows no costs"):
+        within_budget(replace(predicted, costs=None), 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -323,3 +320,24 @@ def test_a_router_without_estimates_has_the_point_quality_alone(toy: Path) -> No
     for queries in ((), QUERIES):
         with pytest.raises(DataError, match="this router knows no costs"):
             router.point_for(budget=1.0, queries=queries)
+
+
+@pytest.mark.parametrize(
+    ("costs", "message"),
+    [
+        ({"ant": 1, "bee": 2}, "expected a number from 0 for each expert and no other: ant, bee"),
+        ({"ant": 1, "bee": 2, "cat": -1}, "expected a number from 0"),
+        ({"ant": 1, "bee": 2, "cat": 3, "dog": 4}, "expected a number from 0"),
+        ({"ant": 2, "bee": 2, "cat": 3}, ""),
+    ],
+)
+def test_costs_of_now(tmp_path: Path, costs: dict[str, float], message: str) -> None:
+    training = Training((0.5,) * 3, (1.0, 2.0, 3.0))
+    toy_router(tmp_path / "r", toy_estimates(toy_head("prior")), training=training)
+    before = Router.load(tmp_path / "r").predict(QUERIES).costs
+    if message:
+        with pytest.raises(DataError, match=f"^costs: {message}"):
+            Router.load(tmp_path / "r", costs=costs)
+        return
+    found = Router.load(tmp_path / "r", costs=costs).predict(QUERIES).costs
+    np.testing.assert_allclose(np.asarray(found) / np.asarray(before), [[2, 1, 1]] * len(QUERIES))

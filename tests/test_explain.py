@@ -91,10 +91,10 @@ def test_text_is_aligned_short_and_free_of_control_characters() -> None:
     lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("expert"))
     assert lines[start : start + 4] == [
-        "expert  probability  reward   cost  tag reward        [1]    [2]",
-        "x             0.500     0.7      2       0.545      0.750  0.000",
-        "z             0.300     0.5      1       0.300      - (0)  0.300",
-        "y             0.200     0.4  0.125       0.218  0.000 (1)  0.800",
+        "expert  probability  reward   cost  tag reward   [1]  [2]",
+        "x             0.500     0.7      2       0.545  0.75    0",
+        "z             0.300     0.5      1         0.3     -  0.3",
+        "y             0.200     0.4  0.125       0.218     0  0.8",
     ]
     assert "agreement  the head and the tags choose the same expert" in lines
 
@@ -164,8 +164,8 @@ def test_a_router_without_tags_says_so(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (json.dumps(TEXTS[:-1]), "queries.json has 11 texts for 12 indexed queries"),
-        ('{"0": "x"}', "queries.json is not a list of texts"),
-        ("[", "queries.json is not what a router holds"),
+        ('{"0": "x"}', "queries.json is {'0': 'x'}, expected a list"),
+        ("[", "queries.json cannot be read"),
     ],
 )
 def test_kept_queries_that_do_not_fit_are_refused(
@@ -215,6 +215,7 @@ def test_the_command_prints_text_json_and_lines(explain: Any, keeping: Path) -> 
         (("--router", "ROUTER", "-"), b"\n\n", "error: standard input holds no query"),
         (("--router", "ROUTER", "-k", "0", "x"), b"", "error: --neighbours 0: expected at least 1"),
         (("--router", "tests", "x"), b"", "error: tests: no config.json"),
+        (("--router", "ROUTER", "--precision", "int8", "x"), b"", "no router.int8.onnx"),
     ],
 )
 def test_the_command_refuses_in_one_line(
@@ -223,21 +224,8 @@ def test_the_command_refuses_in_one_line(
     given = [toy if word == "ROUTER" else word for word in arguments]
     code, _, err = explain(*given, stdin=stdin)
     assert code == 2
-    assert err.startswith(message)
+    assert message in err
     assert err.count("\n") == 1
-
-
-def test_the_command_explains_the_precision_that_is_asked_for(
-    explain: Any, router_path: Path
-) -> None:
-    query = "What is 17 * 23?"
-    _, out, _ = explain("--router", router_path, "--json", "--precision", "int8", query)
-    decision = json.loads(out)["decision"]
-    expected = Router.load(router_path, "int8").route([query])[0]
-    assert decision["expert"] == expected.expert
-    assert decision["probability"] == pytest.approx(expected.probability, abs=1e-5)
-    exact = Router.load(router_path).route([query])[0].probability
-    assert abs(decision["probability"] - exact) > 1e-5
 
 
 @pytest.mark.slow

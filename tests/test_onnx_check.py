@@ -24,10 +24,10 @@ def strings(model: ModelProto) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.array(["a"], dtype=object), "text"))
 
 
-WIDE = numpy_helper.from_array(np.zeros(2**19, dtype=np.float32), "wide")  # 2 MiB
 REFUSED: dict[str, tuple[Edit, str]] = {
-    "external data": (GRAPHS["external 0"], "data is in another file"),
+    "external data": (GRAPHS["external 0"], "field 13 of a tensor"),
     "a loop": (GRAPHS["a loop"], "the operator 'Loop'|field 6"),
+    "many nodes": (GRAPHS["a hundred thousand nodes"], "more than 5000 fields 1 of the graph"),
     "a subgraph in a known operator": (GRAPHS["attribute 0 evil"], "field 6 of an attribute"),
     "a foreign operator": (GRAPHS["operator evil Run"], "the operator 'Run' of 'evil'"),
     "random numbers": (ending(node("RandomNormal", MOVED, "probs")), "operator 'RandomNormal'"),
@@ -36,12 +36,13 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "sparse weights": (edited(lambda m: m.graph.sparse_initializer.add()), "field 15 of the graph"),
     "strings": (edited(strings), "field 6 of a tensor"),
     "shapes beyond the data": (GRAPHS[f"shape 0 {(2**62, 4)}"], "a tensor of shape"),
+    "shapes beyond the bytes": (GRAPHS["shape 0 (1000000000,)"], "a tensor of shape"),
+    "texts in numbers' place": (
+        edited(lambda m: setattr(m.graph.initializer[0], "data_type", TensorProto.STRING)),
+        "a tensor of type 8, expected numbers",
+    ),
     "negative shapes": (GRAPHS["shape 0 (-1, -1)"], "a tensor of shape"),
     "many axes": (GRAPHS[f"shape 0 {(1,) * 200}"], "more than 8 axes"),
-    "weights that many nodes rearrange": (
-        ending(*(node("Add", "wide wide", f"sum{i}") for i in range(150)), constants=(WIDE,)),
-        "the same weights are used by too many nodes",
-    ),
     "no graph": (edited(lambda m: m.ClearField("graph")), "has not one graph"),
 }
 

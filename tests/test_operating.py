@@ -167,7 +167,7 @@ def test_the_curve_falls_from_quality_to_the_cheapest_and_is_kept_in_config(
     assert last.cost == pytest.approx(specialists.paid[:, 2].mean(), rel=1e-5)
     assert last.expected_cost == pytest.approx(specialists.costs[:, 2].mean(), rel=1e-5)
     config = toy_config(toy_head("linear"), decisions=found)
-    assert RouterConfig.from_json(config.to_json()).decisions == found
+    assert RouterConfig.from_json(config.to_json().encode()).decisions == found
 
 
 def test_cost_weights_by_hand() -> None:

@@ -21,7 +21,6 @@ from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.static import (
     MAX_LENGTH,
     MEASURED,
-    distilled,
     static_embeddings,
     static_graph,
 )
@@ -58,11 +57,11 @@ def test_the_graph_sums_the_vectors_of_known_tokens() -> None:
 
 @pytest.mark.slow
 def test_the_graph_equals_model2vec_for_each_text_in_any_batch(
-    name: str, static: Encoder, cache: Path
+    static: Encoder, cache: Path
 ) -> None:
     session = static.session()
     (units,) = session.run(TINY_TEXTS, ["unit"])
-    np.testing.assert_allclose(units, static_embeddings(name, cache, TINY_TEXTS), atol=1e-6)
+    np.testing.assert_allclose(units, static_embeddings(static, TINY_TEXTS), atol=1e-6)
     np.testing.assert_allclose(
         reference_embeddings(static, ["a cab"], cache)[0], units[0], atol=1e-6
     )
@@ -80,7 +79,11 @@ def test_the_graph_equals_model2vec_for_each_text_in_any_batch(
 
 @pytest.mark.slow
 def test_the_distillation_is_the_same_every_time_and_kept(
-    name: str, static: Encoder, cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    name: str,
+    static: Encoder,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert load_encoder(name, tmp_path) == static
     assert capfd.readouterr().err == ""  # model2vec's progress bar is for terminals
@@ -88,11 +91,12 @@ def test_the_distillation_is_the_same_every_time_and_kept(
     before = {file.name: file.stat().st_mtime_ns for file in kept.iterdir()}
     assert load_encoder(name, tmp_path) == static
     assert {file.name: file.stat().st_mtime_ns for file in kept.iterdir()} == before
-    (kept / "static.safetensors").write_bytes(b"damaged")
+    (kept / "encoder.json").write_bytes(b"damaged")
     assert load_encoder(name, tmp_path) == static
-    table, tokenizer = distilled(name, tmp_path)
-    assert table.shape == (len(json.loads(tokenizer)["model"]["vocab"]), static.spec.dim)
-    parts = json.loads(tokenizer)
+    with monkeypatch.context() as patch:
+        patch.setattr("zooter_lite.encode.static.SIF", 1e-3)
+        assert load_encoder(name, tmp_path).spec.sha256 != static.spec.sha256
+    parts = json.loads(static.tokenizer)
     assert [parts[key] for key in ("post_processor", "padding", "truncation")] == [None] * 3
 
 
@@ -128,11 +132,11 @@ def test_static_alone_is_distilled_from_the_default_encoder(
 ) -> None:
     asked: list[str] = []
 
-    def find(teacher: str) -> Path:
+    def find(teacher: str, _: Path) -> Path:
         asked.append(teacher)
         return Path(name.partition(":")[2])
 
-    monkeypatch.setattr("zooter_lite.encode.static.find_encoder", find)
+    monkeypatch.setattr("zooter_lite.encode.load.find_encoder", find)
     assert load_encoder("static", tmp_path).spec.name == "static"
     assert asked == [DEFAULT]
 
@@ -172,7 +176,9 @@ def test_fit_evaluate_explain_and_export(
     assert "recipes/bench/static.md" in printed
     router = Router.load(path)
     queries = part.take(part.rows("test")).queries
-    expected = router.head.probs(static_embeddings(name, cache, queries).astype(np.float64))
+    expected = router.head.probs(
+        static_embeddings(load_encoder(name, cache), queries).astype(np.float64)
+    )
     np.testing.assert_allclose(router.predict_proba(queries), expected, atol=1e-4)
 
     assert "router" in call(evaluate, "--router", path, *data)

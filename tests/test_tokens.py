@@ -64,6 +64,10 @@ REFUSED = {
     "dropout": (
         {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [], "dropout": 0.5}}, "dropout"
     ),
+    "a wrong character map": (
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "BAAAAP8="}},
+        "a character map of 4 bytes in 5",
+    ),
     "a large one": ({"added": [[]] * 9_000_000}, "takes more than 640 MiB"),
     "none": ({"model": 1}, "cannot be read"),
 }  # fmt: skip

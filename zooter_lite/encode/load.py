@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from zooter_lite.encode.cache import keep_files
 from zooter_lite.encode.encoder import Encoder, cache_key
-from zooter_lite.encode.find import EncoderError, find_encoder, fingerprint, is_static
+from zooter_lite.encode.find import EncoderError, find_encoder, fingerprint, is_static, teacher_of
 from zooter_lite.router.directory.config import EncoderSpec
 
 log = logging.getLogger(__name__)
@@ -47,13 +47,20 @@ def load_encoder(name: str, cache: Path, prompt: str | None = None) -> Encoder:
     DataError
         The cache cannot be written.
     """
+    settings, teacher = "", name
     if is_static(name):
-        from zooter_lite.encode.static import load_static  # onnx and torch behind it
+        from zooter_lite.encode.static import settings_now  # onnx behind it
 
-        return load_static(name, cache, prompt)
-    folder = find_encoder(name, cache)
+        if prompt:
+            raise EncoderError(
+                f"encoder {name!r}: a static encoder takes no prompt, found {prompt!r}: "
+                "it would add the same vector to every query"
+            )
+        settings, teacher, prompt = settings_now(), teacher_of(name), ""
+    folder = find_encoder(teacher, cache)
     spec = EncoderSpec(name, fingerprint(folder), prompt=prompt_of(folder, prompt, name))
-    kept = cache / "encoders" / hashlib.sha256(cache_key(spec).encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{cache_key(spec)}{settings}".encode()).hexdigest()
+    kept = cache / "encoders" / key[:32]
     encoder = _kept(kept)
     if encoder is not None:
         return replace(encoder, spec=replace(encoder.spec, name=name))
@@ -76,12 +83,15 @@ def _kept(folder: Path) -> Encoder | None:
 
 
 def _export(folder: Path, spec: EncoderSpec) -> Encoder:
-    """Build the graph from the weights where that is possible, else export it by torch."""
+    """Build the graph from the weights where that is possible, else by torch or model2vec."""
     from zooter_lite.encode.reference import export_by_torch
     from zooter_lite.graph.bert import bert_graph, read_bert  # onnx, and torch behind the other
 
-    bert = read_bert(folder)
-    if bert is not None:
+    if is_static(spec.name):
+        from zooter_lite.encode.static import export_static
+
+        encoder = export_static(folder, spec.name)
+    elif (bert := read_bert(folder)) is not None:
         spec = replace(spec, dim=bert.dim, max_length=bert.max_length, pooling=bert.pooling)
         encoder = Encoder(spec, bert_graph(bert), bert.tokenizer)
     else:

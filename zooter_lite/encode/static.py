@@ -7,10 +7,8 @@ the vectors, and frequent tokens weigh less (the weights are part of the vectors
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 from tokenizers import Tokenizer
 
-from zooter_lite.encode.cache import keep_files
 from zooter_lite.encode.encoder import Encoder
-from zooter_lite.encode.find import DEFAULT, STATIC, EncoderError, find_encoder, fingerprint
+from zooter_lite.encode.find import EncoderError
 from zooter_lite.encode.reference import load_torch, quiet
 from zooter_lite.errors import needs
 from zooter_lite.graph.builder import GraphBuilder, encoder_model, serialise
 from zooter_lite.router.directory.config import STATIC_POOLING, EncoderSpec
+from zooter_lite.router.static_session import TABLE
+from zooter_lite.untrusted.onnx_check import constant_of
 
 DIM = 256
 MAX_LENGTH = 512  # tokens; 0.3% to 2.2% of the queries of four real tables have more
@@ -38,46 +35,29 @@ MEASURED = (  # by recipes/bench/static.sh; to be changed with that page
     "took 1/149 to 1/38 of all-MiniLM-L6-v2's time for a decision (recipes/bench/static.md)"
 )
 _POOLINGS = {"cls": "first", "lasttoken": "last"}  # sentence-transformers' names, model2vec's
-_TABLE, _TOKENIZER = "static.safetensors", "tokenizer.json"
-
-log = logging.getLogger(__name__)
 
 
-def load_static(name: str, cache: Path, prompt: str | None = None) -> Encoder:
-    """Distil "static" or "static:NAME-OR-FOLDER" unless `cache` holds the result; return it.
+def settings_now() -> str:
+    """Name what decides a static encoder beside its teacher; MissingPackageError without [fit]."""
+    with needs("fit", "a static encoder"):
+        from model2vec import __version__
+    return f"{DIM}-{SIF}-model2vec-{__version__}"
+
+
+def export_static(folder: Path, name: str) -> Encoder:
+    """Distil the encoder of a folder.
 
     Raises
     ------
     EncoderError
-        The teacher is not found or cannot be distilled, or a prompt is asked for.
+        The teacher cannot be distilled.
     MissingPackageError
         model2vec or skeletoken is not installed.
     """
-    if prompt:
-        raise EncoderError(
-            f"encoder {name!r}: a static encoder takes no prompt, found {prompt!r}: "
-            "it would add the same vector to every query"
-        )
-    table, tokenizer = distilled(name, cache)
-    digest = hashlib.sha256(np.ascontiguousarray(table).tobytes() + tokenizer.encode())
+    table, tokenizer = _distil(folder, name)
+    digest = hashlib.sha256(table.tobytes() + tokenizer.encode())
     spec = EncoderSpec(name, digest.hexdigest(), table.shape[1], MAX_LENGTH, STATIC_POOLING)
     return Encoder(spec, static_graph(table, _unknown(tokenizer)), tokenizer)
-
-
-def distilled(name: str, cache: Path) -> tuple[NDArray[np.float16], str]:
-    """Return the token vectors (n_tokens, dim) and tokenizer.json, from the cache or anew."""
-    with needs("fit", "a static encoder"):
-        from model2vec import __version__
-    folder = find_encoder(name.removeprefix(STATIC).removeprefix(":") or DEFAULT)
-    settings = f"{fingerprint(folder)}-{DIM}-{SIF}-model2vec-{__version__}"
-    kept = cache / "encoders" / f"static-{hashlib.sha256(settings.encode()).hexdigest()[:32]}"
-    with contextlib.suppress(OSError, KeyError, SafetensorError, UnicodeDecodeError):
-        return load_file(kept / _TABLE)["table"], (kept / _TOKENIZER).read_text("utf-8")
-    log.info("encoder %s: distilling (once per encoder)", name)
-    table, tokenizer = _distil(folder, name)
-    content = save({"table": np.ascontiguousarray(table)})
-    keep_files(kept, {_TOKENIZER: tokenizer.encode(), _TABLE: content})
-    return table, tokenizer
 
 
 def static_graph(table: NDArray[np.float16], unknown: int | None) -> bytes:
@@ -100,14 +80,16 @@ def static_graph(table: NDArray[np.float16], unknown: int | None) -> bytes:
     return serialise(encoder_model(graph, table.shape[1]))
 
 
-def static_embeddings(name: str, cache: Path, queries: Sequence[str]) -> NDArray[np.float32]:
+def static_embeddings(encoder: Encoder, queries: Sequence[str]) -> NDArray[np.float32]:
     """(n_queries, dim) unit embeddings, computed by model2vec's own StaticModel in numpy."""
     from model2vec import StaticModel
 
-    table, tokenizer = distilled(name, cache)
+    table = constant_of(encoder.graph, TABLE)
+    if table is None:
+        raise EncoderError(f"encoder {encoder.spec.name!r}: its graph has no table of vectors")
     static = StaticModel(
         table.astype(np.float32),
-        Tokenizer.from_str(tokenizer),
+        Tokenizer.from_str(encoder.tokenizer),
         normalize=True,
         max_length=MAX_LENGTH,
     )
@@ -139,7 +121,7 @@ def _distil(folder: Path, name: str) -> tuple[NDArray[np.float16], str]:
     tokenizer = static.tokenizer
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return np.asarray(static.embedding, dtype=np.float16), str(tokenizer.to_str())
+    return np.ascontiguousarray(static.embedding, dtype=np.float16), str(tokenizer.to_str())
 
 
 def _unknown(tokenizer: str) -> int | None:

@@ -51,7 +51,7 @@ def reference_embeddings(
     if is_static(spec.name):
         from zooter_lite.encode.static import static_embeddings  # it needs the encoder's module
 
-        return static_embeddings(spec.name, cache, queries)
+        return static_embeddings(encoder, queries)
     dim = spec.dim - (spec.words or 0)
     store = EmbeddingCache(cache, f"{cache_key(replace(spec, words=None))}-torch", dim)
     loaded: list[object] = []  # torch's model, once it is needed

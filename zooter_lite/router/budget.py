@@ -31,14 +31,14 @@ def point_on(
         good = [knot for knot in curve if knot.cost <= budget]
         if not good:
             raise _too_cheap(budget, min(knot.cost for knot in curve))
-        best = max(good, key=lambda knot: (knot.reward, -knot.cost))
-        return Point(f"budget {budget:g}", best.cost_weight, None, best.reward, best.cost)
-    good = [knot for knot in curve if floor is not None and knot.reward >= floor]
-    if not good:
-        most = max(knot.reward for knot in curve)
-        raise DataError(f"floor {floor:g}: the best choices earn {most:.6g} a prompt")
-    best = min(good, key=lambda knot: (knot.cost, -knot.reward))
-    return Point(f"floor {floor:g}", best.cost_weight, None, best.reward, best.cost)
+        name, best = f"budget {budget:g}", max(good, key=lambda knot: (knot.reward, -knot.cost))
+    else:
+        good = [knot for knot in curve if floor is not None and knot.reward >= floor]
+        if not good:
+            most = max(knot.reward for knot in curve)
+            raise DataError(f"floor {floor:g}: the best choices earn {most:.6g} a prompt")
+        name, best = f"floor {floor:g}", min(good, key=lambda knot: (knot.cost, -knot.reward))
+    return Point(name, best.cost_weight, None, best.reward, best.cost)
 
 
 def _too_cheap(budget: float, least: float) -> DataError:

@@ -9,7 +9,7 @@ reward for a unit of cost; named operating points carry theirs (head/operating.p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,25 +25,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a router predicts of n prompts.
+    """What a router predicts of n prompts; None for what it does not know."""
 
-    Attributes
-    ----------
-    probs
-        (n, n_experts) calibrated probability of being the best expert; rows sum to 1.
-    rewards
-        (n, n_experts) expected rewards in the unit of the reward table; None for a router
-        that was fitted before there were any.
-    costs
-        (n, n_experts) expected costs in the unit of the table; None where it had no costs.
-    novelty
-        (n,) share of the training queries that are less odd, 0 to 1; None without tags.
-    """
-
-    probs: Array
-    rewards: Array | None = None
-    costs: Array | None = None
-    novelty: Array | None = None
+    probs: Array  # (n, n_experts) calibrated, of being the best expert; rows sum to 1
+    rewards: Array | None = None  # (n, n_experts) expected, in the unit of the reward table
+    costs: Array | None = None  # (n, n_experts) expected, in the unit of the table
+    novelty: Array | None = None  # (n,) share of the training queries that are less odd
 
     def take(self, rows: NDArray[np.integer]) -> Predictions:
         """Return the predictions of these prompts."""
@@ -53,76 +40,37 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Doubt:
-    """When a prompt goes to the fallback instead.
+    """When a prompt goes to the fallback instead; None for a rule that is off."""
 
-    Attributes
-    ----------
-    fallback
-        Position of the expert that then gets it.
-    min_reward
-        Least expected reward of the choice, in the unit of the table.
-    max_novelty
-        Largest novelty, 0 to 1: beyond 0.99 a prompt is odder than 99% of the training's.
-    min_probability
-        Least probability that the choice is the best expert. It says little of the reward:
-        a hard prompt has a clear best expert, too.
-    """
-
-    fallback: int
-    min_reward: float | None = None
-    max_novelty: float | None = None
+    fallback: int  # position of the expert that then gets it
+    min_reward: float | None = None  # least expected reward of the choice
+    max_novelty: float | None = None  # beyond 0.99 a prompt is odder than 99% of the training's
+    # Least probability that the choice is the best expert. It says little of the reward: a hard
+    # prompt has a clear best expert, too.
     min_probability: float | None = None
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a policy chose for n prompts.
+    """What a policy chose for n prompts."""
 
-    Attributes
-    ----------
-    experts
-        (n,) positions.
-    utilities
-        (n, n_experts) by which the experts are ranked; -inf for one that is not eligible.
-    doubts
-        (n,) position in `DOUBTS` of the rule that sent a prompt to the fallback; -1: none.
-    """
-
-    experts: NDArray[np.intp]
-    utilities: Array
-    doubts: NDArray[np.intp]
+    experts: NDArray[np.intp]  # (n,) positions
+    utilities: Array  # (n, n_experts) that rank the experts; -inf for one that is not eligible
+    doubts: NDArray[np.intp]  # (n,) position in `DOUBTS` of the rule that chose the fallback, or -1
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Where one query goes.
+    """Where one query goes; None for what the router does not know."""
 
-    Attributes
-    ----------
-    expert
-        Name of the chosen expert.
-    probability
-        Its calibrated probability of being the best expert.
-    probabilities
-        That of every expert.
-    expected_reward, expected_cost
-        Of the chosen expert, in the units of the reward table; None where not known.
-    ranking
-        Eligible experts, the chosen one first, then by utility: the next one to fail over to.
-    reason
-        The rule that decided.
-    novelty
-        Share of the training queries that are less odd; None for a router without tags.
-    """
-
-    expert: str
-    probability: float
-    probabilities: dict[str, float]
-    expected_reward: float | None = None
+    expert: str  # name of the chosen expert
+    probability: float  # calibrated, that it is the best expert
+    probabilities: dict[str, float]  # of every expert
+    expected_reward: float | None = None  # of the chosen expert, in the unit of the reward table
     expected_cost: float | None = None
-    ranking: tuple[str, ...] = ()
-    reason: str = "highest probability"
-    novelty: float | None = None
+    ranking: tuple[str, ...] = ()  # eligible experts by utility, the chosen one first
+    reason: str = "highest probability"  # the rule that decided
+    novelty: float | None = None  # share of the training queries that are less odd
 
 
 MOST_WEIGHT = 1e30  # of a unit of cost; config.json holds no more
@@ -176,8 +124,9 @@ def choose(
         chosen = np.where(np.isneginf(utilities[:, always]), chosen, always)
     doubts = np.full(len(probs), -1, dtype=np.intp)
     if doubt is not None:
-        for place, wrong in reversed(list(enumerate(_doubtful(predicted, chosen, doubt)))):
-            doubts[wrong & ~np.isneginf(utilities[rows, doubt.fallback])] = place
+        free = ~np.isneginf(utilities[rows, doubt.fallback])
+        for place, wrong in _doubtful(predicted, chosen, doubt):
+            doubts[wrong & free & (doubts < 0)] = place
         chosen = np.where(doubts >= 0, doubt.fallback, chosen)
     return Choices(chosen, utilities, doubts)
 
@@ -218,23 +167,21 @@ def eligible_experts(
     return mask
 
 
-def _doubtful(predicted: Predictions, chosen: NDArray[np.intp], doubt: Doubt) -> list[Mask]:
-    """(n,) masks, one for each of `DOUBTS`: whether a prompt fails that rule."""
-    rows, nobody = np.arange(len(chosen)), np.zeros(len(chosen), dtype=bool)
-    masks = []
-    for name, values in zip(
-        DOUBTS, (predicted.rewards, predicted.novelty, predicted.probs), strict=True
-    ):
+def _doubtful(
+    predicted: Predictions, chosen: NDArray[np.intp], doubt: Doubt
+) -> Iterator[tuple[int, Mask]]:
+    """Yield the place in `DOUBTS` of each rule that is on, and who fails it, (n,)."""
+    parts = (predicted.rewards, predicted.novelty, predicted.probs)
+    for place, (name, values) in enumerate(zip(DOUBTS, parts, strict=True)):
         limit = getattr(doubt, name)
         if limit is None:
-            masks.append(nobody)
-        elif values is None:
+            continue
+        if values is None:
             raise DataError(f"{name}: this router does not predict what it is about")
-        elif name == "max_novelty":
-            masks.append(values > limit)
+        if name == "max_novelty":
+            yield place, values > limit
         else:
-            masks.append(values[rows, chosen] < limit)
-    return masks
+            yield place, values[np.arange(len(chosen)), chosen] < limit
 
 
 def decisions(
@@ -248,46 +195,34 @@ def decisions(
     nothing: list[Any] = [None] * len(choices.experts)
     parts = (predicted.rewards, predicted.costs, predicted.novelty)
     rewards, costs, novelty = (nothing if part is None else part.tolist() for part in parts)
-    reason, found = _reason(point), []
-    for place, (best, rule, probs, utilities) in enumerate(
-        zip(
-            choices.experts.tolist(),
-            choices.doubts.tolist(),
-            predicted.probs.tolist(),
-            choices.utilities.tolist(),
-            strict=True,
-        )
-    ):
-        barred = ""
-        order = sorted(range(len(utilities)), key=utilities.__getitem__, reverse=True)
-        if utilities[order[-1]] == -math.inf:
-            order = [one for one in order if utilities[one] > -math.inf]
-            barred = "" if point.expert else ", of those eligible"
-        if order[0] != best:
-            order = [best, *(one for one in order if one != best)]
-        why = reason + barred
-        if rule >= 0:
-            why = f"fallback: {DOUBTS[rule]} {getattr(doubt, DOUBTS[rule])}"
-        elif point.expert is not None and experts[best] != point.expert:
-            why = f"{point.expert} is not eligible"
-        found.append(
+    made = []
+    for row, best in enumerate(choices.experts.tolist()):
+        probs, utilities = predicted.probs[row].tolist(), choices.utilities[row].tolist()
+        eligible = [place for place, utility in enumerate(utilities) if utility > -math.inf]
+        eligible.sort(key=lambda place: (place != best, -utilities[place]))
+        rule = "" if choices.doubts[row] < 0 else DOUBTS[choices.doubts[row]]
+        made.append(
             Decision(
-                experts[best],
-                probs[best],
-                dict(zip(experts, probs, strict=True)),
-                None if rewards[place] is None else rewards[place][best],
-                None if costs[place] is None else costs[place][best],
-                tuple([experts[one] for one in order]),
-                why,
-                novelty[place],
+                expert=experts[best],
+                probability=probs[best],
+                probabilities=dict(zip(experts, probs, strict=True)),
+                expected_reward=rewards[row] and rewards[row][best],
+                expected_cost=costs[row] and costs[row][best],
+                ranking=tuple([experts[place] for place in eligible]),
+                reason=f"fallback: {rule} {getattr(doubt, rule)}"
+                if rule
+                else _reason(point, experts[best], barred=len(eligible) < len(experts)),
+                novelty=novelty[row],
             )
         )
-    return found
+    return made
 
 
-def _reason(point: Point) -> str:
+def _reason(point: Point, expert: str, *, barred: bool) -> str:
     if point.expert is not None:
-        return f"point {point.name}: always {point.expert}"
+        always = f"point {point.name}: always {expert}"
+        return always if expert == point.expert else f"{point.expert} is not eligible"
+    among = ", of those eligible" if barred else ""
     if not point.cost_weight:
-        return "highest probability"
-    return f"point {point.name}: highest reward - {point.cost_weight:.4g} * cost"
+        return f"highest probability{among}"
+    return f"point {point.name}: highest reward - {point.cost_weight:.4g} * cost{among}"

@@ -39,23 +39,13 @@ def check_arrays(
 
 @dataclass(frozen=True)
 class CostModel:
-    """Log-linear costs: log cost = weight @ embedding + length * log(tokens) + bias.
+    """Log-linear costs: log cost = weight @ embedding + length * log(tokens) + bias."""
 
-    Attributes
-    ----------
-    weight
-        (n_experts, dim); zero where an expert's cost could not be told from its mean.
-    length, bias
-        (n_experts,) factor of the logarithm of the prompt's tokens, and what is added.
-    low, high
-        (n_experts,) least and largest log cost seen on train, between which each stays.
-    """
-
-    weight: Array
-    length: Array
-    bias: Array
-    low: Array
-    high: Array
+    weight: Array  # (n_experts, dim); zero where an expert's cost could not be told from its mean
+    length: Array  # (n_experts,) factor of the logarithm of the prompt's tokens
+    bias: Array  # (n_experts,)
+    low: Array  # (n_experts,) least log cost seen on train, below which none goes
+    high: Array  # (n_experts,) largest
 
     def __call__(self, linear: Array, tokens: NDArray[np.number]) -> Array:
         """(n, n_experts) costs of prompts of (n,) tokens, at least 1.
@@ -68,25 +58,14 @@ class CostModel:
 
 @dataclass(frozen=True)
 class Estimates:
-    """From embedding and logits to expected rewards, costs and novelty.
+    """From embedding and logits to expected rewards, costs and novelty."""
 
-    Attributes
-    ----------
-    slope
-        (1,) reward that a logit is worth. Logits are reward differences over a temperature.
-    level, level_bias
-        (dim,) and (1,) of the mean reward of all experts: how easy the prompt is.
-    costs
-        None for a table without costs.
-    nearness
-        (n_knots,) rising quantiles of the training queries' largest similarity to a tag, out
-        of fold; None for a head without tags.
-    """
-
-    slope: Array
-    level: Array
-    level_bias: Array
-    costs: CostModel | None = None
+    slope: Array  # (1,) reward that a logit is worth: a difference of rewards over a temperature
+    level: Array  # (dim,) of the mean reward of all experts: how easy the prompt is
+    level_bias: Array  # (1,)
+    costs: CostModel | None = None  # None for a table without costs
+    # (n_knots,) rising quantiles of the training queries' largest similarity to a tag, out of
+    # fold; None for a head without tags
     nearness: Array | None = None
 
     def rewards(self, level: Array, logits: Array) -> Array:

@@ -52,34 +52,19 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One decision with the evidence for it.
-
-    Attributes
-    ----------
-    query, decision
-        The prompt, and what the router decided, with the head's probabilities.
-    expected_rewards, expected_costs
-        Of every expert, in the units of the reward table; None where they are not known.
-    neighbours, tags
-        Nearest training queries, nearest first; their tags, heaviest first.
-    tag_rewards
-        Each expert's mean rewards on these tags, averaged with the tags' weights:
-        sum_t w_t m_te / sum_t w_t over the tags t where the mean m_te was observed.
-    agreement
-        Of the probabilities with the tag rewards.
-    missing
-        What could not be told, and why.
-    """
+    """One decision with the evidence for it."""
 
     query: str
-    decision: Decision
-    expected_rewards: dict[str, float] | None
+    decision: Decision  # with the head's probabilities
+    expected_rewards: dict[str, float] | None  # of every expert; None where not known
     expected_costs: dict[str, float] | None
-    neighbours: list[Neighbour]
-    tags: list[TagEvidence]
+    neighbours: list[Neighbour]  # nearest first
+    tags: list[TagEvidence]  # heaviest first
+    # Each expert's mean rewards on these tags, averaged with the tags' weights:
+    # sum_t w_t m_te / sum_t w_t over the tags t where the mean m_te was observed.
     tag_rewards: dict[str, float | None]
-    agreement: Agreement
-    missing: list[str]
+    agreement: Agreement  # of the probabilities with the tag rewards
+    missing: list[str]  # what could not be told, and why
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as lists, dictionaries, texts and numbers."""
@@ -87,7 +72,7 @@ class Explanation:
 
     def to_text(self) -> str:
         """Return at most about forty lines to read in a terminal; `to_json` leaves nothing out."""
-        decision = self.decision
+        decision, agreed = self.decision, self.agreement
         first = [
             f"query     {shown(self.query, 2 * TEXT)}",
             f"decision  {shown(decision.expert, NAME)}, probability {decision.probability:.2f} "
@@ -99,21 +84,39 @@ class Explanation:
             [f"[{place}] {shown(tag.tag, NAME)}", f"{tag.weight:.2f}", str(tag.support)]
             for place, tag in enumerate(self.tags, start=1)
         ]
-        neighbours = [
+        near = [
             [shown(one.text or ", ".join(one.tags), TEXT), f"{one.similarity:.3f}"]
             for one in self.neighbours
         ]
+        last = [f"missing   {words}" for words in self.missing]
+        if agreed.tag_choice is not None:
+            same = "the head and the tags choose the same expert"
+            other = f"the tags would choose {shown(agreed.tag_choice, NAME)}"
+            last.insert(0, f"agreement  {same if agreed.same_choice else other}")
         blocks = [
             first,
-            _table(_expert_rows(self), EXPERTS, "experts"),
+            _table(self._expert_rows(), EXPERTS, "experts"),
             _table([["tags", "weight", "support"], *tags], TAGS, "tags"),
-            _table(
-                [["nearest training queries", "similarity"], *neighbours], NEIGHBOURS, "queries"
-            ),
-            _agreement_lines(self.agreement),
-            [f"missing   {words}" for words in self.missing],
+            _table([["nearest training queries", "similarity"], *near], NEIGHBOURS, "queries"),
+            last,
         ]
         return "\n\n".join("\n".join(block) for block in blocks if block)
+
+    def _expert_rows(self) -> list[list[str]]:
+        """Return a header, and a row for each expert, the most probable first."""
+        by_expert = {
+            "reward": self.expected_rewards,
+            "cost": self.expected_costs,
+            "tag reward": self.tag_rewards,
+        } | {f"[{place + 1}]": tag.mean_rewards for place, tag in enumerate(self.tags[:TAGS])}
+        columns = {name: values for name, values in by_expert.items() if values}
+        rows = [["expert", "probability", *columns]]
+        probabilities = self.decision.probabilities
+        for expert in sorted(probabilities, key=lambda expert: -probabilities[expert]):
+            known = [values[expert] for values in columns.values()]
+            cells = ["-" if value is None else f"{value:.3g}" for value in known]
+            rows.append([shown(expert, NAME), f"{probabilities[expert]:.3f}", *cells])
+        return rows
 
 
 def explain_decision(
@@ -200,40 +203,3 @@ def _table(rows: Sequence[Sequence[str]], most: int, what: str) -> list[str]:
     if left > 0:
         lines.append(f"and {left} more {what}")
     return lines if len(rows) > 1 else []
-
-
-def _expert_rows(explanation: Explanation) -> list[list[str]]:
-    """Return a header, and a row for each expert, the most probable first."""
-    probabilities, tags = explanation.decision.probabilities, explanation.tags[:TAGS]
-    further = {"reward": explanation.expected_rewards, "cost": explanation.expected_costs}
-    known = {name: values for name, values in further.items() if values is not None}
-    rows = [["expert", "probability", *known]]
-    if tags:
-        rows[0] += ["tag reward", *(f"[{i + 1}]" for i in range(len(tags)))]
-    for expert in sorted(probabilities, key=lambda expert: -probabilities[expert]):
-        cells = [shown(expert, NAME), f"{probabilities[expert]:.3f}"]
-        cells += [f"{values[expert]:.3g}" for values in known.values()]
-        if tags:
-            cells += [_number(explanation.tag_rewards[expert])]
-        for tag in tags:  # with the mean's own support where that is not the tag's
-            observed = tag.observed[expert]
-            support = f" ({observed})" if observed != tag.support else ""
-            cells.append(_number(tag.mean_rewards[expert]) + support)
-        rows.append(cells)
-    return rows
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _agreement_lines(agreed: Agreement) -> list[str]:
-    if agreed.tag_choice is None:
-        return []
-    choice = shown(agreed.tag_choice, NAME)
-    words = {
-        True: "the head and the tags choose the same expert",
-        False: f"the tags would choose {choice}",
-        None: f"the tags know nothing of the head's choice and would choose {choice}",
-    }
-    return [f"agreement  {words[agreed.same_choice]}"]

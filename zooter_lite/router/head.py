@@ -23,18 +23,10 @@ DOMAIN = ("domain.weight", "domain.bias", "domain.table", "domain.residual", "do
 
 @dataclass(frozen=True)
 class TagPrior:
-    """What a query's place among the tags says about the experts.
+    """What a query's place among the tags says about the experts."""
 
-    Attributes
-    ----------
-    centroids
-        (n_tags, dim) unit vectors.
-    table
-        (n_tags, n_experts) mean label of each tag, shrunk by support; rows sum to 1.
-    """
-
-    centroids: Array
-    table: Array
+    centroids: Array  # (n_tags, dim) unit vectors
+    table: Array  # (n_tags, n_experts) mean label of each tag, shrunk by support; rows sum to 1
 
 
 @dataclass(frozen=True)
@@ -44,24 +36,13 @@ class DomainPrior:
     A classifier of subsets, learned from the table's column `subset`. It is believed as far
     as the query is near the training queries: one that is far from every tag belongs to no
     subset that is known, whatever the classifier says.
-
-    Attributes
-    ----------
-    weight, bias
-        (n_domains, dim) and (n_domains,) of the classifier, a multinomial logistic regression.
-    table
-        (n_domains, n_experts) mean label of each domain, shrunk by support; rows sum to 1.
-    residual
-        (n_tags, n_experts) logits that a query's tags add to those of its domain.
-    gate
-        (2,) slope and threshold of the gate, on the largest cosine similarity to a tag.
     """
 
-    weight: Array
-    bias: Array
-    table: Array
-    residual: Array
-    gate: Array
+    weight: Array  # (n_domains, dim) of the classifier, a multinomial logistic regression
+    bias: Array  # (n_domains,)
+    table: Array  # (n_domains, n_experts) mean label of each, shrunk by support; rows sum to 1
+    residual: Array  # (n_tags, n_experts) logits that a query's tags add to those of its domain
+    gate: Array  # (2,) slope and threshold, on the largest cosine similarity to a tag
 
     def trust(self, nearness: Array) -> Array:
         """(n, 1) how far the domain counts, by the largest similarity to a tag (n,)."""
@@ -84,30 +65,15 @@ class Head:
     logits = prior(embedding) + weight @ hidden(embedding) + bias, where the prior and
     the hidden layer are optional; probs = softmax(logits / temperature). With a domain,
     prior = (1 - trust) * tags + trust * (domain + residual of the tags).
-
-    Attributes
-    ----------
-    weight, bias
-        (n_experts, dim) and (n_experts,); with a hidden layer (n_experts, width).
-    prior
-        Tag prior added to the logits, or None.
-    domain
-        Domain prior that the tag prior gives way to; None, and always None without tags.
-    estimates
-        Expected rewards and costs beside the probabilities; None where they are not known.
-    hidden
-        Hidden layer, or None.
-    temperature
-        Calibration temperature; it changes no decision.
     """
 
-    weight: Array
-    bias: Array
-    prior: TagPrior | None = None
+    weight: Array  # (n_experts, dim); with a hidden layer (n_experts, width)
+    bias: Array  # (n_experts,)
+    prior: TagPrior | None = None  # added to the logits
     hidden: Hidden | None = None
-    temperature: float = 1.0
-    domain: DomainPrior | None = None
-    estimates: Estimates | None = None
+    temperature: float = 1.0  # of the calibration; it changes no decision
+    domain: DomainPrior | None = None  # which the tag prior gives way to; always None without tags
+    estimates: Estimates | None = None  # expected rewards and costs, where they are known
 
     def logits(self, embeddings: Array) -> Array:
         """(n, n_experts) uncalibrated logits of unit embeddings (n, dim)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # onnxruntime takes its time
 
     Session: TypeAlias = TextSession | StaticSession
 
-Value = TypeVar("Value")
 FloatArray = NDArray[np.float32]
 Precision = Literal["fp32", "int8", "auto"]
 Device = Literal["cpu", "cuda"]
@@ -27,25 +26,16 @@ OUTPUTS = ("probs", "embedding", "rewards", "costs", "novelty")  # the last thre
 _TOLERANCE = 1e-3  # of the sum of the probabilities
 
 
-class Recent(Generic[Value]):
-    """A value for each of the most recent different prompts; safe to share between threads.
+class Recent:
+    """Outputs of the most recent different `prompts`; safe to share between threads."""
 
-    Parameters
-    ----------
-    prompts, characters
-        How many are remembered at most, and how long they may be together; 0 prompts
-        remember nothing.
-    """
-
-    def __init__(self, prompts: int, characters: float = float("inf")) -> None:
+    def __init__(self, prompts: int) -> None:
         self.prompts = prompts
-        self._characters = characters
-        self._held = 0  # characters
-        self._values: OrderedDict[str, Value] = OrderedDict()
+        self._values: OrderedDict[str, Row] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, prompts: Iterable[str]) -> dict[str, Value]:
-        """Return the values of those prompts that are remembered."""
+    def get(self, prompts: Iterable[str]) -> dict[str, Row]:
+        """Return those of the prompts that are remembered."""
         if not self.prompts:
             return {}
         with self._lock:
@@ -54,30 +44,20 @@ class Recent(Generic[Value]):
                 self._values.move_to_end(prompt)
         return known
 
-    def put(self, values: Mapping[str, Value]) -> None:
-        """Remember these, and forget the oldest beyond the bounds."""
+    def put(self, values: Mapping[str, Row]) -> None:
+        """Remember these, and forget the oldest."""
         with self._lock:
-            for prompt, value in values.items():
-                self._held += 0 if prompt in self._values else len(prompt)
-                self._values[prompt] = value
-            while len(self._values) > self.prompts or self._held > self._characters:
-                self._held -= len(self._values.popitem(last=False)[0])
+            self._values |= values
+            while len(self._values) > self.prompts:
+                self._values.popitem(last=False)
 
 
 class Runtime:
     """Computes each different query once, in the precision that was asked for.
 
-    Parameters
-    ----------
-    first
-        The graph that answers every query.
-    remember
-        Number of recent queries whose outputs are kept.
-    exact
-        The graph that answers again where the two best of `first` are closer than
-        `margin`; None where `first` has the last word.
-    margin
-        Smallest difference of the two best probabilities that is no close call.
+    `first` answers every query. Where its two best probabilities differ by no more than
+    `margin`, `exact` answers again, if there is one. The outputs of so many recent queries as
+    `remember` says are kept.
     """
 
     def __init__(
@@ -87,7 +67,7 @@ class Runtime:
         self.outputs = [name for name in OUTPUTS if name in first.widths]
         self._exact = exact
         self._margin = margin
-        self._recent: Recent[Row] = Recent(remember)
+        self._recent = Recent(remember)
         self._lock = Lock()
         self._computed = self._repeated = 0
 
@@ -121,20 +101,19 @@ class Runtime:
         self, queries: Sequence[str], progress: Callable[[int], object]
     ) -> list[FloatArray]:
         arrays = self.first.run(queries, self.outputs, progress)
-        probs, n_again = arrays[0], 0
+        probs, close = arrays[0], np.zeros(0, dtype=np.intp)
         _check(probs)
         if self._exact is not None:
             best = np.partition(probs, -2, axis=1)[:, -2:]
             close = np.flatnonzero(best[:, 1] - best[:, 0] <= self._margin)
-            n_again = len(close)
-        if self._exact is not None and n_again:
+        if self._exact is not None and len(close):
             again = [queries[row] for row in close.tolist()]
             for output, exact in zip(arrays, self._exact.run(again, self.outputs), strict=True):
                 output[close] = exact
             _check(probs[close])
         with self._lock:
             self._computed += len(queries)
-            self._repeated += n_again
+            self._repeated += len(close)
         return arrays
 
 

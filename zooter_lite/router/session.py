@@ -116,17 +116,19 @@ class TextSession:
 
         `progress` is called with the number of texts done since the last call.
         """
-        names = list(outputs)
+        widths = {name: self.widths[name] for name in outputs}
         if len(texts) == 1 and not self._exact:  # what a request path pays for
-            rows = self._run(names, feed([self.tokens.one(texts[0])]))
+            inputs = feed([self.tokens.one(texts[0])])
+            rows = run_graph(self._session, widths, inputs, trusted=self._trusted)
             progress(1)
             return rows
         tokens = self.tokens.many(texts)
         together = batches(tokens, self._budget, exact=self._exact)
 
         def work(batch: Ids) -> Outputs:
-            outputs = self._run(names, feed([tokens[i] for i in batch], exact=self._exact))
-            return [output[: len(batch)] for output in outputs]
+            inputs = feed([tokens[i] for i in batch], exact=self._exact)
+            found = run_graph(self._session, widths, inputs, trusted=self._trusted)
+            return [output[: len(batch)] for output in found]
 
         run = self._workers.map if min(self._at_once, len(together)) > 1 else map
         done: list[Outputs] = []
@@ -134,7 +136,7 @@ class TextSession:
             done.append(rows)
             progress(len(batch))
         if not done:
-            return [np.zeros((0, 0), dtype=np.float32) for _ in names]
+            return [np.zeros((0, 0), dtype=np.float32) for _ in widths]
         places = np.argsort(np.concatenate(together))
         return [np.concatenate(parts)[places] for parts in zip(*done, strict=True)]
 
@@ -143,16 +145,6 @@ class TextSession:
         tokens = self.tokens.many(texts)
         for batch in batches(tokens):
             yield feed([tokens[i] for i in batch])
-
-    def _run(self, names: list[str], inputs: Feed) -> Outputs:
-        outputs = run_graph(self._session, names, inputs, trusted=self._trusted)
-        for name, output in zip(names, outputs, strict=True):
-            if output.shape[1] != self.widths[name]:
-                raise RouterError(
-                    f"the graph's output {name!r} has the width {output.shape[1]}, "
-                    f"but it names {self.widths[name]}"
-                )
-        return outputs
 
 
 def _providers(device: Device | None) -> list[str]:

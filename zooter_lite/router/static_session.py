@@ -26,18 +26,8 @@ class StaticSession:
     """Sums the vectors of a text's tokens and asks the head; safe to share between threads.
 
     Agrees with the graph to the rounding of float32. A text's bits may depend on the texts
-    beside it, in the head's product.
-
-    Parameters
-    ----------
-    table
-        (n_tokens, dim) vectors, float16 or float32.
-    head
-        As it is stored, float32.
-    tokenizer
-        Content of a tokenizer.json.
-    max_length
-        Longer texts are truncated to this many tokens.
+    beside it, in the head's product. `table` is (n_tokens, dim), float16 or float32; the head is
+    float32, as it is stored; `tokenizer` is the content of a tokenizer.json.
     """
 
     provider = "numpy"

@@ -19,23 +19,13 @@ Ids = NDArray[np.int64]
 FIRST_CHARACTERS = 16_384
 LAST_CHARACTERS = 2_000_000
 TOGETHER = 1024  # texts whose tokens fit the processor's cache
-_FAILED = "tokenizer.json: a text cannot be tokenised"
 
 
 class TextTokens:
     """A tokeniser whose texts end at `max_length` tokens; safe to share between threads.
 
-    Parameters
-    ----------
-    content
-        Content of a tokenizer.json.
-    max_length
-        Longer texts are truncated to this many tokens.
-
-    Raises
-    ------
-    RouterError
-        The content is no tokeniser, or one that is not known to be harmless.
+    `content` is that of a tokenizer.json; RouterError where it is no tokeniser, or one that is
+    not known to be harmless.
     """
 
     def __init__(self, content: str, max_length: int) -> None:
@@ -61,12 +51,17 @@ class TextTokens:
         which its tokens are enough, or to `LAST_CHARACTERS`. Tokens are the same as of the
         whole text where the tokeniser never looks past a space.
         """
-        try:
-            if len(text) > FIRST_CHARACTERS:
-                return self._long(text)
-            return np.asarray(self._encode([text])[0].ids, dtype=np.int64)
-        except BaseException as error:
-            raise clean_error(error, _FAILED) from error
+        size = FIRST_CHARACTERS
+        while True:
+            space = text.rfind(" ", size // 2, size) if size < len(text) else -1
+            part = text[: space if space > 0 else size]
+            ids = np.asarray(self._encode([part])[0].ids, dtype=np.int64)
+            size *= 2
+            if len(ids) >= self._max_length or len(part) == len(text) or size > LAST_CHARACTERS:
+                return ids
+            normalizer = self._tokenizer.normalizer
+            if normalizer and len(normalizer.normalize_str(_encodable(part))) > 4 * len(part):
+                return ids  # a text that grows is read no further
 
     def whole(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """(n,) tokens of each text, not cut; beyond `LAST_CHARACTERS` as many as they suggest."""
@@ -77,12 +72,9 @@ class TextTokens:
         counter = type(self._tokenizer).from_str(self._tokenizer.to_str())
         counter.no_truncation()
         for place in long:
-            text = _encodable(texts[place])
+            text = texts[place]
             part = text[:LAST_CHARACTERS]
-            try:
-                count = len(counter.encode_batch_fast([part])[0])
-            except BaseException as error:
-                raise clean_error(error, _FAILED) from error
+            count = len(_encoded(counter, [part])[0])
             lengths[place] = count * len(text) // len(part)
         return lengths
 
@@ -90,41 +82,32 @@ class TextTokens:
         """Token ids of each text, as `one` gives them."""
         if any(len(text) > FIRST_CHARACTERS for text in texts):
             return [self.one(text) for text in texts]
-        try:
-            ids = [
-                encoding.ids
-                for start in range(0, len(texts), TOGETHER)
-                for encoding in self._encode(list(texts[start : start + TOGETHER]))
-            ]
-        except BaseException as error:
-            raise clean_error(error, _FAILED) from error
+        ids = [
+            encoding.ids
+            for start in range(0, len(texts), TOGETHER)
+            for encoding in self._encode(list(texts[start : start + TOGETHER]))
+        ]
         ends = np.cumsum([0, *map(len, ids)]).tolist()
         together = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=ends[-1])
         return [together[start:end] for start, end in pairwise(ends)]
 
     def _encode(self, texts: list[str]) -> list[Any]:
-        try:  # without the places of the tokens, which take a tenth of the time
-            encodings: list[Any] = self._tokenizer.encode_batch_fast(texts)
-        except (TypeError, UnicodeEncodeError):  # of lone surrogates, which are rare
-            encodings = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts])
+        encodings = _encoded(self._tokenizer, texts)
         full = [one for one in encodings if len(one) >= self._max_length]
         if full:
             self.cut += sum(bool(one.overflowing) for one in full)
         return encodings
 
-    def _long(self, text: str) -> Ids:
-        size = FIRST_CHARACTERS
-        while True:
-            space = text.rfind(" ", size // 2, size) if size < len(text) else -1
-            part = _encodable(text[: space if space > 0 else size])
-            ids = self._encode([part])[0].ids
-            size *= 2
-            enough = len(ids) >= self._max_length or len(part) == len(text)
-            normalizer = self._tokenizer.normalizer
-            if enough or size > LAST_CHARACTERS:
-                return np.asarray(ids, dtype=np.int64)
-            if normalizer is not None and len(normalizer.normalize_str(part)) > 4 * len(part):
-                return np.asarray(ids, dtype=np.int64)  # a text that grows is read no further
+
+def _encoded(tokenizer: Any, texts: list[str]) -> list[Any]:
+    try:
+        try:  # without the places of the tokens, which take a tenth of the time
+            encodings: list[Any] = tokenizer.encode_batch_fast(texts)
+        except (TypeError, UnicodeEncodeError):  # of lone surrogates, which are rare
+            encodings = tokenizer.encode_batch_fast([_encodable(text) for text in texts])
+    except BaseException as error:
+        raise clean_error(error, "tokenizer.json: a text cannot be tokenised") from error
+    return encodings
 
 
 def texts_of(prompts: Sequence[Any], context: Context) -> list[str]:

@@ -80,15 +80,11 @@ def bound_memory(options: Any, providers: Sequence[str]) -> list[Provider]:
 
 
 class _Runs:
-    """The runs at work, at most `SLOTS`, and a thread that stops those that take too long.
-
-    The thread sleeps while nothing runs.
-    """
+    """The runs at work, at most `SLOTS`, and a thread that stops those that take too long."""
 
     def __init__(self) -> None:
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._deadlines: dict[Any, float] = {}  # of the runs at work, by their options
-        self._busy = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     @contextmanager
@@ -99,8 +95,6 @@ class _Runs:
             options.log_severity_level = 4  # what went wrong is told once, by the error
             options.only_execute_path_to_fetches = True
             self._deadlines[options] = time.monotonic() + RUN_SECONDS
-            if not self._busy.is_set():
-                self._busy.set()
             try:
                 yield options
             finally:
@@ -108,13 +102,10 @@ class _Runs:
 
     def _watch(self) -> None:
         while True:
-            self._busy.wait()
-            self._busy.clear()  # before the look at the runs: one that begins now sets it again
-            while self._deadlines:
-                time.sleep(_TICK)
-                for options, deadline in self._deadlines.copy().items():
-                    if time.monotonic() > deadline:
-                        options.terminate = True
+            time.sleep(_TICK)
+            for options, deadline in self._deadlines.copy().items():
+                if time.monotonic() > deadline:
+                    options.terminate = True
 
 
 @lru_cache(maxsize=1)
@@ -128,36 +119,38 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_runs.cache_clear)
 
 
-def run_graph(session: Any, names: Sequence[str], feed: Feed, *, trusted: bool = False) -> Outputs:
+def run_graph(
+    session: Any, widths: Mapping[str, object], feed: Feed, *, trusted: bool = False
+) -> Outputs:
     """Run a session within the bounds; a `trusted` one, of the user's own, for as long as it takes.
 
     Returns
     -------
-    The named outputs, float32 (batch, width).
+    The outputs that `widths` names, float32 (batch, width).
 
     Raises
     ------
     RouterError
         The graph fails, takes too much memory or time, or returns something else than
-        finite rows, one for each row of the feed.
+        finite rows of these widths, one for each row of the feed.
     """
     options = None
     try:
         if trusted:
-            outputs: Outputs = session.run(names, feed)
+            outputs: Outputs = session.run(list(widths), feed)
         else:
             with _runs().slot() as options:
-                outputs = session.run(names, feed, options)
+                outputs = session.run(list(widths), feed, options)
     except Exception as error:  # onnxruntime's exceptions share no base class
         stopped = options is not None and options.terminate
         raise RouterError(_reason(error, stopped=stopped)) from error
     rows = len(next(iter(feed.values())))
-    for name, output in zip(names, outputs, strict=True):
-        if not isinstance(output, np.ndarray) or output.dtype != np.float32:
-            raise RouterError(f"the graph's output {name!r} is not float32")
-        if output.ndim != 2 or len(output) != rows:
+    for (name, width), output in zip(widths.items(), outputs, strict=True):
+        found = getattr(output, "dtype", None), getattr(output, "shape", None)
+        if found != (np.float32, (rows, width)):
             raise RouterError(
-                f"the graph's output {name!r} has the shape {output.shape} for {rows} queries"
+                f"the graph's output {name!r} has type and shape {found}, expected float32 and "
+                f"{(rows, width)}"
             )
         flat = output.reshape(-1)
         if not isfinite(np.dot(flat, flat)):  # quicker than to look at each

@@ -26,7 +26,8 @@ def parse_json(name: str, content: Content) -> Any:
     Raises
     ------
     RouterError
-        It is no JSON, or parsed it would take more than `MAX_JSON_MEMORY`.
+        It is no JSON, an object has a key twice, since readers differ in which one counts, or
+        parsed it would take more than `MAX_JSON_MEMORY`.
     """
     raw = content[:]
     # a short text can stand for a large object: [] takes 56 bytes and {"":0} 184
@@ -34,14 +35,13 @@ def parse_json(name: str, content: Content) -> Any:
     if len(raw) + sum(cost * raw.count(sign) for sign, cost in costs.items()) > MAX_JSON_MEMORY:
         raise RouterError(f"{name} would take more than {MAX_JSON_MEMORY >> 20} MiB of memory")
     try:
-        return json.loads(raw.decode("utf-8"))
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         reason = str(error)[:200]
-        raise RouterError(f"{name} is not what a router holds ({reason})") from error
+        raise RouterError(f"{name} cannot be read ({reason})") from error
 
 
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that has a key twice: readers differ in which one counts."""
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
         raise ValueError("an object has a key twice")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zooter_lite.errors import RouterError
-from zooter_lite.untrusted.typed_json import shown, typed, unique_keys
+from zooter_lite.untrusted.typed_json import parse_json, shown, typed
 from zooter_lite.untrusted.verified import Promise, open_plain
 
 FORMAT_VERSION = 1
@@ -187,7 +187,7 @@ class RouterConfig:
         return self.experts[rewards.index(max(rewards))]
 
     @classmethod
-    def from_json(cls, text: str) -> RouterConfig:
+    def from_json(cls, text: bytes) -> RouterConfig:
         """Read what `to_json` wrote.
 
         Raises
@@ -195,10 +195,7 @@ class RouterConfig:
         RouterError
             With what is missing, unknown or out of its range.
         """
-        try:
-            content = json.loads(text, object_pairs_hook=unique_keys)
-        except (ValueError, RecursionError) as error:
-            raise RouterError(f"{CONFIG} cannot be read ({error})") from error
+        content = parse_json(CONFIG, text)
         if not isinstance(content, dict) or "format_version" not in content:
             raise RouterError(f"{CONFIG} names no format_version")
         if (version := content["format_version"]) != FORMAT_VERSION:
@@ -218,10 +215,10 @@ class RouterConfig:
             raise RouterError(f"{path}: no such router directory")
         try:
             with open_plain(path / CONFIG) as stream:
-                return cls.from_json(stream.read().decode("utf-8"))
+                return cls.from_json(stream.read())
         except FileNotFoundError as error:
             raise RouterError(f"{path}: no {CONFIG}; expected a router directory") from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise RouterError(f"{path}: {CONFIG} cannot be read ({error})") from error
         except RouterError as error:
             raise RouterError(f"{path}: {error}") from error

@@ -25,7 +25,7 @@ from zooter_lite.router.directory.config import CONFIG, STATIC_POOLING, RouterCo
 from zooter_lite.router.estimates import Estimates
 from zooter_lite.router.head import Head
 from zooter_lite.tags.index import TagIndex
-from zooter_lite.untrusted.typed_json import parse_json
+from zooter_lite.untrusted.typed_json import parse_json, typed
 from zooter_lite.untrusted.verified import Content, VerifiedFile, promise_of, read_verified
 
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
@@ -39,24 +39,12 @@ QUERIES = "queries.json"  # texts of the indexed training queries, where the use
 
 @dataclass(frozen=True)
 class RouterFiles:
-    """A verified router directory.
-
-    Attributes
-    ----------
-    config
-        The content of config.json.
-    head
-        The head's arrays.
-    tokenizer
-        Content of tokenizer.json.
-    folder
-        Where the files that only some questions need are read from later.
-    """
+    """A verified router directory."""
 
     config: RouterConfig
     head: Head
-    tokenizer: str
-    folder: Path
+    tokenizer: str  # content of tokenizer.json
+    folder: Path  # where the files that only some questions need are read from later
 
     def read(self, name: str) -> Content:
         """Return the content of a file that config.json lists; RouterError where it is not that."""
@@ -110,12 +98,10 @@ class RouterFiles:
         rows = 0 if self.tags is None else len(self.tags.query_tags)
         content = self.read(QUERIES)
         with _about(self.folder):
-            queries = parse_json(QUERIES, content)
-            if not isinstance(queries, list) or not all(isinstance(q, str) for q in queries):
-                raise RouterError(f"{QUERIES} is not a list of texts")
+            queries = typed(tuple[str, ...], parse_json(QUERIES, content), QUERIES)
             if len(queries) != rows:
                 raise RouterError(f"{QUERIES} has {len(queries)} texts for {rows} indexed queries")
-        return queries
+        return list(queries)
 
 
 @contextmanager
