@@ -20,6 +20,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("ZOOTER_CACHE", None)
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Call = Callable[..., tuple[int, str, str]]
 Decide = Callable[[object], list[object]]
 
 
@@ -74,6 +75,20 @@ def command(cache: Path) -> Command:
             [sys.executable, "-m", f"zooter_lite.{name}", *map(str, args)],
             **(dict[str, Any](capture_output=True, text=True, cwd=ROOT, env=environment) | options),
         )
+
+    return run
+
+
+@pytest.fixture
+def call(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run `zooter-lite NAME ARGS...` in this process; returns exit code, output and errors."""
+    from zooter_lite.__main__ import main
+
+    monkeypatch.setenv("ZOOTER_CACHE", str(cache))
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        return code, *capsys.readouterr()
 
     return run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -241,6 +241,12 @@ def toy_router(
     files = toy_files(head, experts, tagged=tagged)
     write_router(path, toy_config(head, experts, **sections), files, head)
     return head
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> str:
+    """Write JSON lines; return the path as text."""
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    return str(path)
 
 
 def edit_config(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from recipes.bench.collect_chaos import storm
 from tests.conftest import ROOT
+from tests.helpers import write_lines
 from tests.llm_server import Canned, Server, completion, echo, refusal, serving
-from zooter_lite import collect
+from zooter_lite.__main__ import main
 from zooter_lite.ask import calls
-from zooter_lite.cli import run
 
 KEY = "sk-planted/qzx0+456=789"
 
@@ -37,8 +37,7 @@ class Case:
         self.pool({})
 
     def ask(self, queries: list[str]) -> None:
-        lines = [json.dumps({"query": query}) + "\n" for query in queries]
-        (self.folder / "q.jsonl").write_text("".join(lines))
+        write_lines(self.folder / "q.jsonl", ({"query": query} for query in queries))
 
     def pool(self, *experts: dict[str, Any]) -> None:
         text = ""
@@ -52,15 +51,11 @@ class Case:
 
     @property
     def arguments(self) -> list[str]:
-        files = self.folder / "q.jsonl", self.folder / "experts.toml", self.out
-        return [
-            part for pair in zip(("--queries", "--experts", "--out"), map(str, files), strict=True)
-            for part in pair
-        ]  # fmt: skip
+        files = ("--queries", self.folder / "q.jsonl", "--experts", self.folder / "experts.toml")
+        return [*map(str, files), "--out", str(self.out)]
 
     def collect(self, *more: object) -> int:
-        argv = [*self.arguments, *map(str, more)]
-        return run(collect.Options, collect.main, "collect", "", argv)
+        return main(["collect", *self.arguments, *map(str, more)])
 
     @property
     def records(self) -> list[dict[str, Any]]:

@@ -12,42 +12,27 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import Call
 from tests.test_routed import toy_table
 from zooter_lite import Router
-from zooter_lite.cli import run
 from zooter_lite.compare import rivals as rivals_room
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.evaluate import Options, main
 from zooter_lite.table import RewardTable, sample_path, write_table
 
-Evaluate = Callable[..., tuple[int, str, str]]
 Json = dict[str, Any]
 
 
 @pytest.fixture
-def evaluate(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Evaluate:
-    """Run the command; returns exit code, standard output and standard error."""
-    monkeypatch.setenv("ZOOTER_CACHE", str(cache))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run(Options, main, "evaluate", "", [str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
-def report_of(evaluate: Evaluate, tmp_path: Path) -> Callable[..., tuple[Json, str]]:
+def report_of(call: Call, tmp_path: Path) -> Callable[..., tuple[Json, str]]:
     """Run the command, which must succeed; returns the content of --json, and what it printed."""
 
-    def call(*arguments: object) -> tuple[Json, str]:
-        code, out, err = evaluate(*arguments, "--json", tmp_path / "report.json")
+    def evaluate(*arguments: object) -> tuple[Json, str]:
+        code, out, err = call("evaluate", *arguments, "--json", tmp_path / "report.json")
         assert code == 0, err
         return json.loads((tmp_path / "report.json").read_text("utf-8")), out
 
-    return call
+    return evaluate
 
 
 @pytest.fixture
@@ -134,13 +119,13 @@ def test_some_subsets_and_no_training_rows(
     ],
 )
 def test_bad_input_is_one_line(
-    evaluate: Evaluate, toys: tuple[Path, Path], options: tuple[str, str], expected: str
+    call: Call, toys: tuple[Path, Path], options: tuple[str, str], expected: str
 ) -> None:
     router, data = toys
     (data.parent / "other.csv").write_text("query,reward:a,reward:b\nhi,1,0\n", "utf-8")
     given = {"--router": str(router), "--data": str(data)}
     given[options[0]] = options[1].format(folder=data.parent)
-    code, _, err = evaluate(*[word for pair in given.items() for word in pair])
+    code, _, err = call("evaluate", *(word for pair in given.items() for word in pair))
     assert code == 2
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -248,13 +233,12 @@ def test_no_rivals_without_a_report_unless_asked_for(
 
 
 def test_the_report_is_one_page(
-    evaluate: Evaluate, toys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    call: Call, toys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("jinja2")
     router, data = toys
     out = data.parent / "report.html"
     options = ("--router", router, "--data", data, "--report", out, "--rivals", "off")
-    code, said, err = evaluate(*options)
+    code, said, err = call("evaluate", *options)
     assert code == 0, err
     page = out.read_text("utf-8")
     assert page.lstrip().lower().startswith("<!doctype html>")

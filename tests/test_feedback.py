@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +10,11 @@ import numpy as np
 import pytest
 
 from exports.litellm.zooter_plugin import ZooterPlugin
-from tests.conftest import Command
+from tests.conftest import Call
 from tests.consumers import toy_priced
-from tests.helpers import EXPERTS
+from tests.helpers import EXPERTS, write_lines
 from tests.test_litellm_plugin import MODELS, Handed
-from tests.tiny_encoders import save_tiny
-from zooter_lite import RewardTable, Router, feedback
-from zooter_lite.cli import run
+from zooter_lite import RewardTable, Router
 from zooter_lite.files.journal import read_journal
 from zooter_lite.table.decisions import logged_table
 
@@ -30,13 +25,8 @@ def line(request: str, expert: str, propensity: float = 0.9, **more: Any) -> dic
     return own | {"propensity": propensity, "chances": chances} | more
 
 
-def write(path: Path, lines: Sequence[dict[str, Any]]) -> str:
-    path.write_text("".join(json.dumps(one) + "\n" for one in lines), "utf-8")
-    return str(path)
-
-
 def test_decisions_and_rewards_are_joined(tmp_path: Path) -> None:
-    journal = write(
+    journal = write_lines(
         tmp_path / "log.jsonl",
         [
             line("r1", "bee"),
@@ -72,19 +62,18 @@ def test_decisions_and_rewards_are_joined(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.propensities, [0.9, 0.95, 0.05, 0.9])
 
 
-def test_a_pattern_names_the_journals_of_several_workers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write(tmp_path / "log.jsonl", [line("r1", "bee", 1)])
-    write(tmp_path / "log.17.jsonl", [line("r2", "cat", 1)])
-    rewards = write(
+def test_a_pattern_names_the_journals_of_several_workers(tmp_path: Path, call: Call) -> None:
+    write_lines(tmp_path / "log.jsonl", [line("r1", "bee", 1)])
+    write_lines(tmp_path / "log.17.jsonl", [line("r2", "cat", 1)])
+    rewards = write_lines(
         tmp_path / "rewards.ndjson",
         [{"request": "r1", "reward": 1}, {"request": "r2", "reward": 0}],
     )
     out = tmp_path / "table.jsonl"
-    words = ["--journal", str(tmp_path / "log*.jsonl"), "--rewards", rewards, "--out", str(out)]
-    assert run(feedback.Options, feedback.main, "feedback", "", words) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    journals = tmp_path / "log*.jsonl"
+    code, printed, _ = call("feedback", "--journal", journals, "--rewards", rewards, "--out", out)
+    assert code == 0
+    assert printed.splitlines() == [
         "ant: 0 requests",
         "bee: mean reward 1.0000 over 1 requests",
         "cat: mean reward 0.0000 over 1 requests",
@@ -112,25 +101,19 @@ def test_a_pattern_names_the_journals_of_several_workers(
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    lines: list[dict[str, Any]] | None,
-    rewards: str,
-    message: str,
+    tmp_path: Path, call: Call, lines: list[dict[str, Any]] | None, rewards: str, message: str
 ) -> None:
     if lines is not None:
-        write(tmp_path / "log.jsonl", lines)
+        write_lines(tmp_path / "log.jsonl", lines)
     (tmp_path / "rewards.csv").write_text(rewards, "utf-8")
-    words = [
-        *("--journal", str(tmp_path / "log.jsonl"), "--rewards", str(tmp_path / "rewards.csv")),
-        *("--out", str(tmp_path / "table.csv")),
-    ]
-    assert run(feedback.Options, feedback.main, "feedback", "", words) == 2
-    (error,) = capsys.readouterr().err.splitlines()
+    words = ("--journal", tmp_path / "log.jsonl", "--rewards", tmp_path / "rewards.csv")
+    code, _, err = call("feedback", *words, "--out", tmp_path / "table.csv")
+    (error,) = err.splitlines()
+    assert code == 2
     assert message in error
 
 
-def test_from_requests_to_the_next_router(command: Command, tmp_path: Path) -> None:
+def test_from_requests_to_the_next_router(call: Call, tiny: Path, tmp_path: Path) -> None:
     toy_priced(tmp_path / "toy")
     journal, rewards = tmp_path / "log.jsonl", tmp_path / "rewards.csv"
     plugin = ZooterPlugin(tmp_path / "toy", MODELS, explore=0.9, journal=journal)
@@ -146,22 +129,20 @@ def test_from_requests_to_the_next_router(command: Command, tmp_path: Path) -> N
     ]
     rewards.write_text("\n".join(["request,reward", *earned]), "utf-8")
     data = ("--data", tmp_path / "log.csv")
-    done = command("feedback", "--journal", journal, "--rewards", rewards, "--out", data[1])
-    assert done.returncode == 0, done.stderr
-    assert "240 rows" in done.stdout
+    code, out, err = call("feedback", "--journal", journal, "--rewards", rewards, "--out", data[1])
+    assert code == 0, err
+    assert "240 rows" in out
     propensities = RewardTable.read(data[1]).propensities
     assert propensities is not None
     assert set(propensities.round(9).tolist()) == {0.3, 0.4}  # explored; the toy's own choice
-    save_tiny(tmp_path / "tiny", "mean")
-    done = command(
-        *("fit", *data, "--out", tmp_path / "next", "--encoder", tmp_path / "tiny"),
+    code, out, err = call(
+        *("fit", *data, "--out", tmp_path / "next", "--encoder", tiny),
         *("--tags", "none", "--precision", "fp32"),
-        env=os.environ | {"ZOOTER_CACHE": str(tmp_path / "cache")},
     )
-    assert done.returncode == 0, done.stderr
-    assert "By the propensities of" in done.stdout
+    assert code == 0, err
+    assert "By the propensities of" in out
     router = Router.load(tmp_path / "next")
     assert [one.expert for one in router.route(["a cab 77", "what is 88 ?"])] == ["bee", "ant"]
-    done = command("evaluate", "--router", tmp_path / "next", *data)
-    assert done.returncode == 0, done.stderr
-    assert "the router beats the best single expert" in done.stdout
+    code, out, err = call("evaluate", "--router", tmp_path / "next", *data)
+    assert code == 0, err
+    assert "the router beats the best single expert" in out

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers import NAN
+from tests.conftest import Call
+from tests.helpers import NAN, write_lines
 from tests.llm_prompts import prompt_of, quoted_texts
 from tests.llm_server import Reply, serving
-from zooter_lite import score as score_command
-from zooter_lite.cli import run
 from zooter_lite.errors import DataError
 from zooter_lite.scoring.judge import parse_score, parse_verdict, read_judge
 from zooter_lite.scoring.scorer import Item, Scorer
@@ -189,16 +188,13 @@ def test_a_table_with_a_mistake_is_refused(change: dict[str, Any], message: str)
         read_judge(table("single") | change, "s.toml, scorer 1")
 
 
-def test_the_score_command_writes_what_two_judges_say(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_score_command_writes_what_two_judges_say(tmp_path: Path, call: Call) -> None:
     records = [
         {"query_id": item.query_id, "query": item.query, "expert": item.expert, "response": text}
         for query, words in (("q", ("poor", "good")), ("r", ("fair", "poor")))
         for item, text in zip(items(*words, query=query), words, strict=True)
     ]
-    lines = [json.dumps(record) + "\n" for record in records]
-    (tmp_path / "responses.jsonl").write_text("".join(lines), "utf-8")
+    write_lines(tmp_path / "responses.jsonl", records)
     with serving(by_worth) as server:
         parts = [
             f'[[scorer]]\nkind = "judge"\nname = "{mode}"\nmode = "{mode}"\n{extra}'
@@ -206,15 +202,14 @@ def test_the_score_command_writes_what_two_judges_say(
             for mode, extra in (("single", ""), ("pairwise", "weight = 3\n"))
         ]
         (tmp_path / "s.toml").write_text("".join(parts), "utf-8")
-        words = ["--responses", tmp_path, "--scorer", tmp_path / "s.toml"]
-        argv = [*map(str, words), "--out", str(tmp_path / "t.jsonl")]
-        assert run(score_command.Options, score_command.main, "score", "", argv) == 0
+        words = ("--responses", tmp_path, "--scorer", tmp_path / "s.toml")
+        code, printed, err = call("score", *words, "--out", tmp_path / "t.jsonl")
+    assert code == 0, err
     rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text("utf-8").splitlines()]
     single = [[row[f"score:single:e{i}"] for i in (0, 1)] for row in rows]
     pairwise = [[row[f"score:pairwise:e{i}"] for i in (0, 1)] for row in rows]
     assert single == [[2.0, 8.0], [5.0, 2.0]]
     assert pairwise == [[0.0, 1.0], [1.0, 0.0]]
     assert rows[0]["reward:e1"] > rows[0]["reward:e0"]
-    printed = capsys.readouterr().out
     assert "pairwise: both orders agree on 2 of 2 pairs" in printed
     assert "single: 4 verdicts: 4 calls" in printed

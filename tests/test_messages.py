@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import write_lines
 from zooter_lite import DataError, RewardTable, Router
 from zooter_lite.files.messages import Context, nested, prompt_of
 from zooter_lite.table.queries import read_queries
@@ -119,11 +120,11 @@ def test_tables_and_queries_take_chats(tmp_path: Path) -> None:
         for value in (TALK, "plain", SHAPES["sharegpt"])
     ]
     path = tmp_path / "t.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    write_lines(path, rows)
     assert list(RewardTable.read(path).queries) == ["four", "plain", "four"]
     assert RewardTable.read(path, context="user").queries[0] == "one two\n\nfour"
     assert read_queries(str(path)).texts == ["four", "plain"]
-    path.write_text(json.dumps(rows[0] | {"query": [said("user", "")]}) + "\n", "utf-8")
+    write_lines(path, [rows[0] | {"query": [said("user", "")]}])
     with pytest.raises(DataError, match=r"line 1, column 'query': a chat without any text"):
         RewardTable.read(path)
 
@@ -150,7 +151,7 @@ def test_files_of_chats_are_routed(tmp_path: Path, toy: Path, route_toy: Route) 
     expected = dict(zip(("last", "user", "all"), Router.load(toy).route(texts), strict=True))
     source = tmp_path / "in.jsonl"
     bodies = [SHAPES["an object"], {"messages": [*TALK[:3], said("user", PARTS)]}]
-    source.write_text("".join(json.dumps({"body": body}) + "\n" for body in bodies), "utf-8")
+    write_lines(source, ({"body": body} for body in bodies))
     for context, decision in expected.items():
         target = tmp_path / f"{context}.jsonl"
         options = ("--column", "body.messages", "--context", context)
@@ -174,8 +175,8 @@ def test_a_chat_without_text_is_a_row_that_cannot_be_routed(
     tmp_path: Path, route_toy: Route
 ) -> None:
     source = tmp_path / "in.jsonl"
-    rows = [{"query": TALK}, {"query": [said("user", "")]}, {"other": 1}]
-    source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    rows: list[dict[str, Any]] = [{"query": TALK}, {"query": [said("user", "")]}, {"other": 1}]
+    write_lines(source, rows)
     code, err = route_toy(source, tmp_path / "out.jsonl")
     assert code == 2
     assert "line 2: 'query': a chat without any text of a user" in err
