@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.llm_server import Canned, Reply, completion, refusal, serving
+from tests.llm_server import Canned, Reply, completion, refusal, said, serving
 from zooter_lite.ask.client import HIDDEN, caller
 from zooter_lite.ask.pool import Expert
 from zooter_lite.ask.reply import Answer, CallError, retry_after
@@ -45,10 +45,6 @@ def failure(expert: Expert) -> CallError:
 def failure_of(canned: Canned, **fields: Any) -> CallError:
     with serving(lambda _: canned) as server:
         return failure(Expert("e", server.url, "m", **fields))
-
-
-def body(**content: Any) -> Canned:
-    return Canned(body=json.dumps(content).encode())
 
 
 def test_what_is_sent_is_what_the_pool_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,11 +202,12 @@ def test_a_key_is_hidden_before_a_message_is_cut(
     monkeypatch.setenv("MY_KEY", KEY)
     for before in (0, 485):
         text = "." * before + spelling + " " + "x" * 600
+        refused = [{"message": {"content": None, "refusal": text}}]
         for canned in (
             refusal(500, text),
             Canned("502 No", text.encode()),
             Canned(body=b'{"error": {"message": "' + text.encode() + b'"}}'),
-            body(choices=[{"message": {"content": None, "refusal": text}}]),
+            said(None, {"model": "m", "messages": []}, choices=refused),
         ):
             message = str(failure_of(canned, api_key_env="MY_KEY"))
             assert len(message) <= 500

@@ -172,14 +172,12 @@ def costly(n: int = 200) -> tuple[RewardTable, FloatArray, NDArray[np.int64]]:
 
 def test_costs_make_estimates_and_points() -> None:
     train, embeddings, tokens = costly()
-    fits = {
-        give: fit_head(train, embeddings, replace(FAST, point="economy", give=give), tokens=tokens)
-        for give in (1.0, 25.0)
-    }
-    for give, fitted in fits.items():
+    economy = []
+    for give in (1.0, 25.0):
+        recipe = replace(FAST, point="economy", give=give)
+        fitted = fit_head(train, embeddings, recipe, tokens=tokens)
         assert fitted.decisions.default == "economy"
-        points = {point.name: point for point in fitted.decisions.points}
-        assert list(points) == ["quality", "match", "economy"]
+        assert [p.name for p in fitted.decisions.points] == ["quality", "match", "economy"]
         predicted = fitted.head.predict(embeddings.astype(np.float64), tokens)
         assert predicted.costs is not None
         assert predicted.rewards is not None
@@ -187,12 +185,8 @@ def test_costs_make_estimates_and_points() -> None:
         np.testing.assert_allclose(predicted.costs, train.costs, rtol=0.05, atol=1e-6)
         apart = (predicted.rewards - train.rewards).mean(axis=0)
         np.testing.assert_allclose(apart, 0.0, atol=0.05)
-        economy, unit = points["economy"], float(np.ptp(train.rewards))
-        assert (economy.gain or 0.0) >= -give / 100 * unit - 0.02
-        named = [name for name in fitted.head.estimates.tensors() if name.startswith("cost")]  # type: ignore[union-attr]
-        assert len(named) == 5
-    cheap, dear = (fits[give].decisions.points[2].cost or 0.0 for give in (25.0, 1.0))
-    assert cheap < dear
+        economy.append(fitted.decisions.points[2].cost or 0.0)
+    assert economy[1] < economy[0]
 
 
 @pytest.mark.parametrize("missing", ["all", "one"])
@@ -306,7 +300,6 @@ from tests.helpers import table
 from zooter_lite.head.fit_head import fit_head
 from zooter_lite.labels import blocks
 from zooter_lite.recipe import Recipe
-from zooter_lite.router.directory.config import HeadSpec, LabelSpec
 
 n, dim, most, blocks.ROWS = 50_000, 256, int(sys.argv[2]), 1024
 embeddings = np.memmap(sys.argv[1], np.float32, "w+", shape=(n, dim))

@@ -80,12 +80,11 @@ def test_pairs_of_a_fair_judge_give_win_rates(tmp_path: Path) -> None:
     once = {f"{a} {b}": 1 for a in words for b in words if a != b}
     assert calls == Counter(once) + Counter(["poor good", "good poor"])
     assert notes[0] == "both orders agree on 4 of 4 pairs"
-
-
-def test_a_judge_that_favours_a_place_decides_nothing(tmp_path: Path) -> None:
-    scores, notes = score("pairwise", lambda _: "Verdict: A", items("poor", "good"), tmp_path)
-    assert scores == [0.5, 0.5]
-    assert notes[0] == "both orders agree on 0 of 1 pairs"
+    favours_a_place = score(
+        "pairwise", lambda _: "Verdict: A", items("poor", "good"), tmp_path / "a"
+    )
+    assert favours_a_place[0] == [0.5, 0.5]
+    assert favours_a_place[1][0] == "both orders agree on 0 of 1 pairs"
 
 
 def test_a_pair_that_is_unreadable_in_one_order_is_left_out(tmp_path: Path) -> None:

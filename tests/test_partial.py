@@ -19,7 +19,7 @@ from zooter_lite.router.decision import Predictions
 Array = NDArray[np.float64]
 Hidden = NDArray[np.bool_]
 NAN = float("nan")
-N, LOGGED = 600, 800
+N, LOGGED, SEEDS = 600, 800, 100
 SUBSETS = [f"s{row % 4}" for row in range(N)]
 BEST = np.zeros(N, dtype=np.intp)  # always the first expert
 
@@ -74,9 +74,9 @@ PATTERNS = {
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_the_truth_lies_in_the_interval(pattern: str) -> None:
-    """Means of the router and of the best single expert, and their gap: 95% of 200 draws."""
+    """Means of the router and of the best single expert, and their gap: 95% of the draws."""
     held = np.zeros(3)
-    for seed in range(200):
+    for seed in range(SEEDS):
         rewards, routed = answers(seed)
         random = np.random.default_rng(1000 + seed)
         seen = PATTERNS[pattern](rewards, random)  # type: ignore[operator]
@@ -93,7 +93,7 @@ def test_the_truth_lies_in_the_interval(pattern: str) -> None:
         held += [
             f.low <= t <= f.high for f, t in zip(found, [*true, true[0] - true[1]], strict=True)
         ]
-    assert held.min() >= 0.95 * 200, held
+    assert held.min() >= 0.95 * SEEDS, held
 
 
 def test_a_complete_column_has_its_plain_means() -> None:
@@ -129,7 +129,7 @@ def test_a_system_that_was_never_observed_has_no_mean() -> None:
 
 def test_the_truth_of_a_log_lies_in_the_intervals_and_the_plain_mean_is_off() -> None:
     held, plain = np.zeros(2), 0
-    for seed in range(200):
+    for seed in range(SEEDS):
         random = np.random.default_rng(seed)
         easy = random.random(LOGGED) < 0.5
         means = np.where(easy, 0.9, 0.2)[:, None] + np.array([0.0, 0.05, -0.1])
@@ -152,8 +152,8 @@ def test_the_truth_of_a_log_lies_in_the_intervals_and_the_plain_mean_is_off() ->
             for estimate in (found.inverse_propensity, found.doubly_robust)
         ]
         plain += abs(np.nanmean(seen[:, 2]) - truth) > 0.1
-    assert held.min() >= 0.95 * 200, held
-    assert plain == 200
+    assert held.min() >= 0.95 * SEEDS, held
+    assert plain == SEEDS
 
 
 def test_rows_without_a_propensity_do_not_count() -> None:
