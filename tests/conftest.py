@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def untuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each rival of an evaluation one strength: tuning takes minutes."""
+    from zooter_lite.compare import rivals
+
+    each = [replace(r, strengths=r.strengths[len(r.strengths) // 2 :][:1]) for r in rivals.RIVALS]
+    monkeypatch.setattr(rivals, "RIVALS", each)
 
 
 @pytest.fixture(scope="session")

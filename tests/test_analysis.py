@@ -228,6 +228,11 @@ def test_costs_are_described_where_there_are_some() -> None:
     part = replace(TEST, costs=costs[:6])
     found = report_of(slice_of(part, known=known)).costs
     assert found is not None
+    gaps = {system.name: system.aiq_gap for system in found.systems}
+    assert gaps["router"] is None
+    threshold = gaps["threshold between cheapest and best"]
+    assert threshold is not None
+    assert threshold.value >= 0
     own = found.systems[0].own  # e0 twice, e1 three times, e2 once
     assert (own.cost, own.reward) == pytest.approx(((2 * 1 + 3 * 2 + 1 * 4) / 6, 5.25 / 6))
     assert report_of(slice_of(part)).costs is None  # train knows no costs

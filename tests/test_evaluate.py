@@ -15,7 +15,6 @@ import pytest
 from tests.conftest import Call
 from tests.test_routed import toy_table
 from zooter_lite import Router
-from zooter_lite.compare import rivals as rivals_room
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.evaluate import Options, main
 from zooter_lite.table import RewardTable, sample_path, write_table
@@ -161,14 +160,8 @@ def part(sample: RewardTable, router_path: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_suite_ends_in_one_report(
-    router_path: Path, report_of: Any, part: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    untuned = [
-        replace(rival, strengths=rival.strengths[len(rival.strengths) // 2 :][:1])
-        for rival in rivals_room.RIVALS
-    ]
-    monkeypatch.setattr(rivals_room, "RIVALS", untuned)  # tuning costs minutes
+@pytest.mark.usefixtures("untuned")
+def test_a_suite_ends_in_one_report(router_path: Path, report_of: Any, part: Path) -> None:
     suite = ("--suite", part.parent / "suite.toml")
     report, out = report_of(*suite, "--seed", "3")
     assert report["format"] == 1
@@ -220,6 +213,7 @@ def test_the_card_is_rewritten_from_the_evaluation(
     assert [row["query"] for row in after["slices"][1]["regret"]["worst"]][:1] == [None]
 
 
+@pytest.mark.usefixtures("untuned")
 def test_no_rivals_without_a_report_unless_asked_for(
     report_of: Any, toys: tuple[Path, Path]
 ) -> None:

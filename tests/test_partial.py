@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers import table, units
-from zooter_lite.compare.analysis import analyse
-from zooter_lite.compare.routed import sliced
+from tests.helpers import table
 from zooter_lite.measure.metrics import draw, measured, reward_of
 from zooter_lite.measure.partial import levels_of, logged_means, subset_means
-from zooter_lite.measure.system import TrainedOn
-from zooter_lite.router.decision import Predictions
 
 Array = NDArray[np.float64]
 Hidden = NDArray[np.bool_]
@@ -168,21 +164,3 @@ def test_rows_without_a_propensity_do_not_count() -> None:
     assert found.inverse_propensity.value == 1.0
     # the model on both rows, and twice what it is off by on the one observed
     assert found.doubly_robust.value == (0.25 + 2 * 0.75 + 0.25) / 2
-
-
-def test_the_report_tells_both_estimates() -> None:
-    random = np.random.default_rng(0)
-    whole = random.random((60, 2))
-    logged = random.integers(0, 2, 60)
-    seen = np.where(logged[:, None] == np.arange(2), whole, NAN)
-    part = replace(table(seen), propensities=np.full(60, 0.5))
-    train = table(whole)
-    probs = np.tile(np.asarray([0.9, 0.1], dtype=np.float32), (60, 1))
-    known = TrainedOn(whole.mean(axis=0), train, units(60, 2, 0).astype(np.float32))
-    outputs = (Predictions(probs), units(60, 2, 1).astype(np.float32))
-    one = analyse([sliced(("log", "test"), part, known, outputs)]).slices["test"]
-    found = one.logged
-    assert found is not None
-    assert found.inverse_propensity.value == pytest.approx(np.nanmean(seen[:, 0]), abs=1e-6)
-    assert "By the propensities of 60 logged choices, of which it agrees with" in one.verdict.text
-    assert "(doubly robust)" in one.verdict.text

@@ -82,16 +82,6 @@ def test_another_prompt_or_setting_has_no_response(collected: tuple[Path, Server
         keep(folder, path)
 
 
-def test_a_journal_with_a_gap_is_not_kept(collected: tuple[Path, Server]) -> None:
-    folder, _ = collected
-    journal = folder / "responses.jsonl"
-    lines = journal.read_text("utf-8").splitlines()
-    journal.write_text("\n".join(lines[:-1]) + "\n", "utf-8")
-    with pytest.raises(DataError, match=r"no response of '\w+' to .*; run llm.sh again"):
-        keep(folder, folder / "responses.jsonl.gz")
-    assert not (folder / "responses.jsonl.gz").exists()
-
-
 def test_the_examples_that_the_llm_sees_hold_no_prompt_of_the_sample() -> None:
     pool = read_pool(str(responses.POOL))
     assert len({(expert.system, str(expert.sampling)) for expert in pool}) >= 2
