@@ -67,7 +67,8 @@ def expert_of(server: Server, name: str = "e", **fields: Any) -> Expert:
     "fault",
     [
         refusal(500, "x"), refusal(429, "x", "retry-after: 0.005\r\n"), Canned(sent=-1),
-        Canned(body=b'{"a"'), Canned(delay=5),
+        Canned(body=b'{"a"'), Canned(delay=5), Canned(body=b'{"a": 1}', sent=0.5),
+        Canned(body=b"<html></html>", headers="content-type: text/html\r\n"),
     ],
 )  # fmt: skip
 def test_what_may_pass_is_asked_again(tmp_path: Path, fault: Canned) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from email.utils import formatdate
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.llm_server import Canned, Reply, completion, refusal, said, serving
+from tests.llm_server import Canned, Reply, refusal, said, serving
 from zooter_lite.ask.client import HIDDEN, caller
 from zooter_lite.ask.pool import Expert
 from zooter_lite.ask.reply import Answer, CallError, retry_after
@@ -160,24 +159,6 @@ def test_a_wrong_address_is_told() -> None:
     assert str(lost).startswith("connection: ")
     assert str(lost).endswith(f", at {gone}/chat/completions")
     assert (lost.again, lost.charged) == (True, False)
-
-
-GOOD = json.dumps(completion("ok", {"model": "m", "messages": []})).encode()
-
-
-@pytest.mark.parametrize(
-    ("canned", "message"),
-    [
-        (Canned(sent=-1), "connection: "),
-        (Canned(body=GOOD, sent=0.5), "connection: "),
-        (Canned(body=b"<html></html>", headers="content-type: text/html\r\n"), "cannot be read"),
-        (Canned(body=GOOD, delay=3), "no answer within 0.3 s"),
-    ],
-)
-def test_a_lost_reply_is_asked_again_and_may_have_cost(canned: Canned, message: str) -> None:
-    error = failure_of(canned, timeout=0.3)
-    assert message in str(error)
-    assert (error.again, error.charged, error.fatal) == (True, True, False)
 
 
 def test_retry_after_in_every_spelling() -> None:

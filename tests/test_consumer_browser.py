@@ -219,8 +219,7 @@ def test_points_and_costs_of_a_toy(page: Page, site: str, root: Path) -> None:
     router = Router.load(root / "priced")
     page.open(f"{site}?router=../priced")
     for point in POINTS:
-        check_decisions(routed(page, PROMPTS, point), router, PROMPTS, point)
-    check_decisions(routed(page, TOY_PROMPTS), router, TOY_PROMPTS)
+        check_decisions(routed(page, TOY_PROMPTS, point), router, TOY_PROMPTS, point)
     page.open(f"{site}?router=../priced&point=recommended")
     check_decisions(routed(page, TOY_PROMPTS), router, TOY_PROMPTS, "safe")
     page.open(f"{site}?router=../priced&point=fast")

@@ -117,17 +117,14 @@ def test_few_rows_fall_back_to_a_linear_head() -> None:
     assert fitted.head_spec.kind == "linear"
 
 
-def test_too_few_rows() -> None:
+def test_rows_that_cannot_be_fitted_are_refused() -> None:
+    train, embeddings = planted(40)
     message = "5 different training queries; 3-fold cross-validation needs at least 6"
     with pytest.raises(DataError, match=message):
-        fit_head(*planted(5), FAST)
-
-
-def test_an_expert_that_was_never_rewarded() -> None:
-    embeddings, _, rewards = heaps(40, 0)
-    rewards[:, 1] = NAN
+        fit_head(train.take(range(5)), embeddings[:5], FAST)
+    train.rewards[:, 1] = NAN
     with pytest.raises(DataError, match="expert 'e1' has no observed reward in the training rows"):
-        fit_head(table(rewards), embeddings, FAST)
+        fit_head(train, embeddings, FAST)
 
 
 def shelves(n: int, seed: int) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float64]]:

@@ -91,9 +91,8 @@ def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_the_annotated_example_is_a_pool() -> None:
-    pool = {expert.name: expert for expert in read_pool(str(ROOT / "recipes/collect/experts.toml"))}
-    assert list(pool) == ["qwen-7b", "smollm-tuned", "gemma", "hosted", "calculator"]
-    assert pool["hosted"].api_key_env == "HOSTED_API_KEY"
-    assert pool["hosted"].max_tokens == 1024
-    assert pool["calculator"].callable == "recipes.pocket.experts.calculator:calculator"
-    assert len({expert.fingerprint for expert in pool.values()}) == 5
+    pool = read_pool(str(ROOT / "recipes/collect/experts.toml"))
+    assert [expert.name for expert in pool] == [
+        "qwen-7b", "smollm-tuned", "gemma", "hosted", "calculator"
+    ]  # fmt: skip
+    assert len({expert.fingerprint for expert in pool}) == 5
