@@ -188,17 +188,6 @@ def test_choices_without_a_reward_are_counted_and_estimated() -> None:
     assert "On 1 rows the chosen expert's reward was not observed" in found.verdict.text
 
 
-def test_a_gap_is_the_difference_of_the_means() -> None:
-    random = np.random.default_rng(0)
-    rewards = np.where(random.random((6, 3)) < 0.7, TEST.rewards, NAN).astype(np.float32)
-    rewards[np.isnan(rewards).all(axis=1), 0] = 0.5
-    found = report_of(slice_of(table(rewards, subsets=TEST.subsets)))
-    for row in found.systems:
-        if row.gap is not None:
-            assert row.gap.value == pytest.approx(found.router.micro.value - row.micro.value)
-            assert row.gap.macro.value == pytest.approx(found.router.macro.value - row.macro.value)
-
-
 def test_the_best_rival_is_the_closest(found: SliceReport) -> None:
     router, single, other = found.systems[:3]
     leads = {"farther behind": 0.1, "closest": -0.1, "unknown": NAN}

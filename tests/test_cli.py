@@ -80,17 +80,11 @@ def test_unknown_options_and_choices_are_refused(
     "words",
     [
         ("fit", "--out", "{folder}/r"),
-        ("evaluate", "--router", "{router}", "--data", sample_path()),
-        ("export", "--router", "{router}"),
         ("tag", "--queries", sample_path(), "--out", "{folder}/t.jsonl", "--tagger", "clusters:4"),
     ],
 )
 def test_without_a_home_the_cache_is_asked_for(
-    words: tuple[str, ...],
-    router_path: Path,
-    tmp_path: Path,
-    call: Call,
-    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...], tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -98,6 +92,6 @@ def test_without_a_home_the_cache_is_asked_for(
     monkeypatch.setattr(Path, "home", homeless)
     for variable in ("ZOOTER_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
-    code, _, err = call(*(word.format(router=router_path, folder=tmp_path) for word in words))
+    code, _, err = call(*(word.format(folder=tmp_path) for word in words))
     assert code == 2
     assert "name a folder by --cache, or by the variable ZOOTER_CACHE" in err.splitlines()[-1]

@@ -140,6 +140,7 @@ def test_from_requests_to_the_next_router(call: Call, tiny: Path, tmp_path: Path
         *("--tags", "none", "--precision", "fp32"),
     )
     assert code == 0, err
+    assert "3 of 3 pairs of experts share fewer than 30 training queries" in out
     assert "By the propensities of" in out
     router = Router.load(tmp_path / "next")
     assert [one.expert for one in router.route(["a cab 77", "what is 88 ?"])] == ["bee", "ant"]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tests.conftest import Call, Command
@@ -77,30 +76,18 @@ def test_two_fits_give_the_same_bytes(
 PROMPTS = ["What is 1000 plus 41?", "Write a poem, number 99, about orange flowers."]
 
 
-def test_a_planted_table_without_splits_is_learned(call: Call, tmp_path: Path) -> None:
+def test_options_of_the_head_reach_the_router(call: Call, tmp_path: Path) -> None:
     write_planted(tmp_path / "planted.csv", split=False)
-    code, out, err = call("fit", "--data", tmp_path / "planted.csv", "--out", tmp_path / "r")
+    options = ("--head", "mlp", "--kl", "router-label", "--labels", "hard", "--tags", "none")
+    files = ("--data", tmp_path / "planted.csv", "--out", tmp_path / "r")
+    code, out, err = call("fit", *files, *options)
     assert code == 0, err
     assert "20% of the queries are held out as 'test'" in out
-    router = Router.load(tmp_path / "r")
-    assert [d.expert for d in router.route(PROMPTS)] == ["sums", "words"]
-
-
-@pytest.mark.parametrize(("head", "kl"), [("linear", "label-router"), ("mlp", "router-label")])
-def test_every_head_and_direction_learns_the_planted_table(
-    call: Call, tmp_path: Path, head: str, kl: str
-) -> None:
-    write_planted(tmp_path / "planted.csv")
-    options = ("--head", head, "--kl", kl, "--labels", "hard", "--tags", "none")
-    code, _, err = call(
-        "fit", "--data", tmp_path / "planted.csv", "--out", tmp_path / "r", *options
-    )
-    assert code == 0, err
     report = json.loads((tmp_path / "r" / "report.json").read_text("utf-8"))
     router = report["slices"][0]["systems"][0]
     assert (router["name"], router["micro"]["value"]) == ("router", 1.0)
-    config = json.loads((tmp_path / "r" / "config.json").read_text("utf-8"))
-    assert config["head"]["kind"] == head
+    config = Router.load(tmp_path / "r").config
+    assert (config.head.kind, config.labels.direction) == ("mlp", "router-label")
     assert not (tmp_path / "r" / "tags.faiss").exists()
 
 
@@ -167,21 +154,3 @@ def test_tuning_tells_what_it_gained(call: Call, tmp_path: Path) -> None:
     assert code == 0, err
     assert "tuning gained 0.00 (standard error 0.00) out of fold" in out
     assert "chosen of" in out
-
-
-def test_a_log_of_routed_prompts_is_fitted_and_evaluated(call: Call, tmp_path: Path) -> None:
-    """Every row has one reward; the log mostly sent sums to `sums`, and says so."""
-    write_planted(tmp_path / "planted.csv", rows=100)
-    rows = pd.read_csv(tmp_path / "planted.csv")
-    usual = np.random.default_rng(0).random(len(rows)) < 0.8
-    asked = rows["query"].str.contains("plus") == usual  # whether `sums` was
-    rows["propensity"] = np.where(usual, 0.8, 0.2)
-    rows.loc[~asked, "reward:sums"] = rows.loc[asked, "reward:words"] = np.nan
-    rows.to_csv(tmp_path / "log.csv", index=False)
-    options = ("--out", tmp_path / "r", "--tags", "none", "--precision", "fp32")
-    code, out, err = call("fit", "--data", tmp_path / "log.csv", *options)
-    assert code == 0, err
-    assert "1 of 1 pairs of experts share fewer than 30 training queries" in out
-    assert "By the propensities of 50 logged choices" in out
-    router = Router.load(tmp_path / "r")
-    assert [d.expert for d in router.route(PROMPTS)] == ["sums", "words"]
