@@ -92,6 +92,7 @@ def test_what_a_router_does_not_know_is_left_out(tmp_path: Path) -> None:
         (b'{"prompts": [], "temperature\\n": 1}', "key 'temperature\\n': expected prompts, point,"),
         (b'{"prompts": [], "top": true}', "top: expected int, found bool"),
         (b'{"prompts": [], "top": 0}', "expected a max_cost from 0 and a top from 1"),
+        (b'{"prompts": [], "max_cost": NaN}', "expected a max_cost from 0 and a top from 1"),
         (b'{"prompts": [], "allowed": "ant"}', "allowed: expected list, found str"),
         (b'{"prompts": [], "allowed": [["ant"]]}', "allowed: expected a list of names"),
         (b'{"prompts": ["a"], "allowed": ["owl"]}', "no expert 'owl'; expected ant, bee, cat"),

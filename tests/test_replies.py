@@ -167,15 +167,12 @@ def test_an_expert_that_fails_every_query_is_exit_code_1(
     assert told in capsys.readouterr().err
 
 
-def test_an_answer_that_the_server_gave_up_is_asked_again() -> None:
+def test_any_reason_but_a_good_one_is_a_cut_or_asked_again() -> None:
+    for reason in ("SAFETY", "model_length", "sensitive"):
+        assert answer_of(json.dumps(whole("The sky", reason))).cut == reason
     error = failure(json.dumps(whole("The sky", "error")))
     assert str(error) == "the server gave the answer up (error)"
     assert (error.again, error.usage) == (True, (11, 7))
-
-
-@pytest.mark.parametrize("reason", ["SAFETY", "MAX_TOKENS", "model_length", "sensitive"])
-def test_any_reason_but_a_good_one_is_a_cut(reason: str) -> None:
-    assert answer_of(json.dumps(whole("The sky", reason))).cut == reason
 
 
 def test_cut_answers_are_told_and_thinking_is_not_scored(
