@@ -18,6 +18,7 @@ from tests.helpers import write_lines
 from tests.llm_server import Canned, Server, echo, refusal, said, serving
 from zooter_lite.__main__ import main
 from zooter_lite.ask import calls
+from zooter_lite.files.journal import read_journal
 
 KEY = "sk-planted/qzx0+456=789"
 
@@ -59,8 +60,7 @@ class Case:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        lines = (self.out / "responses.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        return list(read_journal(self.out / "responses.jsonl"))
 
 
 @pytest.fixture

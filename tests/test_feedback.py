@@ -83,21 +83,21 @@ def test_a_pattern_names_the_journals_of_several_workers(tmp_path: Path, call: C
     assert len(RewardTable.read(out)) == 2
 
 
+ONE = "request,reward\nr1,1\n"
+BEE = [line("r1", "bee")]
+
+
 @pytest.mark.parametrize(
     ("lines", "rewards", "message"),
     [
-        ([{"request": "r1"}], "request,reward\nr1,1\n", "log.jsonl, line 1, 'query': found None"),
-        ([line("r1", "dog")], "request,reward\nr1,1\n", "log.jsonl, line 1, 'expert': found 'dog'"),
-        ([line("r1", "bee")], "id,reward\nr1,1\n", "rewards.csv: no column 'request'"),
-        (
-            [line("r1", "bee")],
-            "request,reward\nr1,good\n",
-            "line 2, column 'reward': 'good' is not",
-        ),
-        ([line("r1", "bee")], "request,reward\nr2,1\n", "no reward of any of the 1 requests"),
-        ([line("r1", "bee", 1.5)], "request,reward\nr1,1\n", "request 'r1', column 'propensity'"),
-        ([], "request,reward\nr1,1\n", "log.jsonl: no decision"),
-        (None, "request,reward\nr1,1\n", "log.jsonl: no such file"),
+        ([{"request": "r1"}], ONE, "log.jsonl, line 1, 'query': found None"),
+        ([line("r1", "dog")], ONE, "log.jsonl, line 1, 'expert': found 'dog'"),
+        (BEE, ONE.replace("request", "id"), "rewards.csv: no column 'request'"),
+        (BEE, ONE.replace("1\n", "good\n"), "line 2, column 'reward': 'good' is not"),
+        (BEE, ONE.replace("r1", "r2"), "no reward of any of the 1 requests"),
+        ([line("r1", "bee", 1.5)], ONE, "request 'r1', column 'propensity'"),
+        ([], ONE, "log.jsonl: no decision"),
+        (None, ONE, "log.jsonl: no such file"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(
