@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("ZOOTER_CACHE", None)
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Call = Callable[..., tuple[int, str, str]]
 Decide = Callable[[object], list[object]]
 
 
@@ -48,6 +50,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def untuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each rival of an evaluation one strength: tuning takes minutes."""
+    from zooter_lite.compare import rivals
+
+    each = [replace(r, strengths=r.strengths[len(r.strengths) // 2 :][:1]) for r in rivals.RIVALS]
+    monkeypatch.setattr(rivals, "RIVALS", each)
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cache of exports and embeddings, shared by the whole run and by nothing else."""
@@ -74,6 +85,20 @@ def command(cache: Path) -> Command:
             [sys.executable, "-m", f"zooter_lite.{name}", *map(str, args)],
             **(dict[str, Any](capture_output=True, text=True, cwd=ROOT, env=environment) | options),
         )
+
+    return run
+
+
+@pytest.fixture
+def call(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run `zooter-lite NAME ARGS...` in this process; returns exit code, output and errors."""
+    from zooter_lite.__main__ import main
+
+    monkeypatch.setenv("ZOOTER_CACHE", str(cache))
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        return code, *capsys.readouterr()
 
     return run
 

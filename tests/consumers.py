@@ -73,11 +73,6 @@ def packages(folder: Path) -> None:
             missing(f"{name} {version} (npm install in {folder.relative_to(ROOT)})")
 
 
-def expected(router_path: Path, prompts: Sequence[str]) -> NDArray[np.float32]:
-    """(n_prompts, n_experts) probabilities that the Python router gives."""
-    return Router.load(router_path).predict_proba(prompts)
-
-
 def run(
     command: Sequence[str], *arguments: object, stdin: str = ""
 ) -> subprocess.CompletedProcess[bytes]:

@@ -151,6 +151,11 @@ def completion(text: Any, request: dict[str, Any], **more: Any) -> dict[str, Any
     }
 
 
+def said(text: Any, request: dict[str, Any], delay: float = 0.0, **more: Any) -> Canned:
+    """Reply with a text, after a delay in seconds."""
+    return Canned(body=json.dumps(completion(text, request, **more)).encode(), delay=delay)
+
+
 @contextmanager
 def serving(reply: Reply = echo, faults: float = 0.0) -> Iterator[Server]:
     """Serve from a thread of this process."""

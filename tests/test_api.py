@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 
-from tests.test_fit import write_planted
-from zooter_lite import DataError, Recipe, RewardTable, Router, evaluate_router, fit, fit_router
+from tests.test_fit import PROMPTS, write_planted
+from zooter_lite import DataError, Recipe, Router, evaluate_router, fit, fit_router
 from zooter_lite.cli import parse
 
-PROMPTS = ["What is 1000 plus 41?", "Write a poem, number 99, about orange flowers."]
 OTHER: dict[str, Any] = {  # for every field of Recipe a value that is not the default
     "encoder": "./other", "prompt": "query: ", "precision": "fp32", "finetune": 2,
     "head": "linear", "tags": "auto", "domains": False, "labels": "hard", "kl": "router-label",
@@ -87,33 +85,24 @@ def test_a_frame_is_fitted_routed_and_evaluated(
     assert "fit_router(table, precision='fp32', tags='none')" in card
 
 
-def test_a_file_a_frame_and_an_arrow_table_give_the_same_router(
-    fitting: Fit, frame: pd.DataFrame, tmp_path: Path
-) -> None:
-    frame.to_csv(tmp_path / "planted.csv", index=False)
-    tables = (frame, pa.Table.from_pandas(frame), RewardTable.read(str(tmp_path / "planted.csv")))
-    heads = []
-    for number, table in enumerate(tables):
-        fitting(table, str(number), head="linear", temperature=1.0, beta=1.0, l2=0.1)
-        heads.append((tmp_path / str(number) / "head.safetensors").read_bytes())
-    assert heads[0] == heads[1] == heads[2]
-
-
 def test_options_that_are_not_of_the_head_have_their_effect(
-    fitting: Fit, frame: pd.DataFrame, tmp_path: Path
+    fitting: Fit, frame: pd.DataFrame, tiny: Path, tmp_path: Path
 ) -> None:
     fixed: dict[str, Any] = {"temperature": 1.0, "beta": 1.0, "l2": 0.1, "head": "linear"}
+    fixed["encoder"] = str(tiny)
     router, _ = fitting(frame, prompt="query: ", **fixed)
     assert router.config.encoder.prompt == "query: "
     router, said = fitting(frame.drop(columns="split"), hold_out=0.4, **fixed)
     assert "40% of the queries are held out" in said[0]
     leaking = pd.concat([frame, frame[frame.split == "train"].head(1).assign(split="test")])
-    assert any("(dropped)" in line for line in fitting(leaking, drop_leaks=True, **fixed)[1])
+    for drop, rows, word in ((False, 31, "(kept"), (True, 30, "(dropped)")):
+        printed = "\n".join(fitting(leaking, drop_leaks=drop, **fixed)[1])
+        assert "1 evaluated rows have a query that also stands in train " + word in printed
+        assert f"split test: {rows} queries" in printed
     costly = frame.assign(**{"cost:sums": 1.0, "cost:words": 3.0})
-    router, _ = fitting(costly, precision="fp32,int8", **fixed)
+    router, _ = fitting(costly, **fixed)
     assert router.config.training.mean_costs == (1.0, 3.0)
-    assert Router.load(tmp_path / "r", "int8").config.parity.int8 is not None
-    fitting(frame, tags="auto", keep_queries=True)
+    fitting(frame, tags="auto", keep_queries=True, encoder=str(tiny))
     assert "What is 1 plus 10?" in (tmp_path / "r" / "queries.json").read_text("utf-8")
     fitting(frame, cache=str(tmp_path / "own"), **fixed)
     assert (tmp_path / "own" / "encoders").is_dir()
@@ -124,8 +113,6 @@ def test_bad_frames_and_options_are_one_line(fitting: Fit, frame: pd.DataFrame) 
         fitting(frame.assign(**{"reward:sums": "n/a"}))
     with pytest.raises(DataError, match="query"):
         fitting(frame.drop(columns="query"))
-    with pytest.raises(DataError, match="--folds 1: expected a number from 2 to 100"):
-        fitting(frame, folds=1)
     for point in ("match", "economy"):
         with pytest.raises(DataError, match=f"--point {point}: the table has no columns"):
             fitting(frame, point=point)

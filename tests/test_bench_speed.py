@@ -7,9 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from tokenizers import Tokenizer
-
 from recipes.bench.speed.figures import (
     BARE,
     OURS,
@@ -20,11 +17,9 @@ from recipes.bench.speed.figures import (
     ratios,
 )
 from recipes.bench.speed.picture import dot_plot
-from recipes.bench.speed.prompts import prompts_of, vocabulary
 from recipes.bench.speed.protocol import ROOT
 from recipes.bench.speed.start import Start
 from recipes.bench.speed.write import page
-from zooter_lite.encode.find import DEFAULT, find_encoder
 
 
 def timed(group: str, label: str, ms: float, rate: float = 0, precision: str = "fp32") -> Timed:
@@ -43,25 +38,6 @@ def field() -> list[Timed]:
         timed(PEER, "slow", 9.0, 80),
         timed(PEER, "<onnx> & peer", 3.0, 80),
     ]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    read = Tokenizer.from_file(str(find_encoder(DEFAULT) / "tokenizer.json"))
-    read.no_truncation()
-    read.no_padding()
-    return read
-
-
-def test_prompts_have_exactly_the_asked_length(tokenizer: Tokenizer) -> None:
-    words = vocabulary(tokenizer, ["What is the antidisestablishmentarianism of 17*23?", "Ja, é"])
-    assert ("What", 1) in words
-    lengths = [20, 60, 200, 3, 20, 256]
-    prompts = prompts_of(tokenizer, words, lengths, seed=5)
-    assert [len(tokenizer.encode(prompt).ids) for prompt in prompts] == lengths
-    assert len(set(prompts)) == len(prompts)
-    assert prompts == prompts_of(tokenizer, words, lengths, seed=5)
-    assert prompts != prompts_of(tokenizer, words, lengths, seed=6)
 
 
 def test_ratios_are_those_of_the_medians_to_the_fastest() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.llm_prompts import prompt_of
-from tests.llm_server import Canned, Server, completion, echo, refusal, serving
+from tests.llm_server import Canned, Server, completion, echo, refusal, said, serving
 from zooter_lite.ask import calls as module
 from zooter_lite.ask.asking import Replies, ask_all
 from zooter_lite.ask.calls import GIVE_UP_AFTER, Call, ExpertError, Tally, backoff, run_calls
@@ -67,7 +67,8 @@ def expert_of(server: Server, name: str = "e", **fields: Any) -> Expert:
     "fault",
     [
         refusal(500, "x"), refusal(429, "x", "retry-after: 0.005\r\n"), Canned(sent=-1),
-        Canned(body=b'{"a"'), Canned(delay=5),
+        Canned(body=b'{"a"'), Canned(delay=5), Canned(body=b'{"a": 1}', sent=0.5),
+        Canned(body=b"<html></html>", headers="content-type: text/html\r\n"),
     ],
 )  # fmt: skip
 def test_what_may_pass_is_asked_again(tmp_path: Path, fault: Canned) -> None:
@@ -97,8 +98,7 @@ def test_a_refused_key_ends_the_run_and_keeps_calls_on_their_way(tmp_path: Path)
     def reply(request: dict[str, Any]) -> Canned | str:
         if request["model"] == "m":
             return refusal(401, "no such key")
-        text = completion(echo(request), request)
-        return Canned(body=json.dumps(text).encode(), delay=0.3)
+        return said(echo(request), request, delay=0.3)
 
     prompts = [str(i) for i in range(100)]
     with serving(reply) as server:
@@ -167,8 +167,7 @@ def test_the_rate_limit_and_the_concurrency_are_bounds(tmp_path: Path) -> None:
         if request["model"] == "m":
             times.append(time.monotonic())
             idle = 0.3 if len(times) == 1 else 0.0  # which is not saved up for a burst
-        body = json.dumps(completion(echo(request), request)).encode()
-        return Canned(body=body, delay=idle)
+        return said(echo(request), request, delay=idle)
 
     prompts = [str(i) for i in range(12)]
     with serving(reply) as server:
@@ -180,10 +179,7 @@ def test_the_rate_limit_and_the_concurrency_are_bounds(tmp_path: Path) -> None:
 
 
 def test_many_calls_at_a_time_are_no_fewer(tmp_path: Path) -> None:
-    def reply(request: dict[str, Any]) -> Canned:
-        return Canned(body=json.dumps(completion("x", request)).encode(), delay=1.0)
-
-    with serving(reply) as server:
+    with serving(lambda request: said("x", request, delay=1.0)) as server:
         ask(tmp_path / "j", [str(i) for i in range(120)], expert_of(server, concurrency=120))
     assert server.most_at_a_time["m"] == 120
 
@@ -202,9 +198,8 @@ def priced(server: Server, **fields: Any) -> Expert:
 
 def test_answers_without_usage_and_lost_replies_count_as_the_most(tmp_path: Path) -> None:
     def reply(request: dict[str, Any]) -> Canned:
-        if prompt_of(request) == "lost":
-            return Canned(body=b"{")
-        return Canned(body=json.dumps(completion("x", request, usage=None)).encode())
+        lost = prompt_of(request) == "lost"
+        return Canned(body=b"{") if lost else said("x", request, usage=None)
 
     with serving(reply) as server:
         one = priced(server, concurrency=1, attempts=1)
@@ -216,10 +211,7 @@ def test_answers_without_usage_and_lost_replies_count_as_the_most(tmp_path: Path
 
 
 def test_a_budget_waits_for_what_open_calls_come_to(tmp_path: Path) -> None:
-    def reply(request: dict[str, Any]) -> Canned:
-        return Canned(body=json.dumps(completion("x", request)).encode(), delay=0.05)
-
-    with serving(reply) as server:
+    with serving(lambda request: said("x", request, delay=0.05)) as server:
         _, records = ask(tmp_path / "j", [*"abcdef"], priced(server), max_cost=15.0)
     assert len(records) == len(server.requests) == 6
     assert server.most_at_a_time["m"] == 1  # two might cost 20

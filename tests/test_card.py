@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
-from tests.helpers import toy_router
 from tests.report_example import around, one_slice
 from zooter_lite.measure.calibration import Calibration
 from zooter_lite.measure.metrics import Estimate
@@ -15,7 +13,7 @@ from zooter_lite.measure.ranks import RankedSystem, Ranking
 from zooter_lite.measure.regret import Part
 from zooter_lite.measure.results import SliceReport, SystemResult
 from zooter_lite.measure.system import Role
-from zooter_lite.report.card import documents, model_card, rewrite_card, with_precision_section
+from zooter_lite.report.card import documents, model_card, with_precision_section
 from zooter_lite.report.terminal import conclusion, ranking_table, trade_table
 from zooter_lite.router.directory import config
 from zooter_lite.router.directory.config import (
@@ -30,7 +28,6 @@ from zooter_lite.router.directory.config import (
     TextParity,
     Training,
 )
-from zooter_lite.router.directory.store import read_router, rewrite_router
 
 CONFIG = RouterConfig(
     experts=("ant", "bee"),
@@ -138,22 +135,6 @@ def test_the_text_of_no_query_reaches_the_router_directory() -> None:
     assert {row["query"] for row in report["slices"][0]["regret"]["worst"]} == {None}
     assert report["slices"][0]["regret"]["worst"][0]["query_id"] == one.regret.worst[0].query_id
     assert (report["command"], report["options"]) == ("fit --data x", {"seed": 0})
-
-
-def test_a_card_that_is_rewritten_keeps_how_the_router_was_fitted(tmp_path: Path) -> None:
-    folder = tmp_path / "router"
-    toy_router(folder)
-    router = read_router(folder)
-    fitted = documents(router.config, [small()], {"options": {"seed": 4}}, "fit --seed 4")
-    rewrite_router(folder, router, fitted)
-    rewrite_card(folder, [small(0.7)], "evaluate --card")
-    report = json.loads((folder / "report.json").read_text("utf-8"))
-    assert report["options"] == {"seed": 4}
-    assert (report["command"], report["evaluated_by"]) == ("fit --seed 4", "evaluate --card")
-    assert report["slices"][0]["systems"][0]["micro"]["value"] == 0.7
-    card = (folder / "README.md").read_text("utf-8")
-    assert "Made by zooter-lite with `fit --seed 4`" in card
-    assert ">70.0<" in (folder / "report.svg").read_text("utf-8")
 
 
 def test_operating_points_as_a_table() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from email.utils import formatdate
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.llm_server import Canned, Reply, completion, refusal, serving
+from tests.llm_server import Canned, Reply, refusal, said, serving
 from zooter_lite.ask.client import HIDDEN, caller
 from zooter_lite.ask.pool import Expert
 from zooter_lite.ask.reply import Answer, CallError, retry_after
@@ -45,10 +44,6 @@ def failure(expert: Expert) -> CallError:
 def failure_of(canned: Canned, **fields: Any) -> CallError:
     with serving(lambda _: canned) as server:
         return failure(Expert("e", server.url, "m", **fields))
-
-
-def body(**content: Any) -> Canned:
-    return Canned(body=json.dumps(content).encode())
 
 
 def test_what_is_sent_is_what_the_pool_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,24 +161,6 @@ def test_a_wrong_address_is_told() -> None:
     assert (lost.again, lost.charged) == (True, False)
 
 
-GOOD = json.dumps(completion("ok", {"model": "m", "messages": []})).encode()
-
-
-@pytest.mark.parametrize(
-    ("canned", "message"),
-    [
-        (Canned(sent=-1), "connection: "),
-        (Canned(body=GOOD, sent=0.5), "connection: "),
-        (Canned(body=b"<html></html>", headers="content-type: text/html\r\n"), "cannot be read"),
-        (Canned(body=GOOD, delay=3), "no answer within 0.3 s"),
-    ],
-)
-def test_a_lost_reply_is_asked_again_and_may_have_cost(canned: Canned, message: str) -> None:
-    error = failure_of(canned, timeout=0.3)
-    assert message in str(error)
-    assert (error.again, error.charged, error.fatal) == (True, True, False)
-
-
 def test_retry_after_in_every_spelling() -> None:
     assert retry_after({}) == 0
     assert retry_after({"retry-after": "0.5"}) == 0.5
@@ -206,11 +183,12 @@ def test_a_key_is_hidden_before_a_message_is_cut(
     monkeypatch.setenv("MY_KEY", KEY)
     for before in (0, 485):
         text = "." * before + spelling + " " + "x" * 600
+        refused = [{"message": {"content": None, "refusal": text}}]
         for canned in (
             refusal(500, text),
             Canned("502 No", text.encode()),
             Canned(body=b'{"error": {"message": "' + text.encode() + b'"}}'),
-            body(choices=[{"message": {"content": None, "refusal": text}}]),
+            said(None, {"model": "m", "messages": []}, choices=refused),
         ):
             message = str(failure_of(canned, api_key_env="MY_KEY"))
             assert len(message) <= 500

@@ -14,10 +14,11 @@ import pytest
 
 from recipes.bench.collect_chaos import storm
 from tests.conftest import ROOT
-from tests.llm_server import Canned, Server, completion, echo, refusal, serving
-from zooter_lite import collect
+from tests.helpers import write_lines
+from tests.llm_server import Canned, Server, echo, refusal, said, serving
+from zooter_lite.__main__ import main
 from zooter_lite.ask import calls
-from zooter_lite.cli import run
+from zooter_lite.files.journal import read_journal
 
 KEY = "sk-planted/qzx0+456=789"
 
@@ -37,8 +38,7 @@ class Case:
         self.pool({})
 
     def ask(self, queries: list[str]) -> None:
-        lines = [json.dumps({"query": query}) + "\n" for query in queries]
-        (self.folder / "q.jsonl").write_text("".join(lines))
+        write_lines(self.folder / "q.jsonl", ({"query": query} for query in queries))
 
     def pool(self, *experts: dict[str, Any]) -> None:
         text = ""
@@ -52,20 +52,15 @@ class Case:
 
     @property
     def arguments(self) -> list[str]:
-        files = self.folder / "q.jsonl", self.folder / "experts.toml", self.out
-        return [
-            part for pair in zip(("--queries", "--experts", "--out"), map(str, files), strict=True)
-            for part in pair
-        ]  # fmt: skip
+        files = ("--queries", self.folder / "q.jsonl", "--experts", self.folder / "experts.toml")
+        return [*map(str, files), "--out", str(self.out)]
 
     def collect(self, *more: object) -> int:
-        argv = [*self.arguments, *map(str, more)]
-        return run(collect.Options, collect.main, "collect", "", argv)
+        return main(["collect", *self.arguments, *map(str, more)])
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        lines = (self.out / "responses.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        return list(read_journal(self.out / "responses.jsonl"))
 
 
 @pytest.fixture
@@ -198,10 +193,9 @@ def test_changed_settings_are_refused_once_there_is_an_answer(
 def test_another_text_under_an_id_is_refused(
     case: Case, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (case.folder / "q.csv").write_text("query_id,query\n1,a\n")
-    assert case.collect("--queries", case.folder / "q.csv") == 0
-    (case.folder / "q.csv").write_text("query_id,query\n1,b\n")
-    assert case.collect("--queries", case.folder / "q.csv") == 2
+    for text, code in (("a", 0), ("b", 2)):
+        (case.folder / "q.csv").write_text(f"query_id,query\n1,{text}\n")
+        assert case.collect("--queries", case.folder / "q.csv") == code
     assert "query_id '1' stands there for another query" in capsys.readouterr().err
 
 
@@ -221,10 +215,7 @@ def test_a_damaged_folder_is_refused(case: Case, capsys: pytest.CaptureFixture[s
 def test_two_at_a_time_are_refused_and_ctrl_c_is_exit_code_130(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def reply(request: dict[str, Any]) -> Canned:
-        return Canned(body=json.dumps(completion(echo(request), request)).encode(), delay=1.0)
-
-    with serving(reply) as server:
+    with serving(lambda request: said(echo(request), request, delay=1.0)) as server:
         case = Case(tmp_path, server, queries=50)
         case.pool({"concurrency": 3})
         command = [sys.executable, "-m", "zooter_lite.collect", *case.arguments]

@@ -18,12 +18,9 @@ from tests.consumers import (
     POINTS,
     PROMPTS,
     TOLERANCE,
-    TOY_EXPERTS,
     TOY_PROMPTS,
-    check_answers,
     check_decisions,
     check_int8,
-    expected,
     need_int8,
     packages,
     program,
@@ -222,8 +219,7 @@ def test_points_and_costs_of_a_toy(page: Page, site: str, root: Path) -> None:
     router = Router.load(root / "priced")
     page.open(f"{site}?router=../priced")
     for point in POINTS:
-        check_decisions(routed(page, PROMPTS, point), router, PROMPTS, point)
-    check_decisions(routed(page, TOY_PROMPTS), router, TOY_PROMPTS)
+        check_decisions(routed(page, TOY_PROMPTS, point), router, TOY_PROMPTS, point)
     page.open(f"{site}?router=../priced&point=recommended")
     check_decisions(routed(page, TOY_PROMPTS), router, TOY_PROMPTS, "safe")
     page.open(f"{site}?router=../priced&point=fast")
@@ -254,7 +250,7 @@ def test_nothing_comes_from_another_place(page: Page, site: str) -> None:
 @pytest.mark.parametrize("name", ["framed", "bare"])
 def test_empty_and_long_prompts_and_odd_names(page: Page, site: str, root: Path, name: str) -> None:
     page.open(f"{site}?router=../{name}/")
-    check_answers(routed(page, TOY_PROMPTS), expected(root / name, TOY_PROMPTS), TOY_EXPERTS)
+    check_decisions(routed(page, TOY_PROMPTS), Router.load(root / name), TOY_PROMPTS)
 
 
 def test_int8_agrees_with_python(page: Page, site: str, router_path: Path) -> None:

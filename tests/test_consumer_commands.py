@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.consumers import (
     EXPORTS,
-    POINTS,
     PROMPTS,
     PYTHON,
-    TOY_EXPERTS,
     TOY_PROMPTS,
     answers_of,
-    check_answers,
     check_decisions,
     check_int8,
-    expected,
     need_int8,
     packages,
     program,
@@ -71,19 +69,6 @@ def test_it_answers_as_the_router_does_at_every_point(
         assert all(answer["ms"] > 0 for answer in found)
 
 
-def test_points_and_costs_of_a_toy(consumer: tuple[str, ...], tmp_path: Path) -> None:
-    path = toy_priced(tmp_path / "toy")
-    router = Router.load(path)
-    chosen = set()
-    for point in POINTS:
-        found = answers_of(consumer, "--point", point, path, stdin=json.dumps(PROMPTS))
-        check_decisions(found, router, PROMPTS, point)
-        chosen.add(tuple(answer["expert"] for answer in found))
-    assert len(chosen) == len(POINTS)  # each point decides in its own way
-    (plain,) = answers_of(consumer, path, "one")
-    check_decisions([plain], router, ["one"], "quality")
-
-
 def test_the_recommended_and_the_default_point_of_node(
     node: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -94,23 +79,30 @@ def test_the_recommended_and_the_default_point_of_node(
     check_decisions(answers_of(node, path, *TOY_PROMPTS), Router.load(path), TOY_PROMPTS, "economy")
 
 
-def test_an_unknown_point_is_told_with_those_there_are(
-    consumer: tuple[str, ...], tmp_path: Path
+TOYS: dict[str, Callable[[Path], Path]] = {
+    "priced": toy_priced,
+    "from before the points": toy_old,
+    "framed": partial(toy_consumed, framed=True),
+    "bare": partial(toy_consumed, framed=False),
+}
+
+
+@pytest.mark.parametrize("kind", TOYS)
+def test_empty_and_long_prompts_odd_names_and_points(
+    consumer: tuple[str, ...], tmp_path: Path, kind: str
 ) -> None:
-    done = run(consumer, "--point", "fast\n", toy_priced(tmp_path / "toy"), "one")
+    path = TOYS[kind](tmp_path / "toy")
+    router, chosen, prompts = Router.load(path), set(), [*TOY_PROMPTS, *PROMPTS]
+    for point in router.points:
+        found = answers_of(consumer, "--point", point, path, stdin=json.dumps(prompts))
+        check_decisions(found, router, prompts, point)
+        chosen.add(tuple(answer["expert"] for answer in found))
+    assert len(chosen) == len(router.points)  # each point decides in its own way
+    check_decisions(answers_of(consumer, path, *TOY_PROMPTS), router, TOY_PROMPTS)
+    done = run(consumer, "--point", "fast\n", path, "one")
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
-    assert ': point "fast\\n": expected quality, match, economy, safe' in line
-
-
-def test_a_router_from_before_the_points(consumer: tuple[str, ...], tmp_path: Path) -> None:
-    path = toy_old(tmp_path / "toy")
-    for options in ((), ("--point", "quality")):
-        found = answers_of(consumer, *options, path, *TOY_PROMPTS)
-        check_decisions(found, Router.load(path), TOY_PROMPTS)
-    done = run(consumer, "--point", "match", path, "one")
-    assert done.returncode == 2
-    assert "expected quality" in done.stderr.decode()
+    assert f': point "fast\\n": expected {", ".join(router.points)}' in line
 
 
 def test_node_needs_costs_to_weigh_them(node: tuple[str, ...], tmp_path: Path) -> None:
@@ -119,15 +111,6 @@ def test_node_needs_costs_to_weigh_them(node: tuple[str, ...], tmp_path: Path) -
     done = run(node, "--point", "match", path, "one")
     assert done.returncode == 2
     assert done.stderr.decode() == 'route.js: point "match": the graph has no costs\n'
-
-
-@pytest.mark.parametrize("framed", [True, False])
-def test_empty_and_long_prompts_and_odd_names(
-    consumer: tuple[str, ...], tmp_path: Path, framed: bool
-) -> None:
-    router = toy_consumed(tmp_path / "toy", framed=framed)
-    found = answers_of(consumer, router, *TOY_PROMPTS)
-    check_answers(found, expected(router, TOY_PROMPTS), TOY_EXPERTS)
 
 
 def test_int8_reads_the_other_graph(consumer: tuple[str, ...], tmp_path: Path) -> None:

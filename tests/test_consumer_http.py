@@ -48,15 +48,10 @@ def decisions(client: TestClient, **wish: Any) -> list[dict[str, Any]]:
     return cast(list[dict[str, Any]], answer.json()["decisions"])
 
 
-def test_points_and_costs_of_a_toy(router: Router) -> None:
-    with TestClient(Service(router).app()) as client:
-        for point in POINTS:
-            found = decisions(client, prompts=PROMPTS, point=point)
-            check_decisions(found, router, PROMPTS, point)
-        check_decisions(decisions(client, prompts=PROMPTS, point=None), router, PROMPTS)
-
-
 def test_a_decision_has_all_that_the_router_tells(client: TestClient, router: Router) -> None:
+    for point in (*POINTS, None):
+        several = decisions(client, prompts=PROMPTS[:50], point=point)
+        check_decisions(several, router, PROMPTS[:50], point or "quality")
     (found,) = decisions(client, prompts=[CHAT], point="economy", allowed=["ant", "bee"])
     (wanted,) = router.route(["two three"], point="economy", allowed=["ant", "bee"])
     assert found["expert"] == wanted.expert
@@ -86,17 +81,10 @@ def test_what_a_router_does_not_know_is_left_out(tmp_path: Path) -> None:
     ("body", "message"),
     [
         (b"", "the body is not JSON (Expecting value: line 1 column 1 (char 0))"),
-        (b"\xff\xfe\xfa", "the body is not JSON ("),
         (b"[" * 10_000, "the body is not JSON ("),
         (b"[]", 'expected a JSON object with "prompts", a list of texts or chats'),
-        (b"{}", 'expected a JSON object with "prompts", a list of texts or chats'),
         (b'{"prompts": "one"}', "prompts: expected list, found str"),
         (b'{"prompts": ["a", 1]}', "prompt 1: expected text or a list of messages, found int"),
-        (b'{"prompts": [null]}', "prompt 0: expected text or a list of messages, found None"),
-        (
-            b'{"prompts": [[]]}',
-            "prompt 0: expected text or a list of messages, found an empty list",
-        ),
         (
             b'{"prompts": [{"role": "user", "content": "a"}]}',
             "expected a list of prompts, found messages; a chat is one prompt",
@@ -105,13 +93,10 @@ def test_what_a_router_does_not_know_is_left_out(tmp_path: Path) -> None:
         (b'{"prompts": [], "top": true}', "top: expected int, found bool"),
         (b'{"prompts": [], "top": 0}', "expected a max_cost from 0 and a top from 1"),
         (b'{"prompts": [], "max_cost": NaN}', "expected a max_cost from 0 and a top from 1"),
-        (b'{"prompts": [], "max_cost": 1' + b"0" * 400 + b"}", "expected a max_cost from 0"),
-        (b'{"prompts": [], "max_cost": "1"}', "max_cost: expected int|float, found str"),
         (b'{"prompts": [], "allowed": "ant"}', "allowed: expected list, found str"),
         (b'{"prompts": [], "allowed": [["ant"]]}', "allowed: expected a list of names"),
         (b'{"prompts": ["a"], "allowed": ["owl"]}', "no expert 'owl'; expected ant, bee, cat"),
         (b'{"prompts": ["a"], "allowed": []}', "prompt 0: no expert is eligible"),
-        (b'{"prompts": ["a"], "max_cost": 0}', "prompt 0: no expert is eligible"),
         (b'{"prompts": ["a"], "point": "fast"}', "point 'fast': expected quality, match,"),
     ],
 )
@@ -246,17 +231,6 @@ def test_a_broken_directory_does_not_start(tmp_path: Path) -> None:
         (line,) = errors.splitlines()
         assert line.startswith(f"serve.py: {folder}")
         assert message in line
-
-
-def test_it_loads_no_torch_and_is_short(router: Router) -> None:
-    code = (
-        "import sys; from exports.http.serve import Service, Router; "
-        f"Service(Router.load({str(router.folder)!r})).app(); "
-        "print([name for name in ('torch', 'sklearn', 'transformers') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "[]\n", done.stderr
-    assert len(Path(SERVE).read_text("utf-8").splitlines()) < 150
 
 
 def test_the_container_file_copies_what_exists() -> None:

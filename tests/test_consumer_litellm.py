@@ -185,14 +185,6 @@ def test_an_expert_that_is_down_or_refuses_is_replaced(proxy: Proxy, group: str)
         assert {line["request"] for line in later} == {first["request"]}
 
 
-def test_a_router_that_breaks_loses_no_request(proxy: Proxy) -> None:
-    (proxy.router / "config.json").write_text("{", "utf-8")
-    assert [proxy.ask("auto", prompt, "broken " + prompt) for prompt in ("one", "two")] == [
-        "bee",
-        "cat",
-    ]
-
-
 def test_the_example_of_the_sdk(tmp_path: Path) -> None:
     with serving(answer) as server:
         environment = settings(tmp_path, {"auto": [server.url, server.url]})

@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.helpers import table, toy_config, toy_head, units
-from zooter_lite.compare.analysis import analyse
-from zooter_lite.compare.routed import sliced
+from tests.helpers import table
 from zooter_lite.measure.costs import (
     CostQuality,
     Point,
@@ -25,11 +23,6 @@ from zooter_lite.measure.costs import (
 )
 from zooter_lite.measure.metrics import Draws, draw, reward_of
 from zooter_lite.measure.system import System, TrainedOn
-from zooter_lite.report.card import model_card
-from zooter_lite.report.page import render
-from zooter_lite.report.terminal import conclusion
-from zooter_lite.router import decision
-from zooter_lite.router.directory import config
 from zooter_lite.table.reward_table import RewardTable
 
 Array = NDArray[np.float64]
@@ -216,39 +209,3 @@ def test_without_costs_only_rewards_are_compared() -> None:
     assert (found.cost, found.cost_share) == (None, None)
     assert found.verdict.startswith("a LOSS is shown: -50.00 points")
     assert point_results([], single, free, draws) == []
-
-
-def test_the_report_tells_every_point() -> None:
-    part = replace(priced_table(), splits=["test"] * N)
-    predicted = decision.Predictions(
-        np.asarray([[0.4, 0.6]] * N, dtype=np.float32),
-        part.rewards * 0.9,
-        part.costs,
-        np.random.default_rng(0).random(N),
-    )
-    embeddings = units(N, 6, 0).astype(np.float32)
-    known = TrainedOn(part.rewards.mean(axis=0), part, embeddings)
-    points = (
-        config.Point("quality"),
-        config.Point("match", 0.01),
-        config.Point("safe", expert="e0"),
-    )
-    report = analyse([sliced(("toy", "test"), part, known, (predicted, embeddings), points=points)])
-    one = report.slices["test"]
-    assert [point.name for point in one.points] == ["quality", "match", "safe"]
-    by_name = {point["name"]: point for point in report.to_dict()["slices"][0]["points"]}
-    assert by_name["match"]["gap"]["value"] == 0.0
-    assert by_name["match"]["cost_share"]["value"] == pytest.approx(0.55)
-    printed, page = conclusion([one]), render(report)
-    card = model_card(toy_config(toy_head("prior")), [one], "fit")
-    for point in one.points:
-        assert point.verdict in printed
-        assert f"| {point.name:15} | " in card
-        assert f">{point.name}<" in page
-    assert "55% of the cost, no loss is shown" in page
-    assert one.costs is not None
-    curves = {curve.name: curve for curve in one.costs.systems}
-    threshold = curves["threshold between cheapest and best"]
-    assert threshold.aiq_gap is not None
-    assert threshold.aiq_gap.value >= 0
-    assert curves["router"].aiq_gap is None

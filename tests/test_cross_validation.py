@@ -118,6 +118,11 @@ def test_candidates_are_the_open_settings_or_what_the_recipe_fixes(tune: bool) -
     assert {beta for _, beta, _ in found(tags="none")} == {1.0}
     assert found(tags="auto", temperature=0.25, beta=0.3, l2=0.01) == [(0.25, 0.3, 0.01)]
     assert {t for t, *_ in found(tags="auto", labels="hard")} == {spread}
+    inputs = embeddings.astype(np.float32)
+    for tags, known in (("auto", {False, True}), ("none", {False})):
+        recipe = Recipe(tags=tags)  # type: ignore[arg-type]
+        grid = candidates_for(train, inputs, recipe, domains=True)
+        assert {setting.domains for setting in grid.settings} == known
 
 
 def test_tuning_tells_what_it_gained() -> None:
@@ -132,15 +137,6 @@ def test_tuning_tells_what_it_gained() -> None:
     inputs = embeddings.astype(np.float32)
     tuned = candidates_for(table(rewards), inputs, Recipe(tune=True))
     assert set(tuned.usual) < set(tuned.settings)
-
-
-def test_domains_are_tried_with_and_without() -> None:
-    embeddings, rewards, _ = problem()
-    inputs = embeddings.astype(np.float32)
-    for tags, known in (("auto", {False, True}), ("none", {False})):
-        recipe = Recipe(tags=tags)  # type: ignore[arg-type]
-        grid = candidates_for(table(rewards), inputs, recipe, domains=True)
-        assert {setting.domains for setting in grid.settings} == known
 
 
 @pytest.mark.parametrize(

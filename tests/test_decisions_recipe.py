@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recipes.decisions.measure import HEADS, Judged, points, selective_line
+from recipes.decisions.measure import Judged, points, selective_line
 from tests.helpers import table
 from zooter_lite.router.decision import Predictions
 from zooter_lite.router.directory.config import Point
@@ -34,7 +34,3 @@ def test_gains_and_shares_are_against_the_best_single_expert() -> None:
 def test_the_halves_are_told_by_what_is_expected_of_the_choice() -> None:
     # by reward rows 0 and 1, both right; by probability rows 3 and 0, of which one is
     assert selective_line("toy", judged()).startswith("| toy | 75.0 | 100.0 | 50.0 | +50.00 ± ")
-
-
-def test_every_table_has_a_heading() -> None:
-    assert all(head.startswith("| table |") and words for words, head in HEADS.values())

@@ -12,42 +12,26 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import Call
 from tests.test_routed import toy_table
 from zooter_lite import Router
-from zooter_lite.cli import run
-from zooter_lite.compare import rivals as rivals_room
 from zooter_lite.errors import MissingPackageError
 from zooter_lite.evaluate import Options, main
 from zooter_lite.table import RewardTable, sample_path, write_table
 
-Evaluate = Callable[..., tuple[int, str, str]]
 Json = dict[str, Any]
 
 
 @pytest.fixture
-def evaluate(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Evaluate:
-    """Run the command; returns exit code, standard output and standard error."""
-    monkeypatch.setenv("ZOOTER_CACHE", str(cache))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run(Options, main, "evaluate", "", [str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
-def report_of(evaluate: Evaluate, tmp_path: Path) -> Callable[..., tuple[Json, str]]:
+def report_of(call: Call, tmp_path: Path) -> Callable[..., tuple[Json, str]]:
     """Run the command, which must succeed; returns the content of --json, and what it printed."""
 
-    def call(*arguments: object) -> tuple[Json, str]:
-        code, out, err = evaluate(*arguments, "--json", tmp_path / "report.json")
+    def evaluate(*arguments: object) -> tuple[Json, str]:
+        code, out, err = call("evaluate", *arguments, "--json", tmp_path / "report.json")
         assert code == 0, err
         return json.loads((tmp_path / "report.json").read_text("utf-8")), out
 
-    return call
+    return evaluate
 
 
 @pytest.fixture
@@ -122,7 +106,6 @@ def test_some_subsets_and_no_training_rows(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--split", "validation"), "no row has the split 'validation'; found ood, test, train"),
         (("--data", "missing.parquet"), "missing.parquet: no such file"),
         (("--router", "missing"), "missing: no such router directory"),
         (("--seed", "-1"), "--seed -1"),
@@ -134,13 +117,13 @@ def test_some_subsets_and_no_training_rows(
     ],
 )
 def test_bad_input_is_one_line(
-    evaluate: Evaluate, toys: tuple[Path, Path], options: tuple[str, str], expected: str
+    call: Call, toys: tuple[Path, Path], options: tuple[str, str], expected: str
 ) -> None:
     router, data = toys
     (data.parent / "other.csv").write_text("query,reward:a,reward:b\nhi,1,0\n", "utf-8")
     given = {"--router": str(router), "--data": str(data)}
     given[options[0]] = options[1].format(folder=data.parent)
-    code, _, err = evaluate(*[word for pair in given.items() for word in pair])
+    code, _, err = call("evaluate", *(word for pair in given.items() for word in pair))
     assert code == 2
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -176,14 +159,8 @@ def part(sample: RewardTable, router_path: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_suite_ends_in_one_report(
-    router_path: Path, report_of: Any, part: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    untuned = [
-        replace(rival, strengths=rival.strengths[len(rival.strengths) // 2 :][:1])
-        for rival in rivals_room.RIVALS
-    ]
-    monkeypatch.setattr(rivals_room, "RIVALS", untuned)  # tuning costs minutes
+@pytest.mark.usefixtures("untuned")
+def test_a_suite_ends_in_one_report(router_path: Path, report_of: Any, part: Path) -> None:
     suite = ("--suite", part.parent / "suite.toml")
     report, out = report_of(*suite, "--seed", "3")
     assert report["format"] == 1
@@ -230,11 +207,12 @@ def test_the_card_is_rewritten_from_the_evaluation(
     assert after["slices"][1]["verdict"]["text"] in card
     assert before["slices"][1]["verdict"]["text"] not in card
     assert len(Router.load(folder).experts) == 10  # the directory is whole
-    text = (folder / "report.json").read_text("utf-8") + card
-    assert not any(query in text for query in RewardTable.read(str(part)).queries)
-    assert [row["query"] for row in after["slices"][1]["regret"]["worst"]][:1] == [None]
+    assert "Made by zooter-lite with `python -m zooter_lite.fit" in card
+    (router,) = (s for s in after["slices"][1]["systems"] if s["name"] == "router")
+    assert f">{100 * router['micro']['value']:.1f}<" in (folder / "report.svg").read_text("utf-8")
 
 
+@pytest.mark.usefixtures("untuned")
 def test_no_rivals_without_a_report_unless_asked_for(
     report_of: Any, toys: tuple[Path, Path]
 ) -> None:
@@ -248,13 +226,12 @@ def test_no_rivals_without_a_report_unless_asked_for(
 
 
 def test_the_report_is_one_page(
-    evaluate: Evaluate, toys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    call: Call, toys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("jinja2")
     router, data = toys
     out = data.parent / "report.html"
     options = ("--router", router, "--data", data, "--report", out, "--rivals", "off")
-    code, said, err = evaluate(*options)
+    code, said, err = call("evaluate", *options)
     assert code == 0, err
     page = out.read_text("utf-8")
     assert page.lstrip().lower().startswith("<!doctype html>")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ import numpy as np
 import pytest
 
 from exports.litellm.zooter_plugin import ZooterPlugin
-from tests.conftest import Command
+from tests.conftest import Call
 from tests.consumers import toy_priced
-from tests.helpers import EXPERTS, called, write_lines
+from tests.helpers import EXPERTS, write_lines
 from tests.test_litellm_plugin import MODELS, Handed
-from tests.tiny_encoders import save_tiny
-from zooter_lite import RewardTable, Router, feedback
+from zooter_lite import RewardTable, Router
 from zooter_lite.files.journal import read_journal
 from zooter_lite.table.decisions import logged_table
 
@@ -64,9 +62,7 @@ def test_decisions_and_rewards_are_joined(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.propensities, [0.9, 0.95, 0.05, 0.9])
 
 
-def test_a_pattern_names_the_journals_of_several_workers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_pattern_names_the_journals_of_several_workers(tmp_path: Path, call: Call) -> None:
     write_lines(tmp_path / "log.jsonl", [line("r1", "bee", 1)])
     write_lines(tmp_path / "log.17.jsonl", [line("r2", "cat", 1)])
     rewards = write_lines(
@@ -74,9 +70,10 @@ def test_a_pattern_names_the_journals_of_several_workers(
         [{"request": "r1", "reward": 1}, {"request": "r2", "reward": 0}],
     )
     out = tmp_path / "table.jsonl"
-    words = ("--journal", tmp_path / "log*.jsonl", "--rewards", rewards, "--out", out)
-    assert called(feedback, *words) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    journals = tmp_path / "log*.jsonl"
+    code, printed, _ = call("feedback", "--journal", journals, "--rewards", rewards, "--out", out)
+    assert code == 0
+    assert printed.splitlines() == [
         "ant: 0 requests",
         "bee: mean reward 1.0000 over 1 requests",
         "cat: mean reward 0.0000 over 1 requests",
@@ -86,40 +83,37 @@ def test_a_pattern_names_the_journals_of_several_workers(
     assert len(RewardTable.read(out)) == 2
 
 
+ONE = "request,reward\nr1,1\n"
+BEE = [line("r1", "bee")]
+
+
 @pytest.mark.parametrize(
     ("lines", "rewards", "message"),
     [
-        ([{"request": "r1"}], "request,reward\nr1,1\n", "log.jsonl, line 1, 'query': found None"),
-        ([line("r1", "dog")], "request,reward\nr1,1\n", "log.jsonl, line 1, 'expert': found 'dog'"),
-        ([line("r1", "bee")], "id,reward\nr1,1\n", "rewards.csv: no column 'request'"),
-        (
-            [line("r1", "bee")],
-            "request,reward\nr1,good\n",
-            "line 2, column 'reward': 'good' is not",
-        ),
-        ([line("r1", "bee")], "request,reward\nr2,1\n", "no reward of any of the 1 requests"),
-        ([line("r1", "bee", 1.5)], "request,reward\nr1,1\n", "request 'r1', column 'propensity'"),
-        ([], "request,reward\nr1,1\n", "log.jsonl: no decision"),
-        (None, "request,reward\nr1,1\n", "log.jsonl: no such file"),
+        ([{"request": "r1"}], ONE, "log.jsonl, line 1, 'query': found None"),
+        ([line("r1", "dog")], ONE, "log.jsonl, line 1, 'expert': found 'dog'"),
+        (BEE, ONE.replace("request", "id"), "rewards.csv: no column 'request'"),
+        (BEE, ONE.replace("1\n", "good\n"), "line 2, column 'reward': 'good' is not"),
+        (BEE, ONE.replace("r1", "r2"), "no reward of any of the 1 requests"),
+        ([line("r1", "bee", 1.5)], ONE, "request 'r1', column 'propensity'"),
+        ([], ONE, "log.jsonl: no decision"),
+        (None, ONE, "log.jsonl: no such file"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    lines: list[dict[str, Any]] | None,
-    rewards: str,
-    message: str,
+    tmp_path: Path, call: Call, lines: list[dict[str, Any]] | None, rewards: str, message: str
 ) -> None:
     if lines is not None:
         write_lines(tmp_path / "log.jsonl", lines)
     (tmp_path / "rewards.csv").write_text(rewards, "utf-8")
-    files = ("--journal", tmp_path / "log.jsonl", "--rewards", tmp_path / "rewards.csv")
-    assert called(feedback, *files, "--out", tmp_path / "table.csv") == 2
-    (error,) = capsys.readouterr().err.splitlines()
+    words = ("--journal", tmp_path / "log.jsonl", "--rewards", tmp_path / "rewards.csv")
+    code, _, err = call("feedback", *words, "--out", tmp_path / "table.csv")
+    (error,) = err.splitlines()
+    assert code == 2
     assert message in error
 
 
-def test_from_requests_to_the_next_router(command: Command, tmp_path: Path) -> None:
+def test_from_requests_to_the_next_router(call: Call, tiny: Path, tmp_path: Path) -> None:
     toy_priced(tmp_path / "toy")
     journal, rewards = tmp_path / "log.jsonl", tmp_path / "rewards.csv"
     plugin = ZooterPlugin(tmp_path / "toy", MODELS, explore=0.9, journal=journal)
@@ -135,22 +129,21 @@ def test_from_requests_to_the_next_router(command: Command, tmp_path: Path) -> N
     ]
     rewards.write_text("\n".join(["request,reward", *earned]), "utf-8")
     data = ("--data", tmp_path / "log.csv")
-    done = command("feedback", "--journal", journal, "--rewards", rewards, "--out", data[1])
-    assert done.returncode == 0, done.stderr
-    assert "240 rows" in done.stdout
+    code, out, err = call("feedback", "--journal", journal, "--rewards", rewards, "--out", data[1])
+    assert code == 0, err
+    assert "240 rows" in out
     propensities = RewardTable.read(data[1]).propensities
     assert propensities is not None
     assert set(propensities.round(9).tolist()) == {0.3, 0.4}  # explored; the toy's own choice
-    save_tiny(tmp_path / "tiny", "mean")
-    done = command(
-        *("fit", *data, "--out", tmp_path / "next", "--encoder", tmp_path / "tiny"),
+    code, out, err = call(
+        *("fit", *data, "--out", tmp_path / "next", "--encoder", tiny),
         *("--tags", "none", "--precision", "fp32"),
-        env=os.environ | {"ZOOTER_CACHE": str(tmp_path / "cache")},
     )
-    assert done.returncode == 0, done.stderr
-    assert "By the propensities of" in done.stdout
+    assert code == 0, err
+    assert "3 of 3 pairs of experts share fewer than 30 training queries" in out
+    assert "By the propensities of" in out
     router = Router.load(tmp_path / "next")
     assert [one.expert for one in router.route(["a cab 77", "what is 88 ?"])] == ["bee", "ant"]
-    done = command("evaluate", "--router", tmp_path / "next", *data)
-    assert done.returncode == 0, done.stderr
-    assert "the router beats the best single expert" in done.stdout
+    code, out, err = call("evaluate", "--router", tmp_path / "next", *data)
+    assert code == 0, err
+    assert "the router beats the best single expert" in out

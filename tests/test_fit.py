@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import Command
-from tests.helpers import called
-from zooter_lite import Router, RouterError, fit
+from tests.conftest import Call, Command
+from zooter_lite import Router, RouterError
 from zooter_lite.onnx import graphs, parity
 from zooter_lite.table import read_table, sample_path
 
@@ -74,45 +73,22 @@ def test_two_fits_give_the_same_bytes(
     assert digest(again) == digest(fitted[0])
 
 
-def test_a_planted_table_without_splits_is_learned(command: Command, tmp_path: Path) -> None:
+PROMPTS = ["What is 1000 plus 41?", "Write a poem, number 99, about orange flowers."]
+
+
+def test_options_of_the_head_reach_the_router(call: Call, tmp_path: Path) -> None:
     write_planted(tmp_path / "planted.csv", split=False)
-    done = command("fit", "--data", tmp_path / "planted.csv", "--out", tmp_path / "r")
-    assert done.returncode == 0, done.stderr
-    assert "20% of the queries are held out as 'test'" in done.stdout
-    router = Router.load(tmp_path / "r")
-    prompts = ["What is 1000 plus 41?", "Write a poem, number 99, about orange flowers."]
-    assert [d.expert for d in router.route(prompts)] == ["sums", "words"]
-
-
-@pytest.mark.parametrize("head", ["linear", "mlp"])
-@pytest.mark.parametrize("kl", ["label-router", "router-label"])
-def test_every_head_and_direction_learns_the_planted_table(
-    command: Command, tmp_path: Path, head: str, kl: str
-) -> None:
-    write_planted(tmp_path / "planted.csv")
-    options = ("--head", head, "--kl", kl, "--labels", "hard", "--tags", "none")
-    done = command("fit", "--data", tmp_path / "planted.csv", "--out", tmp_path / "r", *options)
-    assert done.returncode == 0, done.stderr
+    options = ("--head", "mlp", "--kl", "router-label", "--labels", "hard", "--tags", "none")
+    files = ("--data", tmp_path / "planted.csv", "--out", tmp_path / "r")
+    code, out, err = call("fit", *files, *options)
+    assert code == 0, err
+    assert "20% of the queries are held out as 'test'" in out
     report = json.loads((tmp_path / "r" / "report.json").read_text("utf-8"))
     router = report["slices"][0]["systems"][0]
-    assert router["name"] == "router"
-    assert router["micro"]["value"] == 1.0
-    config = json.loads((tmp_path / "r" / "config.json").read_text("utf-8"))
-    assert config["head"]["kind"] == head
+    assert (router["name"], router["micro"]["value"]) == ("router", 1.0)
+    config = Router.load(tmp_path / "r").config
+    assert (config.head.kind, config.labels.direction) == ("mlp", "router-label")
     assert not (tmp_path / "r" / "tags.faiss").exists()
-
-
-def test_leaks_are_counted_and_dropped_on_request(command: Command, tmp_path: Path) -> None:
-    write_planted(tmp_path / "planted.csv")
-    with (tmp_path / "planted.csv").open("a", encoding="utf-8") as stream:
-        stream.write("What is 1  plus 10?,1,0,test\n")
-    common = ("fit", "--data", tmp_path / "planted.csv", "--head", "linear", "--tags", "none")
-    kept = command(*common, "--out", tmp_path / "kept")
-    dropped = command(*common, "--out", tmp_path / "dropped", "--drop-leaks")
-    assert "1 evaluated rows have a query that also stands in train (kept" in kept.stdout
-    assert "(dropped)" in dropped.stdout
-    assert "split test: 31 queries" in kept.stdout
-    assert "split test: 30 queries" in dropped.stdout
 
 
 @pytest.mark.parametrize(
@@ -121,54 +97,36 @@ def test_leaks_are_counted_and_dropped_on_request(command: Command, tmp_path: Pa
         (("--data", "nowhere.csv"), "nowhere.csv"),
         (("--beta", "1.5"), "--beta 1.5: expected a number from 0 to 1"),
         (("--temperature", "0"), "--temperature 0.0"),
-        (("--folds", "1"), "--folds 1"),
+        (("--folds", "1"), "--folds 1: expected a number from 2 to 100"),
         (("--jobs", "0"), "--jobs 0"),
         (("--encoder", "./no-such-encoder"), "encoder './no-such-encoder': no such folder"),
-        (("--tags", "given", "--data", "PLANTED"), "the table has no column 'tags'"),
+        (("--tags", "given", "--data", "{folder}/planted.csv"), "the table has no column 'tags'"),
+        (("--data", "{folder}/bad.csv"), "bad.csv, line 2, column 'reward:b': 'n/a' is not a"),
+        (("--data", "{folder}/log.csv"), "log.csv, line 2, column 'propensity': 1.5 is no chance"),
+        (("--out", "{folder}"), "not overwritten"),
     ],
 )
-def test_bad_options_are_one_line(
-    command: Command, tmp_path: Path, options: tuple[str, ...], expected: str
+def test_bad_options_are_one_line_and_the_old_router_stays(
+    call: Call, own_toy: Path, options: tuple[str, ...], expected: str
 ) -> None:
-    write_planted(tmp_path / "planted.csv")
-    named = [str(tmp_path / "planted.csv") if o == "PLANTED" else o for o in options]
-    done = command("fit", "--out", tmp_path / "r", *named)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert expected in done.stderr
-    assert not (tmp_path / "r").exists()
-
-
-def test_an_old_router_stays_when_the_new_fit_fails(
-    command: Command, router_path: Path, tmp_path: Path
-) -> None:
-    before = digest(router_path)
-    (tmp_path / "bad.csv").write_text("query,reward:a,reward:b\nhi,1,n/a\n", "utf-8")
-    done = command("fit", "--data", tmp_path / "bad.csv", "--out", router_path)
-    assert done.returncode == 2
-    assert "bad.csv, line 2, column 'reward:b': 'n/a' is not a number" in done.stderr
-    assert digest(router_path) == before
-
-
-def test_a_folder_with_other_files_is_not_overwritten(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("keep", "utf-8")
-    done = command("fit", "--out", tmp_path)
-    assert done.returncode == 2
-    assert "not overwritten" in done.stderr
-    assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]
+    folder, before = own_toy.parent, digest(own_toy)
+    write_planted(folder / "planted.csv")
+    (folder / "bad.csv").write_text("query,reward:a,reward:b\nhi,1,n/a\n", "utf-8")
+    (folder / "log.csv").write_text("query,reward:a,reward:b,propensity\nhi,1,,1.5\n", "utf-8")
+    files = {file.name for file in folder.iterdir()}
+    code, _, err = call("fit", "--out", own_toy, *(word.format(folder=folder) for word in options))
+    assert (code, err.startswith("error: "), err.count("\n")) == (2, True, 1)
+    assert expected in err
+    assert {file.name for file in folder.iterdir()} == files
+    assert digest(own_toy) == before
 
 
 def test_int8_that_loses_too_much_is_left_out_and_said_so(
-    command: Command,
-    tmp_path: Path,
-    cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_planted(tmp_path / "planted.csv")
-    options = ("--data", tmp_path / "planted.csv", "--out", tmp_path / "r", "--cache", cache)
-    assert command("fit", *options, "--tags", "none").returncode == 0
+    words = ("fit", "--data", tmp_path / "planted.csv", "--out", tmp_path / "r", "--tags", "none")
+    assert call(*words)[0] == 0
     assert "router.int8.onnx" in digest(tmp_path / "r")
 
     def strict(*arguments: Any) -> Any:
@@ -178,10 +136,9 @@ def test_int8_that_loses_too_much_is_left_out_and_said_so(
 
     monkeypatch.setattr(graphs, "check_int8", strict)
     monkeypatch.setattr(graphs, "SPARED", ())  # tests/test_assemble.py tries them
-    assert called(fit, *options, "--tags", "none") == 0
-    assert (
-        "  no int8 graph: router.int8.onnx loses 0.00 points of expected" in capsys.readouterr().out
-    )
+    code, out, err = call(*words)
+    assert code == 0, err
+    assert "  no int8 graph: router.int8.onnx loses 0.00 points of expected" in out
     assert "router.int8.onnx" not in digest(tmp_path / "r")  # the old router's went with it
     assert "int8 against" not in (tmp_path / "r" / "README.md").read_text("utf-8")
     assert Router.load(tmp_path / "r").config.parity.int8 is None
@@ -190,45 +147,10 @@ def test_int8_that_loses_too_much_is_left_out_and_said_so(
             Router.load(tmp_path / "r", precision)
 
 
-def test_tuning_tells_what_it_gained(command: Command, tmp_path: Path) -> None:
+def test_tuning_tells_what_it_gained(call: Call, tmp_path: Path) -> None:
     write_planted(tmp_path / "planted.csv")
     data = ("--data", tmp_path / "planted.csv", "--out", tmp_path / "r", "--precision", "fp32")
-    done = command("fit", *data, "--tune")
-    assert done.returncode == 0, done.stderr
-    assert "tuning gained 0.00 (standard error 0.00) out of fold" in done.stdout
-    assert "chosen of" in done.stdout
-
-
-def test_a_log_of_routed_prompts_is_fitted_and_evaluated(command: Command, tmp_path: Path) -> None:
-    """Every row has one reward; the log mostly sent sums to `sums`, and says so."""
-    write_planted(tmp_path / "planted.csv", rows=100)
-    with (tmp_path / "planted.csv").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    random = np.random.default_rng(0)
-    for row in rows:
-        likely = "sums" if "plus" in row["query"] else "words"
-        other = "words" if likely == "sums" else "sums"
-        right = random.random() < 0.8
-        row["propensity"] = 0.8 if right else 0.2
-        row[f"reward:{other if right else likely}"] = ""
-    log = tmp_path / "log.csv"
-
-    def write() -> None:
-        with log.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-
-    write()
-    out = ("--data", log, "--out", tmp_path / "r", "--tags", "none", "--precision", "fp32")
-    done = command("fit", *out)
-    assert done.returncode == 0, done.stderr
-    assert "1 of 1 pairs of experts share fewer than 30 training queries" in done.stdout
-    assert "By the propensities of 50 logged choices" in done.stdout
-    prompts = ["What is 1000 plus 41?", "Write a poem, number 99, about orange flowers."]
-    assert [d.expert for d in Router.load(tmp_path / "r").route(prompts)] == ["sums", "words"]
-    rows[3]["propensity"] = 1.5
-    write()
-    done = command("fit", *out)
-    assert done.returncode == 2
-    assert "log.csv, line 5, column 'propensity': 1.5 is no chance; expected" in done.stderr
+    code, out, err = call("fit", *data, "--tune")
+    assert code == 0, err
+    assert "tuning gained 0.00 (standard error 0.00) out of fold" in out
+    assert "chosen of" in out

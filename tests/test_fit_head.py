@@ -118,17 +118,14 @@ def test_few_rows_fall_back_to_a_linear_head() -> None:
     assert fitted.head_spec.kind == "linear"
 
 
-def test_too_few_rows() -> None:
+def test_rows_that_cannot_be_fitted_are_refused() -> None:
+    train, embeddings = planted(40)
     message = "5 different training queries; 3-fold cross-validation needs at least 6"
     with pytest.raises(DataError, match=message):
-        fit_head(*planted(5), FAST)
-
-
-def test_an_expert_that_was_never_rewarded() -> None:
-    embeddings, _, rewards = heaps(40, 0)
-    rewards[:, 1] = NAN
+        fit_head(train.take(range(5)), embeddings[:5], FAST)
+    train.rewards[:, 1] = NAN
     with pytest.raises(DataError, match="expert 'e1' has no observed reward in the training rows"):
-        fit_head(table(rewards), embeddings, FAST)
+        fit_head(train, embeddings, FAST)
 
 
 def shelves(n: int, seed: int) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.float64]]:
@@ -173,14 +170,12 @@ def costly(n: int = 200) -> tuple[RewardTable, FloatArray, NDArray[np.int64]]:
 
 def test_costs_make_estimates_and_points() -> None:
     train, embeddings, tokens = costly()
-    fits = {
-        give: fit_head(train, embeddings, replace(FAST, point="economy", give=give), tokens=tokens)
-        for give in (1.0, 25.0)
-    }
-    for give, fitted in fits.items():
+    economy = []
+    for give in (1.0, 25.0):
+        recipe = replace(FAST, point="economy", give=give)
+        fitted = fit_head(train, embeddings, recipe, tokens=tokens)
         assert fitted.decisions.default == "economy"
-        points = {point.name: point for point in fitted.decisions.points}
-        assert list(points) == ["quality", "match", "economy"]
+        assert [p.name for p in fitted.decisions.points] == ["quality", "match", "economy"]
         predicted = fitted.head.predict(embeddings.astype(np.float64), tokens)
         assert predicted.costs is not None
         assert predicted.rewards is not None
@@ -188,12 +183,8 @@ def test_costs_make_estimates_and_points() -> None:
         np.testing.assert_allclose(predicted.costs, train.costs, rtol=0.05, atol=1e-6)
         apart = (predicted.rewards - train.rewards).mean(axis=0)
         np.testing.assert_allclose(apart, 0.0, atol=0.05)
-        economy, unit = points["economy"], float(np.ptp(train.rewards))
-        assert (economy.gain or 0.0) >= -give / 100 * unit - 0.02
-        named = [name for name in fitted.head.estimates.tensors() if name.startswith("cost")]  # type: ignore[union-attr]
-        assert len(named) == 5
-    cheap, dear = (fits[give].decisions.points[2].cost or 0.0 for give in (25.0, 1.0))
-    assert cheap < dear
+        economy.append(fitted.decisions.points[2].cost or 0.0)
+    assert economy[1] < economy[0]
 
 
 @pytest.mark.parametrize("missing", ["all", "one"])
@@ -308,7 +299,6 @@ from zooter_lite.head.choose import sample_rows
 from zooter_lite.head.fit_head import fit_head
 from zooter_lite.labels import blocks
 from zooter_lite.recipe import Recipe
-from zooter_lite.router.directory.config import HeadSpec, LabelSpec
 
 n, dim, most, blocks.ROWS = 50_000, 256, int(sys.argv[2]), 1024
 embeddings = np.memmap(sys.argv[1], np.float32, "w+", shape=(n, dim))

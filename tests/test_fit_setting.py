@@ -96,7 +96,7 @@ def test_blocks_of_float32_find_the_optimum_of_all_rows_at_once(
     monkeypatch.setattr(blocks, "ROWS", 32)
     every = np.arange(150)
     on_disk = (
-        blocks.RowsOf(embeddings.astype(np.float32), every),
+        blocks.RowsOf(embeddings[::-1].astype(np.float32), every[::-1]),
         Filled(rewards.astype(np.float32)),
         replace(tags, near=None),
         domains_of_all(domains, every, embeddings, subsets),

@@ -37,6 +37,7 @@ def test_importing_commands_and_routing_load_nothing_heavy(router_path: Path) ->
         "from zooter_lite import RewardTable, evaluate_router, fit_router\n"
         "from zooter_lite import collect, evaluate, explain, export, feedback, fit, route\n"
         "from zooter_lite import score, tag\n"
+        "from exports.http.serve import Service\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
     )
     done = subprocess.run(

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers import NAN
+from tests.conftest import Call
+from tests.helpers import NAN, write_lines
 from tests.llm_prompts import prompt_of, quoted_texts
 from tests.llm_server import Reply, serving
-from zooter_lite import score as score_command
-from zooter_lite.cli import run
 from zooter_lite.errors import DataError
+from zooter_lite.files.journal import read_journal
 from zooter_lite.scoring.judge import parse_score, parse_verdict, read_judge
 from zooter_lite.scoring.scorer import Item, Scorer
 
@@ -54,17 +54,6 @@ def by_worth(request: dict[str, Any]) -> str:
     return f"Compared.\nVerdict: {'A' if a > b else 'B' if b > a else 'tie'}"
 
 
-def test_single_scores_are_those_of_the_judge(tmp_path: Path) -> None:
-    scores, (note,) = score("single", by_worth, items("poor", "good", "fair"), tmp_path)
-    assert scores == [2.0, 8.0, 5.0]
-    assert note.startswith("3 verdicts: 3 calls, ")
-    assert note.endswith("0 queries without a readable answer")
-    records = [json.loads(x) for x in (tmp_path / "judge-j.jsonl").read_text().splitlines()]
-    assert sorted((r["experts"], r["parsed"]) for r in records) == [
-        (["e0"], 2), (["e1"], 8), (["e2"], 5),
-    ]  # fmt: skip
-
-
 def test_pairs_of_a_fair_judge_give_win_rates(tmp_path: Path) -> None:
     calls: Counter[str] = Counter()
 
@@ -81,12 +70,11 @@ def test_pairs_of_a_fair_judge_give_win_rates(tmp_path: Path) -> None:
     once = {f"{a} {b}": 1 for a in words for b in words if a != b}
     assert calls == Counter(once) + Counter(["poor good", "good poor"])
     assert notes[0] == "both orders agree on 4 of 4 pairs"
-
-
-def test_a_judge_that_favours_a_place_decides_nothing(tmp_path: Path) -> None:
-    scores, notes = score("pairwise", lambda _: "Verdict: A", items("poor", "good"), tmp_path)
-    assert scores == [0.5, 0.5]
-    assert notes[0] == "both orders agree on 0 of 1 pairs"
+    favours_a_place = score(
+        "pairwise", lambda _: "Verdict: A", items("poor", "good"), tmp_path / "a"
+    )
+    assert favours_a_place[0] == [0.5, 0.5]
+    assert favours_a_place[1][0] == "both orders agree on 0 of 1 pairs"
 
 
 def test_a_pair_that_is_unreadable_in_one_order_is_left_out(tmp_path: Path) -> None:
@@ -189,16 +177,13 @@ def test_a_table_with_a_mistake_is_refused(change: dict[str, Any], message: str)
         read_judge(table("single") | change, "s.toml, scorer 1")
 
 
-def test_the_score_command_writes_what_two_judges_say(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_score_command_writes_what_two_judges_say(tmp_path: Path, call: Call) -> None:
     records = [
         {"query_id": item.query_id, "query": item.query, "expert": item.expert, "response": text}
         for query, words in (("q", ("poor", "good")), ("r", ("fair", "poor")))
         for item, text in zip(items(*words, query=query), words, strict=True)
     ]
-    lines = [json.dumps(record) + "\n" for record in records]
-    (tmp_path / "responses.jsonl").write_text("".join(lines), "utf-8")
+    write_lines(tmp_path / "responses.jsonl", records)
     with serving(by_worth) as server:
         parts = [
             f'[[scorer]]\nkind = "judge"\nname = "{mode}"\nmode = "{mode}"\n{extra}'
@@ -206,15 +191,18 @@ def test_the_score_command_writes_what_two_judges_say(
             for mode, extra in (("single", ""), ("pairwise", "weight = 3\n"))
         ]
         (tmp_path / "s.toml").write_text("".join(parts), "utf-8")
-        words = ["--responses", tmp_path, "--scorer", tmp_path / "s.toml"]
-        argv = [*map(str, words), "--out", str(tmp_path / "t.jsonl")]
-        assert run(score_command.Options, score_command.main, "score", "", argv) == 0
+        words = ("--responses", tmp_path, "--scorer", tmp_path / "s.toml")
+        code, printed, err = call("score", *words, "--out", tmp_path / "t.jsonl")
+    assert code == 0, err
     rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text("utf-8").splitlines()]
     single = [[row[f"score:single:e{i}"] for i in (0, 1)] for row in rows]
     pairwise = [[row[f"score:pairwise:e{i}"] for i in (0, 1)] for row in rows]
     assert single == [[2.0, 8.0], [5.0, 2.0]]
     assert pairwise == [[0.0, 1.0], [1.0, 0.0]]
     assert rows[0]["reward:e1"] > rows[0]["reward:e0"]
-    printed = capsys.readouterr().out
     assert "pairwise: both orders agree on 2 of 2 pairs" in printed
     assert "single: 4 verdicts: 4 calls" in printed
+    judged = read_journal(tmp_path / "judge-single.jsonl")
+    assert sorted((r["query_id"], *r["experts"], r["parsed"]) for r in judged) == [
+        ("q", "e0", 2), ("q", "e1", 8), ("r", "e0", 5), ("r", "e1", 2),
+    ]  # fmt: skip

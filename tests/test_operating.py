@@ -59,25 +59,6 @@ def nothing() -> Simulated:
     return simulated([0.9, 0.5, 0.5], [10.0, 5.0, 1.0], 0.5)
 
 
-def free_lunch() -> Simulated:
-    """Bee is as good as ant, for a tenth of the cost."""
-    table = simulated([0.7, 0.7, 0.3], [10.0, 1.0, 0.5], np.array([0.7, 0.7, 0.3]))
-    rewards = table.rewards.copy()
-    rewards[:, 1] = np.random.default_rng(6).permutation(rewards[:, 0])
-    rewards[rewards[:, 1].argmax(), 1] = 0.0  # so that ant is the best single expert
-    return table._replace(rewards=rewards)
-
-
-def test_a_free_lunch_is_found() -> None:
-    found = free_lunch().points()
-    assert found.single is not None
-    assert (found.single.name, found.single.expert) == ("ant", "ant")
-    match = named(found)["match"]
-    assert match.cost == pytest.approx(1.0, abs=0.05)
-    assert match.gain == pytest.approx(0.0, abs=0.005)
-    assert match.shares[1] > 0.95
-
-
 @pytest.mark.parametrize("costs", [True, False])
 def test_where_there_is_nothing_to_gain_the_best_single_expert_is_recommended(
     nothing: Simulated, costs: bool

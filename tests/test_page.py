@@ -180,6 +180,9 @@ def test_parts_that_were_not_measured_are_absent(full: str) -> None:
     partial, whole = words(render(bare())), words(full)
     assert not [heading for heading in headings if heading in partial]
     assert [heading for heading in headings if heading in whole] == list(headings)
+    points = one_slice().points
+    assert [point.name for point in points] == ["quality", "match"]
+    assert all(point.verdict in whole for point in points)
 
 
 def test_a_report_of_unknown_numbers_is_still_a_page() -> None:

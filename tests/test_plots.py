@@ -14,7 +14,7 @@ from zooter_lite.measure.costs import CostCurve, Point
 from zooter_lite.measure.metrics import Estimate
 from zooter_lite.measure.system import Role
 from zooter_lite.report.figures import cost_curves, earned
-from zooter_lite.report.plots import STYLE, WIDTH, Dot, Drawing, Series, document, named_rows, plane
+from zooter_lite.report.plots import STYLE, Dot, Drawing, Series, document, named_rows, plane
 
 
 def shapes(drawing: Drawing, look: str) -> list[tuple[float, float]]:
@@ -64,14 +64,6 @@ def test_a_line_goes_through_its_values_and_a_whisker_between_the_ends() -> None
     first, second = lines(drawing, "router")
     assert first == pytest.approx([x, y + 5 * unit, x, y - 5 * unit], abs=0.2)
     assert second == pytest.approx([to_x, to_y + 5 * unit, to_x, to_y - 5 * unit], abs=0.2)
-
-
-def test_a_legend_goes_on_below_where_a_line_is_full() -> None:
-    names = [f"the name of a system that is number {place}" for place in range(6)]
-    drawing = plane("label", [Series([(0, Dot(1))], name=name) for name in names], ("x", "y"))
-    found = re.findall(r'<g transform="translate\(([\d.]+) ([\d.]+)\)">', drawing.body)
-    assert all(float(left) + 24 + 12 * 0.6 * len(names[0]) <= WIDTH for left, _ in found)
-    assert len({top for _, top in found}) == 3
 
 
 def test_axes_name_round_numbers_few_enough_to_be_apart() -> None:

@@ -51,18 +51,9 @@ def test_code_runner_refuses_before_running(source: str) -> None:
     assert refusal(source) is not None
 
 
-@pytest.mark.parametrize(
-    "source",
-    ["while True:\n    pass", "print(len('x' * 10**9))", "raise ValueError(1)"],
-    ids=["endless", "memory", "error"],
-)
-def test_code_runner_survives_greedy_programs(source: str) -> None:
-    limits = Limits(cpu_seconds=1, wall_seconds=2.0, memory_bytes=64 * 1024 * 1024)
-    assert run(source, limits) is None
-
-
 def test_code_runner_caps_its_output_and_hides_the_environment() -> None:
     assert run("print('ab' * 5000)", Limits()) == "ab" * 100
+    assert run("raise ValueError(1)", Limits()) is None
     assert run("import os; print(dict(os.environ).get('HOME'))", Limits()) == "None\n"
 
 

@@ -11,10 +11,10 @@ import pytest
 from recipes.pocket import responses
 from recipes.pocket.prompts import numbered
 from recipes.pocket.responses import keep, read_kept
+from tests.conftest import Call
+from tests.helpers import write_lines
 from tests.llm_server import Server, serving
-from zooter_lite import collect
 from zooter_lite.ask.pool import read_pool
-from zooter_lite.cli import run
 from zooter_lite.errors import DataError
 
 QUERIES = {"a-1": "Which animal barks?", "b-1": "Grüße,\n„rot“ auf Englisch?"}
@@ -27,17 +27,17 @@ def said(request: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Any:
     """A folder that `collect` has filled; two experts on one server, one of them mute."""
     pool = tmp_path / "experts.toml"
     monkeypatch.setattr(responses, "POOL", pool)
-    lines = [json.dumps({"query_id": name, "query": text}) for name, text in QUERIES.items()]
-    (tmp_path / responses.PROMPTS).write_text("\n".join(lines), "utf-8")
+    queries = write_lines(
+        tmp_path / responses.PROMPTS,
+        ({"query_id": name, "query": text} for name, text in QUERIES.items()),
+    )
     with serving(said) as server:
         write_pool(pool, server)
-        arguments = ("--queries", tmp_path / responses.PROMPTS, "--experts", pool, "--out")
-        argv = [*map(str, arguments), str(tmp_path)]
-        assert run(collect.Options, collect.main, "collect", "", argv) == 0
+        assert call("collect", "--queries", queries, "--experts", pool, "--out", tmp_path)[0] == 0
         yield tmp_path, server
 
 
@@ -82,28 +82,12 @@ def test_another_prompt_or_setting_has_no_response(collected: tuple[Path, Server
         keep(folder, path)
 
 
-def test_a_journal_with_a_gap_is_not_kept(collected: tuple[Path, Server]) -> None:
-    folder, _ = collected
-    journal = folder / "responses.jsonl"
-    lines = journal.read_text("utf-8").splitlines()
-    journal.write_text("\n".join(lines[:-1]) + "\n", "utf-8")
-    with pytest.raises(DataError, match=r"no response of '\w+' to .*; run llm.sh again"):
-        keep(folder, folder / "responses.jsonl.gz")
-    assert not (folder / "responses.jsonl.gz").exists()
-
-
-def test_every_prompt_of_the_sample_has_a_response_of_at_least_two_llm_experts() -> None:
-    pool, kept = read_pool(str(responses.POOL)), read_kept(responses.RESPONSES)
-    assert len({(expert.system, str(expert.sampling)) for expert in pool}) >= 2
-    for _, _, prompt in numbered(responses.SEED):
-        for expert in pool:
-            kept.of(expert, prompt.query)
-
-
 def test_the_examples_that_the_llm_sees_hold_no_prompt_of_the_sample() -> None:
+    pool = read_pool(str(responses.POOL))
+    assert len({(expert.system, str(expert.sampling)) for expert in pool}) >= 2
     shown = {
         line.removeprefix("Q: ").casefold()
-        for expert in read_pool(str(responses.POOL))
+        for expert in pool
         for line in expert.system.splitlines()
         if line.startswith("Q: ")
     }

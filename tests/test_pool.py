@@ -64,23 +64,19 @@ def test_the_fingerprint_is_of_what_decides_the_answers() -> None:
         (SERVER + f"api_key_env = '{SECRET}'\n", "api_key_env is not the name of an environment"),
         (SERVER + "concurrency = 'many'\n", "concurrency is of type str, expected int"),
         (SERVER + "concurrency = 0\n", "concurrency is 0, expected 1 to 1000"),
-        (SERVER + "price_output = inf\n", "price_output is inf"),
         (SERVER + "sampling = { n = 2 }\n", "sampling holds 'n', which is not its to set"),
         (SERVER + "sampling = { max_tokens = 0 }\n", "max_tokens is 0, expected a positive"),
         (SERVER + "sampling = { x = 2020-01-01 }\n", "sampling cannot be sent as JSON"),
         (SERVER + 'callable = "a:b"\n', "either base_url and model, or callable"),
         (SERVER.replace("/v1", "/v1 "), "base_url is not of the form"),
         (SERVER.replace("/v1", f"/v1?key={SECRET}"), "what follows a '.' in a table of its own"),
-        (SERVER.replace("http://", "http:///"), "base_url is not of the form"),
         (SERVER + f'headers = {{ api-key = "{SECRET}" }}\n', "'api-key' seems to hold a key"),
         (SERVER + f'headers = {{ x = "Bearer {SECRET}" }}\n', "'x' seems to hold a key"),
         (SERVER + 'headers = { api-key = "${azure_key}" }\n', r"variable \(in capital letters\)"),
         (SERVER + "query = { a = 1 }\n", "'a' is not a text of one line in ASCII"),
-        ("[[expert]]\nname = ' '\ncallable = 'a:b'\n", "name is ' ', expected a name"),
         ("[[expert]]\nname = 'a'\ncallable = 'math.sqrt'\n", "expected 'module:function'"),
         (FUNCTION + "system = 'x'\n", "system has no meaning for a callable"),
         ("[[expert]]\nname = 'a'\nbase_url = 'http://x/v1'\n", "no model"),
-        ("[[expert]]\nname = 'a'\nmodel='m'\nbase_url = 'x/v1'\n", "base_url is not of the form"),
         (
             f"[[expert]]\nname = 'a'\nmodel='m'\nbase_url = 'http://u:{SECRET}@x/v1'\n",
             "a key stands in the variable that api_key_env names",
@@ -95,9 +91,8 @@ def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_the_annotated_example_is_a_pool() -> None:
-    pool = {expert.name: expert for expert in read_pool(str(ROOT / "recipes/collect/experts.toml"))}
-    assert list(pool) == ["qwen-7b", "smollm-tuned", "gemma", "hosted", "calculator"]
-    assert pool["hosted"].api_key_env == "HOSTED_API_KEY"
-    assert pool["hosted"].max_tokens == 1024
-    assert pool["calculator"].callable == "recipes.pocket.experts.calculator:calculator"
-    assert len({expert.fingerprint for expert in pool.values()}) == 5
+    pool = read_pool(str(ROOT / "recipes/collect/experts.toml"))
+    assert [expert.name for expert in pool] == [
+        "qwen-7b", "smollm-tuned", "gemma", "hosted", "calculator"
+    ]  # fmt: skip
+    assert len({expert.fingerprint for expert in pool}) == 5

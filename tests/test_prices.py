@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import Command
-from tests.helpers import table, toy_tokenizer
+from tests.conftest import Call
+from tests.helpers import table, toy_tokenizer, write_lines
 from zooter_lite import Router, evaluate_router
 from zooter_lite.ask.prices import mean_costs, priced, windows_of
 from zooter_lite.errors import DataError
@@ -72,9 +72,7 @@ def test_what_cannot_be_priced_is_refused(pool: str, tmp_path: Path) -> None:
         mean_costs(str(free), ["e0", "e1"], [1.0, 1.0], [1.0, 1.0])
 
 
-def test_prices_go_from_fit_to_route(
-    command: Command, cache: Path, pool: str, tmp_path: Path
-) -> None:
+def test_prices_go_from_fit_to_route(call: Call, cache: Path, pool: str, tmp_path: Path) -> None:
     """Expert e1 is right on poems; e0 is as good on sums, and a tenth of the price."""
     data = tmp_path / "table.csv"
     with data.open("w", newline="", encoding="utf-8") as stream:
@@ -86,9 +84,9 @@ def test_prices_go_from_fit_to_route(
                 [f"What is {i} plus {7 * i + 3}?", 1, 1, str(8 * i + 3), "it is", split]
             )
             writer.writerow([f"Write poem {i} about flowers.", 0, 1, "no", "roses are red", split])
-    done = command("fit", "--data", data, "--out", tmp_path / "r", "--prices", pool)
-    assert done.returncode == 0, done.stderr
-    assert "operating points, out of fold on train:" in done.stdout
+    code, out, err = call("fit", "--data", data, "--out", tmp_path / "r", "--prices", pool)
+    assert code == 0, err
+    assert "operating points, out of fold on train:" in out
     router = Router.load(tmp_path / "r")
     asked = ["What is 1000 plus 41?", "Write poem 99 about flowers."]
     matched = router.route(asked, point="match")
@@ -98,12 +96,12 @@ def test_prices_go_from_fit_to_route(
 
     dearer = tmp_path / "dearer.toml"
     dearer.write_text(POOL.replace("price_output = 10\n", "price_output = 500\n"), "utf-8")
-    done = command("evaluate", "--router", tmp_path / "r", "--data", data, "--prices", dearer,
-                   "--json", tmp_path / "report.json")  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    words = ("--router", tmp_path / "r", "--data", data, "--prices", dearer)
+    code, out, err = call("evaluate", *words, "--json", tmp_path / "report.json")
+    assert code == 0, err
     points = json.loads((tmp_path / "report.json").read_text("utf-8"))["slices"][0]["points"]
     assert {"quality", "match", "economy"} <= {point["name"] for point in points}
-    assert all(point["verdict"] in done.stdout for point in points)
+    assert all(point["verdict"] in out for point in points)
     costs = []  # of the router's curve, with the embeddings that the fit left, and without
     for where in (str(cache), "none"):
         one = evaluate_router(tmp_path / "r", data, prices=str(dearer), cache=where).slices["test"]
@@ -111,25 +109,24 @@ def test_prices_go_from_fit_to_route(
         costs.append([point.cost for point in one.costs.systems[0].hull])
     assert costs[0] == pytest.approx(costs[1])
 
-    prompts = tmp_path / "prompts.jsonl"
-    prompts.write_text("".join(json.dumps({"query": q}) + "\n" for q in asked), "utf-8")
+    prompts = write_lines(tmp_path / "prompts.jsonl", ({"query": query} for query in asked))
     experts = {}
     for name, prices in (("same", pool), ("dearer", str(dearer))):
         target = tmp_path / f"{name}.jsonl"
-        done = command("route", "--router", tmp_path / "r", "--input", prompts, "--output", target,
-                       "--cost-weight", 2000, "--prices", prices)  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert "expected cost of all: " in done.stderr
+        files = ("--router", tmp_path / "r", "--input", prompts, "--output", target)
+        code, _, err = call("route", *files, "--cost-weight", 2000, "--prices", prices)
+        assert code == 0, err
+        assert "expected cost of all: " in err
         experts[name] = [json.loads(line)["expert"] for line in target.open(encoding="utf-8")]
     assert experts == {"same": ["e0", "e1"], "dearer": ["e1", "e1"]}
 
 
 def test_a_router_without_tokens_follows_no_prices(
-    command: Command, router_path: Path, pool: str, tmp_path: Path
+    call: Call, toy: Path, pool: str, tmp_path: Path
 ) -> None:
     (tmp_path / "p.csv").write_text("query\none\n", "utf-8")
     files = ("--input", tmp_path / "p.csv", "--output", tmp_path / "o.csv")
-    done = command("route", "--router", router_path, *files, "--prices", pool)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("was not fitted with --prices")
+    code, _, err = call("route", "--router", toy, *files, "--prices", pool)
+    assert code == 2
+    assert err.splitlines()[-1].endswith("was not fitted with --prices")
     assert not (tmp_path / "o.csv").exists()

@@ -43,13 +43,8 @@ def test_worst_rows_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (first.query, first.subset, first.probability) == ("query 1", "b", 0.9)
     assert (first.chosen, first.chosen_reward) == ("e0", 0.0)
     assert (first.best, first.best_reward, first.regret) == ("e1", 1.0, 1.0)
+    none = regret_of(rows.take(np.array([3])), [0], [0.5])
+    assert (none.mean.value, none.worst) == (0.0, [])
+    assert math.isnan(none.by_subset[0].share)
     monkeypatch.setattr("zooter_lite.measure.regret.WORST", 1)
     assert [row.query_id for row in regret_of(rows, [1, 0, 0, 0, 0], surest).worst] == ["1"]
-
-
-def test_without_regret_no_part_has_a_share_and_no_row_is_worst() -> None:
-    rows = table([[1.0, 0.0], [1.0, 1.0]])
-    found = regret(rows, np.array([0, 1]), np.array([0.5, 0.5]), draw(["all"] * 2, 0, 10))
-    assert found.mean.value == 0.0
-    assert math.isnan(found.by_subset[0].share)
-    assert found.worst == []

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Call
+from tests.helpers import write_lines
 from tests.llm_server import Canned, completion, serving
 from tests.test_collect import Case
-from zooter_lite import score
 from zooter_lite.ask.reply import CallError, answer_of
 from zooter_lite.ask.texts import spoken
-from zooter_lite.cli import run
 
 THINKS = {"type": "thinking", "thinking": [{"type": "text", "text": "red or blue?"}]}
 PRICES = {"price_input": 1.0, "price_output": 2.0, "sampling": 32, "attempts": 3}
@@ -167,19 +167,16 @@ def test_an_expert_that_fails_every_query_is_exit_code_1(
     assert told in capsys.readouterr().err
 
 
-def test_an_answer_that_the_server_gave_up_is_asked_again() -> None:
+def test_any_reason_but_a_good_one_is_a_cut_or_asked_again() -> None:
+    for reason in ("SAFETY", "model_length", "sensitive"):
+        assert answer_of(json.dumps(whole("The sky", reason))).cut == reason
     error = failure(json.dumps(whole("The sky", "error")))
     assert str(error) == "the server gave the answer up (error)"
     assert (error.again, error.usage) == (True, (11, 7))
 
 
-@pytest.mark.parametrize("reason", ["SAFETY", "MAX_TOKENS", "model_length", "sensitive"])
-def test_any_reason_but_a_good_one_is_a_cut(reason: str) -> None:
-    assert answer_of(json.dumps(whole("The sky", reason))).cut == reason
-
-
 def test_cut_answers_are_told_and_thinking_is_not_scored(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def reply(request: dict[str, Any]) -> Canned:
         last = request["messages"][-1]["content"].endswith("3?")
@@ -192,12 +189,10 @@ def test_cut_answers_are_told_and_thinking_is_not_scored(
         assert case.collect() == 0
     assert [r["query"] for r in case.records if r.get("cut") == "length"] == ["What is 3?"] * 2
     assert "e0: 4 answered (1 cut short" in capsys.readouterr().out
-    answers = [json.dumps({"query": f"What is {i}?", "answer": "sky"}) + "\n" for i in range(4)]
-    (tmp_path / "a.jsonl").write_text("".join(answers))
-    argv = ["--responses", case.out, "--queries", tmp_path / "a.jsonl", "--scorer", "contains"]
-    argv += ["--out", tmp_path / "t.csv"]
-    assert run(score.Options, score.main, "score", "", list(map(str, argv))) == 0
-    printed = capsys.readouterr().out
+    answers = [{"query": f"What is {i}?", "answer": "sky"} for i in range(4)]
+    files = ("--responses", case.out, "--queries", write_lines(tmp_path / "a.jsonl", answers))
+    code, printed, err = call("score", *files, "--scorer", "contains", "--out", tmp_path / "t.csv")
+    assert code == 0, err
     assert "0 failed, 2 cut short" in printed
     assert "e0: mean reward 0.2500 over 4 responses" in printed
 

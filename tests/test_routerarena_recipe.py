@@ -23,11 +23,8 @@ DATA = [
 def arena(tmp_path: Path) -> Path:
     for folder in ("dataset", "router_inference/config", "router_inference/predictions"):
         (tmp_path / "arena" / folder).mkdir(parents=True)
-    for name, rows in (
-        ("router_data", DATA),
-        ("router_data_10", DATA[1:2]),
-        ("router_robustness", DATA[:1]),
-    ):
+    files = {"router_data": DATA, "router_data_10": DATA[1:2], "router_robustness": DATA[:1]}
+    for name, rows in files.items():
         text = json.dumps(rows, indent=2, ensure_ascii=False)
         (tmp_path / "arena" / "dataset" / f"{name}.json").write_text(text, "utf-8")
     return tmp_path / "arena"

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from zooter_lite.errors import DataError
-from zooter_lite.files.lines import csv_line
 from zooter_lite.files.rows import csv_rows, json_rows
 
 
@@ -51,16 +50,9 @@ def test_rows_carry_the_line_they_start_on(
     assert read(tmp_path / name) == expected
 
 
-def test_a_long_cell_is_read(tmp_path: Path) -> None:
-    path, prompt = tmp_path / "a.csv", 'x,"\n' * 50_000
-    path.write_text("q,n\n" + csv_line([prompt, 1]), "utf-8", newline="")
-    assert read(path)[1] == (2, [prompt, "1"])
-
-
 PACKED = gzip.compress(b"q,n\n" + b"x,1\n" * 5000, mtime=0)
 BROKEN: list[tuple[str, bytes, str]] = [
     ("a.csv", b"", "{}: the file is empty; expected a header line with column names"),
-    ("a.csv", b"\n\r\n\n", "{}: the file is empty; expected a header line"),
     ("a.jsonl", b"", "{}: the file is empty; expected one JSON object per line"),
     ("a.csv", b"\nq,n,q\n", "{}, line 2: column 'q' appears more than once"),
     ("a.csv", b"q,n\n1,2\n\n1\n", "{}, line 4: 1 cells, but the header has 2"),
@@ -71,17 +63,14 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("a.csv.gz", PACKED[:-9], "truncated or damaged data"),
     ("a.jsonl.gz", b'{"q": 1}\n', "{}, after line 0: truncated or damaged data ("),
     ("a.jsonl", b'{}\n{"q": 1,}\n', "{}, line 2: not a JSON object ("),
-    ("a.jsonl", b'{"q": 1}\n{"q": "x', "{}, line 2: not a JSON object (Unterminated"),
     ("a.jsonl", b"[1]\n", "{}, line 1: expected a JSON object, found int"),
     ("a.jsonl", b"[1]\n{}\n", "{}, line 1: expected the end of the file after the array"),
     ("a.json", b'[\n {"q": 1},\n {"q": 2,}\n]', "{}, line 3: not a JSON value ("),
     ("a.json", b'[\n {"q": 1}\n {"q": 2}\n]', "{}, line 3: expected ',' or ']'"),
-    ("a.json", b'[\n {"q": 1},\n', "{}, line 3: not a JSON value ("),
     ("a.csv", "q;n\n1;2\n1;2;3\n".encode("utf-16"), "{}, line 1: UTF-16; expected a UTF-8 file"),
     ("a.csv", b"q,n,,\n1,2,,\n1,2,3,\n", "{}, line 3: 4 cells, but the header has 2 columns"),
     ("a.jsonl", b'{"q": NaN}', "{}, line 1: not a JSON object (NaN is not JSON; use null)"),
     ("a.jsonl", b'{"q": 1, "n": 2, "q": 1}', "line 1: not a JSON object (key 'q'"),
-    ("a.jsonl", b'{"q":' + b"[" * 400 + b"]" * 400 + b"}", "JSON object (nested deeper than 400"),
     ("a.jsonl", b'{"q": ' + b"[" * 200_000, "{}, line 1: not a JSON object (nest"),
 ]
 
@@ -96,11 +85,8 @@ def test_a_broken_file_is_refused(tmp_path: Path, name: str, content: bytes, mes
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("no.csv", "No such file"), ("no.jsonl.gz", "No such file"), ("dir.csv", "Is a directory")],
-)
-def test_a_file_that_cannot_be_opened(tmp_path: Path, name: str, message: str) -> None:
+def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "dir.csv").mkdir()
-    with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: {message}")):
-        read(tmp_path / name)
+    for name, message in (("no.jsonl.gz", "No such file"), ("dir.csv", "Is a directory")):
+        with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: {message}")):
+            read(tmp_path / name)

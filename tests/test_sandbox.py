@@ -16,15 +16,6 @@ LIMITS = Limits(cpu_seconds=1, wall_seconds=30.0, memory_bytes=128 * 2**20)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the limits of Linux")
 
 
-def test_an_honest_program_passes() -> None:
-    done = run_python(
-        ["import fractions\nx = fractions.Fraction(1, 2)", "print(x, __name__)"], LIMITS
-    )
-    assert done.passed
-    assert done.output == b"1/2 __main__\n"
-    assert done.problem == ""
-
-
 @linux
 @pytest.mark.parametrize(
     ("program", "problem"),
@@ -60,9 +51,11 @@ def test_environment_and_folder_are_empty_and_gone_afterwards(
         "import os, sys\nassert 'SECRET_KEY' not in os.environ\nassert os.listdir() == []\n"
         "open('f', 'w').write('x')\nprint(os.getcwd())\nprint(sys.path)"
     )
-    done = run_python([program], LIMITS)
+    done = run_python([program, "import fractions; print(fractions.Fraction(1, 2))"], LIMITS)
     assert done.passed, done.problem
-    folder, path = done.output.decode().splitlines()
+    assert done.problem == ""
+    folder, path, half = done.output.decode().splitlines()
+    assert half == "1/2"
     assert not Path(folder).exists()
     assert "site-packages" not in path
 

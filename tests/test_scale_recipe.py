@@ -19,18 +19,14 @@ def test_prompts_are_all_different_and_written_as_they_are_generated(tmp_path: P
     assert len(set(generated)) == 20_000
     assert generated[0] == "What is 0 plus 0?"
     assert max(map(len, generated)) < 120
+    batch_files.write_requests(9, tmp_path / "requests.jsonl")
+    lines = (tmp_path / "requests.jsonl").read_text("utf-8").splitlines()
+    assert [body_of(line)["messages"][-1]["content"] for line in lines] == generated[:9]
     prompts.write(1000, tmp_path / "p.csv")
     with (tmp_path / "p.csv").open(newline="") as stream:
         assert list(csv.reader(stream)) == [
             ["id", "query"], *([str(i), text] for i, text in enumerate(generated[:1000]))
         ]  # fmt: skip
-
-
-def test_a_batch_file_holds_the_same_prompts(tmp_path: Path) -> None:
-    batch_files.write_requests(9, tmp_path / "requests.jsonl")
-    lines = (tmp_path / "requests.jsonl").read_text("utf-8").splitlines()
-    bodies = [body_of(line) for line in lines]
-    assert [body["messages"][-1]["content"] for body in bodies] == list(prompts.prompts(9))
 
 
 def test_a_table_is_the_same_each_time_and_can_be_read(tmp_path: Path) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.helpers import called, write_lines
-from zooter_lite import score as score_command
+from tests.conftest import Call
+from tests.helpers import write_lines
 from zooter_lite.errors import DataError
 from zooter_lite.files.journal import read_journal
 from zooter_lite.scoring.checks import Verifier, read_verifier
@@ -50,9 +50,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def score(folder: Path, scorer: str, out: str = "table.jsonl") -> int:
-    files = ("--responses", folder, "--queries", folder / "queries.jsonl", "--out", folder / out)
-    return called(score_command, *files, "--scorer", scorer)
+@pytest.fixture
+def score(folder: Path, call: Call) -> Callable[..., tuple[int, str, str]]:
+    """Score what the folder holds; exit code, output and errors."""
+
+    def scored(scorer: object, out: str = "table.jsonl") -> tuple[int, str, str]:
+        files = ("--responses", folder / "responses.jsonl", "--queries", folder / "queries.jsonl")
+        return call("score", *files, "--scorer", scorer, "--out", folder / out)
+
+    return scored
 
 
 def rewards(folder: Path, out: str = "table.jsonl") -> list[list[float | None]]:
@@ -62,9 +68,10 @@ def rewards(folder: Path, out: str = "table.jsonl") -> list[list[float | None]]:
 
 @pytest.mark.parametrize("out", ["t.jsonl", "t.csv", "t.parquet", "t.jsonl.gz"])
 def test_the_table_holds_rewards_costs_responses_and_the_joined_columns(
-    folder: Path, out: str, capsys: pytest.CaptureFixture[str]
+    folder: Path, out: str, score: Call
 ) -> None:
-    assert score(folder, "exact", out) == 0
+    code, printed, err = score("exact", out)
+    assert code == 0, err
     table = read_table(str(folder / out))
     assert table.query_ids == ["q1", "q2", "q0"]
     assert table.experts == ["a", "b"]
@@ -75,32 +82,30 @@ def test_the_table_holds_rewards_costs_responses_and_the_joined_columns(
     assert table.subsets == ["sums", "facts", "sums"]
     assert table.splits == ["train", "test", "train"]
     assert table.tags == [["sum"], [], ["sum", "odd"]]
-    printed = capsys.readouterr().out
     assert "5 responses of 2 experts to 3 queries; 1 failed" in printed
     assert "b: mean reward 0.6667 over 3 responses" in printed
     assert "a: mean reward 0.5000 over 2 responses" in printed
     assert "exact: 5 of 5 responses scored in " in printed
 
 
-def test_without_queries_rows_stand_by_their_id(folder: Path) -> None:
+def test_without_queries_rows_stand_by_their_id(folder: Path, call: Call) -> None:
     (folder / "s.toml").write_text(
         '[[scorer]]\nname = "n"\nkind = "numeric"\nreference = 4\nabsolute = 3.0\n'
     )
-    files = ("--responses", folder / "responses.jsonl", "--out", folder / "table.jsonl")
-    assert called(score_command, *files, "--scorer", folder / "s.toml") == 0
-    table = read_table(folder / "table.jsonl")
+    out = folder / "table.jsonl"
+    assert call("score", "--responses", folder, "--scorer", folder / "s.toml", "--out", out)[0] == 0
+    table = read_table(str(out))
     assert table.query_ids == ["q0", "q1", "q2"]
     assert rewards(folder) == [[1.0, 0.0], [1.0, 1.0], [None, 0.0]]
 
 
-def test_two_scorers_are_combined_as_stated_and_compared(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_scorers_are_combined_as_stated_and_compared(folder: Path, score: Call) -> None:
     (folder / "s.toml").write_text(
         '[[scorer]]\nname = "strict"\nkind = "exact"\nweight = 3\n'
         '[[scorer]]\nname = "lenient"\nkind = "contains"\n'
     )
-    assert score(folder, str(folder / "s.toml"), "t.parquet") == 0
+    code, printed, err = score(folder / "s.toml", "t.parquet")
+    assert code == 0, err
     strict = np.array([0.0, 1.0, 1.0, 1.0, 0.0])
     lenient = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
     expected = 0.75 * (strict - 0.6) / np.sqrt(0.24) + 0.25 * (lenient - 0.8) / 0.4
@@ -112,7 +117,6 @@ def test_two_scorers_are_combined_as_stated_and_compared(
     assert kept["score:strict:b"] == [1.0, 1.0, 0.0]
     assert kept["score:strict:a"] == [0.0, None, 1.0]
     assert kept["score:lenient:a"] == [1.0, None, 1.0]
-    printed = capsys.readouterr().out
     assert "strict: weight 0.75\nlenient: weight 0.25\n" in printed
     assert "strict and lenient: same best expert 75.0%" in printed
 
@@ -229,19 +233,13 @@ RESPONSE = '{"query_id": "q1", "query": "2 + 2?", "expert": "b", "response": "4"
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line_and_exit_code_2(
-    folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    file: str,
-    content: str | None,
-    scorer: str,
-    message: str,
+    folder: Path, score: Call, file: str, content: str | None, scorer: str, message: str
 ) -> None:
     if content is None:
         (folder / file).unlink()
     elif file:
         (folder / file).write_text(content)
-    files = ("--queries", folder / "queries.jsonl", "--out", folder / "table.jsonl")
-    journal = ("--responses", folder / "responses.jsonl")
-    assert called(score_command, *journal, *files, "--scorer", scorer) == 2
-    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    code, _, err = score(scorer)
+    assert code == 2
+    assert message in err.splitlines()[-1]
     assert not (folder / "table.jsonl").exists()

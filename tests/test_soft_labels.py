@@ -91,16 +91,12 @@ def test_harden_by_hand(rewards: list[float], expected: list[float]) -> None:
     np.testing.assert_array_equal(harden(np.array([rewards])), [expected])
 
 
-@given(reward_tables(), st.floats(-3, 3), st.floats(0.2, 5.0))
-def test_normalise_properties(rewards: Array, shift: float, temperature: float) -> None:
+@given(reward_tables(), st.floats(0.2, 5.0))
+def test_normalise_properties(rewards: Array, temperature: float) -> None:
     labels = normalise(rewards, temperature)
     np.testing.assert_array_equal(np.isnan(labels), np.isnan(rewards))
     np.testing.assert_allclose(np.nansum(labels, axis=1), 1.0, atol=1e-12)
-    # a constant added to all rewards of a query changes nothing
-    shifts = shift * np.arange(len(rewards))[:, None]
-    np.testing.assert_allclose(normalise(rewards + shifts, temperature), labels, atol=1e-9)
-    np.testing.assert_array_equal(normalise(rewards[::-1], temperature), labels[::-1])
-    # where a reward is higher, so is the label; the ratio is the exponential of the difference
+    # the ratio of two labels is the exponential of the difference of the rewards
     first, second = rewards[:, 0], rewards[:, 1]
     np.testing.assert_allclose(
         np.log(labels[:, 0] / labels[:, 1]), (first - second) / temperature, atol=1e-6
