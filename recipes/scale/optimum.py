@@ -62,15 +62,13 @@ def main(options: Options) -> None:
 
 def objective(head: Head, train: RewardTable, own: FloatArray, fitted: Fitted) -> float:
     """Return what the distillation minimises, under the setting that was chosen."""
-    import torch
-
     setting, hard = fitted.selection.chosen, fitted.recipe.labels == "hard"
     tags = None if fitted.tagging is None else fitted.tagging.assignment
     filled = completed(train.rewards.astype(np.float64), own, train.subsets)
     labels = soft_labels(filled, tags, setting.temperature, setting.beta, hard=hard)
     logits = logits_of(head, own.astype(np.float64), fitted.tagging, fitted.domains)
-    loss = kl_divergence(torch.from_numpy(logits), torch.from_numpy(labels), fitted.recipe.kl)
-    return float(loss) + setting.l2 / 2 * float((np.asarray(head.weight) ** 2).sum())
+    losses, _ = kl_divergence(logits, labels, fitted.recipe.kl)
+    return float(losses.mean()) + setting.l2 / 2 * float((np.asarray(head.weight) ** 2).sum())
 
 
 def show(name: str, table: RewardTable, embeddings: FloatArray, head: Head) -> None:

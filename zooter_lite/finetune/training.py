@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from zooter_lite.encode.reference import load_torch
 from zooter_lite.finetune.launch import from_first, launched
 from zooter_lite.head.cross_validation import reward_of_choice
-from zooter_lite.head.distil import kl_divergence
+from zooter_lite.head.distil import Direction
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.head import Head
 
@@ -31,6 +31,7 @@ RATE = 2e-5
 BATCH = 32  # queries per step, of all processes together
 PATIENCE = 3  # epochs without a new best after which training stops
 _POOL = 20  # batches that are sorted by length together
+_FLOOR = 1e-12  # keeps the logarithm of a zero label finite
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,20 @@ class Learner(torch.nn.Module):
         with torch.autocast(input_ids.device.type, enabled=False):
             unit = torch.nn.functional.normalize(pooled.float(), dim=-1)
             logits = self.head(unit) + offset
-            return {"loss": kl_divergence(logits, labels, self._direction), "logits": logits}
+            return {"loss": _divergence(logits, labels, self._direction), "logits": logits}
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return every weight once: safetensors refuses what two layers share, as in T5."""
         return {name: weights.detach() for name, weights in self.named_parameters()}
+
+
+def _divergence(logits: torch.Tensor, labels: torch.Tensor, kl: Direction) -> torch.Tensor:
+    """Mean over rows of what `head.distil.kl_divergence` computes in numpy."""
+    log_router, kl_div = torch.log_softmax(logits, dim=1), torch.nn.functional.kl_div
+    if kl == "label-router":
+        return kl_div(log_router, labels, reduction="batchmean")
+    log_labels = labels.clamp_min(_FLOOR).log()
+    return kl_div(log_labels, log_router, reduction="batchmean", log_target=True)
 
 
 class _Steps(transformers.TrainerCallback):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -131,7 +129,7 @@ def choose(
     if most_choosing is not None and len(train) > most_choosing:
         sample = sample_rows(query_groups(train.queries), most_choosing, recipe.seed)
         train, embeddings = train.take(sample), embeddings[sample]
-    with one_thread():
+    with threadpool_limits(1):  # sums in one order on every machine
         chosen = _choose(train, embeddings, recipe, progress, announce, tagging, judged)
     return replace(chosen, sample=sample)
 
@@ -189,15 +187,3 @@ def sample_rows(groups: NDArray[np.int64], most: int, seed: int) -> NDArray[np.i
         if not room:
             break
     return np.flatnonzero(drawn[groups])
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep sums in one order on every machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)

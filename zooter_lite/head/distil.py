@@ -14,16 +14,14 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import linear
 
 from zooter_lite.labels.blocks import Matrix, in_blocks
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.head import Head, Hidden
 
 Array = NDArray[np.floating]
+Layers = Sequence[NDArray[np.float64]]  # weight and bias of each
 Direction = Literal["label-router", "router-label"]
 
 MLP_WIDTH = 64
@@ -98,7 +96,7 @@ def distil(
         Threads; -1 takes every core.
     passed, missed
         Called with 1 after each pass over the rows, and with the largest entry of the gradient
-        of each head that the last step allowed left above `FAR`.
+        of a problem that the last step allowed left above `FAR`.
 
     Returns
     -------
@@ -108,64 +106,72 @@ def distil(
         alone = partial(distil, embeddings, recipe=recipe, jobs=jobs, passed=passed, missed=missed)
         return [alone([problem])[0] for problem in problems]
     n_rows, n_experts = problems[0].labels.shape
-    l2 = torch.tensor([problem.l2 for problem in problems]).double()
+    l2 = np.asarray([problem.l2 for problem in problems])[:, None, None]
     if recipe.head == "mlp":
         space, hidden, start = _Space.plain(MLP_WIDTH), _hidden(embeddings, recipe.seed), None
     else:
-        space, hidden = _Space.of(embeddings, l2.tolist()), []
-    parameters = [p.requires_grad_() for p in (*space.start(len(l2), n_experts, start), *hidden)]
+        space, hidden = _Space.of(embeddings, l2.ravel().tolist()), []
+    first = [*space.start(n_experts, start), *hidden]
 
-    def share(rows: slice, layers: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def share(rows: slice, layers: Layers) -> tuple[float, Layers]:
         """Loss of these rows, summed over the problems, and its gradient."""
-        inputs, (weight, bias, *hidden) = _tensor(embeddings[rows]), layers
-        labels = _stack([problem.labels for problem in problems], rows)
-        offsets = [problem.offset for problem in problems if problem.offset is not None]
-        with torch.enable_grad():
-            if hidden:
-                inputs = torch.relu(linear(inputs, *hidden))
-            logits = linear(inputs, weight.flatten(0, 1), bias.flatten()).view(labels.shape)
-            if offsets:
-                logits = logits + _stack(offsets, rows)
-            loss = kl_divergence(logits.flatten(0, 1), labels.flatten(0, 1), recipe.kl)
-            loss = loss * (len(problems) * len(inputs) / n_rows)
-            return loss.detach(), torch.autograd.grad(loss, layers)
+        weight, bias, *hidden = layers
+        given = values = embeddings[rows].astype(np.float64, copy=False)
+        if hidden:
+            values = np.maximum(given @ hidden[0].T + hidden[1], 0.0)
+        flat = weight.reshape(-1, weight.shape[-1])
+        logits = (values @ flat.T + bias.ravel()).reshape(len(values), *bias.shape)
+        for place, problem in enumerate(problems):
+            if problem.offset is not None:
+                logits[:, place] += problem.offset[rows]
+        labels = np.stack([problem.labels[rows] for problem in problems], axis=1)
+        losses, slope = kl_divergence(logits, labels, recipe.kl)
+        slope = slope / n_rows
+        across = slope.reshape(len(values), -1)
+        gradient = [(across.T @ values).reshape(weight.shape), slope.sum(axis=0)]
+        if hidden:
+            back = np.where(values > 0, across @ flat, 0.0)
+            gradient += [back.T @ given, back.sum(axis=0)]
+        return float(losses.sum()) / n_rows, gradient
 
-    def objective() -> Tensor:
-        with torch.enable_grad():
-            layers = [*space.layer(*parameters[:2]), *parameters[2:]]
-            weights = [layers[place].reshape(len(l2), -1) for place in range(0, len(layers), 2)]
-            penalty = torch.stack([l2 @ weight.square().sum(dim=1) / 2 for weight in weights]).sum()
-        given = [layer.detach().requires_grad_() for layer in layers]
-        total, slopes = penalty.detach(), [torch.zeros_like(layer) for layer in given]
-        for loss, gradients in in_blocks(lambda rows: share(rows, given), n_rows, jobs):
-            total = total + loss
-            slopes = [s + g for s, g in zip(slopes, gradients, strict=True)]
-        through = torch.autograd.grad([penalty, *layers], parameters, [torch.ones(()), *slopes])
-        for parameter, slope in zip(parameters, through, strict=True):
-            parameter.grad = slope
+    def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        turned, shifted, *hidden = _parts(point, first)
+        layers = [*space.layer(turned, shifted), *hidden]
+        total, slopes = 0.0, [np.zeros(layer.shape) for layer in layers]
+        for loss, gradient in in_blocks(lambda rows: share(rows, layers), n_rows, jobs):
+            total += loss
+            slopes = [slope + own for slope, own in zip(slopes, gradient, strict=True)]
+        for place in range(0, len(layers), 2):  # weights; the biases are between them
+            strength = l2 if place == 0 else l2[0]
+            total += float((strength * layers[place] ** 2).sum()) / 2
+            slopes[place] = slopes[place] + strength * layers[place]
         passed(1)
-        return total
+        return total, _flat([*space.slopes(*slopes[:2]), *slopes[2:]])
 
-    for gradient in _minimise(parameters, objective):
-        if gradient > FAR:
-            missed(gradient)
-    weights, biases = (layer.detach().numpy() for layer in space.layer(*parameters[:2]))
-    inner = Hidden(*(layer.detach().numpy() for layer in hidden)) if hidden else None
-    return [Head(*layer, hidden=inner) for layer in zip(weights, biases, strict=True)]
+    point, gradient = _minimised(objective, _flat(first))
+    turned, shifted, *hidden = _parts(point, first)
+    for own in zip(*_parts(gradient, first)[:2], strict=True):
+        steepest = max(float(np.abs(part).max()) for part in own)
+        if steepest > FAR:
+            missed(steepest)
+    inner = Hidden(*hidden) if hidden else None
+    layers = zip(*space.layer(turned, shifted), strict=True)
+    return [Head(weight, bias, hidden=inner) for weight, bias in layers]
 
 
-def kl_divergence(logits: torch.Tensor, labels: torch.Tensor, kl: Direction) -> torch.Tensor:
-    """Mean over rows of the KL divergence between softmax(logits) and labels (n, n_experts).
+def kl_divergence(logits: Array, labels: Array, kl: Direction) -> tuple[Array, Array]:
+    """KL divergence between softmax(logits) and labels (..., n_experts), and its gradient.
 
     "label-router" is KL(label || router), the cross-entropy; "router-label" is
     KL(router || label), as the paper writes it.
     """
-    log_router = torch.log_softmax(logits, dim=1)
+    logits = logits - logits.max(axis=-1, keepdims=True)
+    log_router = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    router, log_labels = np.exp(log_router), np.log(np.maximum(labels, _FLOOR))
     if kl == "label-router":
-        terms = torch.xlogy(labels, labels) - labels * log_router
-    else:
-        terms = log_router.exp() * (log_router - labels.clamp_min(_FLOOR).log())
-    return terms.sum(dim=1).mean()
+        return (labels * (log_labels - log_router)).sum(axis=-1), router - labels
+    losses = (router * (log_router - log_labels)).sum(axis=-1)
+    return losses, router * (log_router - log_labels - losses[..., None])
 
 
 @dataclass(frozen=True)
@@ -176,83 +182,73 @@ class _Space:
     embeddings' covariance times `CURVATURE`, plus L2. A bias is that at the mean embedding.
     """
 
-    mean: Tensor  # (dim,)
-    roots: list[Tensor]  # (dim, dim) of each problem, lower triangular
+    mean: NDArray[np.float64]  # (dim,)
+    roots: list[NDArray[np.float64]]  # (dim, dim) of each problem, lower triangular
 
     @classmethod
     def of(cls, embeddings: Matrix, l2: list[float]) -> _Space:
         """Make the coordinates of problems with these weights of L2."""
-        rows = _tensor(embeddings[:: max(1, len(embeddings) // SPREAD_ROWS)])
-        mean = rows.mean(dim=0)
-        spread = CURVATURE / len(rows) * (rows - mean).T @ (rows - mean)
-        unit = torch.eye(len(mean)).double()
-        roots = {}
-        for value in set(l2):
-            factor = torch.linalg.cholesky(spread + max(value, LEAST_L2) * unit)
-            roots[value] = torch.linalg.solve_triangular(factor, unit, upper=False)
+        rows = embeddings[:: max(1, len(embeddings) // SPREAD_ROWS)].astype(np.float64)
+        mean = rows.mean(axis=0)
+        spread, unit = CURVATURE / len(rows) * (rows - mean).T @ (rows - mean), np.eye(len(mean))
+        roots = {
+            value: np.linalg.inv(np.linalg.cholesky(spread + max(value, LEAST_L2) * unit))
+            for value in set(l2)
+        }
         return cls(mean, [roots[value] for value in l2])
 
     @classmethod
     def plain(cls, dim: int) -> _Space:
         """Make those of one problem that are its weight and bias."""
-        return cls(torch.zeros(dim).double(), [torch.eye(dim).double()])
+        return cls(np.zeros(dim), [np.eye(dim)])
 
-    def start(self, n_problems: int, n_experts: int, head: Head | None) -> tuple[Tensor, Tensor]:
+    def start(self, n_experts: int, head: Head | None) -> Layers:
         """Coordinates of a head for each problem, or of zero."""
-        if head is None:
-            zero = torch.zeros(n_problems, n_experts, len(self.mean) + 1).double()
-            return zero[:, :, :-1].contiguous(), zero[:, :, -1].contiguous()
-        weight, bias = _tensor(head.weight), _tensor(head.bias)
-        turned = [
-            torch.linalg.solve_triangular(root, weight, upper=False, left=False)
-            for root in self.roots
-        ]
-        return torch.stack(turned), (bias + weight @ self.mean).repeat(n_problems, 1)
+        weight, bias = np.zeros((n_experts, len(self.mean))), np.zeros(n_experts)
+        if head is not None:
+            weight, bias = head.weight.astype(np.float64), head.bias.astype(np.float64)
+        turned = [np.linalg.solve(root.T, weight.T).T for root in self.roots]
+        return [np.stack(turned), np.stack([bias + weight @ self.mean] * len(turned))]
 
-    def layer(self, turned: Tensor, shifted: Tensor) -> tuple[Tensor, Tensor]:
+    def layer(self, turned: NDArray[np.float64], shifted: NDArray[np.float64]) -> Layers:
         """Weights (n_problems, n_experts, dim) and biases (n_problems, n_experts)."""
-        weight = torch.stack([own @ root for own, root in zip(turned, self.roots, strict=True)])
-        return weight, shifted - weight @ self.mean
+        weight = np.stack([own @ root for own, root in zip(turned, self.roots, strict=True)])
+        return [weight, shifted - weight @ self.mean]
+
+    def slopes(self, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> Layers:
+        """Gradient in the coordinates, from that in weights and biases."""
+        own = weight - bias[..., None] * self.mean
+        return [np.stack([one @ root.T for one, root in zip(own, self.roots, strict=True)]), bias]
 
 
-def _minimise(parameters: list[Tensor], objective: Callable[[], Tensor]) -> list[float]:
-    """Minimise `objective`, which sets the parameters' gradients, by L-BFGS.
+def _minimised(
+    objective: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]],
+    start: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Minimise a function that returns its value and gradient; the point, and the gradient there.
 
-    Returned is the largest entry of each problem's gradient where the steps ran out, else
-    nothing.
+    Where one of the two tolerances ended the search, that gradient is 0.
     """
-    optimiser = torch.optim.LBFGS(
-        parameters,
-        max_iter=MAX_ITERATIONS,
-        history_size=10,
-        tolerance_grad=GRADIENT,
-        tolerance_change=PROGRESS,
-        line_search_fn="strong_wolfe",
-    )
-    optimiser.step(objective)  # type: ignore[no-untyped-call]
-    state = optimiser.state[parameters[0]]
-    most_calls = optimiser.param_groups[0]["max_eval"]
-    if state["n_iter"] < MAX_ITERATIONS and state["func_evals"] < most_calls:
-        return []  # one of the two tolerances ended the search
-    objective()
-    largest = [
-        p.grad.abs().reshape(len(parameters[0]), -1) for p in parameters if p.grad is not None
-    ]
-    return torch.cat(largest, dim=1).amax(dim=1).tolist()
+    from scipy.optimize import minimize
+
+    options = {"maxiter": MAX_ITERATIONS, "ftol": PROGRESS, "gtol": GRADIENT}
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    return found.x, np.zeros_like(found.x) if found.status == 0 else found.jac
 
 
-def _hidden(embeddings: Matrix, seed: int) -> list[Tensor]:
+def _hidden(embeddings: Matrix, seed: int) -> Layers:
     """Weight and bias of the MLP's hidden layer to start from (He et al. 2015)."""
-    dim = embeddings.shape[1]
-    random = torch.Generator().manual_seed(seed)
-    weight = torch.randn(MLP_WIDTH, dim, generator=random, dtype=torch.float64)
-    return [weight * (2 / dim) ** 0.5, torch.zeros(MLP_WIDTH).double()]
+    shape = (MLP_WIDTH, embeddings.shape[1])
+    weight = np.random.default_rng(seed).normal(size=shape) * (2 / shape[1]) ** 0.5
+    return [weight, np.zeros(MLP_WIDTH)]
 
 
-def _stack(values: Sequence[Array], rows: slice) -> Tensor:
-    """(n, n_problems, n_experts) of these rows."""
-    return torch.stack([_tensor(own[rows]) for own in values], dim=1)
+def _flat(layers: Layers) -> NDArray[np.float64]:
+    return np.concatenate([layer.ravel() for layer in layers])
 
 
-def _tensor(values: Array) -> Tensor:
-    return torch.from_numpy(values.astype(np.float64, copy=False))
+def _parts(point: NDArray[np.float64], like: Layers) -> Layers:
+    """Take what `_flat` made apart again."""
+    ends = np.cumsum([layer.size for layer in like])[:-1]
+    parts = zip(np.split(point, ends), like, strict=True)
+    return [part.reshape(layer.shape) for part, layer in parts]

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from zooter_lite.errors import DataError
 from zooter_lite.head.choose import (
@@ -21,7 +22,6 @@ from zooter_lite.head.choose import (
     FloatArray,
     Progress,
     choose,
-    one_thread,
     sample_rows,
 )
 from zooter_lite.head.domains import domains_of_all
@@ -115,7 +115,7 @@ def fit_chosen(
 ) -> Fitted:
     """Fit what was chosen on all training rows, and calibrate; as `fit_head` does."""
     sample = choice.sample
-    with one_thread():
+    with threadpool_limits(1):  # sums in one order on every machine
         if sample is None:
             return _fit_in_memory(train, embeddings, choice, tokens)
         lengths = None if tokens is None else tokens[sample]
