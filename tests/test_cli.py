@@ -94,4 +94,4 @@ def test_without_a_home_the_cache_is_asked_for(
         monkeypatch.delenv(variable, raising=False)
     code, _, err = call(*(word.format(folder=tmp_path) for word in words))
     assert code == 2
-    assert "name a folder by --cache, or by the variable ZOOTER_CACHE" in err.splitlines()[-1]
+    assert "name a folder by --cache or by the variable ZOOTER_CACHE" in err.splitlines()[-1]

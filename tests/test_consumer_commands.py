@@ -92,7 +92,9 @@ def test_empty_and_long_prompts_odd_names_and_points(
     consumer: tuple[str, ...], tmp_path: Path, kind: str
 ) -> None:
     path = TOYS[kind](tmp_path / "toy")
-    router, chosen, prompts = Router.load(path), set(), [*TOY_PROMPTS, *PROMPTS]
+    router, chosen, prompts = Router.load(path), set(), TOY_PROMPTS
+    if kind == "priced":  # Node's library knows other edges of words than the other toys'
+        prompts = [*TOY_PROMPTS, *PROMPTS]
     for point in router.points:
         found = answers_of(consumer, "--point", point, path, stdin=json.dumps(prompts))
         check_decisions(found, router, prompts, point)

@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
+from tests.helpers import table
 from zooter_lite.errors import DataError, MissingPackageError
 from zooter_lite.table import RewardTable, arrow, as_table, read_table, write_table
 from zooter_lite.table.columns import ArrowTexts
@@ -261,6 +262,12 @@ def test_a_table_reads_back_as_it_was_written(
     assert_same(found, table)
     write_table(found, str(path))
     assert path.read_bytes() == written
+
+
+def test_names_that_hold_more_of_another_separator_read_back(tmp_path: Path) -> None:
+    odd = replace(table([[0.5, 0.25]]), experts=["a", "|b|c|d|||"])
+    write_table(odd, str(tmp_path / "odd.csv"))
+    assert read_table(str(tmp_path / "odd.csv")).experts == odd.experts
 
 
 def test_json_lines_keep_what_other_formats_cannot(tmp_path: Path) -> None:

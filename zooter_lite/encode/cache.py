@@ -26,7 +26,7 @@ FOLDER = "embeddings"
 IN_MEMORY = 256 * 2**20  # bytes up to which embeddings are returned in plain memory
 _CHUNK = 256  # texts encoded, or looked for, at a time
 _PATIENCE = 60.0  # seconds to wait while another process writes
-_OTHER = "name another folder by --cache or by the variable ZOOTER_CACHE"
+_OTHER = "name a folder by --cache or by the variable ZOOTER_CACHE"
 
 
 def default_cache() -> Path:

@@ -21,7 +21,7 @@ import numpy as np
 
 from zooter_lite.errors import DataError
 from zooter_lite.files.atomic import atomic_text
-from zooter_lite.files.dialect import written_with
+from zooter_lite.files.dialect import separator_of, written_with
 from zooter_lite.files.lines import csv_line, json_line
 from zooter_lite.files.rows import TEXT_SUFFIXES, csv_rows, is_csv
 from zooter_lite.table.arrow import check_parquet, read_datasets, read_parquet, write_parquet
@@ -120,7 +120,10 @@ def write_columns(columns: Mapping[str, Column], path: str) -> None:
         for number, row in enumerate(chain([tuple(columns)], rows)):
             try:
                 if as_csv:
-                    stream.write(csv_line(row, separator))
+                    line = csv_line(row, separator)
+                    if not number and separator_of(line)[0] != separator:
+                        stream.write(f"sep={separator}\n")  # the names hold more of another sign
+                    stream.write(line)
                 elif number:
                     stream.write(json_line(dict(zip(columns, row, strict=True))))
             except ValueError as error:  # a NUL, or what is no UTF-8
