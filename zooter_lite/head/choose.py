@@ -113,7 +113,25 @@ def choose(
     judged: int | None = None,
     most_choosing: int | None = MOST_CHOOSING,
 ) -> Choice:
-    """Choose the setting by cross-validation; the parameters are those of `fit_head`.
+    """Choose the setting by cross-validation on training rows.
+
+    Parameters
+    ----------
+    train
+        Training rows only.
+    embeddings
+        (n_queries, dim) unit embeddings of the same rows, such as an array mapped from disk.
+    progress, announce
+        Called with the number of jobs done since the last call; once before, with that
+        of all jobs, or with 0 before passes over the rows, whose number is not known.
+    tagging
+        Name of the one tagging to take of those that `recipe.tags` gives; None takes any.
+    judged
+        The one fold that scores and calibrates, where the encoder was fine-tuned on the
+        others; None takes every fold.
+    most_choosing
+        Of more training rows than this, a sample of so many chooses the setting, and the head
+        is fitted on all in blocks; None takes all rows for everything, and the memory for it.
 
     Raises
     ------

@@ -10,20 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from zooter_lite.errors import DataError
-from zooter_lite.head.choose import (
-    MOST_CHOOSING,
-    Choice,
-    FloatArray,
-    Progress,
-    choose,
-    sample_rows,
-)
+from zooter_lite.head.choose import Choice, FloatArray, Progress, choose, sample_rows
 from zooter_lite.head.domains import domains_of_all
 from zooter_lite.head.estimate import Expected, calibration_temperature, learn_estimates
 from zooter_lite.head.fit_setting import fit_setting, logits_of
@@ -60,48 +54,17 @@ def fit_head(
     train: RewardTable,
     embeddings: FloatArray,
     recipe: Recipe,
-    progress: Progress = lambda _: None,
-    announce: Progress = lambda _: None,
-    *,
-    tagging: str | None = None,
-    judged: int | None = None,
-    most_choosing: int | None = MOST_CHOOSING,
+    *turns: Progress,
     tokens: NDArray[np.int64] | None = None,
+    **options: Any,
 ) -> Fitted:
     """Choose the setting by cross-validation, fit on all training rows, calibrate.
 
-    Parameters
-    ----------
-    train
-        Training rows only.
-    embeddings
-        (n_queries, dim) unit embeddings of the same rows, such as an array mapped from disk.
-    progress, announce
-        Called with the number of jobs done since the last call; once before, with that
-        of all jobs, or with 0 before passes over the rows, whose number is not known.
-    tagging
-        Name of the one tagging to take of those that `recipe.tags` gives; None takes any.
-    judged
-        The one fold that scores and calibrates, where the encoder was fine-tuned on the
-        others; None takes every fold.
-    most_choosing
-        Of more training rows than this, a sample of so many chooses the setting, and the head
-        is fitted on all in blocks; None takes all rows for everything, and the memory for it.
-    tokens
-        (n_queries,) tokens of each query, which costs depend on; None leaves them out.
-
-    Raises
-    ------
-    DataError
-        As `choose`.
+    `turns` are progress and announce of `choose`, and `options` its options; `tokens` are as
+    for `fit_chosen`.
     """
-    choice = choose(
-        *(train, embeddings, recipe, progress, announce),
-        tagging=tagging,
-        judged=judged,
-        most_choosing=most_choosing,
-    )
-    return fit_chosen(train, embeddings, choice, progress, announce, tokens=tokens)
+    choice = choose(train, embeddings, recipe, *turns, **options)
+    return fit_chosen(train, embeddings, choice, *turns, tokens=tokens)
 
 
 def fit_chosen(
@@ -113,7 +76,11 @@ def fit_chosen(
     *,
     tokens: NDArray[np.int64] | None = None,
 ) -> Fitted:
-    """Fit what was chosen on all training rows, and calibrate; as `fit_head` does."""
+    """Fit what was chosen on all training rows, and calibrate.
+
+    `tokens` (n_queries,) are the lengths that costs depend on; None leaves them out. The other
+    parameters are those of `choose`.
+    """
     sample = choice.sample
     with threadpool_limits(1):  # sums in one order on every machine
         if sample is None:

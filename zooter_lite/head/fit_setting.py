@@ -7,14 +7,14 @@ computed for a block of rows at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zooter_lite.head.distil import Problem, distil, warn_of_gradient
+from zooter_lite.head.distil import Problem, distil
 from zooter_lite.head.domains import Domains
 from zooter_lite.labels.blocks import Matrix, for_blocks
 from zooter_lite.labels.soft import Filled, normalise, shrunk_tag_means, soft_labels
@@ -58,12 +58,10 @@ def fit_settings(
     settings: Sequence[Setting],
     recipe: Recipe,
     *,
-    start: Head | None = None,
     jobs: int = 1,
-    passed: Callable[[int], object] = lambda _: None,
-    missed: Callable[[float], object] = warn_of_gradient,
+    **options: Any,
 ) -> list[Head]:
-    """Fit the head of each setting over the same tags, all in the same passes from `start`.
+    """Fit the head of each setting over the same tags, all in the same passes over the rows.
 
     Parameters
     ----------
@@ -71,7 +69,7 @@ def fit_settings(
         (n_queries, dim) unit vectors, and rewards (n_queries, n_experts).
     tags, domains
         Of exactly these queries, or None; domains are for the settings that have them.
-    jobs, passed, missed
+    jobs, options
         As for `distil`.
     """
     labels: dict[tuple[float, float], Any] = {}
@@ -96,7 +94,7 @@ def fit_settings(
                 priors[place] = _priors(embeddings, filled.rewards, tags, own, temperature, jobs)
         problems.append(Problem(labels[key], setting.l2, priors[place][2]))
         places.append(place)
-    heads = distil(embeddings, problems, recipe, start, jobs=jobs, passed=passed, missed=missed)
+    heads = distil(embeddings, problems, recipe, jobs=jobs, **options)
     pairs = zip(heads, places, strict=True)
     return [replace(head, prior=priors[at][0], domain=priors[at][1]) for head, at in pairs]
 
