@@ -105,13 +105,13 @@ def test_int8_keeps_the_costliest_product_in_fp32_where_it_would_lose_too_much(
 ) -> None:
     tried: list[int] = []
 
-    def losing_at_first(found: Any, expected: Any, rewards: Any) -> Parity:
+    def losing_at_first(_: str, found: Any, expected: Any, rewards: Any) -> Parity:
         tried.append(len(found))
         if len(tried) == 1:
             raise ParityError("too much")
         return Parity(len(found), 0.0, 0.0, 0.0)
 
-    monkeypatch.setattr(assemble, "check_int8", losing_at_first)
+    monkeypatch.setattr(assemble, "check_smaller", losing_at_first)
     monkeypatch.setattr(assemble, "SPARED", (1,))
     exports = export_graphs(encoder, HEAD, rows(40), BOTH, cache)
     assert exports.parity.int8 is not None
@@ -145,7 +145,7 @@ def test_int8_is_compared_on_other_queries_than_it_is_calibrated_on(
     monkeypatch.setattr(parity, "MAX_LOST", 100.0)
     monkeypatch.setattr(assemble, "EXACT_ROWS", 5)
     monkeypatch.setattr(assemble, "CALIBRATION_ROWS", 20)
-    monkeypatch.setattr(assemble, "INT8_ROWS", 300)
+    monkeypatch.setattr(assemble, "COMPARED_ROWS", 300)
     calibrated: list[str] = []
     compared: list[list[str]] = []
     feeds = TextSession.feeds

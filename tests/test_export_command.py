@@ -23,6 +23,7 @@ from zooter_lite.onnx import graphs, parity
 from zooter_lite.onnx.graphs import export_graphs
 from zooter_lite.onnx.text import one_file as text
 from zooter_lite.router.directory.store import write_router
+from zooter_lite.router.runtime import Precision
 from zooter_lite.table import read_table
 
 PROMPTS = ["What is 17 * 23?", "", "请写一个函数 😀", "ÉCOLE naïve [SEP] x", "word " * 400, "\t"]
@@ -132,22 +133,26 @@ def test_text_adds_one_file_that_plain_onnxruntime_runs(
     assert set(before) <= set(after)
 
 
-def test_int8_alone_is_added_and_the_rest_stays(made: Path, tiny: Path) -> None:
+@pytest.mark.parametrize(("precision", "most"), [("int8", 0.2), ("fp16", 1e-3)])
+def test_a_smaller_graph_is_added_and_the_rest_stays(
+    made: Path, tiny: Path, precision: Precision, most: float
+) -> None:
     before = digest(tiny)
-    assert called(made, tiny, "--precision", "int8") == 0
+    assert called(made, tiny, "--precision", precision) == 0
     after = digest(tiny)
-    assert set(after) - set(before) == {"router.int8.onnx"}
+    assert set(after) - set(before) == {f"router.{precision}.onnx"}
     assert {name for name in before if after[name] != before[name]} == {"config.json"}
     queries = read_table(str(made / "table.csv")).queries
-    fp32, int8 = (Router.load(tiny, precision) for precision in ("fp32", "int8"))
-    difference = np.abs(int8.predict_proba(queries) - fp32.predict_proba(queries)).max()
-    figures = int8.config.parity.int8
-    assert figures is not None
+    fp32, small = Router.load(tiny), Router.load(tiny, precision)
+    difference = np.abs(small.predict_proba(queries) - fp32.predict_proba(queries)).max()
+    figures = getattr(small.config.parity, precision)
     assert figures.queries == 90  # the rows of train
     assert 0 < figures.max_difference <= difference + 1e-5
-    assert difference < 0.2
-    assert int8.config.parity.fp32 is not None
-    assert int8.config.parity.fp32.max_difference < 1e-4
+    assert difference < most
+    assert small.config.parity.fp32 is not None
+    assert small.config.parity.fp32.max_difference < 1e-4
+    assert called(made, tiny, "--precision", "fp32") == 0  # which leaves the others as they are
+    assert getattr(Router.load(tiny, precision).config.parity, precision) == figures
 
 
 def test_a_table_without_splits_is_held_out_as_at_the_fit(made: Path, tiny: Path) -> None:
@@ -166,7 +171,7 @@ def test_a_table_without_splits_is_held_out_as_at_the_fit(made: Path, tiny: Path
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--precision", "fp16"), "--precision 'fp16': expected fp32 or int8, or both"),
+        (("--precision", "fp8"), "--precision 'fp8': expected some of fp32, int8, fp16"),
         (("--data", ""), "no column 'reward:sums'; the router chooses among 'sums', 'words'"),
         (("--encoder", "OTHER"), "has other files than the one the router was fitted on"),
     ],
@@ -197,9 +202,9 @@ def test_a_breach_of_parity_writes_nothing(
     def strict(*arguments: Any) -> Any:
         with monkeypatch.context() as patch:  # for int8 alone
             patch.setattr(parity, "MAX_LOST", -1.0)  # no graph gains a hundredth of the range
-            return parity.check_int8(*arguments)
+            return parity.check_smaller(*arguments)
 
-    monkeypatch.setattr(graphs, "check_int8", strict)
+    monkeypatch.setattr(graphs, "check_smaller", strict)
     assert "router.int8.onnx loses" in refused("--precision", "int8")
     monkeypatch.setattr(parity, "MAX_DIFFERENCE", -1.0)
     monkeypatch.setattr(text, "MAX_DIFFERENCE", -1.0)

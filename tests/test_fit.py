@@ -121,25 +121,27 @@ def test_bad_options_are_one_line_and_the_old_router_stays(
     assert digest(own_toy) == before
 
 
-def test_int8_that_loses_too_much_is_left_out_and_said_so(
+def test_a_smaller_graph_that_loses_too_much_is_left_out_and_said_so(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_planted(tmp_path / "planted.csv")
-    words = ("fit", "--data", tmp_path / "planted.csv", "--out", tmp_path / "r", "--tags", "none")
+    files = ("--data", tmp_path / "planted.csv", "--out", tmp_path / "r")
+    words = ("fit", *files, "--tags", "none", "--precision", "fp32,int8,fp16")
     assert call(*words)[0] == 0
-    assert "router.int8.onnx" in digest(tmp_path / "r")
+    assert {"router.int8.onnx", "router.fp16.onnx"} <= set(digest(tmp_path / "r"))
 
     def strict(*arguments: Any) -> Any:
-        with monkeypatch.context() as patch:  # for int8 alone
+        with monkeypatch.context() as patch:  # for these alone
             patch.setattr(parity, "MAX_LOST", -1.0)  # no graph gains a hundredth of the range
-            return parity.check_int8(*arguments)
+            return parity.check_smaller(*arguments)
 
-    monkeypatch.setattr(graphs, "check_int8", strict)
+    monkeypatch.setattr(graphs, "check_smaller", strict)
     monkeypatch.setattr(graphs, "SPARED", ())  # tests/test_assemble.py tries them
     code, out, err = call(*words)
     assert code == 0, err
-    assert "  no int8 graph: router.int8.onnx loses 0.00 points of expected" in out
-    assert "router.int8.onnx" not in digest(tmp_path / "r")  # the old router's went with it
+    for name in ("int8", "fp16"):
+        assert f"  no {name} graph: router.{name}.onnx loses 0.00 points of expected" in out
+        assert f"router.{name}.onnx" not in digest(tmp_path / "r")  # the old router's went with it
     assert "int8 against" not in (tmp_path / "r" / "README.md").read_text("utf-8")
     assert Router.load(tmp_path / "r").config.parity.int8 is None
     for precision in ("int8", "auto"):

@@ -119,8 +119,8 @@ def test_a_precision_that_is_not_there(toy: Path) -> None:
     for precision in ("int8", "auto"):
         with pytest.raises(RouterError, match=r"no router\.int8\.onnx; python -m zooter_lite\.ex"):
             Router.load(toy, precision=cast(Any, precision))
-    with pytest.raises(RouterError, match="precision 'fp16': expected fp32, int8 or auto"):
-        Router.load(toy, precision=cast(Any, "fp16"))
+    with pytest.raises(RouterError, match="precision 'fp8': expected fp32, fp16, int8 or auto"):
+        Router.load(toy, precision=cast(Any, "fp8"))
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def fit_router(
     for line in parity_lines(config):
         say(f"  {line}")
     if exports.refused:
-        say(f"  no int8 graph: {exports.refused}")
+        say(f"  {exports.refused}")
     if config.encoder.pooling == "static":
         from zooter_lite.encode.static import MEASURED
 

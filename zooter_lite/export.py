@@ -4,8 +4,9 @@
   python -m zooter_lite.export --router exports/mine --data rewards.parquet --precision int8
   python -m zooter_lite.export --router exports/mine --text
 
-router.int8.onnx is calibrated on queries of the table's split 'train', and compared there
-with fp32. A graph that changes too much is not written (exit code 2, with the figures).
+router.int8.onnx is calibrated on queries of the table's split 'train'; it and router.fp16.onnx,
+for a GPU, are compared there with fp32. A graph that changes too much is not written (exit
+code 2, with the figures).
 --text adds router.text.onnx: strings in, the tokeniser inside the graph.
 """
 
@@ -46,7 +47,7 @@ class Options:
     )
     precision: Optional[str] = option(
         None,
-        help="graphs to make: fp32, int8 or fp32,int8 (default: both without --text, "
+        help="graphs to make, of fp32, int8 and fp16 (default: fp32,int8 without --text, "
         "fp32 alone for a static encoder)",
     )
     text: bool = option(False, help="also make router.text.onnx from router.onnx")
@@ -73,9 +74,8 @@ def main(options: Options) -> None:
         if options.precision is not None or not options.text:
             exports = _graphs(options, router, wanted)
             files |= exports.files
-            parity = replace(exports.parity, text=parity.text)
-            if parity.int8 is None and "int8" not in wanted:
-                parity = replace(parity, int8=router.config.parity.int8)
+            kept = {name for name in ("int8", "fp16") if name not in wanted} | {"text"}
+            parity = replace(exports.parity, **{name: getattr(parity, name) for name in kept})
         if options.text:
             from zooter_lite.onnx.text.one_file import checked_text_graph
 

@@ -33,7 +33,9 @@ class Recipe:
         help="text before every query, such as 'query: '; without it, what the encoder declares",
     )
     precision: str = option(
-        "fp32,int8", help="graphs to export; int8 is left out where it loses reward"
+        "fp32,int8",
+        help="graphs to export, of fp32, int8 and fp16 (for a GPU); the latter two are left out "
+        "where they lose reward",
     )
     finetune: int = option(
         0,
@@ -134,8 +136,8 @@ def precisions(text: str) -> list[str]:
     """
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in ("fp32", "int8"):
-            raise DataError(f"--precision {name!r}: expected fp32 or int8, or both")
+        if name not in ("fp32", "int8", "fp16"):
+            raise DataError(f"--precision {name!r}: expected some of fp32, int8, fp16")
     return names
 
 

@@ -42,7 +42,7 @@ class Plan:
     rivals
         Whether trained baselines are fitted on the training rows.
     precision
-        Of the router: "fp32", "int8" or "auto".
+        Of the router: "fp32", "fp16", "int8" or "auto".
     seed
         Of folds and bootstrap.
     cache

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,11 @@ from zooter_lite.labels.diagnostics import observed_mean
 from zooter_lite.onnx.parity import (
     ParityError,
     check_fp32,
-    check_int8,
+    check_smaller,
     graph_probs,
     reference_embeddings,
 )
-from zooter_lite.onnx.router_graph import int8_encoder, router_graph
+from zooter_lite.onnx.router_graph import fp16_encoder, int8_encoder, router_graph
 from zooter_lite.recipe import Recipe
 from zooter_lite.router.directory.config import (
     QUALITY,
@@ -42,7 +43,7 @@ from zooter_lite.tags.tagging import Tags
 
 FloatArray = NDArray[np.float32]
 EXACT_ROWS = 256  # training queries on which the fp32 graph is compared with torch
-INT8_ROWS = 1024  # ... on which int8 is compared with fp32
+COMPARED_ROWS = 1024  # ... on which int8 and fp16 are compared with fp32
 CALIBRATION_ROWS = 256  # ... on which the ranges of int8's activations are taken
 SENSED_ROWS = 64  # ... on which one product at a time is tried in int8, where all lose too much
 SPARED = (4, 8)  # products left in fp32 then: those whose int8 moves the embedding furthest
@@ -54,7 +55,7 @@ class Exports:
 
     files: dict[str, bytes]  # content by file name
     parity: Parities  # what each changes, as config.json keeps it
-    refused: str = ""  # why the int8 graph was left out
+    refused: str = ""  # which graph was left out, and why
 
 
 def export_graphs(
@@ -70,7 +71,7 @@ def export_graphs(
 
     The gate compares on a part of the training rows, with the experts in the router's order,
     and int8 is calibrated on another. `head` is float32, as it is stored; `precisions` are
-    "fp32", "int8" or both, of which fp32 is always checked; the graphs name the `points`.
+    "fp32", "int8" and "fp16", of which fp32 is always checked; the graphs name the `points`.
     `progress` is called with the number of queries compared since the last call. ParityError
     where the fp32 graph does not compute what torch and the head compute.
     """
@@ -81,32 +82,52 @@ def export_graphs(
     reference = reference_embeddings(encoder, exact.queries, cache, progress)
     files = {GRAPHS["fp32"]: graph, TOKENIZER: encoder.tokenizer.encode()}
     parity = Parities(fp32=check_fp32(found, head, reference, exact.rewards).rounded())
-    if "int8" not in precisions:
+    smaller = {"int8", "fp16"}.intersection(precisions)
+    if not smaller:
         return Exports(files, parity)
     if is_static(encoder.spec.name):
-        return Exports(files, parity, "a static encoder is a table of vectors, without a product")
-    calibration, compared = order[:CALIBRATION_ROWS], order[CALIBRATION_ROWS:][:INT8_ROWS]
+        why = "a static encoder is a table of vectors, without a product"
+        return Exports(files, parity, f"no {' and '.join(sorted(smaller))} graph: {why}")
+    calibration, compared = order[:CALIBRATION_ROWS], order[CALIBRATION_ROWS:][:COMPARED_ROWS]
     compared = compared if len(compared) >= CALIBRATION_ROWS else order
-    rows = train.take(np.sort(compared))
+    rows, queries = (train.take(np.sort(own)) for own in (compared, calibration))
     expected = head.predict(encoder.embed(rows.queries, cache))
-    queries = train.take(np.sort(calibration)).queries
-    ranges = activation_ranges(encoder.graph, encoder.session().feeds(queries))
-    refused, costliest = "", np.zeros(0, dtype=np.intp)
-    most = n_products(encoder.graph)
-    for spared in [0, *(n for n in SPARED if n < most)]:
-        if spared and not len(costliest):
-            costliest = _costliest(encoder, ranges, queries[:SENSED_ROWS], progress)
-        small = int8_encoder(encoder, ranges, costliest[:spared].tolist())
+
+    refused: dict[str, str] = {}
+    for name, spared, small in _smaller(encoder, smaller, queries.queries, progress):
         found = head.probs(small.embed(rows.queries, cache, progress))
         try:
-            measured = check_int8(found, expected, rows.rewards)
+            measured = check_smaller(GRAPHS[name], found, expected, rows.rewards)
         except ParityError as error:
-            refused = refused or str(error)
+            refused.setdefault(name, f"no {name} graph: {error}")
             continue
-        parity = replace(parity, int8=replace(measured, spared=spared).rounded())
-        graph = router_graph(replace(small, spec=encoder.spec), head, train.experts, points)
-        return Exports(files | {GRAPHS["int8"]: graph}, parity)
-    return Exports(files, parity, refused)
+        kept: Any = {name: replace(measured, spared=spared).rounded()}
+        parity = replace(parity, **kept)
+        own = replace(small, spec=encoder.spec)
+        files[GRAPHS[name]] = router_graph(own, head, train.experts, points)
+        refused.pop(name, None)
+        if name == "int8":
+            break
+    return Exports(files, parity, "\n  ".join(refused.values()))
+
+
+def _smaller(
+    encoder: Encoder,
+    precisions: Collection[str],
+    queries: Sequence[str],
+    progress: Callable[[int], object],
+) -> Iterator[tuple[str, int, Encoder]]:
+    """Yield a precision, the products spared, and the encoder: fp16, then int8 with ever more."""
+    if "fp16" in precisions:
+        yield "fp16", 0, fp16_encoder(encoder)
+    if "int8" not in precisions:
+        return
+    ranges = activation_ranges(encoder.graph, encoder.session().feeds(queries))
+    yield "int8", 0, int8_encoder(encoder, ranges)
+    costliest = _costliest(encoder, ranges, queries[:SENSED_ROWS], progress)
+    for spared in SPARED:
+        if spared < len(costliest):
+            yield "int8", spared, int8_encoder(encoder, ranges, costliest[:spared].tolist())
 
 
 def _costliest(

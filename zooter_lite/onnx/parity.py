@@ -97,13 +97,14 @@ def check_fp32(found: Array, head: Head, embeddings: Array, rewards: Array) -> P
     return parity
 
 
-def check_int8(found: Array, expected: Predictions, rewards: Array) -> Parity:
-    """Compare int8's probabilities (n, n_experts) with fp32's, and set the margin of `auto`.
+def check_smaller(name: str, found: Array, expected: Predictions, rewards: Array) -> Parity:
+    """Compare int8's or fp16's probabilities (n, n_experts) with fp32's; set the margin of `auto`.
 
-    `rewards` are likewise, NaN where not observed. ParityError where `_refuse_losses` finds a loss.
+    `rewards` are likewise, NaN where not observed. ParityError, which names the graph's file,
+    where `_refuse_losses` finds a loss.
     """
     plain = _compare(found, expected, rewards)
-    _refuse_losses("router.int8.onnx", plain)
+    _refuse_losses(name, plain)
     rows, probs = np.arange(len(found)), expected.probs
     second, first = np.argsort(found, axis=1, kind="stable")[:, -2:].T
     gap = found[rows, first] - found[rows, second]

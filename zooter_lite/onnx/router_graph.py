@@ -157,10 +157,21 @@ def _prior(graph: GraphBuilder, head: Head, prior: TagPrior, linear: dict[str, s
 
 
 def int8_encoder(encoder: Encoder, ranges: Ranges, spared: Collection[int] = ()) -> Encoder:
-    """Return the encoder with an int8 graph, but for the products that are spared.
+    """Return the encoder with an int8 graph, but for the products that are spared."""
+    return _with_graph(encoder, to_int8(encoder.graph, ranges, spared))
 
-    Its sha256 is that of the graph, so that the cache keeps its embeddings apart.
-    """
-    graph = to_int8(encoder.graph, ranges, spared)
+
+def fp16_encoder(encoder: Encoder) -> Encoder:
+    """Return the encoder with a graph that computes in float16; what it returns is float32."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    half = convert_float_to_float16(onnx.load_from_string(encoder.graph), keep_io_types=True)
+    OnnxModel(half).topological_sort()  # it adds casts at the end
+    return _with_graph(encoder, serialise(half))
+
+
+def _with_graph(encoder: Encoder, graph: bytes) -> Encoder:
+    """Return it with another graph, by whose sha256 the cache keeps its embeddings apart."""
     spec = replace(encoder.spec, sha256=hashlib.sha256(graph).hexdigest())
     return replace(encoder, spec=spec, graph=graph)

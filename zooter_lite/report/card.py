@@ -96,7 +96,8 @@ def parity_lines(config: RouterConfig) -> list[str]:
     """Return a line per graph: what exporting it changes, on training queries."""
     lines, parity = [], config.parity
     reference = "model2vec" if config.encoder.pooling == STATIC_POOLING else "torch"
-    for name, against, one in (("fp32", reference, parity.fp32), ("int8", "fp32", parity.int8)):
+    graphs = (("fp32", reference, parity.fp32), ("int8", "fp32", parity.int8))
+    for name, against, one in (*graphs, ("fp16", "fp32", parity.fp16)):
         if one is None:
             continue
         lines.append(

@@ -75,7 +75,7 @@ class LoadedRouter:
             The router directory.
         precision
             "fp32"; "int8", faster, with the loss that config.json states under `parity`;
-            "auto", which answers close calls of int8 again in fp32.
+            "auto", which answers close calls of int8 again in fp32; "fp16", for a GPU.
         threads
             Threads of one forward pass, of which as many run side by side as the cores then
             allow. None takes every core up to four; one is meant for long lists. A static

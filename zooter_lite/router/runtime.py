@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # onnxruntime takes its time
     Session: TypeAlias = TextSession | StaticSession
 
 FloatArray = NDArray[np.float32]
-Precision = Literal["fp32", "int8", "auto"]
+Precision = Literal["fp32", "fp16", "int8", "auto"]
 Device = Literal["cpu", "cuda"]
 Row = tuple[FloatArray, ...]  # of each output
 OUTPUTS = ("probs", "embedding", "rewards", "costs", "novelty")  # the last three not always

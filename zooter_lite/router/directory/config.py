@@ -122,6 +122,7 @@ class Parities:
     fp32: Parity | None = None
     int8: Parity | None = None
     text: TextParity | None = None
+    fp16: Parity | None = None
 
 
 @dataclass(frozen=True)

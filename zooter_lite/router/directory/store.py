@@ -30,7 +30,7 @@ from zooter_lite.untrusted.verified import Content, VerifiedFile, promise_of, re
 
 HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
 ESTIMATES = "estimates.safetensors"  # beside the head, so that a router without is still read
-GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
+GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx", "fp16": "router.fp16.onnx"}
 TEXT_GRAPH = "router.text.onnx"
 CARD = "README.md"
 TAG_FILES = ("tags.json", "tags.faiss")
@@ -60,7 +60,7 @@ class RouterFiles:
         """
         name = GRAPHS.get(precision)
         if name is None:
-            raise RouterError(f"precision {precision!r}: expected fp32, int8 or auto")
+            raise RouterError(f"precision {precision!r}: expected fp32, fp16, int8 or auto")
         if precision != "fp32" and name not in self.config.files:
             static = self.config.encoder.pooling == STATIC_POOLING
             advice = (
