@@ -101,17 +101,20 @@ class EmbeddingCache:
         goes when the array does.
         """
         keys = list(map(_key, texts))
-        by_key = dict(zip(keys, texts, strict=True))
+        places: dict[bytes, int] = {}  # not the texts, which may be read from disk one by one
+        for place, key in enumerate(keys):
+            places.setdefault(key, place)
         with self._opened() as store:
-            known = _known(store, list(by_key))
-            unknown = [key for key in by_key if key not in known]
-            progress(len(by_key) - len(unknown))
+            known = _known(store, list(places))
+            unknown = [place for key, place in places.items() if key not in known]
+            progress(len(places) - len(unknown))
             # by length, equal lengths by the text itself
-            unknown.sort(key=lambda key: (len(by_key[key]), by_key[key]))
+            unknown.sort(key=lambda place: (len(texts[place]), texts[place]))
             for start in range(0, len(unknown), _CHUNK):
                 chunk = unknown[start : start + _CHUNK]
-                vectors = np.asarray(encode([by_key[key] for key in chunk]), dtype="<f4")
-                rows = [(key, row.tobytes()) for key, row in zip(chunk, vectors, strict=True)]
+                vectors = np.asarray(encode([texts[place] for place in chunk]), dtype="<f4")
+                pairs = zip(chunk, vectors, strict=True)
+                rows = [(keys[place], vector.tobytes()) for place, vector in pairs]
                 with store:
                     store.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", rows)
                 progress(len(chunk))
