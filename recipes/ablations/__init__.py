@@ -1,1 +1,1 @@
-"""Refits with other labels, less training data, and reworded prompts, over four real tables."""
+"""Refits with other labels, less training data, and reworded prompts, over six real tables."""

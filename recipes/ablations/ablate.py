@@ -68,11 +68,12 @@ def described(name: str, table: RoutedTable) -> list[str]:
             *noise,
             "",
             entropy_line(one),
+            "",
         ]
     named = [f"{one.name}, {mean}" for one in table.slices for mean in ("micro", "macro")]
     head = ["refitted head", *named]
     refits = markdown_table(head, refitted(table.slices, table.router.config))
-    return [*lines, "", f"## {name}: refits", "", *refits, ""]
+    return [*lines, f"## {name}: refits", "", *refits, ""]
 
 
 def variants(config: RouterConfig, given: bool) -> dict[str, Recipe]:

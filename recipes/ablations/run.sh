@@ -1,5 +1,5 @@
 #!/bin/sh
-# Refit the heads of the four bench routers otherwise, and reword prompts: results.md here.
+# Refit the heads of the six bench routers otherwise, and reword prompts: results.md here.
 # Usage: recipes/ablations/run.sh [FOLDER-WITH-THE-TABLES]
 set -eu
 cd "$(dirname "$0")/../.."
