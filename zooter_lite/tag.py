@@ -12,8 +12,9 @@ that has tags, or clusters named by their most characteristic words; without one
 file's own tags are used. Files are .csv, .jsonl (also .gz) or .parquet and keep their other
 columns. Queries are dropped before they are tagged: repeated, contaminated, nearly repeated.
 
---plan writes the queries of a reward table that a new expert is to be asked, the most telling
-first. Fill in its column 'reward:NAME', and python -m zooter_lite.fit --add ask.csv learns it.
+--plan writes the queries of a reward table that a new expert is to be asked: more of subsets in
+which experts differ, at random within each, and any first part of them is a plan too. Fill in
+its column 'reward:NAME', and python -m zooter_lite.fit --add ask.csv learns it.
 """
 
 import re
@@ -165,7 +166,7 @@ def _plan(options: Options) -> None:
     columns: dict[str, Any] = {"query_id": chosen.query_ids, "query": chosen.queries}
     columns |= {"subset": chosen.subsets, "tags": chosen.tags or [[]] * len(chosen)}
     write_columns(columns | {f"reward:{options.plan}": [None] * len(chosen)}, options.out)
-    print(f"{options.out}: {len(chosen)} of {len(rows)} training queries, most telling first")
+    print(f"{options.out}: {len(chosen)} of {len(rows)} training queries, in the order to ask")
 
 
 def _check(options: Options) -> None:
