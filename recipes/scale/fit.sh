@@ -12,5 +12,5 @@ for rows in 10000 100000 1000000; do
   /usr/bin/time -v python -m zooter_lite.fit --encoder static \
     --data "$table" --out "$work/router-$rows" >"$work/fit-$rows.log" 2>&1
   echo "$rows rows:"
-  grep -E "^router |^chosen|^time:|Elapsed|User time|Maximum resident" "$work/fit-$rows.log"
+  grep -E "^\| (router|best single) |^chosen|^time:|Elapsed|User time|Maximum resident" "$work/fit-$rows.log"
 done
