@@ -83,8 +83,8 @@ def distil(
     embeddings
         (n_queries, dim) unit vectors.
     problems
-        All with an offset, or none. How far a head is from its optimum depends on the others
-        within the tolerances, and nothing else does.
+        How far a head is from its optimum depends on the others, within the tolerances;
+        nothing else does.
     recipe
         Its head ("prior" and "linear" are convex problems that start at zero), direction of
         the divergence, and the seed that starts the MLP.
@@ -112,27 +112,7 @@ def distil(
     else:
         space, hidden = _Space.of(embeddings, l2.ravel().tolist()), []
     first = [*space.start(n_experts, start), *hidden]
-
-    def share(rows: slice, layers: Layers) -> tuple[float, Layers]:
-        """Loss of these rows, summed over the problems, and its gradient."""
-        weight, bias, *hidden = layers
-        given = values = embeddings[rows].astype(np.float64, copy=False)
-        if hidden:
-            values = np.maximum(given @ hidden[0].T + hidden[1], 0.0)
-        flat = weight.reshape(-1, weight.shape[-1])
-        logits = (values @ flat.T + bias.ravel()).reshape(len(values), *bias.shape)
-        for place, problem in enumerate(problems):
-            if problem.offset is not None:
-                logits[:, place] += problem.offset[rows]
-        labels = np.stack([problem.labels[rows] for problem in problems], axis=1)
-        losses, slope = kl_divergence(logits, labels, recipe.kl)
-        slope = slope / n_rows
-        across = slope.reshape(len(values), -1)
-        gradient = [(across.T @ values).reshape(weight.shape), slope.sum(axis=0)]
-        if hidden:
-            back = np.where(values > 0, across @ flat, 0.0)
-            gradient += [back.T @ given, back.sum(axis=0)]
-        return float(losses.sum()) / n_rows, gradient
+    share = partial(_share, embeddings, problems, recipe.kl)
 
     def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         turned, shifted, *hidden = _parts(point, first)
@@ -157,6 +137,31 @@ def distil(
     inner = Hidden(*hidden) if hidden else None
     layers = zip(*space.layer(turned, shifted), strict=True)
     return [Head(weight, bias, hidden=inner) for weight, bias in layers]
+
+
+def _share(
+    embeddings: Matrix, problems: Sequence[Problem], kl: Direction, rows: slice, layers: Layers
+) -> tuple[float, Layers]:
+    """Return what these rows add to the mean loss, summed over the problems, and its gradient."""
+    weight, bias, *hidden = layers
+    given = values = embeddings[rows].astype(np.float64, copy=False)
+    if hidden:
+        values = np.maximum(given @ hidden[0].T + hidden[1], 0.0)
+    flat = weight.reshape(-1, weight.shape[-1])
+    logits = (values @ flat.T + bias.ravel()).reshape(len(values), *bias.shape)
+    for place, problem in enumerate(problems):
+        if problem.offset is not None:
+            logits[:, place] += problem.offset[rows]
+    labels = np.stack([problem.labels[rows] for problem in problems], axis=1)
+    losses, slope = kl_divergence(logits, labels, kl)
+    n_rows = len(problems[0].labels)
+    slope = slope / n_rows
+    across = slope.reshape(len(values), -1)
+    gradient = [(across.T @ values).reshape(weight.shape), slope.sum(axis=0)]
+    if hidden:
+        back = np.where(values > 0, across @ flat, 0.0)
+        gradient += [back.T @ given, back.sum(axis=0)]
+    return float(losses.sum()) / n_rows, gradient
 
 
 def kl_divergence(logits: Array, labels: Array, kl: Direction) -> tuple[Array, Array]:
