@@ -91,10 +91,10 @@ def test_text_is_aligned_short_and_free_of_control_characters() -> None:
     lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("expert"))
     assert lines[start : start + 4] == [
-        "expert  probability  reward   cost  tag reward   [1]  [2]",
-        "x             0.500     0.7      2       0.545  0.75    0",
-        "z             0.300     0.5      1         0.3     -  0.3",
-        "y             0.200     0.4  0.125       0.218     0  0.8",
+        "expert  probability  reward   cost  tag reward    [1]  [2]",
+        "x             0.500     0.7      2       0.545   0.75    0",
+        "z             0.300     0.5      1         0.3  - (0)  0.3",
+        "y             0.200     0.4  0.125       0.218  0 (1)  0.8",
     ]
     assert "agreement  the head and the tags choose the same expert" in lines
 
@@ -213,6 +213,7 @@ def test_the_command_prints_text_json_and_lines(explain: Any, keeping: Path) -> 
     [
         (("--router", "ROUTER", "  "), b"", "error: the query is empty; expected text"),
         (("--router", "ROUTER", "-"), b"\n\n", "error: standard input holds no query"),
+        (("--router", "ROUTER", "-"), b"one\n\xff\n", "error: standard input, line 2: not UTF-8"),
         (("--router", "ROUTER", "-k", "0", "x"), b"", "error: --neighbours 0: expected at least 1"),
         (("--router", "tests", "x"), b"", "error: tests: no config.json"),
         (("--router", "ROUTER", "--precision", "int8", "x"), b"", "no router.int8.onnx"),

@@ -65,9 +65,14 @@ def _queries(argument: str) -> Iterator[str]:
     """Yield the query, or the lines of standard input that are not blank."""
     if argument != STANDARD:
         yield argument
-    else:
-        lines = (line.decode("utf-8", "replace").strip() for line in sys.stdin.buffer)
-        yield from filter(None, lines)
+        return
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise DataError(f"standard input, line {number}: not UTF-8") from error
+        if text:
+            yield text
 
 
 if __name__ == "__main__":

@@ -90,9 +90,12 @@ class Explanation:
         ]
         last = [f"missing   {words}" for words in self.missing]
         if agreed.tag_choice is not None:
-            same = "the head and the tags choose the same expert"
-            other = f"the tags would choose {shown(agreed.tag_choice, NAME)}"
-            last.insert(0, f"agreement  {same if agreed.same_choice else other}")
+            words = {
+                True: "the head and the tags choose the same expert",
+                False: "the tags would choose {}",
+                None: "the tags know nothing of the head's choice and would choose {}",
+            }[agreed.same_choice]
+            last.insert(0, f"agreement  {words.format(shown(agreed.tag_choice, NAME))}")
         blocks = [
             first,
             _table(self._expert_rows(), EXPERTS, "experts"),
@@ -115,6 +118,9 @@ class Explanation:
         for expert in sorted(probabilities, key=lambda expert: -probabilities[expert]):
             known = [values[expert] for values in columns.values()]
             cells = ["-" if value is None else f"{value:.3g}" for value in known]
+            for place, tag in enumerate(self.tags[:TAGS], len(cells) - len(self.tags[:TAGS])):
+                if tag.observed[expert] != tag.support:  # the mean's own support
+                    cells[place] += f" ({tag.observed[expert]})"
             rows.append([shown(expert, NAME), f"{probabilities[expert]:.3f}", *cells])
         return rows
 
