@@ -325,9 +325,9 @@ def test_a_router_without_estimates_has_the_point_quality_alone(toy: Path) -> No
 @pytest.mark.parametrize(
     ("costs", "message"),
     [
-        ({"ant": 1, "bee": 2}, "expected a number from 0 for each expert and no other: ant, bee"),
-        ({"ant": 1, "bee": 2, "cat": -1}, "expected a number from 0"),
-        ({"ant": 1, "bee": 2, "cat": 3, "dog": 4}, "expected a number from 0"),
+        ({"ant": 1, "bee": 2}, "none of 'cat'; expected the mean cost of every expert"),
+        ({"ant": 1, "bee": 2, "cat": -1}, "'cat' has -1; expected a number from 0"),
+        ({"ant": 1, "bee": 2, "cat": 3, "dog": 4}, "no expert 'dog'; expected ant, bee, cat"),
         ({"ant": 2, "bee": 2, "cat": 3}, ""),
     ],
 )

@@ -90,11 +90,22 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=patterns))
     except Exception as error:  # the hub client raises many unrelated classes
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise EncoderError(
-            f"encoder {name!r}: no such folder, and the hub does not give {repository} ({reason}); "
+            f"encoder {name!r}: no such folder, and {_why_not(error, repository)}; "
             f"the bundled encoder is {DEFAULT}"
         ) from error
+
+
+def _why_not(error: Exception, repository: str) -> str:
+    """Say why the hub did not give a repository."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"the hub has no model {repository}"
+    if isinstance(error, (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)):
+        return f"{repository} is not on this machine and the hub cannot be reached"
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"the hub does not give {repository} ({first})"
 
 
 def _sha256(file: Path) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zooter_lite.errors import DataError, RouterError
+from zooter_lite.router.decision import check_names
 from zooter_lite.router.directory.config import STATIC_POOLING, RouterConfig
 from zooter_lite.router.directory.store import RouterFiles, read_router
 from zooter_lite.router.forked import tell_after_fork
@@ -243,9 +244,13 @@ def _cost_factors(config: RouterConfig, costs: Mapping[str, float]) -> NDArray[n
     before = config.training.mean_costs
     if before is None or not all(before):
         raise DataError("costs: the router does not know a mean cost above 0 of every expert")
-    new = [costs.get(expert, -1.0) for expert in config.experts]
-    if len(costs) > len(new) or not all(0 <= cost < 1e30 for cost in new):
-        experts = ", ".join(config.experts)
-        raise DataError(f"costs: expected a number from 0 for each expert and no other: {experts}")
-    factors = [cost / (old or 1.0) for cost, old in zip(new, before, strict=True)]
+    check_names(costs, config.experts, "costs: ")
+    factors = []
+    for expert, old in zip(config.experts, before, strict=True):
+        new = costs.get(expert)
+        if new is None:
+            raise DataError(f"costs: none of {expert!r}; expected the mean cost of every expert")
+        if not 0 <= new < 1e30:
+            raise DataError(f"costs: {expert!r} has {new!r}; expected a number from 0")
+        factors.append(new / (old or 1.0))
     return np.asarray(factors, dtype=np.float32)
