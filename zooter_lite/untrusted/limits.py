@@ -80,11 +80,15 @@ def bound_memory(options: Any, providers: Sequence[str]) -> list[Provider]:
 
 
 class _Runs:
-    """The runs at work, at most `SLOTS`, and a thread that stops those that take too long."""
+    """The runs at work, at most `SLOTS`, and a thread that stops those that take too long.
+
+    The thread sleeps while nothing runs.
+    """
 
     def __init__(self) -> None:
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._deadlines: dict[Any, float] = {}  # of the runs at work, by their options
+        self._busy = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     @contextmanager
@@ -95,6 +99,8 @@ class _Runs:
             options.log_severity_level = 4  # what went wrong is told once, by the error
             options.only_execute_path_to_fetches = True
             self._deadlines[options] = time.monotonic() + RUN_SECONDS
+            if not self._busy.is_set():
+                self._busy.set()
             try:
                 yield options
             finally:
@@ -102,10 +108,13 @@ class _Runs:
 
     def _watch(self) -> None:
         while True:
-            time.sleep(_TICK)
-            for options, deadline in self._deadlines.copy().items():
-                if time.monotonic() > deadline:
-                    options.terminate = True
+            self._busy.wait()
+            self._busy.clear()  # before the look at the runs: one that begins now sets it again
+            while self._deadlines:
+                time.sleep(_TICK)
+                for options, deadline in self._deadlines.copy().items():
+                    if time.monotonic() > deadline:
+                        options.terminate = True
 
 
 @lru_cache(maxsize=1)
