@@ -117,6 +117,8 @@ def fit_router(
     with bar(None, "fitting") as progress:
         part = part_of(embeddings, rows)
         most_choosing = None if recipe.finetune else MOST_CHOOSING
+        tokens = encoder.session().tokens.lengths(rewards.queries) if train.has_costs else None
+        lengths = None if tokens is None else tokens[rows]
         turns: Any = (progress.update, progress.reset)
         choice = choose(train, part, recipe, *turns, most_choosing=most_choosing)
         details: dict[str, Any] = {"cross_validation": [asdict(s) for s in choice.selection.scores]}
@@ -131,8 +133,6 @@ def fit_router(
             if worded.pays:
                 choice, part = worded.choice, both
                 encoder, embeddings = words.encoder(), words.beside(embeddings, rewards.queries)
-        tokens = encoder.session().tokens.lengths(rewards.queries) if train.has_costs else None
-        lengths = None if tokens is None else tokens[rows]
         fitted = fit_chosen(train, part, choice, *turns, tokens=lengths)
     clock.append(time.perf_counter())
     for line in told:
