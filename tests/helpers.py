@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from zooter_lite.cli import run
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.labels.soft import TagAssignment
 from zooter_lite.onnx.router_graph import router_graph
@@ -250,13 +248,6 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
-
-
-def called(command: ModuleType, *words: object) -> int:
-    """Run a command in this process; return its exit code."""
-    options: Any = command
-    name = command.__name__.rpartition(".")[2]
-    return run(options.Options, options.main, name, "", [str(word) for word in words])
 
 
 def edit_config(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -216,7 +217,7 @@ def test_the_command_prints_text_json_and_lines(explain: Any, keeping: Path) -> 
         (("--router", "ROUTER", "-"), b"one\n\xff\n", "error: standard input, line 2: not UTF-8"),
         (("--router", "ROUTER", "-k", "0", "x"), b"", "error: --neighbours 0: expected at least 1"),
         (("--router", "tests", "x"), b"", "error: tests: no config.json"),
-        (("--router", "ROUTER", "--precision", "int8", "x"), b"", "no router.int8.onnx"),
+        (("--router", "ROUTER", "--precision", "int8", "x"), b"", "error: .*: no router.int8.onnx"),
     ],
 )
 def test_the_command_refuses_in_one_line(
@@ -225,7 +226,7 @@ def test_the_command_refuses_in_one_line(
     given = [toy if word == "ROUTER" else word for word in arguments]
     code, _, err = explain(*given, stdin=stdin)
     assert code == 2
-    assert message in err
+    assert re.match(message, err)
     assert err.count("\n") == 1
 
 

@@ -17,9 +17,9 @@ import torch
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-from tests.conftest import ROOT
-from tests.helpers import called, softmax, table
-from zooter_lite import Router, evaluate, export, fit
+from tests.conftest import ROOT, Call
+from tests.helpers import softmax, table
+from zooter_lite import Router
 from zooter_lite.encode.encoder import Encoder
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.encode.reference import load_torch, torch_embeddings
@@ -186,15 +186,15 @@ def test_two_processes_train_together_and_the_first_alone_speaks(
 
 
 def test_the_command_fine_tunes_and_the_router_evaluates_and_exports(
-    tiny: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Path, cache: Path, tmp_path: Path, call: Call
 ) -> None:
     data, out = tmp_path / "hidden.csv", tmp_path / "r"
     rewards = hidden(of_side, 480)
     splits = ["test" if i % 6 == 5 else "train" for i in range(480)]
     write_table(replace(rewards, splits=splits), str(data))
     common = ("--encoder", tiny, "--tags", "none", "--precision", "fp32", "--cache", cache)
-    assert called(fit, "--data", data, "--out", out, *common, "--finetune", 6) == 0
-    printed = capsys.readouterr().out
+    code, printed, _ = call("fit", "--data", data, "--out", out, *common, "--finetune", 6)
+    assert code == 0
     report = json.loads((out / "report.json").read_text("utf-8"))
     config = json.loads((out / "config.json").read_text("utf-8"))
     assert report["finetune"]["kept"]
@@ -206,13 +206,13 @@ def test_the_command_fine_tunes_and_the_router_evaluates_and_exports(
     np.testing.assert_allclose(Router.load(out).embed(query)[1], expected, atol=1e-5)
 
     here = ("--router", out, "--data", data, "--cache", cache)
-    assert called(evaluate, *here) == 0
-    assert called(export, *here, "--precision", "fp32") == 0
+    assert call("evaluate", *here)[0] == 0
+    assert call("export", *here, "--precision", "fp32")[0] == 0
     elsewhere = ("--precision", "fp32", *here[:-1], tmp_path / "elsewhere")
-    capsys.readouterr()
-    assert called(export, *elsewhere) == 2
-    assert "give its folder by --encoder" in capsys.readouterr().err
-    assert called(export, *elsewhere, "--encoder", folder) == 0
+    code, _, errors = call("export", *elsewhere)
+    assert code == 2
+    assert "give its folder by --encoder" in errors
+    assert call("export", *elsewhere, "--encoder", folder)[0] == 0
 
 
 @pytest.fixture
@@ -278,14 +278,14 @@ def test_batches_hold_every_row_once_and_similar_lengths(task: Task) -> None:
         (("--finetune", "2", "--folds", "2"), "--finetune with --folds 2: expected at least 3"),
     ],
 )
-def test_refusals(options: Sequence[str], expected: str, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
-    assert called(fit, *options) == 2
-    assert capsys.readouterr().err.startswith(f"error: {expected}")
+def test_refusals(options: Sequence[str], expected: str, call: Call) -> None:
+    code, _, errors = call("fit", *options)
+    assert code == 2
+    assert errors.startswith(f"error: {expected}")
 
 
 def test_several_processes_are_for_fine_tuning_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, code, error in (
@@ -293,10 +293,9 @@ def test_several_processes_are_for_fine_tuning_alone(
         ("1", 0, ""),
     ):
         monkeypatch.setenv("RANK", rank)
-        assert called(fit, "--out", tmp_path / "r") == code
-        printed = capsys.readouterr()
-        assert printed.out == ""
-        assert printed.err.startswith(error)
+        found, printed, errors = call("fit", "--out", tmp_path / "r")
+        assert (found, printed) == (code, "")
+        assert errors.startswith(error)
 
 
 def test_what_dies_with_others_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

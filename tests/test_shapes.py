@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.helpers import called
+from tests.conftest import Call
 from tests.llm_server import serving
-from zooter_lite import RewardTable, collect, evaluate, fit, score, tag
+from zooter_lite import RewardTable
 from zooter_lite.errors import DataError
 from zooter_lite.table.keys import id_of
 from zooter_lite.table.queries import read_queries
@@ -101,14 +101,14 @@ def test_route_keeps_the_separator_of_a_file(
     assert all(row[3] and 0 < float(row[4]) <= 1 for row in out[1:])
 
 
-def test_a_tsv_is_written_with_tabs(tmp_path: Path, route_toy: Route) -> None:
+def test_a_tsv_is_written_with_tabs(tmp_path: Path, route_toy: Route, call: Call) -> None:
     (tmp_path / "in.csv").write_text('id;query\n1;"one, two"\n')
     code, errors = route_toy(tmp_path / "in.csv", tmp_path / "out.tsv.gz")
     assert code == 0, errors
     lines = gzip.decompress((tmp_path / "out.tsv.gz").read_bytes()).decode().splitlines()
     assert lines[0] == "id\tquery\texpert\tprobability"
     assert lines[1].startswith("1\tone, two\t")
-    assert called(tag, "--queries", tmp_path / "in.csv", "--out", tmp_path / "t.tsv") == 0
+    assert call("tag", "--queries", tmp_path / "in.csv", "--out", tmp_path / "t.tsv")[0] == 0
     assert read_queries(str(tmp_path / "t.tsv")).texts == ["one, two"]
     assert (tmp_path / "t.tsv").read_text().startswith("query_id\tquery\tid")
 
@@ -205,20 +205,23 @@ NOT_IN["jsonl"] = tuple(kind for kind, (_, expected) in ARROW.items() if expecte
 NOT_IN["csv"] += NOT_IN["jsonl"]  # Parquet holds them, by way of Python's objects
 
 
-def tagged(folder: Path, ending: str, kinds: Sequence[str]) -> tuple[int, Path, int]:
-    """Let an LLM tag two queries with columns of these kinds: exit code, file, calls."""
+def tagged(
+    call: Call, folder: Path, ending: str, kinds: Sequence[str]
+) -> tuple[int, Path, int, str]:
+    """Let an LLM tag two queries with columns of these kinds: exit code, file, calls, errors."""
     source, target, pool = (folder / name for name in ("q.parquet", f"o.{ending}", "t.toml"))
     pq.write_table(pa.table({"query": ["one", "two"]} | {k: ARROW[k][0] for k in kinds}), source)
     with serving(lambda _: '["t"]') as server:
         pool.write_text(f'[[expert]]\nname = "t"\nbase_url = "{server.url}"\nmodel = "m"\n')
         words = ("--queries", source, "--out", target, "--tagger", pool, "--min-support", 1)
-        return called(tag, *words), target, len(server.requests)
+        code, _, errors = call("tag", *words)
+        return code, target, len(server.requests), errors
 
 
 @pytest.mark.parametrize("ending", NOT_IN)
-def test_every_arrow_type_is_written(tmp_path: Path, ending: str) -> None:
+def test_every_arrow_type_is_written(tmp_path: Path, call: Call, ending: str) -> None:
     kinds = [kind for kind in ARROW if kind not in NOT_IN[ending]]
-    code, target, calls = tagged(tmp_path, ending, kinds)
+    code, target, calls, _ = tagged(call, tmp_path, ending, kinds)
     assert (code, calls) == (0, 2)
     if ending == "parquet":
         assert pq.read_table(target).column_names == ["query_id", "query", *kinds, "tags"]
@@ -241,11 +244,11 @@ def test_every_arrow_type_is_written(tmp_path: Path, ending: str) -> None:
     ("ending", "kind"), [(ending, kind) for ending, kinds in NOT_IN.items() for kind in kinds]
 )
 def test_what_a_format_cannot_hold_is_refused_before_it_is_paid(
-    tmp_path: Path, kind: str, ending: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, call: Call, kind: str, ending: str
 ) -> None:
-    code, _, calls = tagged(tmp_path, ending, [kind])
+    code, _, calls, errors = tagged(call, tmp_path, ending, [kind])
     assert (code, calls) == (2, 0)
-    (error,) = capsys.readouterr().err.splitlines()
+    (error,) = errors.splitlines()
     assert f"o.{ending}: column {kind!r} cannot be written (" in error
 
 
@@ -259,9 +262,7 @@ def id_files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def test_one_id_is_one_however_the_file_spells_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_id_is_one_however_the_file_spells_it(tmp_path: Path, call: Call) -> None:
     (tmp_path / "files").mkdir()
     files = id_files(tmp_path / "files")
     with serving(lambda _: "blue") as server:
@@ -269,12 +270,13 @@ def test_one_id_is_one_however_the_file_spells_it(
         (tmp_path / "experts.toml").write_text(one % "a" + one % "b")
         given = ("--experts", tmp_path / "experts.toml", "--out", tmp_path / "responses")
         for path in files:
-            assert called(collect, "--queries", path, *given) == 0
+            assert call("collect", "--queries", path, *given)[0] == 0
         assert len(server.requests) == 24
     for path in files:
         words = ("--responses", tmp_path / "responses", "--queries", path, "--scorer", "exact")
-        assert called(score, *words, "--out", tmp_path / "t.csv") == 0
-        assert "exact: 24 of 24 responses scored" in capsys.readouterr().out, path
+        code, printed, _ = call("score", *words, "--out", tmp_path / "t.csv")
+        assert code == 0
+        assert "exact: 24 of 24 responses scored" in printed, path
 
 
 @pytest.mark.parametrize(
@@ -337,13 +339,14 @@ def test_a_long_table_that_cannot_be_turned(tmp_path: Path, text: str, message: 
         RewardTable.read(tmp_path / "t.csv")
 
 
-def test_long_names_are_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command, more in ((fit, ()), (evaluate, ("--router", tmp_path))):
-        assert called(command, "--data", tmp_path / "t.csv", "--long", "m", *more) == 2
-        assert "--long 'm': expected the names of two columns" in capsys.readouterr().err
+def test_long_names_are_two(tmp_path: Path, call: Call) -> None:
+    for command, more in (("fit", ()), ("evaluate", ("--router", tmp_path))):
+        code, _, errors = call(command, "--data", tmp_path / "t.csv", "--long", "m", *more)
+        assert code == 2
+        assert "--long 'm': expected the names of two columns" in errors
 
 
-def test_columns_that_nobody_uses_are_not_looked_at(tmp_path: Path) -> None:
+def test_columns_that_nobody_uses_are_not_looked_at(tmp_path: Path, call: Call) -> None:
     odd = pa.array([b"caf\xe9", b"x"]).view(pa.string())
     far = pa.array([2**62, 1], pa.timestamp("us"))
     wide = {"query": ["one", "two"], "reward:a": [1.0, 0.0], "reward:b": [0.0, 1.0]}
@@ -352,30 +355,27 @@ def test_columns_that_nobody_uses_are_not_looked_at(tmp_path: Path) -> None:
     pool = tmp_path / "e.toml"
     pool.write_text('[[expert]]\nname = "a"\ncallable = "json:dumps"\n')
     words = ("--queries", tmp_path / "t.parquet", "--experts", pool, "--out", tmp_path / "o")
-    assert called(collect, *words) == 0
+    assert call("collect", *words)[0] == 0
 
 
-def test_a_separator_can_be_given(
-    tmp_path: Path, route_toy: Route, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_separator_can_be_given(tmp_path: Path, route_toy: Route, call: Call) -> None:
     source, target = tmp_path / "t.csv", tmp_path / "t.jsonl"
     source.write_text("query^reward:a,b^reward:c\none^1^0\ntwo^0^1\n")
     table = RewardTable.read(source, separator="^")
     assert (list(table.queries), table.experts) == (["one", "two"], ["a,b", "c"])
-    assert called(tag, "--queries", source, "--separator", "^", "--out", target) == 0
+    assert call("tag", "--queries", source, "--separator", "^", "--out", target)[0] == 0
     assert [json.loads(line)["query"] for line in target.read_text().splitlines()] == ["one", "two"]
-    capsys.readouterr()
     code, errors = route_toy(source, tmp_path / "out.csv", "--separator", "^")
     assert code == 0, errors
     assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("one^1^0^")
     for command, words in (
-        (fit, ("--data", source)),
-        (evaluate, ("--data", source, "--router", tmp_path)),
-        (tag, ("--queries", source, "--out", target)),
+        ("fit", ("--data", source)),
+        ("evaluate", ("--data", source, "--router", tmp_path)),
+        ("tag", ("--queries", source, "--out", target)),
     ):
-        capsys.readouterr()
-        assert called(command, *words, "--separator", ";;") == 2
-        assert "--separator ';;': expected one character" in capsys.readouterr().err
+        code, _, errors = call(command, *words, "--separator", ";;")
+        assert code == 2
+        assert "--separator ';;': expected one character" in errors
     code, errors = route_toy(source, tmp_path / "x.csv", "--separator", ";;")
     assert code == 2
     assert "--separator ';;': expected one character" in errors

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers import called, write_lines
+from tests.conftest import Call
+from tests.helpers import write_lines
 from tests.llm_prompts import prompt_of, quoted_texts
 from tests.llm_server import serving
-from zooter_lite import tag
 from zooter_lite.table.queries import read_queries
 
 KEY = "sk-planted-1234567890"
@@ -26,18 +27,10 @@ Tag = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def tag_command(
-    capsys: pytest.CaptureFixture[str], cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> Tag:
+def tag_command(call: Call, monkeypatch: pytest.MonkeyPatch) -> Tag:
     """Run the command in this process, with the tagger's key; returns code, stdout, stderr."""
     monkeypatch.setenv("TAGGER_KEY", KEY)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = called(tag, *arguments, "--cache", cache)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return partial(call, "tag")
 
 
 def tags_in(path: Path) -> dict[str, list[str]]:
