@@ -50,7 +50,7 @@ def best_mixture(known: Array, cost: float) -> float:
 @given(points)
 def test_the_hull_is_the_best_mixture_at_every_cost(found: list[tuple[float, float]]) -> None:
     known = np.array(found)
-    outline = hull(known)
+    (outline,) = hull(known[None])
     assert (np.diff(outline, axis=0) > 0).all()  # dearer and better all along
     for cost in np.linspace(known[:, 0].min(), known[:, 0].max() + 1, 17):
         height = np.interp(cost, outline[:, 0], outline[:, 1])
@@ -58,17 +58,31 @@ def test_the_hull_is_the_best_mixture_at_every_cost(found: list[tuple[float, flo
 
 
 def test_the_hull_leaves_unknown_points_out() -> None:
-    found = hull(np.array([[NAN, 9.0], [1.0, 0.5], [0.5, NAN], [1.0, 0.7]]))
-    np.testing.assert_array_equal(found, [[1.0, 0.7]])
-    assert hull(np.array([[NAN, NAN]])).shape == (0, 2)
+    found = hull(np.array([[[NAN, 9.0], [1.0, 0.5], [0.5, NAN], [1.0, 0.7]]]))
+    np.testing.assert_array_equal(found, [[[1.0, 0.7]]])
+    np.testing.assert_array_equal(hull(np.array([[[NAN, 0.5], [1.0, NAN]]])), [[[NAN, NAN]]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_hulls_of_many_sets_are_those_of_each() -> None:
+    sets = np.random.default_rng(0).integers(0, 6, (50, 9, 2)) / 4
+    sets[:40:3, ::2, 0], sets[7] = NAN, NAN
+    low, high = np.nan_to_num(sets[..., 0], nan=2.0).min(axis=1), np.full(50, 1.0)
+    outlines = hull(sets)
+    heights = mean_height(outlines, low, high)
+    for place, outline in enumerate(outlines):
+        (own,) = hull(sets[[place]])
+        np.testing.assert_array_equal(outline[: len(own)], own)
+        np.testing.assert_array_equal(outline[len(own) :], own[[-1] * (len(outline) - len(own))])
+        alone = mean_height(own[None], low[[place]], high[[place]])
+        assert alone == pytest.approx(heights[[place]], nan_ok=True)
 
 
 def test_mean_height_of_no_range_is_nan() -> None:
-    outline = np.array([[1.0, 0.5], [2.0, 1.0]])
-    assert math.isnan(mean_height(outline, 1.0, 1.0))
-    assert math.isnan(mean_height(outline, 0.5, 2.0))  # nothing is that cheap
-    assert math.isnan(mean_height(np.zeros((0, 2)), 0.0, 1.0))
-    assert mean_height(outline, 1.5, 2.0) == pytest.approx(0.875)
+    outlines = np.array([[[1.0, 0.5], [2.0, 1.0]]] * 5 + [[[NAN, NAN]] * 2])
+    low = np.array([1.0, 0.5, 1.5, 0.5, 1.0, 0.0])  # nothing is as cheap as 0.5
+    found = mean_height(outlines, low, np.array([1.0, 2.0, 2.0, 0.5, 5.0, 1.0]))
+    np.testing.assert_allclose(found, [NAN, NAN, 0.875, NAN, 3.75 / 4, NAN])
 
 
 def test_sweep_by_hand() -> None:
@@ -163,7 +177,7 @@ def test_intervals_equal_a_plain_loop_with_gaps_in_the_table() -> None:
         middles = measured[-1][0] + (np.arange(5000) + 0.5) / 5000 * (
             costs[whole, 2].mean() - measured[-1][0]
         )
-        outline = hull(np.array(measured))
+        (outline,) = hull(np.array([measured]))
         areas.append(np.interp(middles, outline[:, 0], outline[:, 1]).mean())
     curve = found.systems[0]
     assert (curve.aiq.low, curve.aiq.high) == pytest.approx(

@@ -105,17 +105,16 @@ def cost_quality(
             known = train_costs if system.costs is None else system.costs.astype(np.float64)
             choices = np.concatenate([choices, sweep(system.scores, known)])
         measured = _measure(choices, pair, draws)
-        outlines = [hull(points) for points in np.append(measured, cheapest[:, None], axis=1)]
-        ends = zip(outlines, cheapest[:, 0], dearest, strict=True)
-        heights.append(np.asarray([mean_height(*one) for one in ends]))
+        reached = np.append(measured, cheapest[:, None], axis=1)
+        heights.append(mean_height(hull(reached), cheapest[:, 0], dearest))
         curves.append(
             CostCurve(
-                *(system.name, system.role, Point(*measured[0, 0].tolist()), _points(outlines[0])),
+                *(system.name, system.role, Point(*measured[0, 0].tolist()), _hull(reached[0])),
                 aiq=estimate(heights[-1]),
                 aiq_gap=None if system.role == "router" else estimate(heights[0] - heights[-1]),
             )
         )
-    return CostQuality(curves, _points(hull(of_singles[0])))
+    return CostQuality(curves, _hull(of_singles[0]))
 
 
 def sweep(scores: Array, expert_costs: Array, n_points: int = SWEEP) -> IntArray:
@@ -155,42 +154,46 @@ def sweep(scores: Array, expert_costs: Array, n_points: int = SWEEP) -> IntArray
 
 
 def hull(points: Array) -> Array:
-    """Non-decreasing convex hull of points (m, 2), cost and reward: (h, 2) by rising cost.
+    """Non-decreasing convex hull of each set of points (n, m, 2), cost and reward: (n, h, 2).
 
-    What a random mixture of the points reaches at most, from the cheapest point up to the
-    best one; beyond that money buys nothing. RouterBench, section 3.3. NaN counts nowhere.
+    What a random mixture of the points reaches at most, by rising cost, from the cheapest point
+    up to the best one; beyond that money buys nothing. RouterBench, section 3.3. A hull of fewer
+    than h points repeats its last. NaN counts nowhere; a set of nothing else has a hull of NaN.
 
     Examples
     --------
-    >>> hull(np.array([[0.0, 0.1], [2.0, 0.5], [1.0, 0.2], [3.0, 0.4]])).tolist()
-    [[0.0, 0.1], [2.0, 0.5]]
+    >>> hull(np.array([[[0.0, 0.1], [2.0, 0.5], [1.0, 0.2], [3.0, 0.4]]])).tolist()
+    [[[0.0, 0.1], [2.0, 0.5]]]
     """
-    known = points[~np.isnan(points).any(axis=1)]
-    chain: list[tuple[float, float]] = []
-    for cost, reward in known[np.lexsort((-known[:, 1], known[:, 0]))].tolist():
-        if chain and reward <= chain[-1][1]:
-            continue
-        while len(chain) > 1:
-            (x, y), (middle, height) = chain[-2:]
-            if (reward - y) * (middle - x) < (height - y) * (cost - x):
-                break
-            chain.pop()  # it lies on or below the line between its neighbours
-        chain.append((cost, reward))
-    return np.asarray(chain, dtype=np.float64).reshape(-1, 2)
+    known = np.where(np.isnan(points).any(axis=2, keepdims=True), np.nan, points)
+    # the cheapest stands last, so that argmax takes the dearest of several on one line
+    order = np.lexsort((-known[..., 1], known[..., 0]))[:, ::-1]
+    costs, rewards = np.moveaxis(np.take_along_axis(known, order[..., None], axis=1), 2, 0).copy()
+    sets, at = np.arange(len(costs)), np.full(len(costs), -1)
+    chain: list[Array] = []
+    while True:
+        cost, reward = costs[sets, at], rewards[sets, at]
+        chain.append(np.stack([cost, reward], axis=1))
+        dearer, better = costs - cost[:, None], rewards - reward[:, None]
+        rises = (dearer > 0) & (better > 0)
+        if not rises.any():
+            return np.stack(chain, axis=1)
+        slopes = np.divide(better, dearer, out=np.zeros_like(costs), where=rises)
+        at = np.where(rises.any(axis=1), slopes.argmax(axis=1), at)
 
 
-def mean_height(outline: Array, low: float, high: float) -> float:
-    """Area under a hull (h, 2) from cost `low` to `high`, divided by that range.
+def mean_height(outlines: Array, low: Array, high: Array) -> Array:
+    """(n,) areas under hulls (n, h, 2) from costs `low` to `high` (n,), divided by that range.
 
-    The hull is level beyond its last point. NaN where it begins above `low` or the range
-    is empty.
+    A hull is level beyond its last point. NaN where it begins above `low` or the range is empty.
     """
-    if not len(outline) or outline[0, 0] > low or not high > low:
-        return float("nan")
-    inside = (outline[:, 0] > low) & (outline[:, 0] < high)
-    at = np.concatenate([[low], outline[inside, 0], [high]])
-    heights = np.interp(at, outline[:, 0], outline[:, 1])
-    return float(((heights[1:] + heights[:-1]) / 2 * np.diff(at)).sum() / (high - low))
+    costs, heights = outlines[..., 0], outlines[..., 1]
+    runs, climbs = (np.diff(one, axis=1, append=one[:, -1:]) for one in (costs, heights))
+    slopes = np.divide(climbs, runs, out=np.zeros_like(runs), where=runs > 0)
+    starts = np.clip(costs, low[:, None], high[:, None])
+    widths = np.diff(starts, axis=1, append=high[:, None])
+    areas = (widths * (heights + slopes * (starts + widths / 2 - costs))).sum(axis=1)
+    return ratio(np.where(costs[:, 0] > low, np.nan, areas), high - low)
 
 
 def _measure(
@@ -217,8 +220,8 @@ def _threshold(systems: Sequence[System], weak: int, strong: int) -> list[System
     return [replace(base, name=THRESHOLD, choices=scores.argmax(axis=1), scores=scores)]
 
 
-def _points(outline: Array) -> list[Point]:
-    return [Point(cost, reward) for cost, reward in outline.tolist()]
+def _hull(points: Array) -> list[Point]:
+    return [Point(*one) for one in hull(points[None])[0].tolist() if not np.isnan(one).any()]
 
 
 @dataclass(frozen=True)
