@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.linear_model import Ridge, RidgeCV
 
 from tests.helpers import softmax, units
 from zooter_lite.head.cross_validation import Score, Selection
 from zooter_lite.head.estimate import (
     KNOTS,
     LEAST,
+    PENALTIES,
     Expected,
     calibration_temperature,
     learn_estimates,
@@ -50,16 +52,19 @@ def learn(
     tokens: NDArray[np.int64] | None = TOKENS,
 ) -> Expected:
     """Learn from a selection of three folds whose logits and rewards are given, by default none."""
-    setting = Setting(None, 0.25, 1.0, 0.01)
-    score = Score(setting, 0.0, 0.0, 0.0)
     nothing = np.zeros((N, 3))
-    selection = Selection(
-        *(setting, [score], score),
+    selection = selected(
         nothing if logits is None else logits,
         nothing if rewards is None else rewards,
         np.arange(N) % 3,
     )
     return learn_estimates(EMBEDDINGS, selection, tags, costs, tokens)
+
+
+def selected(logits: Array, rewards: Array, folds: NDArray[np.int64]) -> Selection:
+    setting = Setting(None, 0.25, 1.0, 0.01)
+    score = Score(setting, 0.0, 0.0, 0.0)
+    return Selection(setting, [score], score, logits, rewards, folds)
 
 
 def model_of(found: Expected) -> CostModel:
@@ -145,6 +150,23 @@ def test_a_logit_is_worth_what_its_rewards_differ_by(temperature: float) -> None
     levels = EMBEDDINGS @ estimates.level + estimates.level_bias
     expected = estimates.rewards(levels[:, None], logits)
     np.testing.assert_allclose(expected, truth, atol=0.02 + 0.01 * temperature)
+
+
+@pytest.mark.parametrize("n_rows", [N, 60], ids=["many rows", "fewer rows than dimensions"])
+def test_the_level_is_the_ridge_regression_of_scikit_learn(n_rows: int) -> None:
+    random = np.random.default_rng(6)
+    inputs = units(n_rows, 80, 7)
+    rewards = inputs @ random.normal(size=(80, 1)) + 0.3 * random.normal(size=(n_rows, 3))
+    folds, zero = np.arange(n_rows) % 3, np.zeros((n_rows, 3))
+    found = learn_estimates(inputs, selected(zero, rewards, folds), None)
+    level: Any = RidgeCV(alphas=PENALTIES).fit(inputs, rewards.mean(axis=1))
+    np.testing.assert_allclose(found.estimates.level, level.coef_, atol=1e-12)
+    np.testing.assert_allclose(found.estimates.level_bias, [level.intercept_], atol=1e-12)
+    for fold in range(3):
+        seen = folds != fold
+        part: Any = Ridge(alpha=level.alpha_).fit(inputs[seen], rewards[seen].mean(axis=1))
+        expected = np.repeat(part.predict(inputs[~seen])[:, None], 3, axis=1)
+        np.testing.assert_allclose(found.rewards[~seen], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("sign", [0.0, -1.0], ids=["nothing", "the opposite"])

@@ -9,7 +9,6 @@ prompt's length, shrunk to the expert's mean as far as it predicts no better out
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,18 +101,48 @@ def _ridge(inputs: Array, targets: Array, folds: NDArray[np.int64]) -> tuple[Arr
         each = (_ridge(inputs, column[:, None], folds) for column in targets.T)
         weights, biases, columns = zip(*each, strict=True)
         return np.concatenate(weights), np.concatenate(biases), np.hstack(columns)
-    from sklearn.linear_model import Ridge, RidgeCV
-
     seen = ~np.isnan(targets).any(axis=1)
-    model: Any = RidgeCV(alphas=PENALTIES, alpha_per_target=True).fit(inputs[seen], targets[seen])
+    if seen.sum() < inputs.shape[1]:  # no weight leaves the span of the rows
+        span = np.linalg.qr(inputs[seen].T)[0]
+        weight, bias, out_of_fold = _ridge(inputs @ span, targets, folds)
+        return weight @ span.T, bias, out_of_fold
+    penalties = _penalties(inputs[seen], targets[seen])
     out_of_fold = np.empty(targets.shape)
     for fold in np.unique(folds):
         rows = folds == fold
         inside = seen & ~rows if (seen & ~rows).any() else seen
-        part: Any = Ridge(alpha=model.alpha_).fit(inputs[inside], targets[inside])
-        out_of_fold[rows] = part.predict(inputs[rows]).reshape(-1, len(targets.T))
-    weight = np.asarray(model.coef_).reshape(len(targets.T), -1)
-    return weight, np.atleast_1d(np.asarray(model.intercept_)), out_of_fold
+        weight, bias = _penalised(inputs[inside], targets[inside], penalties)
+        out_of_fold[rows] = inputs[rows] @ weight.T + bias
+    return *_penalised(inputs[seen], targets[seen], penalties), out_of_fold
+
+
+def _penalties(inputs: Array, targets: Array) -> Array:
+    """(m,) of `PENALTIES` that which errs least, by mean square, on each row from the others."""
+    apart, aims = inputs - inputs.mean(axis=0), targets - targets.mean(axis=0)
+    values, vectors = np.linalg.eigh(apart.T @ apart)
+    turned = apart @ vectors
+    slopes, squares = turned.T @ aims, turned**2
+    errors = []
+    for penalty in PENALTIES:
+        shrink = 1 / (values + penalty)
+        own = 1 / len(apart) + squares @ shrink  # weight of a row in what is expected of itself
+        missed = (aims - turned @ (shrink[:, None] * slopes)) / (1 - own[:, None]).clip(1e-12)
+        errors.append((missed**2).mean(axis=0))
+    return np.asarray(PENALTIES)[np.argmin(errors, axis=0)]
+
+
+def _penalised(inputs: Array, targets: Array, penalties: Array) -> tuple[Array, Array]:
+    """Weight (m, dim) and bias (m,) of the ridge regression of each column of targets (n, m)."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    centre, means = inputs.mean(axis=0), targets.mean(axis=0)
+    apart = inputs - centre
+    spread, slopes = apart.T @ apart, apart.T @ (targets - means)
+    weight = np.empty(slopes.T.shape)
+    for penalty in np.unique(penalties):
+        own, ridge = penalties == penalty, penalty * np.eye(len(spread))
+        weight[own] = cho_solve(cho_factor(spread + ridge), slopes[:, own]).T
+    return weight, means - weight @ centre
 
 
 def _cost_model(
