@@ -13,7 +13,7 @@ from zooter_lite.errors import DataError
 from zooter_lite.head.fit_setting import Setting
 from zooter_lite.recipe import Recipe
 from zooter_lite.table.reward_table import RewardTable
-from zooter_lite.tags.tagging import Tags, cluster_tags, given_tags
+from zooter_lite.tags.tagging import GIVEN, Tags, cluster_tags, given_tags
 
 # Label temperature in multiples of the rewards' spread, sample share, L2. The first is for
 # noisy rewards and experts that are much alike, the last for true specialists.
@@ -71,7 +71,7 @@ def candidates_for(
         found.append(given_tags(embeddings, train.tags))
     if recipe.tags == "given" and found == [None]:
         raise DataError("--tags given: no tag is carried by enough training queries (10)")
-    if recipe.tags in ("best", "auto"):
+    if recipe.tags in ("best", "auto") and tagging != GIVEN:
         sizes = TUNED_GRANULARITIES if recipe.tune else GRANULARITIES
         found += cluster_tags(embeddings, sizes, recipe.seed)
     taggings = [tags for tags in found if tags and tagging in (None, tags.name)]
