@@ -81,5 +81,6 @@ def encoder_model(builder: GraphBuilder, dim: int) -> ModelProto:
 
 def serialise(model: ModelProto) -> bytes:
     """Check the model and return its bytes, the same on every run."""
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    content = bytes(model.SerializeToString(deterministic=True))
+    onnx.checker.check_model(content)  # of a model it would make bytes once more
+    return content
