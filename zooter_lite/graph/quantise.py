@@ -10,6 +10,7 @@ activations into the weights. Rows of the word table have a scale each.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from zooter_lite.cores import cores
 from zooter_lite.graph.builder import MICROSOFT, GraphBuilder, serialise
 
 FloatArray = NDArray[np.float32]
@@ -95,19 +97,22 @@ def activation_ranges(graph: bytes, feeds: Iterable[Feed]) -> Ranges:
     )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # batches side by side keep the cores busier
     session = onnxruntime.InferenceSession(
         probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    ranges: Ranges = {}
-    for feed in feeds:
-        for name, values in zip(names, session.run(names, dict(feed)), strict=True):
-            rows = values.reshape(-1, values.shape[-1])  # the last axis is the channel
-            least, largest = ranges.get(name, (rows[0], rows[0]))
-            ranges[name] = (
-                np.minimum(least, rows.min(axis=0)),
-                np.maximum(largest, rows.max(axis=0)),
-            )
-    return ranges
+
+    def ends(feed: Feed) -> list[tuple[FloatArray, FloatArray]]:
+        outputs = session.run(names, dict(feed))
+        rows = [values.reshape(-1, values.shape[-1]) for values in outputs]  # channels come last
+        return [(own.min(axis=0), own.max(axis=0)) for own in rows]
+
+    with ThreadPoolExecutor(cores()) as workers:
+        batches = zip(*workers.map(ends, feeds), strict=True)
+    return {
+        name: (np.min([low for low, _ in own], axis=0), np.max([high for _, high in own], axis=0))
+        for name, own in zip(names, batches, strict=True)
+    }
 
 
 def _constants(model: ModelProto) -> dict[str, TensorProto]:
