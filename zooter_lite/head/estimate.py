@@ -128,7 +128,7 @@ def _penalties(inputs: Array, targets: Array) -> Array:
         own = 1 / len(apart) + squares @ shrink  # weight of a row in what is expected of itself
         missed = (aims - turned @ (shrink[:, None] * slopes)) / (1 - own[:, None]).clip(1e-12)
         errors.append((missed**2).mean(axis=0))
-    return np.asarray(PENALTIES)[np.argmin(errors, axis=0)]
+    return np.asarray([PENALTIES[place] for place in np.argmin(errors, axis=0)])
 
 
 def _penalised(inputs: Array, targets: Array, penalties: Array) -> tuple[Array, Array]:
