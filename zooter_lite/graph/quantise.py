@@ -102,17 +102,15 @@ def activation_ranges(graph: bytes, feeds: Iterable[Feed]) -> Ranges:
         probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
 
-    def ends(feed: Feed) -> list[tuple[FloatArray, FloatArray]]:
+    def ends(feed: Feed) -> list[FloatArray]:
         outputs = session.run(names, dict(feed))
         rows = [values.reshape(-1, values.shape[-1]) for values in outputs]  # channels come last
-        return [(own.min(axis=0), own.max(axis=0)) for own in rows]
+        return [np.stack([own.min(axis=0), own.max(axis=0)]) for own in rows]
 
     with ThreadPoolExecutor(cores()) as workers:
-        batches = zip(*workers.map(ends, feeds), strict=True)
-    return {
-        name: (np.min([low for low, _ in own], axis=0), np.max([high for _, high in own], axis=0))
-        for name, own in zip(names, batches, strict=True)
-    }
+        batches = map(np.stack, zip(*workers.map(ends, feeds), strict=True))
+    pairs = zip(names, batches, strict=True)
+    return {name: (own[:, 0].min(axis=0), own[:, 1].max(axis=0)) for name, own in pairs}
 
 
 def _constants(model: ModelProto) -> dict[str, TensorProto]:
