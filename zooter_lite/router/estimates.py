@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,8 @@ class CostModel:
 
         `linear` is weight @ embedding + bias, (n, n_experts).
         """
-        logs = linear + np.log(np.maximum(tokens, 1).astype(linear.dtype))[:, None] * self.length
+        logs = np.log(np.maximum(tokens, 1).astype(linear.dtype))[:, None] * self.length
+        logs += linear
         return np.asarray(np.exp(np.minimum(np.maximum(logs, self.low), self.high)))
 
 
@@ -86,9 +88,14 @@ class Estimates:
         """
         if self.nearness is None:
             raise ValueError("a head without tags tells no novelty")
-        lower, upper = self.nearness[:-1], self.nearness[1:]
-        steps = np.minimum(np.maximum((upper - nearest[:, None]) / (upper - lower), 0), 1)
-        return np.asarray(np.add.reduce(steps, axis=1) / len(lower))
+        knots, shares = self._knots
+        return np.interp(nearest, knots, shares)
+
+    @cached_property
+    def _knots(self) -> tuple[Array, Array]:
+        """(n_knots,) the nearness, and the share of the training queries beyond each."""
+        knots = np.asarray(self.nearness, dtype=np.float64)
+        return knots, np.linspace(1.0, 0.0, len(knots))
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays by their names in estimates.safetensors, C-contiguous float32."""

@@ -44,10 +44,21 @@ class DomainPrior:
     residual: Array  # (n_tags, n_experts) logits that a query's tags add to those of its domain
     gate: Array  # (2,) slope and threshold, on the largest cosine similarity to a tag
 
-    def trust(self, nearness: Array) -> Array:
-        """(n, 1) how far the domain counts, by the largest similarity to a tag (n,)."""
-        slope, threshold = self.gate
-        return np.asarray(1 / (1 + np.exp(-slope * (nearness - threshold))))[:, None]
+    def blended(self, nearest: Array, by_tags: Array, residual: Array, label: Array) -> Array:
+        """(n, n_experts) logits of the tags and of the domain, as far as each is trusted.
+
+        Parameters
+        ----------
+        nearest
+            (n, 1) largest cosine similarity to a tag, which says how far the domain counts.
+        by_tags
+            (n, n_experts) logits of the tags.
+        residual, label
+            (n, n_experts) means of the rows of `residual` and `table`, by membership.
+        """
+        slope, threshold = self.gate.tolist()
+        distrust = 1 + np.exp(slope * (threshold - nearest))  # one over the trust
+        return np.asarray(by_tags + (np.log(label) + residual - by_tags) / distrust)
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ class Head:
         if estimates.costs is not None and tokens is not None:
             costs = estimates.costs(linear["costs"], tokens)
         if estimates.nearness is not None and self.prior is not None:
-            novelty = estimates.novelty(linear["near"].max(axis=1) / SHARPNESS)
+            novelty = estimates.novelty(linear["nearest"][:, 0] / SHARPNESS)
         return Predictions(probs, estimates.rewards(linear["level"], logits), costs, novelty)
 
     def linear_parts(self) -> dict[str, tuple[Array, Array]]:
@@ -127,8 +138,24 @@ class Head:
 
     def _products(self, embeddings: Array) -> dict[str, Array]:
         weight, bias, places = self._joint
-        product = embeddings @ weight + bias
-        return {name: product[:, place] for name, place in places.items()}
+        product = embeddings.dot(weight)  # of small arrays twice as fast as the operator
+        product += bias
+        linear = {name: product[:, place] for name, place in places.items()}
+        if self.prior is not None:
+            linear["nearest"] = np.maximum.reduce(linear["near"], axis=1, keepdims=True)
+        return linear
+
+    @cached_property
+    def _tag_values(self) -> Array:
+        """(n_tags, k) what is averaged over the tags, and a column of ones."""
+        parts = [] if self.prior is None else [self.prior.table]
+        parts += [] if self.domain is None else [self.domain.residual]
+        return _with_ones(*parts)
+
+    @cached_property
+    def _domain_values(self) -> Array:
+        """(n_domains, n_experts + 1) labels of the domains, and a column of ones."""
+        return _with_ones(*([] if self.domain is None else [self.domain.table]))
 
     def _logits(self, embeddings: Array, linear: Mapping[str, Array]) -> Array:
         if self.hidden is None:
@@ -138,11 +165,16 @@ class Head:
             logits = inner @ self.weight.T + self.bias
         if self.prior is None:
             return logits
-        near = linear["near"]
-        domains = None if self.domain is None else softmax(linear["domain"])
-        return logits + prior_logits(
-            self.prior, self.domain, near / SHARPNESS, softmax(near), domains
-        )
+        nearest, n_experts = linear["nearest"], len(self.bias)
+        of_tags = _means(linear["near"], nearest, self._tag_values)
+        by_tags = np.log(of_tags[:, :n_experts])
+        if self.domain is None:
+            return logits + by_tags
+        scores = linear["domain"]
+        top = np.maximum.reduce(scores, axis=1, keepdims=True)
+        label = _means(scores, top, self._domain_values)
+        residual = of_tags[:, n_experts:]
+        return logits + self.domain.blended(nearest / SHARPNESS, by_tags, residual, label)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays by their names in head.safetensors, C-contiguous float32."""
@@ -238,9 +270,22 @@ def prior_logits(
     by_tags = np.log(tags @ prior.table)
     if domain is None or domains is None:
         return np.asarray(by_tags)
-    trust = domain.trust(near.max(axis=1))
-    by_domain = np.log(domains @ domain.table) + tags @ domain.residual
-    return np.asarray(by_tags + trust * (by_domain - by_tags))
+    nearest = near.max(axis=1, keepdims=True)
+    return domain.blended(nearest, by_tags, tags @ domain.residual, domains @ domain.table)
+
+
+def _with_ones(*parts: Array) -> Array:
+    """(m, k + 1) the arrays (m, ...) side by side, and a column of ones."""
+    return np.concatenate([*parts, np.ones_like(parts[0][:, :1])], axis=1)
+
+
+def _means(logits: Array, top: Array, values: Array) -> Array:
+    """(n, k) means of `values` (m, k + 1), but for its ones, by softmax(logits) (n, m).
+
+    `top` is each row's largest logit, (n, 1). The ones add up what the softmax divides by.
+    """
+    sums = np.exp(logits - top).dot(values)
+    return np.asarray(sums[:, :-1] / sums[:, -1:])
 
 
 def membership_of(near: Array) -> Array:
@@ -251,4 +296,5 @@ def membership_of(near: Array) -> Array:
 def softmax(logits: Array) -> Array:
     """Softmax along the last axis."""
     exp = np.exp(logits - np.maximum.reduce(logits, axis=-1, keepdims=True))
-    return np.asarray(exp / np.add.reduce(exp, axis=-1, keepdims=True))
+    exp /= np.add.reduce(exp, axis=-1, keepdims=True)
+    return np.asarray(exp)
