@@ -104,8 +104,7 @@ def choose(
     DataError
         Nobody is eligible for a prompt, or the router does not predict what the point needs.
     """
-    probs = predicted.probs
-    utilities = np.asarray(probs, dtype=np.float64)
+    utilities = predicted.probs
     if point.cost_weight:
         if predicted.rewards is None or predicted.costs is None:
             raise DataError(f"point {point.name!r}: the router predicts no costs to weigh")
@@ -116,15 +115,14 @@ def choose(
         if len(nobody):
             raise DataError(f"prompt {nobody[0]}: no expert is eligible")
         utilities = np.where(eligible, utilities, -np.inf)
-    rows = np.arange(len(probs))
     chosen = utilities.argmax(axis=1)
     if point.expert is not None:
         check_names([point.expert], experts, f"point {point.name!r}: ")
         always = list(experts).index(point.expert)
         chosen = np.where(np.isneginf(utilities[:, always]), chosen, always)
-    doubts = np.full(len(probs), -1, dtype=np.intp)
+    doubts = np.full(len(chosen), -1, dtype=np.intp)
     if doubt is not None:
-        free = ~np.isneginf(utilities[rows, doubt.fallback])
+        free = ~np.isneginf(utilities[:, doubt.fallback])
         for place, wrong in _doubtful(predicted, chosen, doubt):
             doubts[wrong & free & (doubts < 0)] = place
         chosen = np.where(doubts >= 0, doubt.fallback, chosen)
@@ -199,7 +197,10 @@ def decisions(
     for row, best in enumerate(choices.experts.tolist()):
         probs, utilities = predicted.probs[row].tolist(), choices.utilities[row].tolist()
         eligible = [place for place, utility in enumerate(utilities) if utility > -math.inf]
-        eligible.sort(key=lambda place: (place != best, -utilities[place]))
+        eligible.sort(key=utilities.__getitem__, reverse=True)
+        if eligible[0] != best:
+            eligible.remove(best)
+            eligible.insert(0, best)
         rule = "" if choices.doubts[row] < 0 else DOUBTS[choices.doubts[row]]
         made.append(
             Decision(
