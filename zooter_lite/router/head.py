@@ -127,18 +127,18 @@ class Head:
 
     @cached_property
     def _joint(self) -> tuple[Array, Array, dict[str, slice]]:
-        """All linear parts as one weight (dim, n) and one bias (n,), and where each stands."""
+        """All linear parts as one weight (n, dim) and one bias (n,), and where each stands."""
         parts = self.linear_parts()
         ends = np.cumsum([len(bias) for _, bias in parts.values()]).tolist()
         places = dict(zip(parts, map(slice, [0, *ends], ends), strict=True))
         if not parts:
-            return np.zeros((self.dim, 0)), np.zeros(0), places
+            return np.zeros((0, self.dim)), np.zeros(0), places
         weight, bias = map(np.concatenate, zip(*parts.values(), strict=True))
-        return np.ascontiguousarray(weight.T), bias, places
+        return weight, bias, places
 
     def _products(self, embeddings: Array) -> dict[str, Array]:
         weight, bias, places = self._joint
-        product = embeddings.dot(weight)  # of small arrays twice as fast as the operator
+        product = embeddings.dot(weight.T)  # of small arrays faster than the operator
         product += bias
         linear = {name: product[:, place] for name, place in places.items()}
         if self.prior is not None:
