@@ -45,16 +45,10 @@ class DomainPrior:
     gate: Array  # (2,) slope and threshold, on the largest cosine similarity to a tag
 
     def blended(self, nearest: Array, by_tags: Array, residual: Array, label: Array) -> Array:
-        """(n, n_experts) logits of the tags and of the domain, as far as each is trusted.
+        """(n, n_experts) logits of tags and domain, by the largest similarity to a tag (n, 1).
 
-        Parameters
-        ----------
-        nearest
-            (n, 1) largest cosine similarity to a tag, which says how far the domain counts.
-        by_tags
-            (n, n_experts) logits of the tags.
-        residual, label
-            (n, n_experts) means of the rows of `residual` and `table`, by membership.
+        `by_tags` are the tags' logits, `residual` and `label` the means of the rows of `residual`
+        and `table` by membership; each (n, n_experts).
         """
         slope, threshold = self.gate.tolist()
         distrust = 1 + np.exp(slope * (threshold - nearest))  # one over the trust
@@ -146,16 +140,12 @@ class Head:
         return linear
 
     @cached_property
-    def _tag_values(self) -> Array:
-        """(n_tags, k) what is averaged over the tags, and a column of ones."""
-        parts = [] if self.prior is None else [self.prior.table]
-        parts += [] if self.domain is None else [self.domain.residual]
-        return _with_ones(*parts)
-
-    @cached_property
-    def _domain_values(self) -> Array:
-        """(n_domains, n_experts + 1) labels of the domains, and a column of ones."""
-        return _with_ones(*([] if self.domain is None else [self.domain.table]))
+    def _values(self) -> list[Array]:
+        """What is averaged over the tags and over the domains, each with a column of ones."""
+        parts = [] if self.prior is None else [[self.prior.table]]
+        if self.domain is not None:
+            parts = [[*parts[0], self.domain.residual], [self.domain.table]]
+        return [np.concatenate([*p, np.ones_like(p[0][:, :1])], axis=1) for p in parts]
 
     def _logits(self, embeddings: Array, linear: Mapping[str, Array]) -> Array:
         if self.hidden is None:
@@ -166,14 +156,13 @@ class Head:
         if self.prior is None:
             return logits
         nearest, n_experts = linear["nearest"], len(self.bias)
-        of_tags = _means(linear["near"], nearest, self._tag_values)
+        of_tags = _means(linear["near"], nearest, self._values[0])
         by_tags = np.log(of_tags[:, :n_experts])
         if self.domain is None:
             return logits + by_tags
         scores = linear["domain"]
         top = np.maximum.reduce(scores, axis=1, keepdims=True)
-        label = _means(scores, top, self._domain_values)
-        residual = of_tags[:, n_experts:]
+        label, residual = _means(scores, top, self._values[1]), of_tags[:, n_experts:]
         return logits + self.domain.blended(nearest / SHARPNESS, by_tags, residual, label)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
@@ -272,11 +261,6 @@ def prior_logits(
         return np.asarray(by_tags)
     nearest = near.max(axis=1, keepdims=True)
     return domain.blended(nearest, by_tags, tags @ domain.residual, domains @ domain.table)
-
-
-def _with_ones(*parts: Array) -> Array:
-    """(m, k + 1) the arrays (m, ...) side by side, and a column of ones."""
-    return np.concatenate([*parts, np.ones_like(parts[0][:, :1])], axis=1)
 
 
 def _means(logits: Array, top: Array, values: Array) -> Array:
