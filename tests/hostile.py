@@ -41,7 +41,7 @@ ODD: tuple[Any, ...] = (
 PLACES = (
     "format_version", "experts", "experts.0", "encoder", "encoder.dim", "encoder.max_length",
     "training", "training.mean_rewards", "training.mean_rewards.1", "calibration",
-    "calibration.temperature", "parity", "parity.int8", "parity.int8.margin", "decisions",
+    "calibration.temperature", "parity", "parity.int8", "parity.int8.queries", "decisions",
     "decisions.default", "decisions.points", "decisions.points.0.name",
     "decisions.points.1.cost_weight", "decisions.points.3.expert",
     "decisions.curve.1.cost_weight", "files", "files.router#onnx",
@@ -64,7 +64,7 @@ class Case:
 
 def base_router(path: Path) -> None:
     """Write the valid router that every case starts from: all files, two graphs."""
-    parity = Parities(int8=Parity(margin=0.1))
+    parity = Parities(int8=Parity())
     head = toy_estimates(toy_head("prior"))
     toy_router(path, head, parity=parity, decisions=TOY_DECISIONS)
     replace_file(path, "queries.json", json.dumps([f"query {i}" for i in range(12)]).encode())

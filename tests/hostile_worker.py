@@ -97,7 +97,7 @@ def main(folder: Path, first: int, step: int) -> None:
     limits.RUN_SECONDS = RUN_SECONDS
     base = folder / f"base{first}"
     base_router(base)
-    assert [ask(base, precision) for precision in ("fp32", "int8", "auto")] == ["harmless"] * 3
+    assert [ask(base, precision) for precision in ("fp32", "int8")] == ["harmless"] * 2
     guard = Guard()
     room = _kibibytes("VmSize") * 1024 + 2 * 2**30
     resource.setrlimit(resource.RLIMIT_AS, (room, resource.RLIM_INFINITY))
@@ -110,7 +110,7 @@ def main(folder: Path, first: int, step: int) -> None:
         before, start = _kibibytes("VmRSS"), time.monotonic()
         faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
         guard.folder = path
-        outcomes = [ask(path, precision) for precision in ("fp32", "int8", "auto")]
+        outcomes = [ask(path, precision) for precision in ("fp32", "int8")]
         guard.folder = None
         faulthandler.cancel_dump_traceback_later()
         wrong = [each for each in outcomes if each not in ("refused", "harmless")]

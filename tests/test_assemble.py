@@ -73,7 +73,7 @@ def test_fp32_equals_an_independent_computation_and_says_how_closely(
     assert figures is not None
     assert figures.queries == len(TEXTS)
     assert figures.max_difference == pytest.approx(np.abs(found - expected).max(), abs=1e-6)
-    assert (figures.changed_decisions, figures.lost, figures.repeats) == (0, 0, 0)
+    assert (figures.changed_decisions, figures.lost) == (0, 0)
 
 
 def test_int8_figures_by_an_independent_computation(
@@ -96,8 +96,6 @@ def test_int8_figures_by_an_independent_computation(
     reward = train.rewards.astype(np.float64)
     lost = 100 * (reward[each, theirs] - reward[each, ours]).mean() / np.ptp(reward)
     assert figures.lost == pytest.approx(lost, abs=1e-5)
-    two = np.sort(found, axis=1)[:, -2:]
-    assert figures.repeats == pytest.approx(np.mean(two[:, 1] - two[:, 0] <= figures.margin))
 
 
 def test_int8_keeps_the_costliest_product_in_fp32_where_it_would_lose_too_much(

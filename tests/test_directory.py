@@ -98,7 +98,7 @@ WHOLE = RouterConfig(
         curve=(Knot(0.0, 0.6, 3.0, 2.9), Knot(0.5, 0.5, 2.0, 2.1)),
         single=Point("b", expert="b"),
     ),
-    parity=Parities(int8=Parity(40, 0.05, margin=0.02), text=TextParity(3.0)),
+    parity=Parities(int8=Parity(40, 0.05, spared=2), text=TextParity(3.0)),
     files={"router.onnx": Promise(3, "f" * 64)},
 )
 
@@ -117,6 +117,13 @@ def test_a_config_is_what_it_was_after_writing_and_reading() -> None:
     assert (content["experts"], content["training"]["mean_costs"]) == (["é", "b"], [None, 2.5])
     assert list(content["parity"]) == ["int8", "text"]
     assert text.startswith('{\n  "calibration": {\n    "temperature": 0.5\n  },')
+
+
+def test_keys_that_are_not_known_are_passed_over() -> None:
+    content = json.loads(WHOLE.to_json())
+    content["parity"]["int8"] |= {"margin": 0.02, "repeats": 0.1, "changed_after_repeats": 0.0}
+    content["later"] = {"more": []}
+    assert RouterConfig.from_json(json.dumps(content).encode()) == WHOLE
 
 
 def edited(name: str, edit: Callable[[bytes], bytes]) -> Callable[[Path], object]:

@@ -112,8 +112,8 @@ def test_your_table_deploying_and_evaluating(
 ) -> None:
     printed = run(blocks(PAGES["your-table"], "sh")[0])
     assert "Write a haiku about snow" in printed
-    printed = run(blocks(PAGES["deploying"], "sh")[0])
-    assert "close calls answered again in fp32: " in printed
+    run(blocks(PAGES["deploying"], "sh")[0])
+    assert (rewards / "routed8.csv").read_text("utf-8").startswith("query,expert,probability")
     assert (rewards / "exports" / "mine" / "router.text.onnx").exists()
     run(blocks(PAGES["evaluating"], "sh")[0])
     (snippet,) = blocks(PAGES["evaluating"], "python")

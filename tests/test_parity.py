@@ -1,4 +1,4 @@
-"""The parity gate on hand-worked probabilities: what passes, what is refused, the margin."""
+"""The parity gate on hand-worked probabilities: what passes, what is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_fitted_head_on_the_same_embeddings_passes() -> None:
     parity = check_fp32(found, head, embeddings, np.ones((8, 3)))
     assert parity.queries == 8
     assert parity.max_difference < 1e-6
-    assert (parity.changed_decisions, parity.lost, parity.margin, parity.repeats) == (0, 0, 0, 0)
+    assert (parity.changed_decisions, parity.lost) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,6 @@ def test_int8_figures_by_hand() -> None:
     assert parity.max_difference == pytest.approx(0.02)
     before, after = np.asarray([0.34, 0.33, 0.33]), np.asarray([0.33, 0.35, 0.32])
     assert parity.divergence == pytest.approx((before * np.log(before / after)).sum() / 4)
-    # error of the gap: 0.03 in row 2 (0.02 found, -0.01 expected), none in the others
-    assert parity.margin == pytest.approx(np.quantile([0, 0, 0.03, 0], 0.99))
-    assert parity.repeats == 0.25  # only row 2 is closer than that
-    assert parity.changed_after_repeats == 0.0
 
 
 def test_one_decision_that_happens_to_lose_is_below_what_the_queries_can_tell() -> None:

@@ -76,7 +76,7 @@ class Options:
     card: bool = option(
         False, help="write what is found into the router directory: report.json, picture, card"
     )
-    precision: Literal["fp32", "fp16", "int8", "auto"] = option(
+    precision: Literal["fp32", "fp16", "int8"] = option(
         "fp32", help="of the router that is evaluated"
     )
     seed: int = option(0, help="of folds and bootstrap")

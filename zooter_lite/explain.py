@@ -36,7 +36,7 @@ class Options:
     point: Optional[str] = option(
         None, help="operating point to decide at (default: the router's own)"
     )
-    precision: Literal["fp32", "fp16", "int8", "auto"] = option(
+    precision: Literal["fp32", "fp16", "int8"] = option(
         "fp32", help="of the router whose decision is explained"
     )
 

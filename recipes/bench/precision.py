@@ -1,4 +1,4 @@
-"""What int8, `auto` and the static encoder lose against fp32, on test rows.
+"""What int8 and the static encoder lose against fp32, on test rows.
 
 `python -m recipes.bench.precision DATA EXPORTS` writes recipes/bench/precision.md. That fp32
 decides as torch does is checked by every fit.

@@ -57,7 +57,6 @@ class Tally:
     rejected: int = 0  # those that could not be routed
     fallbacks: int = 0  # prompts that went to the fallback
     computed: int = 0  # prompts whose probabilities were computed
-    repeated: int = 0  # and again in fp32, as close calls
     cut: int = 0  # computed ones of which only the first tokens were read
     unread: int = 0  # parts of chats that are no text, such as images
     odd: int = 0  # prompts odder than nearly all training queries

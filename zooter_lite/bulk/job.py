@@ -46,7 +46,6 @@ class Done:
     kept: bool  # whether these rows are in the output, too
     single: str  # the best single expert on the training rows
     max_length: int  # tokens of a prompt that the encoder reads
-    repeats: bool  # whether close calls were answered again in fp32
 
     def summary(self) -> list[str]:
         """Lines about rows, speed, experts, what was not routed, and costs."""
@@ -72,11 +71,6 @@ class Done:
             lines.append(f"rejected: {tally.rejected} rows, {kept}{where}")
         if tally.cut:
             lines.append(cut_prompts(tally.cut, tally.computed, self.max_length))
-        if self.repeats:
-            lines.append(
-                f"close calls answered again in fp32: {tally.repeated} of {tally.computed} prompts "
-                f"computed ({tally.repeated / max(tally.computed, 1):.1%})"
-            )
         if tally.unread:
             lines.append(f"{tally.unread} images or other parts that are no text were not read")
         if tally.odd:
@@ -139,7 +133,6 @@ def route_files(options: Options, progress: Callable[[int], object]) -> Done:
         options.on_error == "keep",
         worker.router.config.best_single,
         worker.router.config.encoder.max_length,
-        options.precision == "auto",
     )
 
 

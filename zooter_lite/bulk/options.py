@@ -120,8 +120,8 @@ class Options:
         metavar="FILE",
     )
     force: bool = option(False, help="overwrite an existing output")
-    precision: Literal["fp32", "fp16", "int8", "auto"] = option(
-        "fp32", help="int8 is faster; auto is int8 with close calls answered again in fp32"
+    precision: Literal["fp32", "fp16", "int8"] = option(
+        "fp32", help="int8 is faster; fp16 is for a GPU"
     )
     workers: Optional[int] = option(
         None,

@@ -117,10 +117,11 @@ class Worker:
     def work(self, block: Block) -> Result:
         """Route a block; DataError where a row cannot be routed, and the job is to fail then."""
         source, mode, router = block.task.source, self._options.on_error, self.router
-        before = (*router.repeats, router.tokens.cut)
+        before = router.tokens.cut
         rows = rows_of(block)
         asked = [row for row, prompt in enumerate(rows.prompts) if prompt.strip()]
-        chosen, tally = self.choose([rows.prompts[row] for row in asked])
+        prompts = [rows.prompts[row] for row in asked]
+        chosen, tally = self.choose(prompts)
         cells: list[Cells] = [(None,) * len(self.added)] * len(rows.prompts)
         for row, own in zip(asked, chosen, strict=True):
             if own is None:
@@ -132,16 +133,13 @@ class Worker:
             line, _, _, reason = bad[0]
             raise DataError(f"{source.name}, {source.unit} {line}: {reason}")
         data = rows.output(cells, keep=mode == "keep")
-        after = (*router.repeats, router.tokens.cut)
-        repeated, computed, cut = (now - then for now, then in zip(after, before, strict=True))
         tally = replace(
             tally,
             rows=len(cells),
             empty=len(cells) - tally.routed - len(bad),
             rejected=len(bad),
-            computed=computed,
-            repeated=repeated,
-            cut=cut,
+            computed=len(set(prompts)),
+            cut=router.tokens.cut - before,
             unread=rows.unread,
         )
         return Result(

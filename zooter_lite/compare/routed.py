@@ -42,7 +42,7 @@ class Plan:
     rivals
         Whether trained baselines are fitted on the training rows.
     precision
-        Of the router: "fp32", "fp16", "int8" or "auto".
+        Of the router: "fp32", "fp16" or "int8".
     seed
         Of folds and bootstrap.
     cache
@@ -96,9 +96,6 @@ def routed(wanted: TableChoice, plan: Plan) -> RoutedTable:
     evaluated = np.sort(np.concatenate([*chosen.values()]))
     if n_cut := router.tokens.longer([table.queries[row] for row in evaluated]):
         notes.append(cut_prompts(n_cut, len(evaluated), router.config.encoder.max_length))
-    if plan.precision == "auto":
-        share = f"{router.repeat_share:.1%}"
-        notes.append(f"auto: int8, with {share} of the queries answered again in fp32")
     known = trained_on(table, embeddings, router.config.training.mean_rewards)
     scored = _rival_scores(known, embeddings[evaluated], plan)
     for folder in wanted.also:

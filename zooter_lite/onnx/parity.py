@@ -30,7 +30,6 @@ TIE = 1e-5  # closer probabilities count as equal
 MAX_LOST = 0.1  # points of mean reward that an exported graph may lose
 MAX_DIVERGENCE = 0.01  # nats: mean Kullback-Leibler divergence of its probabilities
 ONE_SIDED = 1.645  # standard errors: 95% of a normal distribution are below
-MARGIN_QUANTILE = 0.99  # of int8's error in the margin; closer calls are repeated in fp32
 
 
 class ParityError(ZooterError):
@@ -98,26 +97,14 @@ def check_fp32(found: Array, head: Head, embeddings: Array, rewards: Array) -> P
 
 
 def check_smaller(name: str, found: Array, expected: Predictions, rewards: Array) -> Parity:
-    """Compare int8's or fp16's probabilities (n, n_experts) with fp32's; set the margin of `auto`.
+    """Compare int8's or fp16's probabilities (n, n_experts) with fp32's.
 
     `rewards` are likewise, NaN where not observed. ParityError, which names the graph's file,
     where `_refuse_losses` finds a loss.
     """
-    plain = _compare(found, expected, rewards)
-    _refuse_losses(name, plain)
-    rows, probs = np.arange(len(found)), expected.probs
-    second, first = np.argsort(found, axis=1, kind="stable")[:, -2:].T
-    gap = found[rows, first] - found[rows, second]
-    error = np.abs(gap - (probs[rows, first] - probs[rows, second]))
-    margin = float(np.quantile(error, MARGIN_QUANTILE))
-    close = gap <= margin
-    after = _compare(np.where(close[:, None], probs, found), expected, rewards)
-    return replace(
-        plain,
-        margin=margin,
-        repeats=float(close.mean()),
-        changed_after_repeats=after.changed_decisions,
-    )
+    parity = _compare(found, expected, rewards)
+    _refuse_losses(name, parity)
+    return parity
 
 
 def _refuse_losses(name: str, parity: Parity) -> None:

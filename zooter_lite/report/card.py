@@ -106,12 +106,8 @@ def parity_lines(config: RouterConfig) -> list[str]:
             f"the decisions changed, {one.expected_loss:.3f} points of mean reward lost as "
             f"expected (at most {one.expected_loss_bound:.3f}, one-sided at 95%)"
         )
-        if name == "int8":
-            lines[-1] += (
-                f"; auto asks fp32 again for {one.repeats:.1%} of them, which leaves "
-                f"{one.changed_after_repeats:.2%} changed"
-            )
-            lines[-1] += f"; {one.spared} of its products stay in fp32" if one.spared else ""
+        if one.spared:
+            lines[-1] += f"; {one.spared} of its products stay in fp32"
     if parity.text is not None:
         text = parity.text
         lines.append(

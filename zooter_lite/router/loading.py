@@ -1,11 +1,10 @@
-"""From a verified directory to sessions that answer: graphs checked, started, started again."""
+"""From a verified directory to a session that answers: checked, started, started again."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,7 @@ MAX_THREADS = 256  # onnxruntime ends the process where the system refuses it a 
 
 
 class LoadedRouter:
-    """A router directory at work: verified, its sessions started, and again after a fork.
+    """A router directory at work: verified, its session started, and again after a fork.
 
     Attributes
     ----------
@@ -47,7 +46,7 @@ class LoadedRouter:
         self, files: RouterFiles, costs: Mapping[str, float] | None, options: Mapping[str, Any]
     ) -> None:
         runtime = _start(files, **options)
-        self._files = replace(files, tokenizer="")  # the sessions have their own copies
+        self._files = replace(files, tokenizer="")  # the session has its own copy
         self.folder, self.config, self.head = files.folder, files.config, files.head
         self._costs, self._options = costs, options
         self._cost_factors = None if costs is None else _cost_factors(files.config, costs)
@@ -76,7 +75,7 @@ class LoadedRouter:
             The router directory.
         precision
             "fp32"; "int8", faster, with the loss that config.json states under `parity`;
-            "auto", which answers close calls of int8 again in fp32; "fp16", for a GPU.
+            "fp16", for a GPU.
         threads
             Threads of one forward pass, of which as many run side by side as the cores then
             allow. None takes every core up to four; one is meant for long lists. A static
@@ -112,7 +111,7 @@ class LoadedRouter:
         return partial(type(self).load, self.folder, costs=self._costs, **self._options), ()
 
     def after_fork(self) -> None:
-        """Forget the parent's sessions: the child starts its own when it needs them."""
+        """Forget the parent's session: the child starts its own when it needs it."""
         self._started = None
         self._starting = Lock()
 
@@ -138,26 +137,12 @@ class LoadedRouter:
     @property
     def tokens(self) -> TextTokens:
         """The tokeniser, which counts the prompts that were cut at max_length."""
-        return self._runtime.first.tokens
+        return self._runtime.session.tokens
 
     @property
     def provider(self) -> str:
         """What runs the graph, as onnxruntime names it: "CPUExecutionProvider", for one."""
-        return self._runtime.first.provider
-
-    @property
-    def repeats(self) -> tuple[int, int]:
-        """Number of prompts that `auto` answered again in fp32, and of all it computed.
-
-        A prompt whose outputs are remembered is not computed and counts in neither.
-        """
-        return self._runtime.repeats
-
-    @property
-    def repeat_share(self) -> float:
-        """Share of the prompts that `auto` answered again in fp32; NaN before the first."""
-        repeated, computed = self.repeats
-        return repeated / computed if computed else float("nan")
+        return self._runtime.session.provider
 
 
 def _start(
@@ -170,34 +155,25 @@ def _start(
     at_once: int | None,
     device: Device | None,
 ) -> Runtime:
-    """Start the sessions of a precision; options and errors as of `Router.load`."""
+    """Start the session of a precision; options and errors as of `Router.load`."""
     if device not in (None, "cpu", "cuda"):
         raise DataError(f"device {device!r}: expected 'cpu' or 'cuda'")
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise DataError(f"threads {threads}: expected a number from 1 to {MAX_THREADS}")
     if remember < 0:
         raise DataError(f"remember {remember}: expected a number from 0")
-    wanted = ("int8", "fp32") if precision == "auto" else (precision,)
-    with ExitStack() as held, ThreadPoolExecutor(len(wanted)) as pool:
-        graphs = [held.enter_context(files.open_graph(name)) for name in wanted]
+    with files.open_graph(precision) as graph, ThreadPoolExecutor(1) as pool:
         # hashing takes about as long as loading, so both are done at a time
-        checks = [pool.submit(graph.check) for graph in graphs]
+        check = pool.submit(graph.check)
         try:
-            sessions = [
-                _session(files, graph, threads, exact=exact, at_once=at_once, device=device)
-                for graph in graphs
-            ]
+            session = _session(files, graph, threads, exact=exact, at_once=at_once, device=device)
         finally:
-            for check in checks:  # damage is told before what it led to
-                check.result()
-    int8 = files.config.parity.int8
-    if precision == "auto":
-        return Runtime(sessions[0], remember, sessions[1], int8.margin if int8 else 0.0)
-    return Runtime(sessions[0], remember)
+            check.result()  # damage is told before what it led to
+    return Runtime(session, remember)
 
 
 def _start_again(known: RouterFiles, options: Mapping[str, Any]) -> Runtime:
-    """Start the sessions of a router in a forked child, if it still stands where it was."""
+    """Start the session of a router in a forked child, if it still stands where it was."""
     files = read_router(known.folder)
     if files.config != known.config:
         raise RouterError(

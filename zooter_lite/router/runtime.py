@@ -1,4 +1,4 @@
-"""Which graph answers a query, and which queries need no graph: precision and memory."""
+"""Which queries a session is asked, and which are remembered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # onnxruntime takes its time
     Session: TypeAlias = TextSession | StaticSession
 
 FloatArray = NDArray[np.float32]
-Precision = Literal["fp32", "fp16", "int8", "auto"]
+Precision = Literal["fp32", "fp16", "int8"]
 Device = Literal["cpu", "cuda"]
 Row = tuple[FloatArray, ...]  # of each output
 OUTPUTS = ("probs", "embedding", "rewards", "costs", "novelty")  # the last three not always
@@ -53,29 +53,12 @@ class Recent:
 
 
 class Runtime:
-    """Computes each different query once, in the precision that was asked for.
+    """Computes each different query once, and keeps the outputs of the latest `remember`."""
 
-    `first` answers every query. Where its two best probabilities differ by no more than
-    `margin`, `exact` answers again, if there is one. The outputs of so many recent queries as
-    `remember` says are kept.
-    """
-
-    def __init__(
-        self, first: Session, remember: int, exact: Session | None = None, margin: float = 0.0
-    ) -> None:
-        self.first = first
-        self.outputs = [name for name in OUTPUTS if name in first.widths]
-        self._exact = exact
-        self._margin = margin
+    def __init__(self, session: Session, remember: int) -> None:
+        self.session = session
+        self.outputs = [name for name in OUTPUTS if name in session.widths]
         self._recent = Recent(remember)
-        self._lock = Lock()
-        self._computed = self._repeated = 0
-
-    @property
-    def repeats(self) -> tuple[int, int]:
-        """Number of queries that the exact graph answered again, and of all that were computed."""
-        with self._lock:
-            return self._repeated, self._computed
 
     def run(
         self, queries: Sequence[str], progress: Callable[[int], object]
@@ -86,7 +69,8 @@ class Runtime:
         unknown = [query for query in different if query not in known] if known else different
         progress(len(queries) - len(unknown))
         if unknown:
-            arrays = self._compute(unknown, progress)
+            arrays = self.session.run(unknown, self.outputs, progress)
+            _check(arrays[0])
             if self._recent.prompts:
                 last = range(len(unknown))[-self._recent.prompts :]  # as many as are remembered
                 copies = {unknown[i]: tuple(array[i].copy() for array in arrays) for i in last}
@@ -96,25 +80,6 @@ class Runtime:
             known |= zip(unknown, zip(*arrays, strict=True), strict=True)
         rows = zip(*(known[query] for query in queries), strict=True)
         return {name: np.stack(row) for name, row in zip(self.outputs, rows, strict=True)}
-
-    def _compute(
-        self, queries: Sequence[str], progress: Callable[[int], object]
-    ) -> list[FloatArray]:
-        arrays = self.first.run(queries, self.outputs, progress)
-        probs, close = arrays[0], []
-        _check(probs)
-        if self._exact is not None:
-            best = np.partition(probs, -2, axis=1)[:, -2:]
-            close = np.flatnonzero(best[:, 1] - best[:, 0] <= self._margin).tolist()
-        if self._exact is not None and close:
-            again = [queries[row] for row in close]
-            for output, exact in zip(arrays, self._exact.run(again, self.outputs), strict=True):
-                output[close] = exact
-            _check(probs[close])
-        with self._lock:
-            self._computed += len(queries)
-            self._repeated += len(close)
-        return arrays
 
 
 def _check(probs: FloatArray) -> None:

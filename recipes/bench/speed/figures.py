@@ -18,7 +18,7 @@ class Timed:
 
     group: str  # one of OURS, BARE, TOKENISED, TORCH and PEER
     label: str  # as the table names it
-    precision: str = "fp32"  # or "int8", "auto", "static"; "stock": onnxruntime's own int8
+    precision: str = "fp32"  # or "int8", "static"; "stock": onnxruntime's own int8
     seconds: dict[int, list[float]] = field(default_factory=dict)  # of every call, by tokens
     rates: list[float] = field(default_factory=list)  # queries per second of each mixed round
 

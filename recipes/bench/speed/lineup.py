@@ -42,7 +42,7 @@ class Entry:
 
 
 def routers(router: Path, static: Path | None) -> dict[str, Path]:
-    """Directory of every precision on offer: fp32, int8, auto, static."""
+    """Directory of every precision on offer: fp32, int8, static."""
     offered = dict.fromkeys(precisions(router), router)
     return offered | ({"static": static} if static else {})
 

@@ -20,9 +20,8 @@ GRAPHS = {"fp32": "router.onnx", "int8": "router.int8.onnx"}
 
 
 def precisions(folder: Path) -> list[str]:
-    """Precisions that a router directory offers: fp32, and int8 and auto where it has both."""
-    offered = [name for name, graph in GRAPHS.items() if (folder / graph).is_file()]
-    return [*offered, "auto"] if len(offered) > 1 else offered
+    """Precisions that a router directory offers: fp32, and int8 where it is there."""
+    return [name for name, graph in GRAPHS.items() if (folder / graph).is_file()]
 
 
 def load(folder: str, precision: str) -> Any:

@@ -93,11 +93,6 @@ class Parity:
     expected_loss: float = 0.0
     expected_loss_bound: float = 0.0
     divergence: float = 0.0  # mean Kullback-Leibler divergence of the probabilities, nats
-    # Of `--precision auto`: where int8's two best are closer than `margin`, fp32 decides; the
-    # share of queries for which it does, and of decisions changed then. 0 for fp32.
-    margin: float = 0.0
-    repeats: float = 0.0
-    changed_after_repeats: float = 0.0
     spared: int = 0  # products of the int8 graph in float32, since it lost too much without
 
     def rounded(self) -> Parity:
@@ -269,9 +264,6 @@ def _check(config: RouterConfig) -> None:
         found = shown(temperature)
         raise ValueError(f"calibration 'temperature' is {found}, expected a positive number")
     _check_decisions(config)
-    margin = config.parity.int8.margin if config.parity.int8 else 0.0
-    if not 0 <= margin <= 1:
-        raise ValueError(f"parity int8 margin is {shown(margin)}, expected a number from 0 to 1")
 
 
 def _check_decisions(config: RouterConfig) -> None:

@@ -60,7 +60,7 @@ class RouterFiles:
         """
         name = GRAPHS.get(precision)
         if name is None:
-            raise RouterError(f"precision {precision!r}: expected fp32, fp16, int8 or auto")
+            raise RouterError(f"precision {precision!r}: expected fp32, fp16 or int8")
         if precision != "fp32" and name not in self.config.files:
             static = self.config.encoder.pooling == STATIC_POOLING
             advice = (
