@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 LENGTHS = (20, 60, 200)
 
-OURS, BARE, TOKENISED = "zooter-lite", "raw session", "raw session + tokeniser"
+OURS, TOKENISED, TOKENISER = "zooter-lite", "raw session + tokeniser", "tokeniser alone"
 TORCH, PEER = "sentence-transformers", "peer"
 
 
@@ -16,7 +16,7 @@ TORCH, PEER = "sentence-transformers", "peer"
 class Timed:
     """One contestant's measurements."""
 
-    group: str  # one of OURS, BARE, TOKENISED, TORCH and PEER
+    group: str  # one of OURS, TOKENISED, TOKENISER, TORCH and PEER
     label: str  # as the table names it
     precision: str = "fp32"  # or "int8", "static"; "stock": onnxruntime's own int8
     seconds: dict[int, list[float]] = field(default_factory=dict)  # of every call, by tokens
@@ -48,7 +48,11 @@ def ratios(timed: Sequence[Timed]) -> list[str]:
         same = [t for t in raw if t.precision == own.precision]
         stock = [t for t in raw if t.precision == "stock" and own.precision == "int8"]
         torch = [t for t in timed if t.group == TORCH]
-        rivals = ((TOKENISED, same), ("stock int8", stock), (TORCH, torch), (PEER, peers))
+        alone = [t for t in timed if (t.group, t.precision) == (TOKENISER, own.precision)]
+        rivals = (
+            *((TOKENISED, same), ("stock int8", stock)),
+            *((TOKENISER, alone), (TORCH, torch), (PEER, peers)),
+        )
         for words, others in rivals:
             if others:
                 best = [min(others, key=lambda other: other.ms(tokens)) for tokens in LENGTHS]

@@ -6,17 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.bench.speed.figures import BARE, OURS, PEER, TOKENISED, TORCH
-from recipes.bench.speed.ours import GRAPHS, THREADS, precisions
-
-# threads, begins with the text, fuses SkipLayerNormalization as onnxruntime does by default;
-# the fastest of those that begin with the text is what the whole decision is compared with
-RAW = (
-    (BARE, THREADS, "no", "yes"),
-    (TOKENISED, THREADS, "yes", "yes"),
-    (TOKENISED, THREADS, "yes", "no"),
-    (TOKENISED, 1, "yes", "no"),
-)
+from recipes.bench.speed.figures import OURS, PEER, TOKENISED, TOKENISER, TORCH
+from recipes.bench.speed.ours import GRAPHS, precisions
 
 # label, environment and requirements file, arguments of the worker
 PEERS = (
@@ -56,11 +47,16 @@ def lineup(offered: dict[str, Path], encoder: str, work: Path, peers: bool) -> l
     ]
     graphs = [name for name in offered if name in GRAPHS]
     for precision in [*graphs, *(["stock"] if "int8" in graphs else [])]:
-        for group, threads, tokenise, fusion in RAW:
-            label = f"{group}, {precision}, {threads} thread{'s' if threads > 1 else ''}"
-            label += ", no skip fusion" if fusion == "no" else ""
-            raw = ("raw", str(offered["fp32"]), precision, str(threads), tokenise, fusion)
-            entries.append(Entry(group, label, own, raw, precision, rates=False))
+        for fusion in ("", ", no skip fusion"):  # onnxruntime's default, and what is often faster
+            label, arguments = (
+                f"{TOKENISED}, {precision}{fusion}",
+                (str(offered["fp32"]), precision),
+            )
+            raw = ("raw", *arguments, *fusion.split()[:1])
+            entries.append(Entry(TOKENISED, label, own, raw, precision, rates=False))
+    if "static" in offered:
+        alone = ("tokeniser", str(offered["static"]))
+        entries.append(Entry(TOKENISER, f"{TOKENISER}, static", own, alone, "static", rates=False))
     entries.append(Entry(TORCH, TORCH, own, ("sentence_transformers", encoder)))
     for label, environment, (name, *rest) in PEERS if peers else ():
         python = str(work / environment / "bin" / "python")

@@ -41,41 +41,47 @@ def ours(folder: str, precision: str) -> Contestant:
     )
 
 
-def raw(folder: str, precision: str, threads: str, tokenise: str, fusion: str) -> Contestant:
-    """Time the bare onnxruntime session on the router's graph.
+def raw(folder: str, precision: str, fusion: str = "") -> Contestant:
+    """Time the tokeniser and the bare onnxruntime session on the router's graph.
 
     Precision "stock" is what `onnxruntime.quantization` makes of the fp32 graph by its defaults
-    for dynamic int8. `threads` is the session's intra-op threads; with `tokenise` "yes" the
-    timed call begins with the text, otherwise with token ids; with `fusion` "no" onnxruntime
-    leaves SkipLayerNormalization in parts, which is faster on many processors.
+    for dynamic int8. With `fusion` "no" onnxruntime leaves SkipLayerNormalization in parts, which
+    is faster on many processors.
     """
     import numpy as np
     import onnxruntime
-    from tokenizers import Tokenizer
 
-    config = json.loads((Path(folder) / "config.json").read_text("utf-8"))
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(threads)
+    options.intra_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(
         stock(folder) if precision == "stock" else str(Path(folder) / GRAPHS[precision]),
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=["SkipLayerNormFusion"] if fusion == "no" else [],
+        disabled_optimizers=["SkipLayerNormFusion"] if fusion else [],
     )
+    encode = _tokenizer(folder).encode
+
+    def decide(prompt: str) -> object:
+        ids = np.asarray([encode(prompt).ids], dtype=np.int64)
+        return session.run(["probs"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+
+    return Contestant(decide)
+
+
+def tokeniser(folder: str) -> Contestant:
+    """Text to token ids, the least that a decision can take."""
+    tokenizer = _tokenizer(folder)
+    return Contestant(lambda prompt: tokenizer.encode_batch_fast([prompt])[0].ids)
+
+
+def _tokenizer(folder: str) -> Any:
+    from tokenizers import Tokenizer
+
+    config = json.loads((Path(folder) / "config.json").read_text("utf-8"))
     tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(config["encoder"]["max_length"])
-
-    def inputs(prompt: str) -> dict[str, Any]:
-        ids = np.asarray([tokenizer.encode(prompt).ids], dtype=np.int64)
-        return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-
-    if tokenise == "yes":
-        return Contestant(decide=lambda prompt: session.run(["probs"], inputs(prompt)))
-    return Contestant(
-        decide=lambda ready: session.run(["probs"], ready),
-        prepare=lambda prompts, _: [inputs(prompt) for prompt in prompts],
-    )
+    return tokenizer
 
 
 def stock(folder: str) -> bytes:

@@ -30,7 +30,7 @@ class Plan:
     invariance: int  # prompts that are routed alone and in batches
 
 
-FULL = Plan(12, {20: 30, 60: 30, 200: 20}, 3, 384, 9, 5000)
+FULL = Plan(10, {20: 30, 60: 30, 200: 20}, 3, 256, 7, 5000)
 QUICK = Plan(2, {20: 4, 60: 4, 200: 3}, 1, 32, 2, 100)
 
 Pair = tuple[Timed, Worker]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from recipes.bench.speed.ours import ours, raw, sentence_transformers
+from recipes.bench.speed.ours import ours, raw, sentence_transformers, tokeniser
 from recipes.bench.speed.peers import adaptive_classifier, routellm, semantic_router, setfit
 from recipes.bench.speed.protocol import serve
 
 STARTS = {
     start.__name__: start
     for start in (
-        *(ours, raw, sentence_transformers),
+        *(ours, raw, tokeniser, sentence_transformers),
         *(setfit, routellm, adaptive_classifier, semantic_router),
     )
 }
