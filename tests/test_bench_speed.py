@@ -74,7 +74,7 @@ def test_a_worker_answers_rounds_over_its_pipe(toy: Path) -> None:
         {"kind": "latency", "prompts": ["one", "two"], "warm": ["six"], "length": 3},
         {"kind": "throughput", "prompts": ["one"], "warm": []},
     ]
-    worker = ["recipes.bench.speed.worker", "raw", str(toy), "fp32", "1", "yes", "no"]
+    worker = ["recipes.bench.speed.worker", "raw", str(toy), "fp32", "no"]
     done = subprocess.run(
         [sys.executable, "-m", *worker],
         input="".join(json.dumps(request) + "\n" for request in requests),
