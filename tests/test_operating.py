@@ -160,3 +160,20 @@ def test_cost_weights_by_hand() -> None:
     assert weights[-2:] == pytest.approx([0.3, 0.303])
     assert weights == sorted(set(weights))
     assert cost_weights(expected, costs[:, ::-1]) == [0.0]  # the best are the cheapest
+
+
+def test_a_lucky_cost_weight_is_not_taken() -> None:
+    """Ant loses a tenth, wins it back on the next, and loses once more: no cost tells it so."""
+    dearer = np.arange(1, N + 1) / N  # that cat is better, as expected; so ant's share rises
+    tenth = np.arange(N) * 10 // N
+    ant = np.select([tenth == 1, tenth < 3], [1.0, 0.0], 0.5)
+    cat = np.select([tenth == 1, tenth < 3], [0.0, 1.0], 0.5)
+    bee = np.zeros(N)
+    expected = np.stack([np.zeros(N), bee - 9, dearer], axis=1)
+    costs = np.tile([1.0, 9.0, 3.0], (N, 1))
+    found = operating_points(expected, costs, np.stack([ant, bee, cat], axis=1), costs, EXPERTS)
+    assert found.single is not None
+    assert found.single.expert == EXPERTS[2]
+    match = named(found)["match"]
+    assert match.shares is not None
+    assert match.shares[0] < 0.05  # at 0.2 ant has won back what it lost

@@ -55,7 +55,8 @@ def start(python: Path, router: Path, precision: str, runs: int) -> Start:
         if answer["heavy"]:
             raise RuntimeError(f"{python} is no base install: {answer['heavy']} was imported")
         mib.append(answer["kib"] / MIB)
-    unread = {graph for name, graph in GRAPHS.items() if name != precision}
+    read = GRAPHS.get(precision, GRAPHS["fp32"])  # "static" has that graph alone
+    unread = {graph for graph in GRAPHS.values() if graph != read}
     size = sum(_bytes(file) for file in router.iterdir() if file.name not in unread) / MB
     return Start(statistics.median(seconds[1:]), statistics.median(mib[1:]), size)
 
