@@ -70,19 +70,20 @@ def _earned(train: RewardTable) -> dict[str, FloatArray]:
     """(n_queries,) reward that each way earns on the rows of the fold that it has not seen."""
     groups = query_groups(train.queries)
     folds = fold_ids(int(groups.max()) + 1, FOLDS, seed=1)[groups]
-    earned: dict[str, FloatArray] = {}
+    ways = _ways(train)
+    earned = {name: np.empty(len(train), np.float32) for name in ways}
     for fold in range(FOLDS):
         inside, out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        for name, way in _ways(train).items():
+        for name, way in ways.items():
             embeddings, rewards = way(inside)
             known = replace(train, rewards=rewards).take(inside)
             head = fit_head(known, embeddings[inside], Recipe()).head
-            found = reward_of_choice(head.logits(embeddings[out]), train.rewards[out])
-            earned.setdefault(name, np.empty(len(train), np.float32))[out] = found
+            earned[name][out] = reward_of_choice(head.logits(embeddings[out]), train.rewards[out])
     return earned
 
 
 def _ways(train: RewardTable) -> dict[str, Train]:
+    """Name what a head is fitted on, each learned from the rows of the other folds alone."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize

@@ -48,11 +48,8 @@ def lineup(offered: dict[str, Path], encoder: str, work: Path, peers: bool) -> l
     graphs = [name for name in offered if name in GRAPHS]
     for precision in [*graphs, *(["stock"] if "int8" in graphs else [])]:
         for fusion in ("", ", no skip fusion"):  # onnxruntime's default, and what is often faster
-            label, arguments = (
-                f"{TOKENISED}, {precision}{fusion}",
-                (str(offered["fp32"]), precision),
-            )
-            raw = ("raw", *arguments, *fusion.split()[:1])
+            label = f"{TOKENISED}, {precision}{fusion}"
+            raw = ("raw", str(offered["fp32"]), precision, "no" if fusion else "yes")
             entries.append(Entry(TOKENISED, label, own, raw, precision, rates=False))
     if "static" in offered:
         alone = ("tokeniser", str(offered["static"]))

@@ -41,7 +41,7 @@ def ours(folder: str, precision: str) -> Contestant:
     )
 
 
-def raw(folder: str, precision: str, fusion: str = "") -> Contestant:
+def raw(folder: str, precision: str, fusion: str) -> Contestant:
     """Time the tokeniser and the bare onnxruntime session on the router's graph.
 
     Precision "stock" is what `onnxruntime.quantization` makes of the fp32 graph by its defaults
@@ -57,7 +57,7 @@ def raw(folder: str, precision: str, fusion: str = "") -> Contestant:
         stock(folder) if precision == "stock" else str(Path(folder) / GRAPHS[precision]),
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=["SkipLayerNormFusion"] if fusion else [],
+        disabled_optimizers=["SkipLayerNormFusion"] if fusion == "no" else [],
     )
     encode = _tokenizer(folder).encode
 
