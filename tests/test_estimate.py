@@ -16,6 +16,7 @@ from zooter_lite.head.estimate import (
     LEAST,
     PENALTIES,
     Expected,
+    _ridge,
     calibration_temperature,
     learn_estimates,
 )
@@ -52,19 +53,16 @@ def learn(
     tokens: NDArray[np.int64] | None = TOKENS,
 ) -> Expected:
     """Learn from a selection of three folds whose logits and rewards are given, by default none."""
+    setting = Setting(None, 0.25, 1.0, 0.01)
+    score = Score(setting, 0.0, 0.0, 0.0)
     nothing = np.zeros((N, 3))
-    selection = selected(
+    selection = Selection(
+        *(setting, [score], score),
         nothing if logits is None else logits,
         nothing if rewards is None else rewards,
         np.arange(N) % 3,
     )
     return learn_estimates(EMBEDDINGS, selection, tags, costs, tokens)
-
-
-def selected(logits: Array, rewards: Array, folds: NDArray[np.int64]) -> Selection:
-    setting = Setting(None, 0.25, 1.0, 0.01)
-    score = Score(setting, 0.0, 0.0, 0.0)
-    return Selection(setting, [score], score, logits, rewards, folds)
 
 
 def model_of(found: Expected) -> CostModel:
@@ -153,20 +151,20 @@ def test_a_logit_is_worth_what_its_rewards_differ_by(temperature: float) -> None
 
 
 @pytest.mark.parametrize("n_rows", [N, 60], ids=["many rows", "fewer rows than dimensions"])
-def test_the_level_is_the_ridge_regression_of_scikit_learn(n_rows: int) -> None:
+def test_the_ridge_regressions_are_those_of_scikit_learn(n_rows: int) -> None:
     random = np.random.default_rng(6)
-    inputs = units(n_rows, 80, 7)
-    rewards = inputs @ random.normal(size=(80, 1)) + 0.3 * random.normal(size=(n_rows, 3))
-    folds, zero = np.arange(n_rows) % 3, np.zeros((n_rows, 3))
-    found = learn_estimates(inputs, selected(zero, rewards, folds), None)
-    level: Any = RidgeCV(alphas=PENALTIES).fit(inputs, rewards.mean(axis=1))
-    np.testing.assert_allclose(found.estimates.level, level.coef_, atol=1e-12)
-    np.testing.assert_allclose(found.estimates.level_bias, [level.intercept_], atol=1e-12)
+    inputs, folds = units(n_rows, 80, 7), np.arange(n_rows) % 3
+    noise = np.array([0.1, 0.4, 0.8, 1.6, 3.2])
+    targets = 1.0 + inputs @ random.normal(size=(80, 5)) + noise * random.normal(size=(n_rows, 5))
+    weight, bias, out_of_fold = _ridge(inputs, targets, folds)
+    model: Any = RidgeCV(alphas=PENALTIES, alpha_per_target=True).fit(inputs, targets)
+    assert len(set(model.alpha_)) > 1
+    np.testing.assert_allclose(weight, model.coef_, atol=1e-12)
+    np.testing.assert_allclose(bias, model.intercept_, atol=1e-12)
     for fold in range(3):
         seen = folds != fold
-        part: Any = Ridge(alpha=level.alpha_).fit(inputs[seen], rewards[seen].mean(axis=1))
-        expected = np.repeat(part.predict(inputs[~seen])[:, None], 3, axis=1)
-        np.testing.assert_allclose(found.rewards[~seen], expected, atol=1e-12)
+        part: Any = Ridge(alpha=model.alpha_).fit(inputs[seen], targets[seen])
+        np.testing.assert_allclose(out_of_fold[~seen], part.predict(inputs[~seen]), atol=1e-12)
 
 
 @pytest.mark.parametrize("sign", [0.0, -1.0], ids=["nothing", "the opposite"])

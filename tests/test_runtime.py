@@ -48,6 +48,17 @@ def silent(_: int) -> None:
     pass
 
 
+@pytest.mark.parametrize(
+    "probs",
+    [[0.6, 0.6], [0.4, 0.4], [1.5, -0.5], [float("nan"), 0.5], [0.5, float("nan")]],
+    ids=str,
+)
+def test_what_is_no_distribution_is_refused(probs: list[float]) -> None:
+    runtime = Runtime(session(Fake(ANSWERS | {"odd": probs})), 8)
+    with pytest.raises(RouterError, match="'probs' is no distribution; damaged or foreign"):
+        runtime.run(["a", "odd"], silent)
+
+
 def test_each_different_query_is_computed_once() -> None:
     fake = Fake(ANSWERS)
     runtime = Runtime(session(fake), 8)

@@ -102,10 +102,6 @@ def _ridge(inputs: Array, targets: Array, folds: NDArray[np.int64]) -> tuple[Arr
         weights, biases, columns = zip(*each, strict=True)
         return np.concatenate(weights), np.concatenate(biases), np.hstack(columns)
     seen = ~np.isnan(targets).any(axis=1)
-    if seen.sum() < inputs.shape[1]:  # no weight leaves the span of the rows
-        span = np.linalg.qr(inputs[seen].T)[0]
-        weight, bias, out_of_fold = _ridge(inputs @ span, targets, folds)
-        return weight @ span.T, bias, out_of_fold
     penalties = _penalties(inputs[seen], targets[seen])
     out_of_fold = np.empty(targets.shape)
     for fold in np.unique(folds):
