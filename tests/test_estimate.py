@@ -150,12 +150,12 @@ def test_a_logit_is_worth_what_its_rewards_differ_by(temperature: float) -> None
     np.testing.assert_allclose(expected, truth, atol=0.02 + 0.01 * temperature)
 
 
-@pytest.mark.parametrize("n_rows", [N, 60], ids=["many rows", "fewer rows than dimensions"])
+@pytest.mark.parametrize("n_rows", [N, 60, 9], ids="{} rows of 80 numbers".format)
 def test_the_ridge_regressions_are_those_of_scikit_learn(n_rows: int) -> None:
     random = np.random.default_rng(6)
     inputs, folds = units(n_rows, 80, 7), np.arange(n_rows) % 3
-    noise = np.array([0.1, 0.4, 0.8, 1.6, 3.2])
-    targets = 1.0 + inputs @ random.normal(size=(80, 5)) + noise * random.normal(size=(n_rows, 5))
+    noise = np.geomspace(0.05, 5.0, 40) * random.normal(size=(n_rows, 40))
+    targets = 1.0 + inputs @ random.normal(size=(80, 40)) + noise
     weight, bias, out_of_fold = _ridge(inputs, targets, folds)
     model: Any = RidgeCV(alphas=PENALTIES, alpha_per_target=True).fit(inputs, targets)
     assert len(set(model.alpha_)) > 1
