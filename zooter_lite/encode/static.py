@@ -31,8 +31,8 @@ DIM = 256
 MAX_LENGTH = 512  # tokens; 0.3% to 2.2% of the queries of four real tables have more
 SIF = 1e-4  # of the weight SIF / (SIF + frequency), model2vec's own
 MEASURED = (  # by recipes/bench/static.sh; to be changed with that page
-    "static encoder: on six real tables it changed the mean reward by -1.7 to +1.0 points and "
-    "took 1/149 to 1/38 of all-MiniLM-L6-v2's time for a decision (recipes/bench/static.md)"
+    "static encoder: on six real tables it changed the mean reward by -1.7 to +0.3 points and "
+    "took 1/85 to 1/31 of all-MiniLM-L6-v2's time for a decision (recipes/bench/static.md)"
 )
 _POOLINGS = {"cls": "first", "lasttoken": "last"}  # sentence-transformers' names, model2vec's
 
