@@ -203,6 +203,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "experts twice": (config(experts=["ant", "ant", "bee"]), "at least two different names"),
     "dim true": (config(encoder__dim=True), "encoder 'dim' is True, expected a whole number"),
     "words": (config(encoder__words=8), "encoder 'words' is 8, expected 1 to"),
+    "layers": (config(encoder__layers=0), "encoder 'layers' is 0, expected at least 1"),
     "no rewards": (config(training={}), "training has no 'mean_rewards'"),
     "costs below zero": (config(training__mean_costs=[1, None, -1]), "are not costs"),
     **{

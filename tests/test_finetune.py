@@ -79,6 +79,7 @@ def tuned(
 ) -> Finetuned:
     """Fit a linear head on the frozen encoder, then fine-tune."""
     given = {"head": "linear", "tags": "none", "temperature": 0.3, "l2": 0.003}
+    given["layers"] = encoder.spec.layers
     recipe = Recipe(encoder=encoder.spec.name, finetune=epochs, **given)  # type: ignore[arg-type]
     embeddings = encoder.embed(rewards.queries, folder)
     fitted = fit_head(rewards, embeddings, recipe, most_choosing=None)
@@ -115,6 +116,20 @@ def test_what_the_frozen_encoder_cannot_separate_is_learned_and_kept(
     # a finished run is read from the cache
     monkeypatch.setattr("zooter_lite.finetune.finetune.train", None)
     assert tuned(encoder, cache, rewards).to_json() == result.to_json()
+
+
+def test_first_layers_are_fine_tuned_and_saved_without_the_others(
+    tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    first = load_encoder(str(tiny), cache, layers=1)
+    rewards = hidden(of_side, 100)
+    result = tuned(first, tmp_path, rewards, epochs=1)
+    saved = load_torch(result.folder, "tiny")
+    assert len(saved[0].auto_model.encoder.layer) == 1
+    moved = load_encoder(str(result.folder), tmp_path).embed(rewards.queries, tmp_path)
+    expected = torch_embeddings(saved, rewards.queries, "")
+    np.testing.assert_allclose(moved, expected, atol=1e-5)
+    assert np.abs(moved - first.embed(rewards.queries, tmp_path)).max() > 0.01
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(

@@ -97,7 +97,7 @@ def fit_router(
     rewards, notes = with_splits(read, recipe.hold_out, recipe.drop_leaks)
     cache = cache_folder(recipe.cache)
     clock = [time.perf_counter()]
-    encoder = load_encoder(recipe.encoder, cache, recipe.prompt)
+    encoder = load_encoder(recipe.encoder, cache, recipe.prompt, recipe.layers)
     by_price = priced(rewards, recipe.prices, encoder.tokenizer) if recipe.prices else None
     rewards = rewards if by_price is None else by_price.table
     rows = rewards.rows("train")

@@ -32,6 +32,12 @@ class Recipe:
         None,
         help="text before every query, such as 'query: '; without it, what the encoder declares",
     )
+    layers: Optional[int] = option(
+        None,
+        help="keep the encoder's first so many layers: the time of a decision falls with them, and "
+        "often no reward (half of the default's six: recipes/quality/layers.md); without it, all",
+        metavar="N",
+    )
     precision: str = option(
         "fp32,int8",
         help="graphs to export, of fp32, int8 and fp16 (for a GPU); the latter two are left out "
@@ -169,6 +175,7 @@ def check_recipe(recipe: Recipe) -> None:
     long_columns(recipe.long)
     new_names(recipe.rename)
     check_separator(recipe.separator)
+    check_range("--layers", recipe.layers, 1, 10_000)
     check_range("--temperature", recipe.temperature, 1e-6, 1e6)
     check_range("--beta", recipe.beta, 0.0, 1.0)
     check_range("--l2", recipe.l2, 0.0, 1e6)

@@ -28,7 +28,8 @@ Recall = Callable[[Router, Sequence[str]], tuple[NDArray[np.bool_], NDArray[np.f
 def cache_key(spec: EncoderSpec) -> str:
     """Name what decides an embedding beside its text."""
     prompt = hashlib.sha256(spec.prompt.encode()).hexdigest()[:16] if spec.prompt else ""
-    return f"{spec.sha256}{prompt}-v{EXPORT_VERSION}{'-words' if spec.words else ''}"
+    layers = f"-{spec.layers}-layers" if spec.layers else ""
+    return f"{spec.sha256}{prompt}-v{EXPORT_VERSION}{layers}{'-words' if spec.words else ''}"
 
 
 @dataclass(frozen=True)

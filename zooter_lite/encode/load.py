@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 _PROBES = ("", "What is 17 * 23?", "  two spaces", "请写一个函数", "(brackets) and [SEP]", "été")
 
 
-def load_encoder(name: str, cache: Path, prompt: str | None = None) -> Encoder:
+def load_encoder(
+    name: str, cache: Path, prompt: str | None = None, layers: int | None = None
+) -> Encoder:
     """Find the encoder, export it to ONNX unless `cache` holds the export, and return it.
 
     Parameters
@@ -39,11 +41,13 @@ def load_encoder(name: str, cache: Path, prompt: str | None = None) -> Encoder:
         Folder for exports, keyed by the content of the encoder's files.
     prompt
         Text before every query; None takes what the encoder's folder declares.
+    layers
+        The first so many layers of the encoder, whose output is pooled; None takes all.
 
     Raises
     ------
     EncoderError
-        Not found, no safetensors weights, damaged, or not exportable.
+        Not found, no safetensors weights, damaged, not exportable, or of fewer layers.
     DataError
         The cache cannot be written.
     """
@@ -56,9 +60,12 @@ def load_encoder(name: str, cache: Path, prompt: str | None = None) -> Encoder:
                 f"encoder {name!r}: a static encoder takes no prompt, found {prompt!r}: "
                 "it would add the same vector to every query"
             )
+        if layers:
+            raise EncoderError(f"encoder {name!r}: a static encoder has no layers to keep")
         settings, teacher, prompt = settings_now(), teacher_of(name), ""
     folder = find_encoder(teacher, cache)
-    spec = EncoderSpec(name, fingerprint(folder), prompt=prompt_of(folder, prompt, name))
+    prompt = prompt_of(folder, prompt, name)
+    spec = EncoderSpec(name, fingerprint(folder), prompt=prompt, layers=layers)
     key = hashlib.sha256(f"{cache_key(spec)}{settings}".encode()).hexdigest()
     kept = cache / "encoders" / key[:32]
     encoder = _kept(kept)
@@ -84,7 +91,7 @@ def _kept(folder: Path) -> Encoder | None:
 
 def _export(folder: Path, spec: EncoderSpec) -> Encoder:
     """Build the graph from the weights where that is possible, else by torch or model2vec."""
-    from zooter_lite.encode.reference import export_by_torch
+    from zooter_lite.encode.reference import check_layers, export_by_torch
     from zooter_lite.graph.bert import bert_graph, read_bert  # onnx, and torch behind the other
 
     if is_static(spec.name):
@@ -93,6 +100,9 @@ def _export(folder: Path, spec: EncoderSpec) -> Encoder:
         encoder = export_static(folder, spec.name)
     elif (bert := read_bert(folder)) is not None:
         spec = replace(spec, dim=bert.dim, max_length=bert.max_length, pooling=bert.pooling)
+        if spec.layers:
+            check_layers(spec.name, spec.layers, bert.layers)
+            bert = replace(bert, layers=spec.layers)
         encoder = Encoder(spec, bert_graph(bert), bert.tokenizer)
     else:
         encoder = export_by_torch(folder, spec)

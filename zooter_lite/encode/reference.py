@@ -25,19 +25,21 @@ _CHUNK = 64
 _POSITIONS = ("position_embeddings", "embed_positions", "wpe")  # as transformers names them
 
 
-def load_torch(folder: Path, name: str) -> Any:
+def load_torch(folder: Path, name: str, layers: int | None = None) -> Any:
     """Load a SentenceTransformer on the CPU in float32, from local files only.
+
+    Of its layers the first `layers` are kept; None keeps all.
 
     Raises
     ------
     EncoderError
-        sentence-transformers cannot load it.
+        sentence-transformers cannot load it, or it has not so many layers in one stack.
     """
     from sentence_transformers import SentenceTransformer
 
     with quiet():
         try:
-            return SentenceTransformer(
+            encoder = SentenceTransformer(
                 str(folder),
                 device="cpu",
                 local_files_only=True,
@@ -47,6 +49,32 @@ def load_torch(folder: Path, name: str) -> Any:
             raise EncoderError(
                 f"encoder {name!r}: sentence-transformers cannot load it ({error})"
             ) from error
+    if layers:
+        _shorten(encoder, name, layers)
+    return encoder
+
+
+def _shorten(encoder: Any, name: str, layers: int) -> None:
+    """Drop the layers after the first so many."""
+    import torch
+
+    config: Any = getattr(getattr(encoder[0], "auto_model", None), "config", None)
+    depth = getattr(config, "num_hidden_layers", 0)
+    stacks = [
+        module
+        for module in encoder.modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == depth
+    ]
+    check_layers(name, layers, depth if len(stacks) == 1 else 0)
+    del stacks[0][layers:]
+    config.num_hidden_layers = layers
+
+
+def check_layers(name: str, layers: int, depth: int) -> None:
+    """Raise EncoderError for more layers than an encoder has in one stack, `depth`."""
+    if layers > depth:
+        has = f"it has {depth}" if depth else "it has no one stack of layers"
+        raise EncoderError(f"encoder {name!r}: {layers} layers asked for, and {has}")
 
 
 def torch_embeddings(encoder: Any, queries: Sequence[str], prompt: str) -> NDArray[np.float32]:
@@ -71,7 +99,7 @@ def export_by_torch(folder: Path, spec: EncoderSpec) -> Encoder:
     EncoderError
         It has no fast tokeniser, or torch cannot export it.
     """
-    encoder = load_torch(folder, spec.name)
+    encoder = load_torch(folder, spec.name, spec.layers)
     try:
         tokenizer = str(encoder.tokenizer.backend_tokenizer.to_str())
     except AttributeError as error:

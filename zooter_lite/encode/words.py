@@ -111,7 +111,7 @@ def encoder_of(spec: EncoderSpec, cache: Path, name: str | None = None) -> Encod
         Its files are not those that the router was fitted on.
     """
     name = name or spec.name
-    encoder = load_encoder(name, cache, spec.prompt)
+    encoder = load_encoder(name, cache, spec.prompt, spec.layers)
     if encoder.spec.sha256 != spec.sha256:
         raise DataError(f"encoder {name!r} has other files than the one the router was fitted on")
     words = Words.of(encoder) if spec.words else None

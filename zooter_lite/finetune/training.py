@@ -180,7 +180,7 @@ def train(
         report_to="none",
         log_level="error",
     )
-    learner = Learner(load_torch(base, name).float(), task)
+    learner = Learner(load_torch(base, name, task.recipe.layers).float(), task)
     whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
     latest = max(whole, key=lambda place: int(place.name.split("-")[1]), default=None)
     with warnings.catch_warnings():

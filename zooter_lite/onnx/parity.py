@@ -57,7 +57,7 @@ def reference_embeddings(
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
         if not loaded:
-            loaded.append(load_torch(find_encoder(spec.name, cache), spec.name))
+            loaded.append(load_torch(find_encoder(spec.name, cache), spec.name, spec.layers))
         return torch_embeddings(loaded[0], texts, spec.prompt)
 
     sentences = store.embed(queries, embed, progress)

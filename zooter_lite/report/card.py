@@ -54,6 +54,7 @@ def model_card(config: RouterConfig, slices: Sequence[SliceReport], command: str
         for name, count in zip(config.experts, observed, strict=True)
     ]
     words = f", {encoder.words} of them the prompt's words" if encoder.words else ""
+    layers = f"the first {encoder.layers} layers, " if encoder.layers else ""
     lines = [
         f"# Router over {len(experts)} experts",
         "",
@@ -61,7 +62,7 @@ def model_card(config: RouterConfig, slices: Sequence[SliceReport], command: str
         f"Made by zooter-lite with `{command}`.",
         "",
         f"- experts: {', '.join(experts)}",
-        f"- encoder: {encoder.name} ({encoder.dim} dimensions{words}, "
+        f"- encoder: {encoder.name} ({layers}{encoder.dim} dimensions{words}, "
         f"at most {encoder.max_length} tokens, {encoder.pooling} pooling)",
         f"- head: {head.kind}; tags: {labels.tags or 'none'} ({labels.n_tags}); "
         f"temperature {labels.temperature:.4g}, beta {labels.beta}, L2 {head.l2}",

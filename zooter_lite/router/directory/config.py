@@ -32,6 +32,7 @@ class EncoderSpec:
     normalise: bool = True  # always: the graph returns unit vectors
     prompt: str = ""  # text before every query, such as "query: "; tokenizer.json adds it
     words: int | None = None  # the last so many numbers of an embedding, if any, are words
+    layers: int | None = None  # the encoder's first so many layers; None for all
 
 
 @dataclass(frozen=True)
@@ -252,6 +253,8 @@ def _check(config: RouterConfig) -> None:
     if encoder.words is not None and not 0 < encoder.words < encoder.dim:
         found = shown(encoder.words)
         raise ValueError(f"encoder 'words' is {found}, expected 1 to {encoder.dim - 1}")
+    if encoder.layers is not None and encoder.layers < 1:
+        raise ValueError(f"encoder 'layers' is {shown(encoder.layers)}, expected at least 1")
     if training.context not in ("last", "user", "all"):
         raise ValueError(f"training 'context' is {shown(training.context)}, expected last")
     for key in ("mean_rewards", "mean_costs", "observed", "tokens_in", "tokens_out"):
