@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
+from recipes.bench.speed.prompts import prompts_of, vocabulary
 from recipes.quality.variants import MOST_SUBSETS, TABLES
 from zooter_lite import Router, fit_router
 from zooter_lite.encode.cache import default_cache
-from zooter_lite.encode.find import DEFAULT
+from zooter_lite.encode.find import DEFAULT, find_encoder
 from zooter_lite.encode.load import load_encoder
 from zooter_lite.head.choose import choose
 from zooter_lite.head.cross_validation import reward_of_choice
@@ -124,13 +126,16 @@ def _times() -> list[str]:
 
 
 def _medians(routers: dict[int | None, Router], tokens: int) -> dict[int | None, float]:
-    """Median seconds of a decision of each router on a prompt of so many tokens."""
-    prompt = ["word " * (tokens - 2)]
+    """Median seconds that each router takes to decide on a prompt of so many tokens."""
+    tokenizer = Tokenizer.from_file(str(find_encoder(DEFAULT) / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    words = vocabulary(tokenizer, RewardTable.read(sample_path()).queries)
     spent: dict[int | None, list[float]] = {layers: [] for layers in routers}
-    for _ in range(TURNS):
+    for prompt in prompts_of(tokenizer, words, [tokens] * TURNS, seed=0):
         for layers, router in routers.items():
             start = time.perf_counter()
-            router.route(prompt)
+            router.route([prompt])
             spent[layers].append(time.perf_counter() - start)
     return {layers: float(np.median(seconds)) for layers, seconds in spent.items()}
 
