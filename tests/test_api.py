@@ -18,7 +18,8 @@ from zooter_lite.cli import parse
 
 OTHER: dict[str, Any] = {  # for every field of Recipe a value that is not the default
     "encoder": "./other", "prompt": "query: ", "precision": "fp32", "finetune": 2,
-    "head": "linear", "tags": "auto", "domains": False, "labels": "hard", "kl": "router-label",
+    "layers": 2, "head": "linear", "tags": "auto", "domains": False, "labels": "hard",
+    "kl": "router-label",
     "temperature": 0.5, "beta": 0.3, "l2": 0.1, "folds": 3, "hold_out": 0.4, "drop_leaks": True,
     "keep_queries": True, "long": "m,r", "separator": ";", "seed": 7, "jobs": 1,
     "cache": "somewhere", "add": "new.csv", "without": "ant", "rename": "ant=bee", "tune": True,
