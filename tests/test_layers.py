@@ -18,6 +18,8 @@ from tests.tiny_encoders import TEXTS, save_tiny, tiny_tokenizer
 from zooter_lite import Router
 from zooter_lite.encode.find import EncoderError
 from zooter_lite.encode.load import load_encoder
+from zooter_lite.encode.reference import load_torch
+from zooter_lite.encode.words import Words, encoder_of
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +49,27 @@ def test_the_first_layers_alone_are_pooled(kind: str, tmp_path: Path) -> None:
         found = encoder.embed(TEXTS, tmp_path / "cache")
         np.testing.assert_allclose(found, pooled(folder, TEXTS, layer), atol=1e-5)
     assert load_encoder(str(folder), tmp_path / "cache", layers=1) == first
+
+
+@pytest.mark.parametrize("kind", ["bert", "modernbert"])  # the latter lists a kind for each layer
+def test_the_first_layers_are_saved_alone(kind: str, tmp_path: Path) -> None:
+    save_tiny(tmp_path / "whole", "mean", kind)
+    load_torch(tmp_path / "whole", kind, layers=1).save(str(tmp_path / "first"))
+    saved = load_encoder(str(tmp_path / "first"), tmp_path / "cache")
+    first = load_encoder(str(tmp_path / "whole"), tmp_path / "cache", layers=1)
+    expected = first.embed(TEXTS, tmp_path / "cache")
+    np.testing.assert_allclose(saved.embed(TEXTS, tmp_path / "cache"), expected, atol=1e-5)
+
+
+def test_words_stand_beside_first_layers(tiny: Path, tmp_path: Path) -> None:
+    first = load_encoder(str(tiny), tmp_path, layers=1)
+    words = Words.of(first)
+    assert words is not None
+    both = words.encoder()
+    found = both.embed(TEXTS, tmp_path)
+    expected = words.beside(first.embed(TEXTS, tmp_path), TEXTS)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert encoder_of(both.spec, tmp_path) == both
 
 
 @pytest.mark.parametrize("kind", ["bert", "electra"])

@@ -55,6 +55,9 @@ def save_tiny(
     if kind == "roberta":  # its first position is that after the padding token's number
         length += 2
         sizes |= {"max_position_embeddings": length, "pad_token_id": 1, "type_vocab_size": 1}
+    if kind == "modernbert":
+        sizes |= {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3}
+        sizes |= {"bos_token_id": 2, "eos_token_id": 3}
     sizes |= {"electra": {"embedding_size": 16}, "distilbert": {"hidden_dim": 64}}.get(kind, {})
     config = AutoConfig.for_model(kind, **sizes)
     AutoModel.from_config(config).save_pretrained(plain)  # type: ignore[no-untyped-call]

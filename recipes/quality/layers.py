@@ -26,6 +26,7 @@ from zooter_lite.head.choose import choose
 from zooter_lite.head.cross_validation import reward_of_choice
 from zooter_lite.head.fit_head import fit_head
 from zooter_lite.recipe import Recipe
+from zooter_lite.router.directory.store import GRAPHS
 from zooter_lite.router.runtime import Precision
 from zooter_lite.table import RewardTable, sample_path
 
@@ -118,8 +119,7 @@ def _times() -> list[str]:
             }
             shares = [_medians(routers, tokens) for tokens in TOKENS]
             for layers, out in depths.items():
-                graph = out / ("router.onnx" if precision == "fp32" else "router.int8.onnx")
-                size = graph.stat().st_size / 1e6
+                size = (out / GRAPHS[precision]).stat().st_size / 1e6
                 cells = ", ".join(f"{share[layers] / share[None]:.2f}" for share in shares)
                 lines.append(f"| {precision} | {layers or 'all'} | {size:.0f} | {cells} |")
     return lines

@@ -68,6 +68,8 @@ def _shorten(encoder: Any, name: str, layers: int) -> None:
     check_layers(name, layers, depth if len(stacks) == 1 else 0)
     del stacks[0][layers:]
     config.num_hidden_layers = layers
+    if getattr(config, "layer_types", None):  # one for each, as ModernBERT has it
+        config.layer_types = config.layer_types[:layers]
 
 
 def check_layers(name: str, layers: int, depth: int) -> None:
