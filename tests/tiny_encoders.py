@@ -58,7 +58,9 @@ def save_tiny(
     if kind == "modernbert":
         sizes |= {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3}
         sizes |= {"bos_token_id": 2, "eos_token_id": 3}
-    sizes |= {"electra": {"embedding_size": 16}, "distilbert": {"hidden_dim": 64}}.get(kind, {})
+    if kind in ("electra", "albert"):
+        sizes |= {"embedding_size": 16}
+    sizes |= {"distilbert": {"hidden_dim": 64}}.get(kind, {})
     config = AutoConfig.for_model(kind, **sizes)
     AutoModel.from_config(config).save_pretrained(plain)  # type: ignore[no-untyped-call]
     wrapped.save_pretrained(plain)
